@@ -12,8 +12,7 @@ from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.tree.files.control import PAUSED, RUNNING, is_live, read_program
-from Agent.tree.files.session import Lineage, lineage_within, open_session
-from Agent.tree.files.writer_claim import is_written
+from Agent.tree.files.session import Lineage, is_written, lineage_within, open_session
 from Agent.tree.layout import (
     SessionRef,
     is_encrypted,
@@ -23,7 +22,7 @@ from Agent.tree.layout import (
     summary_file,
     tree_files,
 )
-from Agent.tree.read.summary import SUMMARY_VERSION, summarise
+from Agent.tree.read.reader import SUMMARY_VERSION, summarise
 
 _LARGE_BYTES: Final = 8 * 1024 * 1024
 

@@ -17,15 +17,13 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parts import Part, read_parts, segments_only_archived
-from Agent.archive.sealed.reader import file_lines
+from Agent.archive.sealed.reader import file_lines, open_connection
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, first_id, id_of
-from Agent.tree.files.session import open_session, replace_durably
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import open_session, read_claims, replace_durably
 from Agent.tree.layout import (
     boards_dir,
     chain_file,

@@ -37,6 +37,7 @@ from Agent.tree.layout import (
     read_file,
     runs_dir,
 )
+from Agent.tree.read.reader import write_summary
 from Agent.tree.read.removal_logs import (
     Recovery,
     RetiredAccount,
@@ -45,7 +46,6 @@ from Agent.tree.read.removal_logs import (
     write_account,
     write_recovery,
 )
-from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import living_writers
 
 _HLC: Final = re.compile(rb',"hlc":[0-9]{1,17}')

@@ -123,7 +123,7 @@ def prune(
         pruned.append(session)
         if session.removed:
             on_removed(session)
-    if any(session.removed for session in pruned):
+    if not dry_run:
         drop_dead_links(root)
     going = {session.session_id for session in pruned if session.in_use is None}
     staying = [candidate for candidate in candidates if candidate.session_id not in going]

@@ -18,13 +18,20 @@ from typing import Any, Final
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError, SessionInUse, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import DamagedLine, decode_line, encode_event
+from Agent.event.codec import encode_event
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.flight.checkpoints.packs import is_written_to
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, tail_writer
+from Agent.tree.files.lines import (
+    MAX_LINE_BYTES,
+    after_last_newline,
+    chunks_of,
+    is_event,
+    read_blocks,
+    tail_writer,
+)
 from Agent.tree.files.session import open_session, refuse_links, update_session
 from Agent.tree.layout import (
     DIRECTORY_MODE,
@@ -40,7 +47,7 @@ from Agent.tree.layout import (
     tree_files,
 )
 from Agent.tree.read.losses import Losses, WriterLosses, Writers
-from Agent.tree.read.reader import OpenSpan, TreeReader
+from Agent.tree.read.reader import OpenSpan, TreeReader, write_summary
 from Agent.tree.read.removal_logs import (
     RecoveredWriter,
     Recovery,
@@ -49,7 +56,6 @@ from Agent.tree.read.removal_logs import (
     read_recovery,
     write_recovery,
 )
-from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree, finish_removal, living_writers, writers_clause
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
@@ -216,22 +222,15 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
     fd, status = open_file(path)
     try:
         offset = after_last_newline(fd, status.st_size)
-        if offset == status.st_size:
-            return None
-        os.lseek(fd, offset, os.SEEK_SET)
-        size_bytes = status.st_size - offset
-        with os.fdopen(os.dup(fd), "rb") as file:
-            line = file.read(min(size_bytes, MAX_LINE_BYTES))
-            try:
-                decode_line(line)
-            except DamagedLine:
-                file.seek(0)
-                number = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1
-                raw = RawLine(line, path, (status.st_dev, status.st_ino), number, offset, False)
-                name = path.relative_to(session).as_posix()
-                return TornTail(name, number, offset, size_bytes, tail_writer(raw))
     finally:
         os.close(fd)
+    inode = (status.st_dev, status.st_ino)
+    for block in read_blocks(path, inode, offset=offset, max_line_bytes=MAX_LINE_BYTES):
+        raw = next(block.lines())
+        if not raw.complete and not is_event(raw):
+            name, size_bytes = path.relative_to(session).as_posix(), len(raw.line) + raw.left_out_bytes
+            number = sum(chunk.count(b"\n") for chunk in chunks_of(path)) + 1
+            return TornTail(name, number, offset, size_bytes, tail_writer(raw))
     return None
 
 

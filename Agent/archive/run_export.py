@@ -217,7 +217,7 @@ def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) ->
         case ["session.json"]:
             return True
         case [name]:
-            return name.removesuffix(".log") in CATEGORY_FILES.values() and name.endswith(".log")
+            return name.removesuffix(".log") in CATEGORY_FILES and name.endswith(".log")
         case ["agents", name]:
             parsed = parse_file_name(name)
             return name.endswith(".log") and parsed is not None and parsed[1:] == (None, None)
@@ -248,7 +248,7 @@ def _is_bundled(parts: list[str], run_dirs: set[str]) -> bool:
             return False
         case [name]:
             parsed = parse_file_name(name)
-            return parsed is not None and name.endswith(".log") and parsed.stem in CATEGORY_FILES.values()
+            return parsed is not None and name.endswith(".log") and parsed.stem in CATEGORY_FILES
         case ["agents", name]:
             return name.endswith(".log") and parse_file_name(name) is not None
         case ["runs", run, "replays", _, "report.json"]:

@@ -72,8 +72,8 @@ from Agent.tree.layout import (
     session_file,
     tree_files,
 )
+from Agent.tree.read.reader import write_summary
 from Agent.tree.read.removal_logs import RetiredAccount, read_account, read_recovery, write_account
-from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import (
     ARTIFACT_SCHEME,

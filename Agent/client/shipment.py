@@ -33,8 +33,7 @@ from Agent.export.messages import Dropped
 from Agent.export.wire import event_to_wire, session_to_wire
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
-from Agent.tree.files.session import open_session
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import open_session, read_claims
 from Agent.tree.layout import boards_dir, cursors_dir, read_file, safe_name, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.retention import write_cursor

@@ -175,16 +175,24 @@ class RetentionThread:
             pipeline.emit(slot, f"{part.events} events from {span} were retired", payload)
 
     def _remove_sessions(self) -> None:
-        from Agent.tree.retention import finish_removals, oldest_beyond, remove_session, why_in_use
+        from Agent.tree.retention import (
+            drop_dead_links,
+            finish_removals,
+            oldest_beyond,
+            remove_session,
+            why_in_use,
+        )
 
         root = self._session.parent
         try:
-            finish_removals(root)
+            removed = finish_removals(root)
             for ref in oldest_beyond(root, self._options.keep_sessions):
                 if self._stopping.is_set():
-                    return
+                    break
                 if ref.path.name != self._session.name and why_in_use(ref.path) is None:
-                    remove_session(ref.path)
+                    removed += remove_session(ref.path)
+            if removed:
+                drop_dead_links(root)
         except OSError as error:
             self._pipeline.health.trouble("removal of old sessions", error)
 
@@ -583,7 +591,7 @@ def _end_part(end: Callable[[], object]) -> None:
 def _end_session(session: RecordingSession) -> None:
     """Mark the session as ended, if this process is the one to end it."""
     from Agent.config.session_join import leave_session
-    from Agent.tree.read.summary import write_summary
+    from Agent.tree.read.reader import write_summary
     from Agent.tree.write.event_counts import read_counts
 
     if not leave_session(session.path):

@@ -29,11 +29,11 @@ from Agent.tree.files.session import (
     agree_on_session,
     create_session,
     open_session,
+    process_start_ticks,
     update_session,
 )
-from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
-from Agent.tree.read.summary import write_summary
+from Agent.tree.read.reader import write_summary
 from Agent.tree.retention import living_writers
 from Agent.tree.write.event_counts import read_counts
 

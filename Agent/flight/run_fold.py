@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from Agent.errors import RunNotFound
 from Agent.event.clock import seconds_between
 from Agent.event.model import Event
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import read_claims
 from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 

@@ -34,15 +34,8 @@ NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
 """Flags that create a file and fail if it exists."""
 
-CATEGORY_FILES: Final = {
-    "learning": "learning",
-    "interactions": "interactions",
-    "performance": "performance",
-    "events": "events",
-    "system": "system",
-    "errors": "errors",
-}
-"""Category to the stem of its session file, for events without an agent; other categories go to `events`."""
+CATEGORY_FILES: Final = ("learning", "interactions", "performance", "events", "system", "errors")
+"""The categories with a session file of that stem, for events without an agent; others go to `events`."""
 
 MIRROR_FILES: Final = {
     "agents": "agents/agents.log",
@@ -302,7 +295,7 @@ def summary_file(session: Path) -> Path:
 
 def category_file(category: str) -> str:
     """Return the stem of the session file for a category's events without an agent."""
-    return CATEGORY_FILES.get(category, "events")
+    return category if category in CATEGORY_FILES else "events"
 
 
 def agent_files(session: Path, agent_id: str) -> list[Path]:
@@ -347,16 +340,14 @@ def tree_files(session: Path) -> list[Path]:
 
 def log_files(session: Path) -> list[Path]:
     """Return the log files of a session, in order: the session's own, then the agents'."""
-    mirrors = [
-        session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()
-    ]
+    mirrors = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES]
     agents = agents_dir(session)
     return mirrors + [agents / name for name, _ in _log_files(agents)]
 
 
 def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
     """Yield the files of `tree_files` unordered and one at a time: a list would take 1 KB per file."""
-    yield from _entries(session, ".log", frozenset(CATEGORY_FILES.values()))
+    yield from _entries(session, ".log", frozenset(CATEGORY_FILES))
     yield from _entries(agents_dir(session), ".log")
     for name in run_ids(session):
         yield from _entries(runs_dir(session) / name, ".jsonl", frozenset({"events"}))
@@ -379,7 +370,7 @@ def is_tree_file(session: Path, path: Path) -> bool:
     if path.suffix == ".jsonl":
         return parsed.stem == "events" and path.parent.parent == runs_dir(session)
     if path.parent == session:
-        return parsed.stem in CATEGORY_FILES.values()
+        return parsed.stem in CATEGORY_FILES
     return path.parent == agents_dir(session)
 
 

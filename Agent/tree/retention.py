@@ -14,7 +14,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,15 @@ import orjson
 from Agent.errors import InputError
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.files.lines import first_id
-from Agent.tree.files.session import SessionInfo, open_session, replace_file
-from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
+from Agent.tree.files.session import (
+    SessionInfo,
+    boot_id,
+    hostname,
+    open_session,
+    process_start_ticks,
+    read_claims,
+    replace_file,
+)
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -42,7 +49,6 @@ from Agent.tree.layout import (
     reading_lock_file,
     retention_lock_file,
     retention_pass_file,
-    run_dirs,
     safe_name,
     tree_entries,
     tree_files,
@@ -521,6 +527,8 @@ def oldest_beyond(root: Path, keep: int) -> list[SessionRef]:
 def remove_session(session: Path) -> bool:
     """Remove a session; False if another process was faster. Links are not followed.
 
+    Links to its runs stay, for `drop_dead_links`.
+
     Raises:
         OSError: it cannot be removed. Either it is unchanged, or its rest no longer counts as a session.
     """
@@ -530,8 +538,6 @@ def remove_session(session: Path) -> bool:
         session.rename(going)
     except FileNotFoundError:
         return False
-    # after a kill in between, `finish_removals` finds the session's links by the name of this directory
-    _drop_links(_links_to_runs(root, going), {session.name})
     delete_tree(going)
     return True
 
@@ -539,9 +545,6 @@ def remove_session(session: Path) -> bool:
 def finish_removals(root: Path) -> int:
     """Finish interrupted removals; returns how many there were."""
     left = interrupted_removals(root)
-    if left:
-        names = {path.name.removeprefix(_IN_REMOVAL).rpartition(".")[0] for path in left}
-        _drop_links(entries_in(root / "runs"), names)
     for path in left:
         delete_tree(path)
     return len(left)
@@ -558,7 +561,7 @@ def drop_dead_links(root: Path) -> None:
 
 def interrupted_removals(root: Path) -> list[Path]:
     """Return the directories of interrupted removals under a root."""
-    return [path for path in entries_in(root) if path.name.startswith(_IN_REMOVAL)]
+    return entries_in(root, beginning=_IN_REMOVAL)
 
 
 def delete_tree(path: Path) -> None:
@@ -579,21 +582,3 @@ def delete_tree(path: Path) -> None:
                     os.unlink(name, dir_fd=fd)
     with contextlib.suppress(FileNotFoundError):
         path.rmdir()
-
-
-def _links_to_runs(root: Path, session: Path) -> list[Path]:
-    """Return the paths of the links to a session's runs; every link if the session cannot be read."""
-    links = root / "runs"
-    try:
-        names = [run.name for run in run_dirs(session)]
-        return [links / name for name in (*names, open_session(session).session_uid)] if names else []
-    except (InputError, OSError):
-        return entries_in(links)
-
-
-def _drop_links(links: Iterable[Path], sessions: set[str]) -> None:
-    """Remove the links that point into the given sessions, which are being removed."""
-    for link in links:
-        with contextlib.suppress(FileNotFoundError):
-            if link.is_symlink() and not sessions.isdisjoint(link.readlink().parts):
-                link.unlink()

@@ -10,8 +10,7 @@ from typing import Any, Final, Self
 from Agent.analysis.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
-from Agent.tree.files.session import lineage_of
-from Agent.tree.files.writer_claim import is_written
+from Agent.tree.files.session import is_written, lineage_of
 from Agent.tree.layout import readable_sessions
 from Agent.view.session_view import SessionView
 from Agent.view.snapshot import description

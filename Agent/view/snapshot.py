@@ -35,8 +35,7 @@ from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.event_text import event_line_text
 from Agent.render.formats import path_line, plural
-from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.files.writer_claim import is_written
+from Agent.tree.files.session import SessionInfo, is_written, open_session
 from Agent.view.index.columns import ERROR, FULL_STATE, NOBODY, RECEIVED, SENT, SESSION, STATE, WARNING, Index
 from Agent.view.index.gathering import FilesMovedError, Lines
 

@@ -82,7 +82,7 @@ def test_without_room_for_it_a_large_order_says_what_to_do(
     def full(**_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("Agent.archive.sealed.connection.tempfile.mkdtemp", full)
+    monkeypatch.setattr("Agent.archive.sealed.reader.tempfile.mkdtemp", full)
     engine = open_engine(mixed)
     with pytest.raises(InputError, match="more memory than the limit") as told:
         for _ in engine.user_batches(IN_ORDER.replace("range(40)", "range(400)"), 200_000):
@@ -95,7 +95,7 @@ def test_without_room_for_it_a_large_order_says_what_to_do(
 def test_the_first_rows_of_a_large_order_need_no_room(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("Agent.analysis.query.engine.MEMORY_LIMIT", "330MB")
     monkeypatch.setattr("Agent.analysis.query.engine.MOST_THREADS", 1)
-    monkeypatch.setattr("Agent.archive.sealed.connection._spill_path", lambda _: "")
+    monkeypatch.setattr("Agent.archive.sealed.reader._spill_path", lambda _: "")
     engine = open_engine(mixed)
     big = IN_ORDER.replace("range(40)", "range(400)")
     found = [row for batch in engine.user_batches(big, 50, 201) for row in batch]

@@ -8,7 +8,7 @@ from known import Known
 
 from Agent.analysis.session import session_counts
 from Agent.archive import open_reader
-from Agent.tree.read.summary import summarise
+from Agent.tree.read.reader import summarise
 
 
 def summed(session: Path) -> dict[str, object]:

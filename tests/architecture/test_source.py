@@ -188,12 +188,12 @@ NOT_OF_THE_TREE = {
     "Agent/analysis/query/progress.py",  # /proc
     "Agent/analysis/query/tables.py",  # a new file
     "Agent/archive/encrypted.py",  # a tar within a file that was opened so
-    "Agent/archive/erase/erasing.py",  # gzip of a file that was looked at
+    "Agent/archive/erase/target.py",  # gzip of a file that was looked at
     "Agent/archive/log_import.py",  # the file that somebody names
     "Agent/archive/run_export.py",  # its own package
     "Agent/archive/run_import.py",  # the package that somebody names
     "Agent/flight/checkpoints/recording.py",  # whatever the program's agents have open
-    "Agent/tree/files/writer_claim.py",  # /proc
+    "Agent/tree/files/session.py",  # /proc
 }
 
 
@@ -201,8 +201,8 @@ LISTS = re.compile(r"\.(glob|rglob|iterdir|scandir|listdir)\(|os\.walk\(")
 LISTS_WHAT_IS_NOT_OF_THE_TREE = {
     "Agent/analysis/query/remote_trees.py",  # an object store, which has neither
     "Agent/analysis/query/trees.py",  # the pattern that somebody names
-    "Agent/archive/erase/erasing.py",  # the proof searches everything, also what is none of the tree's
     "Agent/archive/erase/files.py",  # whether a directory is empty
+    "Agent/archive/erase/target.py",  # the proof searches everything, also what is none of the tree's
     "Agent/archive/prune.py",  # what a session takes on the disk
     "Agent/archive/run_import.py",  # what it has unpacked itself
     "Agent/flight/checkpoints/files.py",  # /dev/fd

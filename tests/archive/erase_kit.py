@@ -243,8 +243,7 @@ def _query(session: Path) -> None:
 
 
 def _export(session: Path) -> None:
-    from Agent.tree.read.reader import TreeReader
-    from Agent.tree.read.summary import write_summary
+    from Agent.tree.read.reader import TreeReader, write_summary
 
     write_summary(session, TreeReader(session))
 

@@ -512,7 +512,7 @@ def test_what_was_erased_is_a_gap_and_the_head_stays(tmp_path, what, sealed):
 
 @pytest.mark.integration
 def test_an_erasure_after_another_and_one_that_was_cut_short_are_no_edits(tmp_path, monkeypatch):
-    from Agent.archive.erase import erasing as module
+    from Agent.archive.erase import files as module
 
     erase_kit.record(tmp_path)
     heads = {ref.path: check_chains(ref.path, {}).head for ref in list_sessions(tmp_path)}

@@ -131,10 +131,8 @@ def test_a_dry_run_tells_how_far_it_is(root):
     assert [step for step, part in told if part == 0] == ["asking who records", "looking for runs", "looking"]
 
 
-def test_what_an_agents_runs_are_called_is_looked_up_and_made_once_for_all_sessions():
+def test_lines_of_an_agents_runs_go_however_they_are_spaced():
     target = Target(AGENT, "a1", frozenset(f"run{number}" for number in range(5)))
-    assert target.within(frozenset()).names is target.names
-    assert target.with_found(sealed=frozenset("s")).runs is target.runs
     line = '{"timestamp":"2026-11-20T10:30:45.123456Z","id":"zzzzzzzz-1","schema_version":1,"type":"run.started",'
     for stored, goes in (('"run_id":"run3"', True), ('"run_id" : "run4"', True), ('"run_id":"run9"', False)):
         assert (target.judge(f"{line}{stored}}}".encode(), "s").kept is None) is goes, stored
@@ -304,7 +302,7 @@ def test_a_session_whose_archive_is_its_record_is_sealed_again_by_the_erasure_th
         raise OSError(28, "No space left on device", str(session))
 
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.archive.erase.erasing.seal", refuse)
+        patch.setattr("Agent.archive.erase.files.seal", refuse)
         with pytest.raises(NotErased):
             erase(root, target_of(match=kit.VALUE))
     assert list(root.glob("session_*/agents/*.log"))

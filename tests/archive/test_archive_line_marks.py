@@ -1,13 +1,11 @@
-"""What is said of a file's lines does not depend on how its bytes come, nor on who looks."""
+"""What is said of a file's lines does not depend on how its bytes come."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.tree.files import lines as file_lines
-from Agent.tree.files.lines import ODD_BYTES, LineMarks
+from Agent.archive.sealed.parts import ODD_BYTES, LineMarks
 
 PIECES = st.one_of(
     st.binary(max_size=12),
@@ -37,19 +35,11 @@ def is_odd(data: bytes) -> bool:
     return any(byte in data for byte in ODD_BYTES)
 
 
-@pytest.mark.parametrize("is_built", [True, False])
 @given(pieces=st.lists(PIECES, max_size=8), size=st.integers(1, 40))
-def test_lines_are_counted_and_odd_bytes_seen_however_the_bytes_come(is_built, pieces, size):
-    native = file_lines._marks_of
-    if is_built and native is None:
-        pytest.skip("the native part was not built")
+def test_lines_are_counted_and_odd_bytes_seen_however_the_bytes_come(pieces, size):
     data = b"".join(pieces)
     chunks = [data[at : at + size] for at in range(0, len(data), size)]
-    file_lines._marks_of = native if is_built else None
-    try:
-        found = told(chunks)
-    finally:
-        file_lines._marks_of = native
+    found = told(chunks)
     lines = data.count(b"\n") + (1 if data and not data.endswith(b"\n") else 0)
     assert found == (lines, data.endswith(b"\n"), is_odd(data))
 

@@ -11,8 +11,16 @@ import pytest
 from Agent.archive.prune import Policy, prune
 from Agent.errors import UsageError
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.session import SessionInfo, create_session, update_session
-from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
+from Agent.tree.files.session import (
+    Claim,
+    SessionInfo,
+    boot_id,
+    create_session,
+    hostname,
+    process_start_ticks,
+    update_session,
+    write_claim,
+)
 from Agent.tree.layout import list_sessions
 from Agent.tree.retention import finish_removals, why_in_use
 

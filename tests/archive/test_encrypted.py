@@ -16,7 +16,8 @@ from support.session_files import session_directories
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
 from Agent.archive import encrypted
 from Agent.archive.encrypted import CHUNK_BYTES, decrypt, encrypt, key_of
-from Agent.archive.erase.erasing import prove, target_of
+from Agent.archive.erase.erasing import target_of
+from Agent.archive.erase.target import prove
 from Agent.archive.prune import Policy, prune
 from Agent.archive.sealed.reader import unseal
 from Agent.archive.verify import verify

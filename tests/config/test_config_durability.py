@@ -13,7 +13,7 @@ from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_loggin
 from Agent.errors import ConfigurationError
 from Agent.record.emit.pipeline import DurableErrors
 from Agent.testing import FakeClock
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import read_claims
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write import segment_writer
 from Agent.utils import trace_agent_action

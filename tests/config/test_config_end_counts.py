@@ -11,7 +11,7 @@ import pytest
 from Agent import AgentLogger, health, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.flight import record_tool, recorder
 from Agent.tree.files import lines
-from Agent.tree.read.summary import summarise
+from Agent.tree.read.reader import summarise
 from Agent.utils import LearningLogger, PerformanceLogger, SystemLogger
 
 

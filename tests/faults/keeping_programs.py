@@ -18,7 +18,7 @@ from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import seal
 from Agent.archive.prune import Policy, prune
 from Agent.archive.recover import rebuild_mirrors, recover_session
-from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.reader import open_connection
 from Agent.errors import AgentTraceError
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import list_sessions

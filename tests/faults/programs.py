@@ -24,14 +24,14 @@ from keeping_programs import claiming, following, pruning, queueing, recovering,
 from told import Told, end, in_threads, write_many
 
 import Agent.config.text_mirrors
-import Agent.tree.read.summary
+import Agent.tree.read.reader
 import Agent.tree.retention
 import Agent.tree.write.mirror
 import Agent.tree.write.writer
 from Agent import AgentLogger, PerformanceLogger, health, setup_logging, shutdown_logging
 from Agent.tree.files.session import update_session
 from Agent.tree.read.follower import Follower
-from Agent.tree.read.summary import write_summary
+from Agent.tree.read.reader import write_summary
 
 
 def writing(told: Told, events: int, threads: int, **options: Any) -> None:

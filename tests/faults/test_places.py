@@ -19,7 +19,7 @@ from support.processes import child_environment
 from support.session_files import only_session
 
 from Agent.archive.verify import verify
-from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, read_claims
+from Agent.tree.files.session import Claim, boot_id, hostname, process_start_ticks, read_claims
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.retention import why_in_use
 

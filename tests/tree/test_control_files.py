@@ -15,7 +15,7 @@ from Agent.tree.files.control import (
     read_program,
     request,
 )
-from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
+from Agent.tree.files.session import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import control_dir, create_session_dir
 
 WRITER = "aaaaaaaa"

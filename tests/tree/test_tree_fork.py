@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import read_claims
 from Agent.tree.layout import agent_files
 from Agent.tree.read.reader import TreeReader
 

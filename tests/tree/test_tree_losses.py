@@ -9,7 +9,7 @@ from tree_kit import make_line
 
 from Agent.event.codec import decode_line
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.writer_claim import Claim
+from Agent.tree.files.session import Claim
 from Agent.tree.read.losses import Accounting
 from Agent.tree.write.crash_board import BoardView
 

@@ -14,13 +14,17 @@ from support.processes import child_environment
 from tree_kit import SESSION_ID
 
 from Agent.errors import DamagedInput, SessionNotFound
-from Agent.tree.files.session import SessionInfo, create_session, open_session, replace_file, update_session
-from Agent.tree.files.writer_claim import (
+from Agent.tree.files.session import (
     Claim,
+    SessionInfo,
     boot_id,
+    create_session,
     hostname,
+    open_session,
     process_start_ticks,
     read_claims,
+    replace_file,
+    update_session,
     write_claim,
 )
 from Agent.tree.layout import list_sessions

@@ -5,8 +5,7 @@ import pytest
 from tree_kit import Recorder, make_line
 
 from Agent.errors import SessionNotFound
-from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.summary import summarise, write_summary
+from Agent.tree.read.reader import TreeReader, summarise, write_summary
 from Agent.tree.write.writer import SessionWriter
 
 

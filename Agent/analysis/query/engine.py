@@ -51,7 +51,8 @@ from Agent.analysis.query.views import (
     scan,
     worded,
 )
-from Agent.archive.sealed.connection import (
+from Agent.archive.sealed.parts import archive_dir, escaped
+from Agent.archive.sealed.reader import (
     Spill,
     connected,
     cores,
@@ -59,7 +60,6 @@ from Agent.archive.sealed.connection import (
     numbers_of,
     refuse_non_utf8_path,
 )
-from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.tree.files.lines import MAX_LINE_BYTES

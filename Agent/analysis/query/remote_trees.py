@@ -135,7 +135,7 @@ def _is_log(name: str) -> bool:
     parsed = parse_file_name(path.name) if path.suffix == ".log" else None
     if parsed is None:
         return False
-    is_own = path.parent == PurePosixPath() and parsed.stem in CATEGORY_FILES.values()
+    is_own = path.parent == PurePosixPath() and parsed.stem in CATEGORY_FILES
     return is_own or path.parent == PurePosixPath("agents")
 
 

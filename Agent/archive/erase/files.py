@@ -12,18 +12,27 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, LineVerdict, Target
-from Agent.archive.sealed.connection import open_connection
+from Agent.archive.chain_check import account_in_chains, forget_erased
+from Agent.archive.erase.target import (
+    AGENT,
+    MATCH,
+    ByteForms,
+    ErasedArtifact,
+    Target,
+    holds,
+    sealed_lines,
+)
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_only_archived
-from Agent.archive.sealed.reader import file_lines, unseal
+from Agent.archive.sealed.reader import open_reader, unseal
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
-from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.flight.checkpoints.files import (
     REMOVED_FACT,
@@ -32,16 +41,18 @@ from Agent.flight.checkpoints.files import (
     saved_runs,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
+from Agent.flight.checkpoints.model import Removed
+from Agent.flight.checkpoints.packs import remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, read_lines
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, is_event, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
     MIRROR_FILES,
     agents_dir,
+    boards_dir,
     claims_dir,
     cursors_dir,
     entries_in,
@@ -51,12 +62,16 @@ from Agent.tree.layout import (
     read_file,
     recovered_file,
     run_dirs,
+    run_ids,
     runs_dir,
     safe_name,
     session_file,
     session_id_of,
+    summary_file,
+    tree_files,
     view_dir,
 )
+from Agent.tree.read.reader import write_summary
 from Agent.tree.read.removal_logs import (
     ERASED,
     Recovery,
@@ -68,9 +83,110 @@ from Agent.tree.read.removal_logs import (
 )
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, blobs_dir
+from Agent.tree.write.event_counts import forget_counts
 
 _BATCH_LINES: Final = 4096
 _CHUNK_BYTES: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class ErasedSession:
+    """The parts of one session to erase."""
+
+    session_id: str
+    events: int = 0
+    damaged_lines: int = 0
+    files: int = 0
+    """Number of log files that lose lines."""
+    parts: int = 0
+    """Number of archive parts that are rewritten."""
+    artifacts: int = 0
+    checkpoints: int = 0
+    replays: int = 0
+    runs: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything is erased."""
+        return any(value for name, value in asdict(self).items() if name != "session_id")
+
+
+class SessionErasure:
+    """What to erase from one session; `erase` does it.
+
+    Args:
+        session: the session's directory.
+        target: the target, which gets the artifacts found.
+
+    Raises:
+        DamagedInput: an account of the session, or a part of its archive, cannot be read.
+        NotErased: a checkpoint cannot be read.
+    """
+
+    def __init__(self, session: Path, target: Target) -> None:
+        refuse_damaged_account(session)
+        self._session, self._target = session, target
+        session_id = session_id_of(session)
+        target.artifacts.update(find_artifacts(session, target))
+        self._lines = find_lines(session, target)
+        named = {ErasedArtifact(session_id, *place) for place in self._lines.artifacts}
+        if not named <= target.artifacts:
+            # other events of these artifacts are erased as well: search again
+            target.artifacts |= named
+            self._lines = find_lines(session, target)
+        self._artifacts = [each for each in target.artifacts if each.session_id == session_id]
+        if self._lines.parts:
+            target.sealed.add(session_id)
+        self._replays = find_replays(session, target)
+        self.erased = ErasedSession(
+            session_id,
+            events=self._lines.events,
+            damaged_lines=self._lines.damaged,
+            files=len(self._lines.files),
+            parts=len(self._lines.parts),
+            artifacts=len(self._artifacts),
+            checkpoints=erase_checkpoints(session, target, dry_run=True),
+            replays=len(self._replays),
+            runs=len(target.run_dirs.intersection(run_ids(session))),
+        )
+
+    def erase(self, *, resumed: bool) -> None:
+        """Erase it; each step can be repeated, and preserves what the next ones need."""
+        session, target, lines = self._session, self._target, self._lines
+        touched = resumed or self.erased.anything
+        if touched and entries_in(boards_dir(session)):
+            recover_session(session)
+        erase_checkpoints(session, target)
+        for replay in self._replays:
+            delete_tree(replay)
+        enter(session, lines)
+        was_sealed, unsealed = open_parts(session, lines)
+        judges = {path: self._judge_of(path) for path in [*lines.files, *unsealed]}
+        names = {path: path.relative_to(session).as_posix() for path in judges}
+        account_in_chains(session, {names[path]: judge for path, judge in judges.items()})
+        drop_cursor_entries(session, lines.files)
+        for path, judge in judges.items():
+            rewrite(path, judge, target.forms)
+        forget_erased(session)
+        # After the lines that name them, since the plan lists the artifacts.
+        remove_artifacts(session, self._artifacts)
+        remove_runs(session, target)
+        if touched:
+            sweep_blobs(session)
+        settle_torn_tails(session)
+        changed = scrub(session, target)
+        if touched or changed:
+            forget_counts(session)
+            if summary_file(session).exists():
+                write_summary(session, open_reader(session))
+        is_record = session_id_of(session) in target.sealed
+        if was_sealed or is_record:
+            seal(session, remove=is_record)
+
+    def _judge_of(self, path: Path) -> Callable[[bytes], bytes | None]:
+        is_whole_file = is_whole(self._session, path, self._target)
+        session_id = session_id_of(self._session)
+        return lambda line: self._target.judge(line, session_id, is_whole_file=is_whole_file).kept
 
 
 @dataclass(slots=True)
@@ -130,52 +246,43 @@ def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
     return raw.left_out_bytes > 0 and forms.find_in_stream(_line_chunks(raw)) is not None
 
 
-def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
-    """The verdict on a line; an overlong line is erased if it contains the target."""
-    judged = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
-    if judged.kept is not None and _long_line_holds(raw, target.forms):
-        return LineVerdict(None, None)
-    return judged
+def _changed_lines(
+    path: Path, target: Target, session_id: str, *, is_whole_file: bool = False
+) -> Iterator[Event | None]:
+    """Yield the event, if any, of each line of a file that is erased; OSError if it cannot be read."""
+    for raw in lines_of(path):
+        verdict = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
+        if verdict.kept is not raw.line or _long_line_holds(raw, target.forms):
+            yield verdict.event
 
 
-def find_lines(session: Path, files: Iterable[Path], target: Target, lines: MatchingLines) -> None:
-    """Find the lines to erase in the files of a session.
+def find_lines(session: Path, target: Target) -> MatchingLines:
+    """Find the lines to erase in the files of a session, and in its archive where the files were removed.
 
     Raises:
         OSError: one of them cannot be read.
-    """
-    session_id = session_id_of(session)
-    for path in files:
-        is_whole_file = is_whole(session, path, target)
-        hit = False
-        for raw in lines_of(path):
-            verdict, event = _judged(raw, target, session_id, is_whole_file=is_whole_file)
-            if verdict is not raw.line:
-                hit = True
-                lines.note(event)
-        if hit or is_whole_file:
-            lines.files.append(path)
-
-
-def find_sealed(session: Path, target: Target, lines: MatchingLines) -> None:
-    """Find the lines to erase in archive parts whose log files were removed.
-
-    Raises:
-        DamagedInput: a part cannot be read.
+        DamagedInput: a part of the archive cannot be read.
         MissingExtra: duckdb is not installed.
     """
-    session_id = session_id_of(session)
+    lines, session_id = MatchingLines(), session_id_of(session)
+    for path in tree_files(session):
+        hit = is_whole_file = is_whole(session, path, target)
+        for event in _changed_lines(path, target, session_id, is_whole_file=is_whole_file):
+            hit = True
+            lines.note(event)
+        if hit:
+            lines.files.append(path)
     names_by_part = _names_by_part(session)
     for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in names_by_part):
         if file not in names_by_part[part.name]:
             continue  # its log file exists and is read itself
-        verdict, event = target.judge(
-            line, session_id, is_whole_file=is_whole(session, session / file, target)
-        )
-        if verdict is not line:
-            lines.note(event)
-        if part.name not in lines.parts and (verdict is not line or _is_named(part, target)):
+        is_whole_file = is_whole(session, session / file, target)
+        verdict = target.judge(line, session_id, is_whole_file=is_whole_file)
+        if verdict.kept is not line:
+            lines.note(verdict.event)
+        if part.name not in lines.parts and (verdict.kept is not line or _is_named(part, target)):
             lines.parts.append(part.name)
+    return lines
 
 
 def _names_by_part(session: Path) -> dict[str, set[str]]:
@@ -184,14 +291,6 @@ def _names_by_part(session: Path) -> dict[str, set[str]]:
     for part, segment in segments_only_archived(session, read_parts(session)):
         names.setdefault(part.name, set()).add(segment.file)
     return names
-
-
-def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
-    """Yield every line of some parts, with its part and file; DamagedInput if a part cannot be read."""
-    for part in parts:
-        with open_connection(part.directory.parent) as connection:
-            for file, _, line in file_lines(connection, part):
-                yield part, file, line
 
 
 def _is_named(part: Part, target: Target) -> bool:
@@ -218,12 +317,7 @@ def open_parts(session: Path, lines: MatchingLines) -> tuple[bool, list[Path]]:
     names_by_part = _names_by_part(session)
     for part in read_parts(session):
         if part.name in lines.parts or any(segment.file in going for segment in part.segments):
-            files = (
-                {each.file for each in part.segments}
-                if part.json_removed
-                else names_by_part.get(part.name, set())
-            )
-            if files:
+            if files := names_by_part.get(part.name, set()):
                 unseal(session, only=[part], files=files)
                 restored += [each.path_in(session) for each in part.segments if each.file in files]
             drop_part(part)
@@ -357,22 +451,12 @@ def _matches_left(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
     waiting = sorted(tails, key=lambda tail: tail.line_number)
     for raw in lines_of(path):
         size_bytes = len(raw.line) + raw.left_out_bytes
-        if sizes[size_bytes] and _is_damaged(raw):
+        if sizes[size_bytes] and not is_event(raw):
             match = next((tail for tail in waiting if tail.size_bytes == size_bytes), None)
             if match is not None and raw.number <= match.line_number:
                 waiting.remove(match)
                 sizes[size_bytes] -= 1
                 yield TornTail(match.file, raw.number, raw.offset, size_bytes, match.writer)
-
-
-def _is_damaged(raw: RawLine) -> bool:
-    if raw.left_out_bytes:
-        return True
-    try:
-        decode_line(raw.line)
-    except DamagedLine:
-        return True
-    return False
 
 
 def refuse_damaged_account(session: Path) -> None:
@@ -388,35 +472,19 @@ ERASED_TEXT: Final = "[erased]"
 """Replaces an erased value in a description."""
 
 
-def find_artifacts(
-    session: Path, target: Target, holds: Callable[[Path], bool], named: Iterable[tuple[str, str]]
-) -> frozenset[ErasedArtifact]:
-    """The artifacts to erase: those that contain the value, and those named by erased lines.
-
-    Args:
-        session: the session's directory.
-        target: the target of the erasure.
-        holds: returns whether a file contains the value.
-        named: (directory of the run, path) of the artifacts in erased `artifact.saved` events.
-    """
-    session_id = session_id_of(session)
-    artifacts = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in named}
-    if target.kind == MATCH:
-        for run in _directories(runs_dir(session)):
-            base = artifacts_dir(session, run.name)
-            for path in files_below(base):
-                name = path.relative_to(base).as_posix()
-                if target.is_named_by(name) or holds(path):
-                    artifacts.add(ErasedArtifact(session_id, run.name, name))
-    return frozenset(artifacts)
+def find_artifacts(session: Path, target: Target) -> Iterator[ErasedArtifact]:
+    """Yield the artifacts that contain the value, or whose names do."""
+    for run in _directories(runs_dir(session)) if target.kind == MATCH else ():
+        base = artifacts_dir(session, run.name)
+        for path in files_below(base):
+            name = path.relative_to(base).as_posix()
+            if target.is_named_by(name) or holds(path, target):
+                yield ErasedArtifact(session_id_of(session), run.name, name)
 
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
     """Remove artifacts of a session; OSError if one cannot be removed."""
-    session_id = session_id_of(session)
     for artifact in artifacts:
-        if artifact.session_id != session_id:
-            continue
         base = artifacts_dir(session, artifact.run_dir)
         path = base.joinpath(*artifact.path.split("/"))
         # The path is recorded data, so nothing outside the run's own directory is touched.
@@ -444,7 +512,7 @@ def sweep_blobs(session: Path) -> None:
 _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
-def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
+def find_replays(session: Path, target: Target) -> list[Path]:
     """Return the replay directories that contain the target; replays can be repeated."""
     replays = []
     for run in _directories(runs_dir(session)):
@@ -453,7 +521,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
             if target.kind != MATCH:
                 hit = any(not target.names.isdisjoint(_TEXTS.findall(read_file(path))) for path in files)
             else:
-                hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
+                hit = any(holds(path, target) for path in files) or target.is_named_by(replay.name)
             if hit:
                 replays.append(replay)
     return replays
@@ -574,8 +642,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
                 continue
             numbers = set(_going(run, rows, target))
             count += len(numbers)
-            if not dry_run and (numbers or _is_unfinished(run, rows)):
-                remove(run, [row for row in rows if row.number in numbers])
+            if not dry_run and remove(run, [row for row in rows if row.number in numbers]) != Removed():
                 run.files.index.shrink(vacuum=True)
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
@@ -585,16 +652,6 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
                     store.delete_checkpoints(run_id)
         remove_unshared(shared_chunks_dir(session))
     return count
-
-
-def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
-    """Whether a killed removal left bytes that belong to no checkpoint."""
-    sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
-    for row in rows:
-        sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
-    used = run.files.index.all_chunks()
-    is_stray = any(digest not in used for digest in run.files.chunks.names())
-    return is_stray or any(sizes.values()) or any(row.removed for row in rows)
 
 
 @contextlib.contextmanager
@@ -659,15 +716,19 @@ def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> 
         OSError: one of them cannot be read or replaced.
     """
     ids: set[bytes] = set()
-    counts = {path: _erased_line_count(path, target, ids) for path in _mirrors(root, twins=False)}
+    counts: Counter[Path] = Counter()
+    for path in _mirrors(root, twins=False):
+        for event in _changed_lines(path, target, ""):
+            counts[path] += 1
+            if event is not None:
+                ids.add(event.id.encode())
     if not dry_run:
         for path in _mirrors(root, twins=True):
             if _twin_holds(path, target, ids):
                 rewrite(path, _EntryJudge(target, ids).kept, target.forms)
-        for path, count in counts.items():
-            if count:
-                rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
-    return sum(counts.values())
+        for path in counts:
+            rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
+    return counts.total()
 
 
 def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
@@ -678,17 +739,6 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
             number = path.name.removeprefix(live.name)
             if path.is_file() and not path.is_symlink() and (not number or number[1:].isdigit()):
                 yield path
-
-
-def _erased_line_count(path: Path, target: Target, ids: set[bytes]) -> int:
-    count = 0
-    for raw in lines_of(path):
-        verdict, event = _judged(raw, target, "")
-        if verdict is not raw.line:
-            count += 1
-            if event is not None:
-                ids.add(event.id.encode())
-    return count
 
 
 def _twin_holds(path: Path, target: Target, ids: set[bytes]) -> bool:

@@ -1,28 +1,49 @@
 """The target of an erasure: an agent, a run with the runs started within it, or everything with a value.
 
-`files` applies it to every line and file; `erasing` searches for remaining traces.
+`files` applies it to every line and file. The proof searches every byte below a trace root for what remains
+of it, and also the content of compressed frames, SQLite rows and sealed lines.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import quote, quote_plus
 
 import orjson
 
+from Agent.archive.chain_check import names_in_chain
+from Agent.archive.sealed.parts import Part, read_parts
+from Agent.archive.sealed.reader import file_lines, open_connection
+from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.checkpoints.graph_file import packed_member
-from Agent.tree.files.lines import event_behind
-from Agent.tree.layout import safe_name
+from Agent.flight.checkpoints.graph_file import (
+    SQLITE_MAGIC,
+    is_encrypted,
+    is_graph_file,
+    packed_member,
+    read_only,
+    values_in,
+)
+from Agent.flight.checkpoints.packs import unpacked_chunks
+from Agent.tree.files.lines import chunks_of, event_behind
+from Agent.tree.layout import is_encrypted as is_encrypted_session
+from Agent.tree.layout import list_sessions, open_file, parse_file_name, safe_name, shown_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
 SHORTEST_BASE64: Final = 6
@@ -148,39 +169,24 @@ class LineVerdict(NamedTuple):
     """The erased event, if any."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
-    """The target of an erasure.
+    """The target of an erasure; an erasure adds to a copy of it what it finds.
 
     Args:
         kind: `agent`, `run` or `match`.
         value: the agent's id, the run's id or the value.
-        runs: the runs to erase completely: the run and those started within it, or those of the agent.
+        runs: the runs to erase completely: the run and those started within it, or those of the agent. No
+            property may be read before they are complete.
         artifacts: the artifacts to erase, together with their `artifact.saved` events.
         sealed: the sessions to seal again, because their archive loses lines and replaces the log files.
     """
 
     kind: Kind
     value: str
-    runs: frozenset[str] = frozenset()
-    artifacts: frozenset[ErasedArtifact] = frozenset()
-    sealed: frozenset[str] = frozenset()
-
-    def with_found(
-        self,
-        runs: frozenset[str] = frozenset(),
-        artifacts: frozenset[ErasedArtifact] = frozenset(),
-        sealed: frozenset[str] = frozenset(),
-    ) -> Self:
-        """A copy with more runs and artifacts to erase, and sessions to seal again."""
-        extended = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
-        return extended if runs <= self.runs else replace(extended, runs=self.runs | runs)
-
-    def within(self, artifacts: frozenset[ErasedArtifact]) -> Self:
-        """A copy for one session, with its artifacts only; values computed from the runs are shared."""
-        narrowed = replace(self, artifacts=artifacts)
-        vars(narrowed).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
-        return narrowed
+    runs: AbstractSet[str] = frozenset()
+    artifacts: set[ErasedArtifact] = field(default_factory=set)
+    sealed: set[str] = field(default_factory=set)
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -197,8 +203,8 @@ class Target:
         """Read a target from a JSON object; KeyError, TypeError or ValueError if it is invalid."""
         if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
             raise ValueError(f"it erases {stored['kind']!r}")
-        artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
-        runs, sealed = (frozenset(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
+        artifacts = {ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"]}
+        runs, sealed = (set(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
         return cls(stored["kind"], stored["value"], runs, artifacts, sealed)
 
     @cached_property
@@ -261,8 +267,10 @@ class Target:
             return False
 
     def _matches_event(self, event: Event, line: bytes, session_id: str) -> bool:
-        if self._is_of_artifact(event, session_id or event.session_id):
-            return True
+        if event.kind == "artifact.saved":
+            path, run_dir = str(event.extra.get("path")), event.run_id or ROOT_RUN
+            if ErasedArtifact(session_id or event.session_id, run_dir, path) in self.artifacts:
+                return True
         if self.kind == MATCH:
             return self._matches(line)
         if self.kind == AGENT and event.agent_id == self.value:
@@ -270,28 +278,18 @@ class Target:
         if event.run_id not in self.runs:
             return False
         # Keep the events of other agents in a run of the erased agent.
-        kind = KINDS.get(event.kind)
-        return self.kind == RUN or (kind is not None and kind.home is Home.RUN)
-
-    def _is_of_artifact(self, event: Event, session_id: str) -> bool:
-        if event.kind != "artifact.saved" or not self.artifacts:
-            return False
-        path = str(event.extra.get("path"))
-        return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
+        return self.kind == RUN or (event.kind in KINDS and KINDS[event.kind].home is Home.RUN)
 
     def _judge_damaged(self, line: bytes, session_id: str, *, is_whole_file: bool) -> LineVerdict:
         """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
-            goes = is_whole_file or self._names_in(line)
+            goes = is_whole_file or self.forms.find(line) is not None
             return LineVerdict(None if goes else line, None)
         at, event = behind
         if is_whole_file or self._matches_event(event, line[at:], session_id):
             return LineVerdict(None, event)
-        return LineVerdict(line[at:] if self._names_in(line[:at]) else line, None)
-
-    def _names_in(self, damaged: bytes) -> bool:
-        return self.forms.find(damaged) is not None
+        return LineVerdict(line if self.forms.find(line[:at]) is None else line[at:], None)
 
     def is_named_by(self, text: str) -> bool:
         """Return whether a text, such as a file name or the name of an open span, contains the target."""
@@ -305,3 +303,204 @@ def _quoted(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
         return '"\\ud800"'
+
+
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_GZIP: Final = b"\x1f\x8b"
+_OPAQUE: Final = {
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PAR1": "Parquet",
+    b"%PDF": "PDF",
+}
+_CHUNK_BYTES: Final = 1024 * 1024
+_DAMAGE: Final = (DamagedInput, gzip.BadGzipFile, EOFError, zlib.error, sqlite3.Error)
+"""Errors raised when reading damaged compressed data or a damaged database."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormMatch:
+    """A trace of the target that remains: the file, and the form in which it was found."""
+
+    file: str
+    form: str
+
+
+@dataclass(slots=True)
+class Proof:
+    """The result of the search for remaining traces."""
+
+    files: int = 0
+    size_bytes: int = 0
+    forms: tuple[str, ...] = ()
+    unpacked_files: int = 0
+    """Number of files whose compressed or sealed content was searched, too."""
+    left: list[FormMatch] = field(default_factory=list)
+    not_looked_into: dict[str, int] = field(default_factory=dict)
+    """Number of files, by kind, of which only the raw bytes were searched."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.left
+
+    def skip(self, kind: str) -> None:
+        """Count a file of which only the raw bytes were searched."""
+        self.not_looked_into[kind] = self.not_looked_into.get(kind, 0) + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"clean": self.clean, **asdict(self)}
+
+
+def prove(
+    root: Path,
+    target: Target,
+    besides: Iterable[Path] = (),
+    progress: Callable[[str, float], None] = lambda _step, _part: None,
+) -> Proof:
+    """Search every file below a trace root, and every name.
+
+    Args:
+        root: the trace root.
+        target: the erased data.
+        besides: files that are not searched: the plan of the erasure itself.
+        progress: called with the step and how far it is, 0 to 1.
+
+    Raises:
+        OSError: a file cannot be read.
+        DamagedInput: a part of an archive cannot be read.
+    """
+    proof = Proof(forms=target.forms.kinds)
+    left_out = set(besides)
+    everything = list(_everything_below(root))
+    for number, path in enumerate(everything):
+        progress("searching", number / len(everything))
+        if path in left_out:
+            continue
+        name = shown_name(path.relative_to(root).as_posix())
+        form = _form_in_name(path, name, target)
+        if form is None and path.is_file() and not path.is_symlink():
+            form = _search(path, target, proof)
+        elif path.is_symlink():
+            form = form or target.forms.find_in_text(os.fspath(path.readlink()))
+        if form is not None:
+            proof.left.append(FormMatch(name, form))
+    for ref in list_sessions(root):
+        if is_encrypted_session(ref.path):
+            proof.skip("encrypted session")
+        _search_sealed(root, ref.path, target, proof)
+    return proof
+
+
+def holds(path: Path, target: Target) -> bool:
+    """Return whether a file contains the target in any form, including inside compressed content."""
+    return _search(path, target, Proof()) is not None
+
+
+def _everything_below(root: Path) -> Iterator[Path]:
+    for directory, directories, names in os.walk(root):
+        for name in sorted((*directories, *names)):
+            yield Path(directory, name)
+
+
+def _form_in_name(path: Path, name: str, target: Target) -> str | None:
+    """Return the form in which a file name contains the target; for an agent or a run, `name`."""
+    if target.kind == AGENT:
+        parsed = parse_file_name(path.name)
+        is_agent_file = (
+            path.parent.name == "agents" and parsed is not None and parsed.stem == safe_name(target.value)
+        )
+        is_of_session = path.parent.parent.name.startswith("session_")
+        return "name" if is_agent_file and is_of_session else None
+    if target.kind == "run":
+        return "name" if path.parent.name == "runs" and path.name in target.run_dirs else None
+    return target.forms.find_in_text(name)
+
+
+def _search(path: Path, target: Target, proof: Proof) -> str | None:
+    """Return the form in which a file contains the target."""
+    proof.files += 1
+    proof.size_bytes += path.stat().st_size
+    form = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
+    if form is not None:
+        return form
+    with os.fdopen(open_file(path)[0], "rb") as file:
+        head = file.read(16)
+    if head.startswith(_ZSTD):
+        return _unpacked(target, proof, unpacked_chunks(path), "zstd")
+    if head.startswith(_GZIP):
+        return _unpacked(target, proof, _gzip_chunks(path), "gzip")
+    if head == SQLITE_MAGIC:
+        rows = _graph_values(path, proof) if is_graph_file(path) else iter(())
+        return _unpacked(target, proof, chain(rows, _sqlite_rows(path)), "SQLite")
+    kind = next((kind for magic, kind in _OPAQUE.items() if head.startswith(magic)), None)
+    if kind is not None and not (kind == "Parquet" and path.parent.name == "archive"):
+        proof.skip(kind)
+    return None
+
+
+def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) -> str | None:
+    try:
+        form = target.forms.find_in_stream(chunks)
+    except _DAMAGE:
+        # A damaged file is not decoded; its raw bytes were searched.
+        proof.skip(f"damaged {kind}")
+        return None
+    proof.unpacked_files += 1
+    return None if form is None else f"{form} in {kind}"
+
+
+def _gzip_chunks(path: Path) -> Iterator[bytes]:
+    with gzip.open(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _graph_values(path: Path, proof: Proof) -> Iterator[bytes]:
+    """Yield the values of a file of `TraceSaver`, and note if some are encrypted."""
+    encrypted = False
+    for kind, raw in values_in(path):
+        encrypted = encrypted or is_encrypted(kind)
+        yield raw + b"\n"
+    if encrypted:
+        proof.skip("encrypted graph states")
+
+
+def _sqlite_rows(path: Path) -> Iterator[bytes]:
+    """Yield every row of every table as JSON, so that a value that spans pages is found."""
+    with read_only(path) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            quoted = table.replace('"', '""')
+            cursor = database.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608 - a quoted name
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                yield orjson.dumps(dict(zip(names, row, strict=True)), default=_shown)
+
+
+def _shown(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> None:
+    """Search the lines in a session's archive."""
+    searched: set[str] = set()
+    lines_found: set[str] = set()
+    for part, _, line in sealed_lines(read_parts(session)):
+        name = part.parquet.relative_to(root).as_posix()
+        searched.add(name)
+        form = target.forms.find(line) if name not in lines_found else None
+        if form is not None:
+            lines_found.add(name)
+            proof.left.append(FormMatch(name, f"{form} in Parquet"))
+    proof.unpacked_files += len(searched)
+
+
+def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
+    """Yield every line of some parts, with its part and file; DamagedInput if a part cannot be read."""
+    for part in parts:
+        with open_connection(part.directory.parent) as connection:
+            for file, _, line in file_lines(connection, part):
+                yield part, file, line

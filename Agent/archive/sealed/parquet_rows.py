@@ -3,11 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.kinds import Home
@@ -162,7 +158,7 @@ def _optional(key: str, text: str) -> str:
     return f"""CASE WHEN {key} IS NULL THEN '' ELSE concat(',"{key}":', {text}) END"""
 
 
-_BEFORE_MESSAGE: Final = ", ".join(
+_HEAD: Final = ", ".join(
     [
         f"""concat('{{"timestamp":"', {TIME_TEXT}, '","id":"', writer, '-', seq, '","schema_version":'""",
         "schema_version",
@@ -173,10 +169,7 @@ _BEFORE_MESSAGE: Final = ", ".join(
         """',"logger":'""",
         "to_json(logger)",
         """',"message":'""",
-    ]
-)
-_AFTER_MESSAGE: Final = ", ".join(
-    [
+        "to_json(message)",
         _optional("run_id", "to_json(run_id)"),
         _optional("span_id", "to_json(span_id)"),
         _optional("parent_span_id", "to_json(parent_span_id)"),
@@ -185,7 +178,6 @@ _AFTER_MESSAGE: Final = ", ".join(
         """',"extra":')""",
     ]
 )
-_HEAD: Final = f"{_BEFORE_MESSAGE}, to_json(message), {_AFTER_MESSAGE}"
 """SQL for the beginning of a canonical line, up to the payload."""
 
 _TAIL: Final = ", ".join(
@@ -198,62 +190,8 @@ _TAIL: Final = ", ".join(
 )
 
 
-def _optional_bytes(key: str, value: str) -> str:
-    return f"""coalesce({len(f',"{key}":')} + {value}, 0)"""
-
-
-_BEGIN: Final = '{"timestamp":"'
-_PLAIN_HEAD: Final = (
-    f'{_BEGIN}2026-11-20T10:30:45.123456Z","id":"","schema_version":,'
-    '"session_id":"","level":"","logger":"","message":,"extra":'
-)
-_HEAD_BYTES: Final = " + ".join(
-    [
-        str(len(_PLAIN_HEAD)),
-        *(f"strlen({key})" for key in ("id", "session_id", "level", "logger")),
-        "strlen(schema_version::VARCHAR)",
-        "strlen(to_json(message))",
-        *(_optional_bytes(key, f"strlen({key}) + 2") for key in ("run_id", "span_id", "parent_span_id")),
-        _optional_bytes("causes", "strlen(to_json(causes))"),
-        _optional_bytes("tick", "strlen(tick::VARCHAR)"),
-    ]
-)
-"""SQL for the length of a head in which only the message and the causes may need escapes."""
-
-_TAIL_BYTES: Final = " + ".join(
-    [
-        "1",
-        _optional_bytes("code", "strlen(code) + 2"),
-        _optional_bytes("state", "strlen(state)"),
-        _optional_bytes("types", "strlen(types)"),
-    ]
-)
-
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
-
-LINE_PARTS: Final = f"raw, {_BEFORE_MESSAGE}), message, concat({_AFTER_MESSAGE}, extra, {_TAIL}"
-"""SQL for the parts that `joined_lines` joins, so that the engine copies no long texts."""
-_ESCAPES: Final = re.compile(rb"\\(u00..|.)")
-
-
-def joined_lines(rows: Iterable[Sequence[Any]]) -> list[bytes]:
-    """Return the value of `LINE_BYTES` for each row.
-
-    Args:
-        rows: a file, the number of a line, and the columns of `LINE_PARTS` each.
-    """
-    lines = []
-    for _file, _number, raw, begin, message, middle, extra, end in rows:
-        if raw is not None:
-            lines.append(raw)
-            continue
-        text = orjson.dumps(message)
-        if b"\\u00" in text:  # the engine writes hexadecimal in upper case
-            text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
-        lines.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
-    return lines
-
 
 TEXT_BYTES: Final = (
     f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"
@@ -274,43 +212,22 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def rows_of(lines: str, *, unproven: bool = False) -> str:
+def rows_of(lines: str) -> str:
     """A query for the sealed rows of some lines.
 
     Args:
         lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
-        unproven: assume that a line of the right length equals its columns, and that one with our beginning
-            and end is JSON; if not, the engine raises an error. For callers that read back the rows and
-            repeat the query without this if they differ.
     """
     envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
     payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
+    parsed = f"TRY(json_transform(text, {literal(structure(envelope))}))"
+    opened = f"TRY(json_transform(extra, {literal(structure(payload))}))"
+    around = f"{_HEAD} AS head, {_TAIL} AS tail"
     columns = (
-        f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA}"
+        f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
+        "AND starts_with(text, head) AND ends_with(text, tail)"
     )
-    parsed = f"json_transform(text, {literal(structure(envelope))})"
-    opened = f"json_transform(extra, {literal(structure(payload))})"
-    if unproven:
-        parsed = f"CASE WHEN starts_with(text, '{_BEGIN}') AND ends_with(text, '}}') THEN {parsed} END"
-        around = f"{_HEAD_BYTES} AS head_bytes, {_TAIL_BYTES} AS tail_bytes"
-        # with non-ASCII text, characters would have to be counted from the beginning
-        between = (
-            "CASE WHEN length(text) = strlen(text) "
-            "THEN substr(text, head_bytes + 1, strlen(text) - head_bytes - tail_bytes) "
-            "ELSE TRY(decode(encode(text)[head_bytes + 1:strlen(text) - tail_bytes])) END"
-        )
-        # numbers and escaped characters may be written differently with the same length
-        columns += (
-            f" AND (tail_bytes = 1 OR ends_with(text, {_TAIL}))"
-            " AND (strlen(to_json(message)) = strlen(message) + 2 OR contains(text, to_json(message)))"
-        )
-        is_object = "starts_with(extra, '{') AND ends_with(extra, '}')"
-    else:
-        parsed, opened = f"TRY({parsed})", f"TRY({opened})"
-        around = f"{_HEAD} AS head, {_TAIL} AS tail"
-        columns += " AND starts_with(text, head) AND ends_with(text, tail)"
-        between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
-        is_object = "starts_with(extra, '{')"
+    between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
     apart = (
         f"SELECT file, line, text, j.id AS id, {_named(_SORT_KEY)}, {_members('j', _STORED)} "
         f"FROM (SELECT *, {parsed} AS j FROM {lines})"
@@ -323,7 +240,7 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     expression = (
         "SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
         f"{literal(structure(_STRUCTURE))})) END AS w "
-        f"FROM (SELECT *, CASE WHEN {is_object} THEN {opened} END AS p FROM ({cut}))"
+        f"FROM (SELECT *, CASE WHEN starts_with(extra, '{{') THEN {opened} END AS p FROM ({cut}))"
     )
     return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({expression})"
 

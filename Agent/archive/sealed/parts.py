@@ -8,6 +8,7 @@ read back line by line; `parquet_rows` defines the rows. `sealing` chooses the s
 # ruff: noqa: S608 - statements are put together from names of this package and quoted paths
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import itertools
@@ -34,11 +35,18 @@ from Agent.errors import DamagedInput, InputError, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
-from Agent.tree.files.session import open_session, record_of, replace_durably, sync_directory
-from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.files.lines import MAX_LINE_BYTES, chunks_of, first_id
+from Agent.tree.files.session import (
+    Claim,
+    open_session,
+    read_claims,
+    record_of,
+    replace_durably,
+    sync_directory,
+)
 from Agent.tree.layout import (
     FILE_MODE,
+    NEW_FILE,
     agents_dir,
     category_files,
     entries_in,
@@ -348,12 +356,57 @@ _LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
-@dataclass(frozen=True, slots=True)
-class _FileFacts:
-    """The result of reading the bytes of a file once."""
+ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")
+"""Bytes that valid JSON lines do not contain and that line readers could misinterpret."""
 
-    marks: LineMarks
-    digest: str
+
+class LineMarks:
+    """Counts, measures and digests the lines in the chunks of a file, and checks that they are plain text."""
+
+    def __init__(self) -> None:
+        self.digest = new_hash()
+        self._newlines = 0
+        self._rest = 0
+        self._is_odd = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.longest = 0
+        """Length in bytes of the longest line that crosses a chunk boundary. Of lines within one chunk only
+        the first counts."""
+
+    def take(self, chunk: bytes) -> None:
+        """Process the next chunk."""
+        self.digest.update(chunk)
+        first = chunk.find(b"\n")
+        self.longest = max(self.longest, self._rest + (len(chunk) if first < 0 else first))
+        self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
+        self._newlines += chunk.count(b"\n")
+        if not self._is_odd:
+            self._is_odd = any(byte in chunk for byte in ODD_BYTES) or not self._decodes(chunk)
+
+    @property
+    def lines(self) -> int:
+        """Number of lines so far, including a last line without a newline."""
+        return self._newlines + (1 if self._rest else 0)
+
+    @property
+    def ends_with_newline(self) -> bool:
+        """Whether the last byte was a newline."""
+        return self._newlines > 0 and not self._rest
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether some bytes were not UTF-8 or were in `ODD_BYTES`."""
+        return self._is_odd or bool(self._decoder.getstate()[0])
+
+    def _decodes(self, chunk: bytes) -> bool:
+        # an ASCII chunk needs no decoding unless a character began in the previous chunk
+        if chunk.isascii() and not self._decoder.getstate()[0]:
+            return True
+        try:
+            self._decoder.decode(chunk)
+        except UnicodeDecodeError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,24 +441,24 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
     """
     with contextlib.ExitStack() as stack:
         seen = [_inspected(each.path) for each in group]
-        for each, facts in zip(group, seen, strict=True):
-            if facts.marks.longest > MAX_LINE_BYTES:
+        for each, marks in zip(group, seen, strict=True):
+            if marks.longest > MAX_LINE_BYTES:
                 raise DamagedInput(
                     f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is; it is not sealed",
                     path=each.path,
                     remedy="remove that line; `verify` names it",
                 )
         sources = [
-            _as_text(each.path, stack) if facts.marks.is_odd else each.path
-            for each, facts in zip(group, seen, strict=True)
+            _as_text(each.path, stack) if marks.is_odd else each.path
+            for each, marks in zip(group, seen, strict=True)
         ]
-        longest = max(_LEAST_LINE_BYTES, *(2 * facts.marks.longest + 2 for facts in seen))
+        longest = max(_LEAST_LINE_BYTES, *(2 * marks.longest + 2 for marks in seen))
         _load(connection, sources, longest)
     back = _write(connection, group, seen, target)
     connection.execute("DROP TABLE sealed_lines")
     digest = file_digest(target, sync=True)
     segments = []
-    for each, facts, rows in zip(group, seen, back, strict=True):
+    for each, marks, rows in zip(group, seen, back, strict=True):
         status = each.path.lstat()
         if (status.st_size, status.st_mtime_ns) != (each.size_bytes, each.mtime_ns):
             raise DamagedInput(
@@ -417,11 +470,11 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
             SealedSegment(
                 file=each.file,
                 size_bytes=each.size_bytes,
-                lines=facts.marks.lines,
+                lines=marks.lines,
                 events=rows.events,
                 damaged=rows.damaged,
-                digest=facts.digest,
-                ends_with_newline=facts.marks.ends_with_newline,
+                digest=marks.digest.hexdigest(),
+                ends_with_newline=marks.ends_with_newline,
                 mtime_ns=each.mtime_ns,
                 first_id=first_id(each.path),
                 agent_id=rows.agent_id,
@@ -444,13 +497,12 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
     )
 
 
-def _inspected(path: Path) -> _FileFacts:
+def _inspected(path: Path) -> LineMarks:
     """Read a file once for its digest, lines and marks."""
-    digest, marks = new_hash(), LineMarks()
+    marks = LineMarks()
     for chunk in chunks_of(path):
-        digest.update(chunk)
         marks.take(chunk)
-    return _FileFacts(marks, digest.hexdigest())
+    return marks
 
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
@@ -501,65 +553,44 @@ def _session_uid(session: Path) -> str | None:
 
 
 def _write(
-    connection: Any, group: list[FinishedSegment], seen: list[_FileFacts], target: Path
+    connection: Any, group: list[FinishedSegment], seen: list[LineMarks], target: Path
 ) -> list[_ReadBack]:
-    """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
-
-    Rows are first written without proof, which costs a third less; if they differ, again with it.
-    """
-    import duckdb  # opening the connection has reported it if duckdb is missing
-
+    """Write the rows of the loaded lines, read them back, and compare them with the files."""
     file, line = _line_position(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
+    number = sum(each.lines for each in seen)
+    line_bytes = sum(segment.size_bytes for segment in group) // max(number, 1)
+    target.unlink(missing_ok=True)
+    os.close(os.open(target, NEW_FILE, FILE_MODE))
     session_uid = _session_uid(target.parent.parent)
-    line_bytes = sum(segment.size_bytes for segment in group) // max(
-        sum(each.marks.lines for each in seen), 1
-    )
-    back: list[_ReadBack] = []
-    for unproven in (True, False):
-        target.unlink(missing_ok=True)
-        _make_private(target)
-        try:
-            rows = rows_of(lines, unproven=unproven)
-            connection.execute(copy_statement(rows, str(target), session_uid, line_bytes))
-        except duckdb.InvalidInputException:
-            # a line that looks like ours is not JSON
-            if not unproven:
-                raise
-            continue
-        back = _read_back(connection, group, seen, target)
-        if all(read_back.same == read_back.lines for read_back in back):
-            break
-    else:
+    connection.execute(copy_statement(rows_of(lines), str(target), session_uid, line_bytes))
+    back = _read_back(connection, group, seen, target)
+    if any(read_back.same != read_back.lines for read_back in back):
         raise DamagedInput(
             "the sealed part does not read back identically",
             path=target,
             remedy="the JSON lines are unchanged; please report this",
         )
-    for each, facts, read_back in zip(group, seen, back, strict=True):
-        expected = each.size_bytes + (0 if facts.marks.ends_with_newline or not facts.marks.lines else 1)
-        if (read_back.lines, read_back.size_bytes) != (facts.marks.lines, expected):
+    for each, marks, read_back in zip(group, seen, back, strict=True):
+        expected = each.size_bytes + (0 if marks.ends_with_newline or not marks.lines else 1)
+        if (read_back.lines, read_back.size_bytes) != (marks.lines, expected):
             raise DamagedInput(
-                f"{read_back.lines} of {facts.marks.lines} lines were read while it was sealed",
+                f"{read_back.lines} of {marks.lines} lines were read while it was sealed",
                 path=each.path,
                 remedy="the JSON lines are unchanged; please report this",
             )
     return back
 
 
-def _line_position(group: list[FinishedSegment], seen: list[_FileFacts]) -> tuple[str, str]:
+def _line_position(group: list[FinishedSegment], seen: list[LineMarks]) -> tuple[str, str]:
     """SQL for the file of a loaded line and its number there, from the file's `number` and the `rowid`."""
     names = ", ".join(literal(each.file) for each in group)
-    starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
+    starts = itertools.accumulate((look.lines for look in seen[:-1]), initial=0)
     return f"([{names}])[number + 1]", f"(rowid - ([{', '.join(map(str, starts))}])[number + 1] + 1)"
 
 
-def _make_private(target: Path) -> None:
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
-
-
 def _read_back(
-    connection: Any, group: list[FinishedSegment], seen: list[_FileFacts], target: Path
+    connection: Any, group: list[FinishedSegment], seen: list[LineMarks], target: Path
 ) -> list[_ReadBack]:
     """Compare each loaded line with the row in its place, by file.
 

@@ -1,4 +1,4 @@
-"""Reads sessions in any form: existing log files as files, and removed ones from the archive.
+"""Reads sessions in any form: existing log files as files, and removed ones from the archive, by DuckDB.
 
 Packages above this one open sessions with `open_reader`. Log files that still exist are read as files even if
 they are sealed, which is faster for queries about one agent.
@@ -7,18 +7,24 @@ they are sealed, which is faster for queries about one agent.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import itertools
 import os
+import re
+import secrets
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.sealed.connection import open_connection, releasing_large_buffers
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, joined_lines, literal
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -28,15 +34,188 @@ from Agent.archive.sealed.parts import (
     read_parts,
     segments_only_archived,
 )
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, InputError, MissingExtra
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import refuse_links, replacing, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
+from Agent.tree.files.session import is_running, refuse_links, replacing, sync_directory
+from Agent.tree.layout import DIRECTORY_MODE, entries_in, is_text, parse_file_name, segment_order, shown_name
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.event_counts import EventCounts
+
+MEMORY_LIMIT_MB: Final = 1000
+OLDEST_DUCKDB: Final = (1, 4)
+"""Older versions lack functions and options that queries and sealing use."""
+_LARGE: Final = ctypes.c_size_t(1024 * 1024)
+_LEFTOVER_AGE_S: Final = 3600.0
+"""On a shared disk, a process of another machine may have the same pid."""
+
+
+@contextlib.contextmanager
+def open_connection(session: Path, share: int = 1, threads: int | None = None) -> Iterator[Any]:
+    """A DuckDB connection of bounded memory; it spills to the session's `.state` if that is writable.
+
+    Args:
+        session: its directory.
+        share: the number of parallel connections; each gets its share of the memory, and one core.
+        threads: the number of cores; None for all, or for one if `share` is above 1.
+
+    Raises:
+        MissingExtra: duckdb is not installed.
+        InputError: an operation needs more memory, a file cannot be read or written, or the session's path is
+            not UTF-8.
+    """
+    duckdb = load_duckdb("the archive")
+    refuse_non_utf8_path(session)
+    with contextlib.closing(Spill(session)) as spill:
+        threads = threads or (cores() if share == 1 else 1)
+        connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
+        with contextlib.closing(connection):
+            try:
+                yield connection
+            except duckdb.OutOfMemoryException as error:
+                raise InputError(
+                    f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
+                    path=session,
+                    remedy="leave the session unsealed, or erase what holds values of many megabytes",
+                ) from error
+            except duckdb.IOException as error:
+                message = str(error).partition("\n")[0].removeprefix("IO Error: ")
+                raise InputError(
+                    f"a file cannot be read or written: {message}",
+                    path=session,
+                    remedy="free disk space, or make its files accessible, and try again",
+                ) from error
+
+
+@contextlib.contextmanager
+def releasing_large_buffers() -> Iterator[None]:
+    """Make the engine return buffers of 1 MiB and more to the system as soon as it frees them.
+
+    Its allocator keeps them for a while, although with rows of several KB it frees about 10 MB every 10 ms.
+    Applies to the calling thread, on an open connection. Without this allocator, it does nothing.
+    """
+    import _duckdb
+
+    control: Any = getattr(ctypes.CDLL(_duckdb.__file__), "duckdb_je_mallctl", None)
+    before: dict[bytes, ctypes.c_size_t] = {}
+    if control is not None:
+        arenas = ctypes.c_uint()
+        size = ctypes.c_size_t(ctypes.sizeof(arenas))
+        control(b"arenas.narenas", ctypes.byref(arenas), ctypes.byref(size), None, ctypes.c_size_t(0))
+        for arena in range(arenas.value):
+            name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), _LARGE
+            size = ctypes.c_size_t(ctypes.sizeof(old))
+            # for an arena that no thread has used yet, it fails and changes nothing
+            if not control(name, ctypes.byref(old), ctypes.byref(size), ctypes.byref(new), size):
+                before[name] = old
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            control(name, None, None, ctypes.byref(old), ctypes.c_size_t(ctypes.sizeof(old)))
+
+
+class Spill:
+    """A private directory for large sorts and joins; `close` removes it.
+
+    It is in the session's `.state`, and created when the engine needs it; `seal` removes leftovers of killed
+    processes. If `.state` is not writable, as in another user's session, it is a private temporary directory.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.path = _spill_path(session / ".state")
+        """The path for the engine; empty if no directory can be created: then too large operations fail."""
+        # also if an engine is never closed
+        self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
+
+    def close(self) -> None:
+        """Remove the directory."""
+        self._remove()
+
+
+def _spill_path(state: Path) -> str:
+    if os.access(state, os.W_OK):
+        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        return tempfile.mkdtemp(prefix="agent-trace-spill-")
+    except OSError:
+        return ""
+
+
+def _remove_spill(path: str, pid: int) -> None:
+    # a forked child inherited it from its parent, which may still use it
+    if path and pid == os.getpid():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_stale_spills(session: Path) -> None:
+    """Remove spill directories of killed processes in `.state`, 1 hour after their last change."""
+    for spill in entries_in(session / ".state", beginning="spill-"):
+        pid = spill.name.split("-")[1]
+        if (
+            pid.isdecimal()
+            and not is_running(int(pid))
+            and time.time() - spill.stat().st_mtime > _LEFTOVER_AGE_S
+        ):
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def load_duckdb(purpose: str) -> Any:
+    """Import duckdb; MissingExtra if it is missing, or too old for `purpose`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra(f"{purpose} needs duckdb", remedy="pip install duckdb") from error
+    if numbers_of(duckdb.__version__) < OLDEST_DUCKDB:
+        oldest = ".".join(map(str, OLDEST_DUCKDB))
+        raise MissingExtra(
+            f"{purpose} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            remedy=f"pip install 'duckdb>={oldest}'",
+        )
+    return duckdb
+
+
+def refuse_non_utf8_path(session: Path) -> None:
+    """Raise InputError for a session whose path is not UTF-8, which the engine requires."""
+    if not is_text(str(session)):
+        raise InputError(
+            "the path of the session is not UTF-8, which queries and sealing need",
+            path=shown_name(str(session)),
+            remedy="rename the directory, or move the trace root elsewhere",
+        )
+
+
+def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:
+    """A DuckDB connection of bounded memory that loads no extensions or remote files."""
+    config = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": False,
+        "temp_directory": spill.path,
+        "threads": threads,
+    }
+    if numbers_of(duckdb.__version__) >= (2, 0):
+        # The eight threads for prefetching remote files would only waste memory.
+        config["async_threads"] = 1
+    return duckdb.connect(config=config)
+
+
+def numbers_of(version: object) -> tuple[int, ...]:
+    """Return the first two numbers of a version; (0, 0) if it has none."""
+    match = re.match(r"(\d+)\.(\d+)", str(version))
+    return (0, 0) if match is None else (int(match[1]), int(match[2]))
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 _BATCH_ROWS: Final = 4096
 _STREAMED_ROWS: Final = 256
@@ -124,25 +303,25 @@ class ArchiveLines:
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: EventCounts | None = None
     ) -> Iterator[RawLine]:
-        """The lines of some kinds, and doubtful lines; the numbers of all others are added to `seen`."""
+        """The lines of some kinds, damaged and odd ones; the numbers of all others are added to `seen`."""
         segments = self.segments()
         if not segments:
             return
         with self._connection() as connection:
-            if kinds is None:
+            rows = _rows_of(segments)
+            numbers = None if kinds is None else _numbers_of_others(connection, rows, kinds)
+            if kinds is None or numbers is None:
                 # one part after another, since a sort holds its input in memory
                 for part in _parts_in(segments):
                     of_part = [pair for pair in segments if pair[0] is part]
                     yield from self._read(connection, of_part, f"{_rows_of(of_part)} ORDER BY file, line")
                 return
-            rows = _rows_of(segments)
-            doubtful = add_numbers(connection, rows, kinds, seen)
+            for writer, of_writer in numbers.items():
+                seen.setdefault(writer, SeqSet()).update(of_writer)
             if tally is not None:
-                count_others(connection, rows, kinds, doubtful, tally)
-            condition = rows_to_read(kinds, doubtful)
-            yield from self._read(
-                connection, segments, f"{rows} AND {condition} ORDER BY filename, file, line"
-            )
+                _count_others(connection, rows, kinds, tally)
+            condition = f"{_to_read(kinds)} ORDER BY filename, file, line"
+            yield from self._read(connection, segments, f"{rows} AND {condition}")
 
     def _read(self, connection: Any, segments: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), {_ROW} FROM {rows}"
@@ -204,10 +383,9 @@ class ArchiveLines:
         with self._connection(threads=1) as connection, releasing_large_buffers():
             connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
-            cursor = connection.execute(f"SELECT {_POSITION}, {LINE_PARTS} FROM {_rows_of(segments)}")
+            cursor = connection.execute(f"SELECT {_ROW} FROM {_rows_of(segments)}")
             while rows := cursor.fetchmany(_STREAMED_ROWS):
-                lines = joined_lines(rows)
-                yield lines, partial(_nth, raw_line, part, rows, lines)
+                yield [row[2] for row in rows], partial(_nth, raw_line, part, rows)
 
     def ordered_lines(
         self, since_us: int | None, until_us: int | None, only: Collection[Path] | None = None
@@ -255,12 +433,10 @@ def _segment_of(part: Part, file: str) -> SealedSegment:
 def _nth(
     raw_line: Callable[[str, str, int, bytes], RawLine],
     part: str,
-    rows: Sequence[Sequence[Any]],
-    lines: Sequence[bytes],
+    rows: Sequence[tuple[str, int, bytes]],
     at: int,
 ) -> RawLine:
-    file, number, *_ = rows[at]
-    return raw_line(part, file, number, lines[at])
+    return raw_line(part, *rows[at])
 
 
 def _parts_in(segments: list[SegmentOfPart]) -> list[Part]:
@@ -321,44 +497,39 @@ NUMBER_BITS: Final = "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB"
 _LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Reverses the bits of a byte: the engine's bit strings begin with the highest bit, ours with the lowest."""
 
-Doubtful = list[tuple[str, int]]
-"""(writer, chunk) with repeated numbers: only reading shows which line is the event."""
-
 
 def bits_of(answer: Any) -> int:
     """Convert a result of `NUMBER_BITS` to an integer with the lowest number in the lowest bit."""
     return int.from_bytes(bytes(answer).translate(_LOWEST_FIRST), "little")
 
 
-def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[str, SeqSet]) -> Doubtful:
-    """Add the numbers of events that need not be read to `seen`; returns the chunks that were left out.
+def _numbers_of_others(connection: Any, rows: str, kinds: Collection[str]) -> dict[str, SeqSet] | None:
+    """The numbers of the events whose lines `_to_read` leaves out, by writer.
+
+    None if a number is repeated: then only reading all lines shows which one is the event.
 
     Args:
         connection: to DuckDB.
         rows: sealed rows as a relation, with a condition after WHERE.
         kinds: the kinds to read.
-        seen: the numbers by writer.
     """
-    doubtful: Doubtful = []
+    numbers: dict[str, SeqSet] = {}
     cursor = connection.execute(
-        f"SELECT writer, {PIECE} AS piece, count(*), {NUMBER_BITS} FROM {rows} "
-        f"AND NOT coalesce({_to_read(kinds)}, true) GROUP BY ALL"
+        f"SELECT writer, {PIECE} AS piece, count(*), {NUMBER_BITS} FROM {rows} AND NOT {_to_read(kinds)} "
+        "GROUP BY ALL"
     )
     while row := cursor.fetchone():
         writer, piece, count, answer = row
         bits = bits_of(answer)
-        if bits.bit_count() == count:
-            seen.setdefault(writer, SeqSet()).add_bits(piece, bits)
-        else:
-            doubtful.append((writer, piece))
-    return doubtful
+        if bits.bit_count() != count:
+            return None
+        numbers.setdefault(writer, SeqSet()).add_bits(piece, bits)
+    return numbers
 
 
-def count_others(
-    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: EventCounts
-) -> None:
-    """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
-    others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
+def _count_others(connection: Any, rows: str, kinds: Collection[str], tally: EventCounts) -> None:
+    """Count the events whose lines `_to_read` leaves out; arguments as for `_numbers_of_others`."""
+    others = f"{rows} AND NOT {_to_read(kinds)}"
     cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
     while fetched := cursor.fetchmany(_BATCH_ROWS):
         for kind, level, agent_id, number in fetched:
@@ -368,21 +539,11 @@ def count_others(
         tally.reach(format_timestamp(first_us), format_timestamp(last_us))
 
 
-def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:
-    """Return the SQL condition for the rows that `add_numbers` left out."""
-    condition = f"coalesce({_to_read(kinds)}, true)"
-    if doubtful:
-        listed = ", ".join(f"({literal(writer)}, {piece})" for writer, piece in doubtful)
-        condition += f" OR (writer, {PIECE}) IN ({listed})"
-    return f"({condition})"
-
-
 def _to_read(kinds: Collection[str]) -> str:
-    """SQL for damaged lines, lines stored as bytes, and events of these kinds; NULL counts as true."""
-    if not kinds:
-        return "(event_type IS NULL OR raw IS NOT NULL)"
+    """SQL for damaged lines, lines stored as bytes, and events of these kinds."""
     listed = ", ".join(map(literal, sorted(kinds)))
-    return f"(event_type IS NULL OR raw IS NOT NULL OR event_type IN ({listed}))"
+    among = f" OR event_type IN ({listed})" if listed else ""
+    return f"coalesce(event_type IS NULL OR raw IS NOT NULL{among}, true)"
 
 
 def part_source(parts: Iterable[Part]) -> str:

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.connection import cores, open_connection, remove_stale_spills
 from Agent.archive.sealed.parts import (
     FinishedSegment,
     Part,
@@ -33,7 +32,7 @@ from Agent.archive.sealed.parts import (
     write_part,
     write_rows,
 )
-from Agent.archive.sealed.reader import digests_of, unseal
+from Agent.archive.sealed.reader import cores, digests_of, open_connection, remove_stale_spills, unseal
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import refuse_links, sync_directory

@@ -127,7 +127,7 @@ def _native_parts() -> Finding:
     from importlib.util import find_spec
 
     from Agent.record.encode.native import native
-    from Agent.tree.files.lines import is_built
+    from Agent.tree.files.descriptors import is_built
 
     parts = {"judge": native is not None, "heads": is_built(), "columns": find_spec(_COLUMNS) is not None}
     index = Path(__file__).parents[2] / "view" / "index"  # as files, since the package needs numpy
@@ -143,7 +143,7 @@ def _native_parts() -> Finding:
 
 
 def _libraries() -> Finding:
-    from Agent.archive.sealed.connection import OLDEST_DUCKDB, numbers_of
+    from Agent.archive.sealed.reader import OLDEST_DUCKDB, numbers_of
 
     versions = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, number in versions.items() if number is None]

@@ -20,8 +20,8 @@ from Agent.render.blocks import Column
 from Agent.tree.layout import find_session, find_session_dir, is_encrypted, list_sessions, session_id_of
 
 if TYPE_CHECKING:
-    from Agent.archive.erase.erasing import Erasure, Proof
-    from Agent.archive.erase.target import Target
+    from Agent.archive.erase.erasing import Erasure
+    from Agent.archive.erase.target import Proof, Target
     from Agent.archive.prune import PrunedSession, Pruning
     from Agent.archive.recover import Recovered
     from Agent.archive.verify import Verification

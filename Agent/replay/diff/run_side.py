@@ -20,8 +20,7 @@ from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.run_reading import RunName, RunRef, find_run
 from Agent.flight.tool_replayer import short_json
 from Agent.replay.plan.recording import REPLAYED, check_agent
-from Agent.tree.files.session import Lineage, lineage_of
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import Lineage, lineage_of, read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
 from Agent.tree.read.reader import TreeReader
 

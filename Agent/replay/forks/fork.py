@@ -69,7 +69,7 @@ from Agent.replay.worker.jobs import report_progress
 from Agent.replay.worker.workbench import Workbench, turn_recording_away
 from Agent.tree.files.session import Lineage, SessionInfo, create_session, update_session
 from Agent.tree.layout import FORKED, RESUMED
-from Agent.tree.read.summary import write_summary
+from Agent.tree.read.reader import write_summary
 from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter
 

@@ -20,8 +20,7 @@ import orjson
 
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.session import replacing
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import read_claims, replacing
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,

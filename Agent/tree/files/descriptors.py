@@ -166,6 +166,11 @@ except (ImportError, AttributeError):  # not built, or built from an older sourc
     write_own, _know_flags = _write_own, None
 
 
+def is_built() -> bool:
+    """Return whether the C extension is available."""
+    return _know_flags is not None
+
+
 def most_open(limit: int) -> int:
     """Return how many files may be kept open: `limit`, but at most 1/8 of the process's limit.
 

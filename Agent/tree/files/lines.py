@@ -6,7 +6,6 @@ pass over the files with it, `follower` repeated passes.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import re
@@ -351,6 +350,15 @@ class LineDecoder:
         return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
 
 
+def is_event(raw: RawLine) -> bool:
+    """Return whether a line is an event."""
+    try:
+        _decoded(raw)
+    except DamagedLine:
+        return False
+    return True
+
+
 def _decoded(raw: RawLine) -> Event:
     if raw.left_out_bytes:
         raise DamagedLine("longer than any event")
@@ -366,83 +374,6 @@ def event_behind(line: bytes) -> tuple[int, Event] | None:
         except DamagedLine:
             at = line.find(LINE_PREFIX, at + 1)
     return None
-
-
-_marks_of: Callable[[bytes | memoryview, int], tuple[int, int, int, int]] | None
-try:
-    from Agent.tree.files import _heads
-
-    _marks_of = _heads.marks_of
-except (ImportError, AttributeError):  # built without a compiler or from an older source, or not at all
-    _marks_of = None
-
-
-def is_built() -> bool:
-    """Return whether the C extension is available."""
-    return _marks_of is not None
-
-
-ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")
-"""Bytes that valid JSON lines do not contain and that line readers could misinterpret."""
-_ODD: Final = -1
-
-
-class LineMarks:
-    """Counts the lines in the chunks of a file, measures them, and checks that they are plain text."""
-
-    def __init__(self) -> None:
-        self._newlines = 0
-        self._rest = 0
-        self._state = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self.longest = 0
-        """Length in bytes of the longest line that crosses a chunk boundary. Of lines within one chunk only
-        the first counts."""
-
-    def take(self, chunk: bytes) -> None:
-        """Process the next chunk."""
-        newlines, first, last = self._marked(chunk)
-        self.longest = max(self.longest, self._rest + (len(chunk) if first < 0 else first))
-        self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - last
-        self._newlines += newlines
-
-    @property
-    def lines(self) -> int:
-        """Number of lines so far, including a last line without a newline."""
-        return self._newlines + (1 if self._rest else 0)
-
-    @property
-    def ends_with_newline(self) -> bool:
-        """Whether the last byte was a newline."""
-        return self._newlines > 0 and not self._rest
-
-    @property
-    def is_odd(self) -> bool:
-        """Whether some bytes were not UTF-8 or were in `ODD_BYTES`."""
-        return self._state != 0 or bool(self._decoder.getstate()[0])
-
-    def _marked(self, chunk: bytes) -> tuple[int, int, int]:
-        if _marks_of is not None:
-            newlines, first, last, self._state = _marks_of(chunk, self._state)
-            return newlines, first, last
-        if self._state != _ODD and (any(byte in chunk for byte in ODD_BYTES) or not self._decodes(chunk)):
-            self._state = _ODD
-        return chunk.count(b"\n"), chunk.find(b"\n"), chunk.rfind(b"\n")
-
-    def _decodes(self, chunk: bytes) -> bool:
-        # an ASCII chunk needs no decoding unless a character began in the previous chunk
-        if chunk.isascii() and not self._decoder.getstate()[0]:
-            return True
-        try:
-            self._decoder.decode(chunk)
-        except UnicodeDecodeError:
-            return False
-        return True
-
-
-def newlines_in(block: memoryview) -> int:
-    """Return how many newlines are in a block that begins with a line; the C part releases the GIL."""
-    return bytes(block).count(b"\n") if _marks_of is None else _marks_of(block, 0)[0]
 
 
 # after this time a rolled segment that did not grow is skipped, and a missing file counts as removed

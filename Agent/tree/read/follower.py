@@ -31,7 +31,7 @@ from Agent.tree.files.lines import (
     first_id,
     own_line,
 )
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.session import read_claims
 from Agent.tree.layout import agents_dir, is_tree_file, open_file, tree_entries
 
 CURSOR_VERSION: Final = 1

@@ -17,7 +17,7 @@ from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, Tail, tail_writer
 from Agent.tree.files.sequence_set import SeqSet, last_seq_in, retired_by
-from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.files.session import Claim, read_claims
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.removal_logs import ColdLines, RecoveredWriter, read_account, read_recovery
 from Agent.tree.write.crash_board import BoardView, read_board

@@ -1,7 +1,7 @@
 """A process's counts of its own events, so that the summary need not read their lines again.
 
-Each process writes `.state/counts/<writer>.json` when it closes its writers. `summary` reads the files at the
-end of the session and removes them. They are caches: if one is missing, the lines of its writer are read.
+Each process writes `.state/counts/<writer>.json` when it closes its writers. The summary reads the files at
+the end of the session and removes them. They are caches: if one is missing, its writer's lines are read.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import most_open, write_own
 from Agent.tree.files.segment import ErrorCounters, Segment
-from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
+from Agent.tree.files.session import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.write.chain import LineChain
 from Agent.tree.write.crash_board import Board, NoBoard

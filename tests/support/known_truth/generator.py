@@ -20,8 +20,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.ids import session_id_for, uuid7
 from Agent.event.model import Event
-from Agent.tree.files.session import SessionInfo, create_session, replace_file
-from Agent.tree.files.writer_claim import Claim, write_claim
+from Agent.tree.files.session import Claim, SessionInfo, create_session, replace_file, write_claim
 from Agent.tree.layout import FILE_MODE, agents_dir, category_file, safe_name
 
 from .faults import FAULTS, Fault, find, plant
