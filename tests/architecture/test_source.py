@@ -199,8 +199,7 @@ NOT_OF_THE_TREE = {
 
 LISTS = re.compile(r"\.(glob|rglob|iterdir|scandir|listdir)\(|os\.walk\(")
 LISTS_WHAT_IS_NOT_OF_THE_TREE = {
-    "Agent/analysis/query/remote_trees.py",  # an object store, which has neither
-    "Agent/analysis/query/trees.py",  # the pattern that somebody names
+    "Agent/analysis/query/trees.py",  # an object store, which has neither; the pattern that somebody names
     "Agent/archive/erase/erasing.py",  # the proof searches everything, also what is none of the tree's
     "Agent/archive/erase/files.py",  # whether a directory is empty
     "Agent/archive/prune.py",  # what a session takes on the disk

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from Agent.analysis.query import views
-from Agent.analysis.query.remote_trees import RemoteTree, remote_trees
-from Agent.analysis.query.trees import Trees
+from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
 from Agent.analysis.query.views import (
     ACTION_STATES,
     ROWS,
