@@ -358,7 +358,7 @@ def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
     """The engine over sealed sessions that --engine and --master name."""
     if engine == "duckdb":
         from Agent.analysis.query.engine import open_trees
-        from Agent.analysis.query.remote_trees import remote_trees
+        from Agent.analysis.query.trees import remote_trees
 
         if master is not None:
             raise misuse("--master requires --engine spark")
@@ -385,7 +385,7 @@ def selected(
     choose: Callable[[Any], Any], paths: Iterable[str], root: Path, **across: Unpack[Across]
 ) -> Iterator[Path]:
     """The events that `choose` selects of sealed sessions, as one small session within the block."""
-    from Agent.analysis.query.selected import selected_session
+    from Agent.analysis.query.trees import selected_session
 
     trees = trees_of(paths, root)
     with ExitStack() as stack:

@@ -14,10 +14,9 @@ from test_spark_questions import ASKED, QUESTIONS, SMALL, WHY_NOT, differences, 
 
 from Agent.analysis.query import spark as spark_engine
 from Agent.analysis.query.engine import Engine, open_trees
-from Agent.analysis.query.remote_trees import remote_trees
 from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
-from Agent.analysis.query.trees import Trees, sealed_trees
+from Agent.analysis.query.trees import Trees, remote_trees, sealed_trees
 
 pytestmark = pytest.mark.slow
 

@@ -183,9 +183,9 @@ def test_nothing_in_the_package_prints_unpickles_evaluates_or_has_a_bare_except(
 READING = ("tree", "analysis", "archive", "flight", "export")
 WAITS_FOR_PIPES = re.compile(r"\.read_bytes\(|\.read_text\(|\.open\(|(?<![\w.])open\(")
 NOT_OF_THE_TREE = {
-    "Agent/analysis/query/spark_stores.py",  # an object store
     "Agent/analysis/perfetto.py",  # a new file
     "Agent/analysis/query/progress.py",  # /proc
+    "Agent/analysis/query/spark.py",  # an object store
     "Agent/analysis/query/tables.py",  # a new file
     "Agent/archive/encrypted.py",  # a tar within a file that was opened so
     "Agent/archive/erase/target.py",  # gzip of a file that was looked at
@@ -199,8 +199,7 @@ NOT_OF_THE_TREE = {
 
 LISTS = re.compile(r"\.(glob|rglob|iterdir|scandir|listdir)\(|os\.walk\(")
 LISTS_WHAT_IS_NOT_OF_THE_TREE = {
-    "Agent/analysis/query/remote_trees.py",  # an object store, which has neither
-    "Agent/analysis/query/trees.py",  # the pattern that somebody names
+    "Agent/analysis/query/trees.py",  # an object store, which has neither; the pattern that somebody names
     "Agent/archive/erase/files.py",  # whether a directory is empty
     "Agent/archive/erase/target.py",  # the proof searches everything, also what is none of the tree's
     "Agent/archive/prune.py",  # what a session takes on the disk

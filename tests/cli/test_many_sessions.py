@@ -105,8 +105,7 @@ def test_a_journey_through_two_sessions_has_the_events_of_both(places, run):
 def test_causes_of_more_events_than_are_read_are_refused_with_a_remedy(places, run):
     from Agent.analysis.causality.graph import around_event
     from Agent.analysis.query.engine import open_trees
-    from Agent.analysis.query.selected import selected_session
-    from Agent.analysis.query.trees import sealed_trees
+    from Agent.analysis.query.trees import sealed_trees, selected_session
 
     trees = sealed_trees([str(places[0])])
     with open_trees(trees.local) as engine:
@@ -146,8 +145,7 @@ def test_several_sessions_need_an_engine_and_spark_needs_pyspark_and_java(places
 def test_more_events_than_can_be_explained_are_refused_with_a_remedy(places):
     from Agent.analysis.debug.selected import around_complaint
     from Agent.analysis.query.engine import open_trees
-    from Agent.analysis.query.selected import selected_session
-    from Agent.analysis.query.trees import sealed_trees
+    from Agent.analysis.query.trees import sealed_trees, selected_session
 
     trees = sealed_trees([str(places[0])])
     with open_trees(trees.local) as engine:

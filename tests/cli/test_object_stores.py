@@ -14,7 +14,7 @@ import pytest
 from support.known_truth import make_session
 from support.object_store import s3_server, why_no_server
 
-from Agent.analysis.query.spark_stores import part_reader, pieces_of
+from Agent.analysis.query.spark import part_reader, pieces_of
 from Agent.archive.sealed.parts import read_parts
 
 QUERY = "SELECT event_type, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC, event_type"

@@ -19,7 +19,7 @@ from Agent.analysis.causality.chains import (
 )
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.selected import ChosenEvents
+from Agent.analysis.query.trees import ChosenEvents
 from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
 from Agent.errors import DamagedInput, EventNotFound
 from Agent.event.ids import split_event_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from Agent.analysis.query.selected import MOST_ROWS, ChosenEvents
+from Agent.analysis.query.trees import MOST_ROWS, ChosenEvents
 from Agent.analysis.query.views import IS_ERROR, Only, QueryEngine, scan
 
 _MOST_AGENTS: Final = 1_000_000

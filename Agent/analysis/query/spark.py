@@ -1,7 +1,9 @@
 """Run the same queries over many sealed sessions with Spark, on this machine or on a cluster.
 
 `SparkEngine` is a `QueryEngine`. It derives the columns of a query from the rows of the archives. PySpark is
-in the extra `cluster`, and needs Java.
+in the extra `cluster`, and needs Java. The archives in an object store for which Spark has no Hadoop library
+are read by the executors through fsspec: an executor then needs pyarrow, fsspec and fsspec's library for the
+store, but not this package, since Spark sends it the code of the reading functions.
 """
 
 # ruff: noqa: S608 - statements are built only from names of this package; values are parameters
@@ -14,18 +16,24 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from Agent.analysis.query import views
-from Agent.analysis.query.remote_trees import RemoteTree, remote_trees
-from Agent.analysis.query.spark_stores import hadoop_reads, part_rows, pieces_of, text_rows
-from Agent.analysis.query.state_view import ACTION_STATES, action_states
-from Agent.analysis.query.trees import Trees
-from Agent.analysis.query.views import ROWS, ROWS_ASKED, has_legs, resolve, scan, worded
+from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
+from Agent.analysis.query.views import (
+    ACTION_STATES,
+    ROWS,
+    ROWS_ASKED,
+    action_states,
+    has_legs,
+    resolve,
+    scan,
+    worded,
+)
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
     NO_KIND,
@@ -525,3 +533,125 @@ def _translated(query: str | None) -> Iterator[None]:
         first = _first_line(error)
         remedies = (remedy for pattern, remedy in _REMEDIES if pattern.search(first))
         raise InputError(f"Spark failed: {first}", remedy=next(remedies, _AGAIN)) from error
+
+
+_TASK_ROWS: Final = 500_000
+"""The number of rows that one task reads; several tasks read a larger part."""
+_OF_STORES: Final = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
+"""The prefixes of the environment variables from which fsspec's libraries read keys and endpoints."""
+_HADOOP_ALONE: Final = "s3a"
+"""Hadoop's scheme for S3: it selects Hadoop's library, even if that is missing."""
+
+
+class Piece(NamedTuple):
+    """Every `of`-th row group of a Parquet file in a store, from number `first`."""
+
+    url: str
+    first: int
+    of: int
+
+
+def pieces_of(parts: Iterable[tuple[str, Part]], most_rows: int = _TASK_ROWS) -> list[Piece]:
+    """Divide parts, each with the URL of its file, into pieces of about `most_rows` rows."""
+    numbered = ((url, -(-part.rows // most_rows) or 1) for url, part in parts)
+    return [Piece(url, first, of) for url, of in numbered for first in range(of)]
+
+
+def hadoop_reads(spark: Any, url: str) -> bool:
+    """Whether Spark reads a URL with a Hadoop library."""
+    from py4j.protocol import Py4JJavaError
+
+    scheme = url.partition("://")[0]
+    java = spark._jvm.org.apache.hadoop.fs.FileSystem  # noqa: SLF001 - the only way to it
+    try:
+        java.getFileSystemClass(scheme, spark._jsc.hadoopConfiguration())  # noqa: SLF001
+    except Py4JJavaError:
+        return scheme == _HADOOP_ALONE
+    return True
+
+
+def part_rows(spark: Any, pieces: list[Piece], columns: Mapping[str, str]) -> Any:
+    """Read columns of archives, given by name with Spark's types; a column that a part lacks is NULL."""
+    return _read(spark, part_reader, pieces, columns)
+
+
+def text_rows(spark: Any, files: list[tuple[str, str]]) -> Any:
+    """Read the lines of files, given as (URL, name), as columns `value` and `file`."""
+    return _read(spark, line_reader, files, {"value": "STRING", "file": "STRING"})
+
+
+def _read(spark: Any, reader: Callable[..., Any], of: Sequence[Any], columns: Mapping[str, str]) -> Any:
+    from pyspark.sql.types import StructType
+
+    schema: Any = StructType.fromDDL(", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
+    keys = {name: value for name, value in os.environ.items() if name.startswith(_OF_STORES)}
+    tasks = min(len(of), max(spark.sparkContext.defaultParallelism * 4, len(of) // 16))
+    try:
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        read = reader([tuple(each) for each in of], to_arrow_schema(schema), keys)
+        return spark.range(0, len(of), 1, tasks).mapInArrow(read, schema)
+    except ImportError as error:  # its message names the library and the version that PySpark requires
+        raise MissingExtra(
+            f"--engine spark needs more to read {of[0][0].partition('://')[0]}://: "
+            f"{str(error).partition(';')[0]}",
+            remedy="pip install 'agent-trace[cluster,dataframe]'",
+        ) from error
+
+
+# Nested functions, since Spark sends these as code, not as the name of their module.
+
+
+def part_reader(pieces: list[tuple[Any, ...]], schema: Any, keys: dict[str, str]) -> Callable[..., Any]:
+    """Return a function from batches of piece numbers to batches of these pieces' rows.
+
+    `schema` is the Arrow schema of the rows; `keys` are set as environment variables.
+    """
+
+    def read(batches: Iterator[Any]) -> Iterator[Any]:
+        import os
+
+        os.environ.update(keys)  # before the import of fsspec, which reads its variables only then
+        import pyarrow.parquet  # type: ignore[import-untyped]
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        for number in (number for batch in batches for number in batch.column(0).to_pylist()):
+            url, first, of = pieces[number]
+            store, path = url_to_fs(url)
+            with store.open(path, cache_type="none") as file:
+                part = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
+                has = set(part.schema_arrow.names) & set(schema.names)
+                groups = range(first, part.num_row_groups, of)
+                for rows in part.iter_batches(row_groups=groups, columns=list(has)):
+                    columns = [
+                        rows.column(key.name).cast(key.type)
+                        if key.name in has
+                        else pyarrow.nulls(len(rows), key.type)
+                        for key in schema
+                    ]
+                    yield pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+    return read
+
+
+def line_reader(files: list[tuple[str, str]], schema: Any, keys: dict[str, str]) -> Callable[..., Any]:
+    """Return the same for the lines of files, each line with the name of its file."""
+
+    def read(batches: Iterator[Any]) -> Iterator[Any]:
+        import os
+        from itertools import islice
+
+        os.environ.update(keys)
+        import pyarrow
+        from fsspec.core import url_to_fs
+
+        for number in (number for batch in batches for number in batch.column(0).to_pylist()):
+            url, name = files[number]
+            store, path = url_to_fs(url)
+            with store.open(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+                while lines := list(islice(file, 4_096)):
+                    yield pyarrow.RecordBatch.from_arrays(
+                        [[line.rstrip("\n") for line in lines], [name] * len(lines)], schema=schema
+                    )
+
+    return read

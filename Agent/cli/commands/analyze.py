@@ -404,7 +404,7 @@ def _learning_of_trees(
 ) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.learning import learning_report
-    from Agent.analysis.query.selected import of_agent
+    from Agent.analysis.query.trees import of_agent
 
     if agent is None or agent == "*":
         with parameters.engine_for(paths[0], paths[1:], root, **across) as engine:

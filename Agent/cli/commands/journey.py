@@ -89,7 +89,7 @@ def journey(
         agent-trace journey creator_001 --all-sessions
         agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.query.selected import of_agent
+    from Agent.analysis.query.trees import of_agent
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
 
