@@ -50,6 +50,7 @@ from Agent.archive.sealed.parts import read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import DamagedInput, NotErased, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.checkpoints.files import unpacked_chunks
 from Agent.flight.checkpoints.graph_file import (
     SQLITE_MAGIC,
     erase_from_graph,
@@ -60,7 +61,6 @@ from Agent.flight.checkpoints.graph_file import (
     refuse_if_open,
     values_in,
 )
-from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import read_stored, refuse_links, replace_durably

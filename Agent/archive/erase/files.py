@@ -26,14 +26,14 @@ from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.flight.checkpoints.files import (
+    PACK_SUFFIX,
     REMOVED_FACT,
     Row,
-    RunFiles,
+    remove_unshared,
     saved_runs,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
-from Agent.flight.checkpoints.run import RunCheckpoints, remove
+from Agent.flight.checkpoints.run import RunCheckpoints, RunFiles, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, read_lines
@@ -623,10 +623,8 @@ def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int
 
 def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
     """The rows of a chain whose document or columns contain the value; for an agent, also the run's."""
-    value: Any = None
     try:
-        for row in chain:
-            value = run.files.after(value, row)
+        for row, value in zip(chain, run.files.documents(chain), strict=True):
             if row.removed:
                 continue
             if target.kind == AGENT:
