@@ -19,7 +19,6 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.event.pointers import value_at
 from Agent.flight.artifact_saving import Tagged
-from Agent.flight.external_calls import OPEN_PLAYERS
 from Agent.flight.recorded_calls import (
     CallBook,
     Match,
@@ -30,7 +29,7 @@ from Agent.flight.recorded_calls import (
     read_calls,
 )
 from Agent.flight.run_reading import RunRef, find_run
-from Agent.flight.tool_calls import TOOLS
+from Agent.flight.tool_calls import OPEN_PLAYERS, TOOLS
 from Agent.record.emit import installed
 from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.emit.installed import flush_active
