@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
@@ -47,6 +47,7 @@ from Agent.record.emit.context import (
     current_player,
 )
 from Agent.record.encode.safe_text import message_of
+from Agent.record.loggers.loggers import present
 from Agent.record.tracing.failures import outcome_of, record_error
 
 if TYPE_CHECKING:
@@ -110,17 +111,14 @@ class ExternalCall:
             self._pipeline.health.note(f"{subject} outlived the recording that it began in")
         return self._pipeline.closed
 
-    def _add_call_site(self, payload: dict[str, Any]) -> None:
-        """Add call site and path to the payload."""
-        if self._site:
-            payload["site"] = self._site
-        if self._scope is not None and self._scope.path:
-            payload["path"] = list(self._scope.path)
+    def _place(self) -> dict[str, Any]:
+        """The payload keys for call site and path, as far as they are known."""
+        path = None if self._scope is None else self._scope.path
+        return present(site=self._site or None, path=list(path) if path else None)
 
-    def _add_answered_by(self, payload: dict[str, Any]) -> None:
-        """Add the id of the recorded call whose response was returned."""
-        if self.answer is not None and self.answer.event_id is not None:
-            payload["answered_by"] = self.answer.event_id
+    def _answered_by(self) -> dict[str, Any]:
+        """The payload key for the id of the recorded call whose response was returned."""
+        return present(answered_by=None if self.answer is None else self.answer.event_id)
 
     def _ending(self, error: BaseException, call: str) -> dict[str, Any]:
         """The payload keys for an exception, which is also recorded as an `error` event.
@@ -172,12 +170,17 @@ def note_trouble(action: str, error: BaseException, lost: str) -> None:
         active.health.drop(lost)
 
 
-def ask_player(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
+def ask_player(
+    player: Player | None, describe: Callable[[], TracedCall]
+) -> tuple[Answer | None, Leave | None]:
     """Return (recorded response, None), or (None, the callback for the end of the live call).
 
     Raises:
         ReplayError: the replay has no response for the call, or refuses a live call.
     """
+    if player is None:
+        return None, None
+    call = describe()
     answer = player.enter(call)
     return answer, None if answer is not None else partial(player.leave, call)
 
@@ -285,9 +288,10 @@ class OpenToolCall(ExternalCall):
         arguments: {parameter name: value}.
         idempotency_key: the key of this call, if it has one.
         agent, site, answer: see `ExternalCall`.
+        leave: the player's callback for the end of a live call.
     """
 
-    __slots__ = ("_changeable", "_facts", "_token", "leave")
+    __slots__ = ("_changeable", "_facts", "_leave", "_token")
 
     def __init__(
         self,
@@ -298,10 +302,11 @@ class OpenToolCall(ExternalCall):
         site: str,
         idempotency_key: str | None,
         answer: Answer | None,
+        leave: Leave | None = None,
     ) -> None:
         super().__init__(pipeline, facts.name, agent, site, answer)
         self._facts = facts
-        self.leave: Leave | None = None
+        self._leave = leave
         self._parts.take("args", arguments)
         self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
@@ -316,14 +321,14 @@ class OpenToolCall(ExternalCall):
     def end(self, result: Any) -> None:
         """Write the event of a call that returned, live or with its recorded response."""
         self._write(self._elapsed_ms(), {}, result)
-        if self.leave is not None:
-            self.leave(result, None)
+        if self._leave is not None:
+            self._leave(result, None)
 
     def fail(self, error: BaseException) -> None:
         """Write the event of a call that raised, and the `error` event unless this exception has one."""
         self._write(self._elapsed_ms(), self._ending(error, self._facts.qualname), error)
-        if self.leave is not None:
-            self.leave(None, error)
+        if self._leave is not None:
+            self._leave(None, error)
 
     def _write(self, duration_ms: float, ending: Mapping[str, Any], outcome: Any) -> None:
         """Leave board and scope, and write the event; failures are counted and not raised."""
@@ -332,16 +337,9 @@ class OpenToolCall(ExternalCall):
             self._leave_board()
             self._leave_scope()
             self._take_outcome(outcome, failed=bool(ending))
-            payload: dict[str, Any] = {
-                "name": facts.name,
-                "call_id": self._span_id,
-                "tool_kind": facts.kind,
-            }
-            self._add_call_site(payload)
-            self._add_answered_by(payload)
-            payload.update(ending)
-            payload["duration_ms"] = round(duration_ms, 6)
-            self._emit("tool.call", payload)
+            about = {"name": facts.name, "call_id": self._span_id, "tool_kind": facts.kind}
+            about |= self._place() | self._answered_by()
+            self._emit("tool.call", {**about, **ending, "duration_ms": round(duration_ms, 6)})
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
 
@@ -508,20 +506,20 @@ class ToolSpec:
             ReplayError: the replay has no response for the call, or refuses a live call.
         """
         player = active_player()
-        if player is None:
-            if not is_recorded():
-                return None
-            return self._begin(args, kwargs, None, call_site(_SITE_DEPTH))
+        if player is None and not is_recorded():
+            return None
         site = call_site(_SITE_DEPTH)
-        answer, leave = ask_player(player, self._described(args, kwargs, site))
-        call = self._begin(args, kwargs, answer, site) if is_recorded() else None
-        if call is None:
-            return answer
-        call.leave = leave
-        return call
+        answer, leave = ask_player(player, lambda: self._described(args, kwargs, site))
+        call = self._begin(args, kwargs, answer, leave, site) if is_recorded() else None
+        return answer if call is None else call
 
     def _begin(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Answer | None, site: str
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answer: Answer | None,
+        leave: Leave | None,
+        site: str,
     ) -> OpenToolCall | None:
         try:
             pipeline = installed.active or pipeline_of_first_call()
@@ -539,6 +537,7 @@ class ToolSpec:
                 site,
                 None if self._key_of is None else self._key(arguments),
                 answer,
+                leave,
             )
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             note_trouble(f"the call of the tool {self.name}", error, _LOST)
@@ -557,7 +556,6 @@ class ToolSpec:
 
     def _described(self, args: tuple[Any, ...], kwargs: dict[str, Any], site: str) -> TracedCall:
         arguments = self._signature.arguments(args, kwargs)
-        key = None if self._key_of is None else self._key(arguments)
         return described_call(
             "tool.call",
             self.name,
@@ -567,7 +565,7 @@ class ToolSpec:
             streams=self.is_stepped,
             target=self._signature.target_of(args),
             is_write=self.kind == "write",
-            idempotency_key=key,
+            idempotency_key=None if self._key_of is None else self._key(arguments),
         )
 
 
@@ -688,17 +686,8 @@ def _open_steps(
     call = spec.begin(args, kwargs)
     if call is None:
         return UNOBSERVED
+    steps: Any = Unobserved() if isinstance(call, Answer) else call
     answer = call if isinstance(call, Answer) else call.answer
     if answer is not None:
-        body = replayed_items(spec.name, answer, like=function)
-        if isinstance(call, Answer):
-            return _RecordedSteps(body)
-        call.body = body  # type: ignore[attr-defined]
-    return call  # type: ignore[return-value]
-
-
-class _RecordedSteps(Unobserved):
-    """The steps of a replayed generator when nothing is recorded."""
-
-    def __init__(self, body: Callable[..., Any]) -> None:
-        self.body = body
+        steps.body = replayed_items(spec.name, answer, like=function)
+    return cast("Steps", steps)

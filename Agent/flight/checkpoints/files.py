@@ -29,7 +29,7 @@ from Agent.event.values.plain import ask_memory_for_more, read_json, write_json
 from Agent.flight.checkpoints.model import ABOUT, CheckpointInfo
 from Agent.record.loggers.loggers import present
 from Agent.tree.files.descriptors import fcntl, names, write_all
-from Agent.tree.files.session import replacing, sync_directory
+from Agent.tree.files.session import replacing
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -133,7 +133,7 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
-def append_frame(path: Path, frame: bytes, *, durable: bool) -> int:
+def append_frame(path: Path, frame: bytes) -> int:
     """Append a frame to a pack, which only this process writes to; return its offset.
 
     After a failure, the file has its former length.
@@ -146,15 +146,11 @@ def append_frame(path: Path, frame: bytes, *, durable: bool) -> int:
         offset = os.fstat(fd).st_size
         try:
             write_all(fd, frame)
-            if durable:
-                getattr(os, "fdatasync", os.fsync)(fd)
         except OSError:
             os.ftruncate(fd, offset)
             raise
     finally:
         os.close(fd)
-    if durable and not offset:
-        sync_directory(path.parent)
     return offset
 
 
@@ -321,13 +317,11 @@ class ChunkFiles:
     Args:
         directory: the directory of the run's chunks; created with the first one.
         shared: the directory of hard links for all runs of the session.
-        durable: whether `put` waits until the file is on the disk.
     """
 
-    def __init__(self, directory: Path, shared: Path, *, durable: bool = False) -> None:
+    def __init__(self, directory: Path, shared: Path) -> None:
         self.directory = directory
         self.shared = shared
-        self.durable = durable
 
     def path(self, digest: str) -> Path:
         """The path of a chunk."""
@@ -344,10 +338,8 @@ class ChunkFiles:
         make_directory(self.directory)
         if self._linked(path, data):
             return 0
-        with replacing(path, sync=self.durable) as file:
+        with replacing(path, sync=False) as file:
             file.write(data)
-        if self.durable:
-            sync_directory(self.directory)
         # The link is only a cache: without it, the next run stores the bytes again.
         with contextlib.suppress(OSError):
             make_directory(self.shared)
@@ -560,10 +552,9 @@ class CheckpointIndex:
     Args:
         path: the path of the database.
         make: whether to create it if it is missing.
-        durable: whether a commit waits for the disk.
     """
 
-    def __init__(self, path: Path, *, make: bool, durable: bool = False) -> None:
+    def __init__(self, path: Path, *, make: bool) -> None:
         self.path = path
         self.pid = os.getpid()
         if make:
@@ -575,7 +566,6 @@ class CheckpointIndex:
                 os.close(os.open(path, flags, FILE_MODE))
         # A tree on a read-only medium, such as an archive, is opened as immutable.
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
-        self._durable = durable
         self._connection: sqlite3.Connection | None = None
         self._files: set[tuple[int, tuple[int, int]]] = set()
         """The open files of the connection: (descriptor, (device, inode))."""
@@ -602,7 +592,7 @@ class CheckpointIndex:
             )
             if not self._is_fixed:
                 self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
                 # Removed data must not remain in free pages.
                 self._connection.execute("PRAGMA secure_delete = ON")
                 # SQLite opens the WAL and shared memory at the first query.

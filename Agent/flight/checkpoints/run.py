@@ -80,15 +80,13 @@ class RunFiles:
         directory: the directory of the run's checkpoints.
         shared: the directory of chunks that runs share.
         make: whether to create the index if it is missing.
-        durable: whether a save waits for the disk.
     """
 
-    def __init__(self, directory: Path, shared: Path, *, make: bool, durable: bool = False) -> None:
+    def __init__(self, directory: Path, shared: Path, *, make: bool) -> None:
         self.directory = directory
-        self.durable = durable
         self.lock = threading.RLock()
-        self.index = CheckpointIndex(directory / INDEX_NAME, make=make, durable=durable)
-        self.chunks = ChunkFiles(directory / "chunks", shared, durable=durable)
+        self.index = CheckpointIndex(directory / INDEX_NAME, make=make)
+        self.chunks = ChunkFiles(directory / "chunks", shared)
         self.writer = os.urandom(5).hex()
         self._pack: Path | None = None
         """The pack to which frames are appended."""
@@ -132,7 +130,7 @@ class RunFiles:
             self._created_packs += 1
             self._pack = self.directory / f"{self.writer}-{self._created_packs}{PACK_SUFFIX}"
             self.index.run("INSERT OR REPLACE INTO packs VALUES (?)", self._pack.name)
-        offset = append_frame(self._pack, frame, durable=self.durable)
+        offset = append_frame(self._pack, frame)
         self._pack_bytes = offset + len(frame)
         return self._pack.name, offset
 

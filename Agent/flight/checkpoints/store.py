@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from Agent.errors import EventNotFound, RunNotFound, UsageError
+from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import moment_of, parse_timestamp, unix_us
 from Agent.event.pointers import tags_below
 from Agent.event.values.plain import write_json
@@ -105,23 +105,14 @@ class LocalCheckpointStore:
         session: the session's directory.
         redactor: redacts every value; default: the redactor of the recorded session. Without one, its tokens
             get a random key, so that they cannot be compared with tokens elsewhere.
-        durability: `kernel`: saved checkpoints survive a crash of the process; `disk`: of the machine, too.
-
-    Raises:
-        UsageError: the durability is unknown.
     """
 
-    def __init__(
-        self, session: str | os.PathLike[str], *, redactor: Redactor | None = None, durability: str = "kernel"
-    ) -> None:
-        if durability not in ("kernel", "disk"):
-            raise UsageError(f"durability is {durability!r}", remedy="give kernel or disk")
+    def __init__(self, session: str | os.PathLike[str], *, redactor: Redactor | None = None) -> None:
         self.session = Path(session)
         if redactor is None:
             pipeline = recording.active_pipeline()
             redactor = pipeline.redactor if pipeline is not None else Redactor(os.urandom(32))
         self._capture = Capture(redactor, CHECKPOINT_LIMITS, agent_id_of)
-        self._durable = durability == "disk"
         self._abandoned: list[object] = []
         self._begin()
 
@@ -409,7 +400,7 @@ class LocalCheckpointStore:
 
     def _opened(self, run_id: str, *, make: bool) -> RunCheckpoints:
         directory = checkpoints_dir(self.session, run_id)
-        files = RunFiles(directory, shared_chunks_dir(self.session), make=make, durable=self._durable)
+        files = RunFiles(directory, shared_chunks_dir(self.session), make=make)
         stored_id = files.index.fact("run_id")
         if stored_id is None and make:
             with files.changing():
