@@ -19,6 +19,7 @@ from Agent.flight.checkpoints.recording import checkpoint_store
 from Agent.flight.integrations.driving import Stepped, optional_module
 from Agent.flight.open_runs import OPEN_RUNS
 from Agent.flight.run_recorder import RunBlock, StepBlock, recorder
+from Agent.flight.tool_calls import note_trouble
 from Agent.record.emit import installed
 
 GRAPH_STEP: Final = "langgraph.graph"
@@ -191,9 +192,7 @@ class GraphCall:
             yield
         except Exception as error:  # noqa: BLE001 - a saver of the user's; recording never raises into the call
             self.output["continued"] = True
-            active = installed.active_pipeline()
-            if active is not None:
-                active.health.trouble("looking for earlier calls of a graph", error)
+            note_trouble("looking for earlier calls of a graph", error)
 
     # -- while it runs
 
@@ -224,9 +223,7 @@ def recordable(value: Any) -> Any:
     try:
         return plain_values(value)
     except Exception as error:  # noqa: BLE001 - values of the user's; recording never raises into the call
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble("a value in a graph", error)
+        note_trouble("a value in a graph", error)
         return value
 
 

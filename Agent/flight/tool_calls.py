@@ -162,12 +162,13 @@ _NOWHERE = SpanScope(None)
 """A scope without span, agent or run, for calls outside of all of them; None would mean the current scope."""
 
 
-def note_trouble(action: str, error: BaseException, lost: str) -> None:
+def note_trouble(action: str, error: BaseException, lost: str | None = None) -> None:
     """Count a failure to record a part of a call, and the event or part that is lost."""
     active = installed.active_pipeline()
     if active is not None:
         active.health.trouble(action, error)
-        active.health.drop(lost)
+        if lost is not None:
+            active.health.drop(lost)
 
 
 def ask_player(
@@ -548,9 +549,7 @@ class ToolSpec:
         try:
             key = self._key_of(arguments) if callable(self._key_of) else arguments.get(self._key_of or "")
         except Exception as error:  # noqa: BLE001 - if the user's function fails, the call has no key
-            active = installed.active
-            if active is not None:
-                active.health.trouble(f"the idempotency key of the tool {self.name}", error)
+            note_trouble(f"the idempotency key of the tool {self.name}", error)
             return None
         return None if key is None or key == "" else as_message(key)
 

@@ -33,7 +33,7 @@ from Agent.flight.checkpoints.files import (
     saved_runs,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.run import RunCheckpoints, RunFiles, remove
+from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, read_lines
@@ -565,9 +565,9 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
     unreadable = []
     for directory in saved_runs(session):
         with _opened(session, directory) as run:
-            rows = run.files.index.rows(removed=None)
+            rows = run.index.rows(removed=None)
             is_named = target.kind == MATCH and target.is_named_by(run.run_id)
-            is_begun = run.files.index.fact(REMOVED_FACT) is not None
+            is_begun = run.index.fact(REMOVED_FACT) is not None
             if is_named or is_begun or directory.parent.name in target.run_dirs:
                 unreadable.append(run.run_id)
                 count += len(rows)
@@ -576,7 +576,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
             count += len(numbers)
             if not dry_run and (numbers or _is_unfinished(run, rows)):
                 remove(run, [row for row in rows if row.number in numbers])
-                run.files.index.shrink(vacuum=True)
+                run.index.shrink(vacuum=True)
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
             for run_id in unreadable:
@@ -589,19 +589,18 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
 
 def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
     """Whether a killed removal left bytes that belong to no checkpoint."""
-    sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
+    sizes = {path.name: path.stat().st_size for path in entries_in(run.directory, PACK_SUFFIX)}
     for row in rows:
         sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
-    used = run.files.index.all_chunks()
-    is_stray = any(digest not in used for digest in run.files.chunks.names())
+    used = run.index.all_chunks()
+    is_stray = any(digest not in used for digest in run.chunks.names())
     return is_stray or any(sizes.values()) or any(row.removed for row in rows)
 
 
 @contextlib.contextmanager
 def _opened(session: Path, directory: Path) -> Iterator[RunCheckpoints]:
     """Open one run's checkpoints for the block."""
-    files = RunFiles(directory, shared_chunks_dir(session), make=False)
-    run = RunCheckpoints(files.index.fact("run_id") or directory.parent.name, files)
+    run = RunCheckpoints(directory, shared_chunks_dir(session), make=False)
     try:
         yield run
     finally:
@@ -624,7 +623,7 @@ def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int
 def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
     """The rows of a chain whose document or columns contain the value; for an agent, also the run's."""
     try:
-        for row, value in zip(chain, run.files.documents(chain), strict=True):
+        for row, value in zip(chain, run.documents(chain), strict=True):
             if row.removed:
                 continue
             if target.kind == AGENT:

@@ -73,16 +73,29 @@ _MAX_CACHED_BYTES: Final = 16 << 20
 """The limit for last documents held parsed, in bytes of their JSON; others are loaded when needed."""
 
 
-class RunFiles:
-    """The open files of one run's checkpoints in one process; callers that change something hold `lock`.
+@dataclass(slots=True)
+class _ChainEnd:
+    """The last checkpoint of a chain that this process continues; `value` is None while it is not held."""
+
+    row: Row
+    value: Any
+    snapshot_bytes: int
+    delta_bytes: int = 0
+
+
+class RunCheckpoints:
+    """The checkpoints of one run, opened by one process; threads and processes may save at the same time.
+
+    Callers that change something hold `lock`.
 
     Args:
         directory: the directory of the run's checkpoints.
         shared: the directory of chunks that runs share.
         make: whether to create the index if it is missing.
+        run_id: the id as the user gave it; default: the stored one.
     """
 
-    def __init__(self, directory: Path, shared: Path, *, make: bool) -> None:
+    def __init__(self, directory: Path, shared: Path, *, make: bool, run_id: str | None = None) -> None:
         self.directory = directory
         self.lock = threading.RLock()
         self.index = CheckpointIndex(directory / INDEX_NAME, make=make)
@@ -94,16 +107,36 @@ class RunFiles:
         self._created_packs = 0
         self._claim: tuple[int, tuple[int, int]] | None = None
         """(descriptor, (device, inode)) of the locked claim, if this process has begun a pack."""
+        self._chain_ends: OrderedDict[str | None, _ChainEnd] = OrderedDict()
+        self._cached_bytes = 0
+        self._repeated: dict[tuple[str, str | None], int] = {}
+        """{(step, agent): last number added to the name}; the search for a free number starts there."""
+        stored_id = self.index.fact("run_id")
+        if stored_id is None and make and run_id is not None:
+            with self.changing():
+                self.index.note("run_id", run_id)
+        if stored_id is None:
+            stored_id = directory.parent.name if run_id is None else run_id
+        self.run_id = stored_id
 
     def close(self) -> None:
-        """Close all files and release the claim, so that other processes may change these chains."""
+        """Close all files, stop continuing chains, and release the claim, so that others may change them."""
         with self.lock:
+            self._chain_ends.clear()
+            self._cached_bytes = 0
             self._pack = None
             if self._claim is not None:
                 give_back(*self._claim)
                 self._claim_of(self.writer).unlink(missing_ok=True)
                 self._claim = None
             self.index.suspend()
+
+    def suspend(self) -> None:
+        """Drop the held documents and close the index; the next save still continues its chain."""
+        for head in self._chain_ends.values():
+            head.value = None
+        self._cached_bytes = 0
+        self.index.suspend()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -153,12 +186,11 @@ class RunFiles:
         """Whether another writer, in this process or another one, still holds its claim."""
         return writer != self.writer and is_written_to(self._claim_of(writer))
 
-    def write(self, row: Row, run_id: str, value: Any, delta: Any) -> None:
+    def write(self, row: Row, value: Any, delta: Any) -> None:
         """Write the frame of a checkpoint and its chunks, and set pack, offset and sizes of the row.
 
         Args:
             row: the checkpoint, with its place in a chain.
-            run_id: the run.
             value: the whole document.
             delta: the delta from the previous row if the row is not a snapshot; None for no change.
         """
@@ -178,7 +210,7 @@ class RunFiles:
                 digests.append(digest)
             self.index.set_chunks(row.number, digests)
             content = {"chunks": digests}
-        frame = compressed(write_json({**row.head(run_id), **content}, orjson.OPT_APPEND_NEWLINE))
+        frame = compressed(write_json({**row.head(self.run_id), **content}, orjson.OPT_APPEND_NEWLINE))
         row.pack, row.offset = self.append(frame)
         row.frame_bytes = len(frame)
         row.size_bytes += len(frame)
@@ -265,33 +297,6 @@ class RunFiles:
             )
         return text
 
-
-@dataclass(slots=True)
-class _ChainEnd:
-    """The last checkpoint of a chain that this process continues; `value` is None while it is not held."""
-
-    row: Row
-    value: Any
-    snapshot_bytes: int
-    delta_bytes: int = 0
-
-
-class RunCheckpoints:
-    """Saves the checkpoints of one run; threads and processes may do so at the same time.
-
-    Args:
-        run_id: the id as the user gave it.
-        files: the files of the run.
-    """
-
-    def __init__(self, run_id: str, files: RunFiles) -> None:
-        self.run_id = run_id
-        self.files = files
-        self._chain_ends: OrderedDict[str | None, _ChainEnd] = OrderedDict()
-        self._cached_bytes = 0
-        self._repeated: dict[tuple[str, str | None], int] = {}
-        """{(step, agent): last number added to the name}; the search for a free number starts there."""
-
     def save(
         self, row: Row, document: CheckpointDocument, *, full: bool = False, replace: bool = True
     ) -> Row:
@@ -306,14 +311,13 @@ class RunCheckpoints:
         Raises:
             OSError: it could not be written; nothing was changed.
         """
-        files = self.files
-        with files.lock:
+        with self.lock:
             head = None if full else self._chain_end(row.agent_id)
             try:
-                with files.changing():
-                    index = files.index
+                with self.changing():
+                    index = self.index
                     ((row.number,),) = index.run("SELECT coalesce(max(number), 0) + 1 FROM checkpoints")
-                    row.writer = files.writer
+                    row.writer = self.writer
                     row.state_bytes, row.digest = len(document.text), document.digest
                     row.opaque = len(document.opaque)
                     if replace:
@@ -334,7 +338,7 @@ class RunCheckpoints:
         """The name of a step, with a number added if the agent already has a checkpoint of that name."""
         number = self._repeated.get((step_id, agent_id), 1)
         name = step_id if number == 1 else f"{step_id}-{number}"
-        while self.files.index.row(name, agent_id) is not None:
+        while self.index.row(name, agent_id) is not None:
             number += 1
             name = f"{step_id}-{number}"
         if number > 1:
@@ -353,10 +357,10 @@ class RunCheckpoints:
                 <= _MAX_DELTAS * max(full_size, head.snapshot_bytes, _SMALL_BYTES)
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
-                self.files.write(row, self.run_id, document.value, delta)
+                self.write(row, document.value, delta)
                 return _ChainEnd(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
         row.chain, row.position = row.number, 0
-        self.files.write(row, self.run_id, document.value, None)
+        self.write(row, document.value, None)
         return _ChainEnd(row, document.value, len(document.text))
 
     def _chain_end(self, agent_id: str | None) -> _ChainEnd | None:
@@ -364,7 +368,7 @@ class RunCheckpoints:
         head = self._chain_ends.get(agent_id)
         if head is not None and head.value is None:
             try:
-                head.value = self.files.document(head.row)[0]
+                head.value = self.document(head.row)[0]
             except DamagedInput:
                 # The next checkpoint begins a new chain; loading the damaged one reports the damage.
                 self.forget(agent_id)
@@ -394,19 +398,6 @@ class RunCheckpoints:
         """Stop continuing these chains."""
         for agent_id in [known for known, head in self._chain_ends.items() if head.row.chain in chains]:
             self.forget(agent_id)
-
-    def suspend(self) -> None:
-        """Drop the held documents and close the index; the next save still continues its chain."""
-        for head in self._chain_ends.values():
-            head.value = None
-        self._cached_bytes = 0
-        self.files.index.suspend()
-
-    def close(self) -> None:
-        """Close all files and stop continuing all chains."""
-        self._chain_ends.clear()
-        self._cached_bytes = 0
-        self.files.close()
 
 
 def rebuild(directory: Path) -> int:
@@ -486,8 +477,8 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
         OSError: a file could not be written; the next removal continues from there.
     """
     removed = list(rows)
-    with run.files.changing():
-        run.files.index.mark_removed(row.number for row in removed)
+    with run.changing():
+        run.index.mark_removed(row.number for row in removed)
     outcome = sweep(run)
     outcome.checkpoints = len(removed)
     return outcome
@@ -495,9 +486,9 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
 
 def sweep(run: RunCheckpoints) -> Removed:
     """Finish pending removals, and delete files and bytes that belong to no checkpoint."""
-    files, index = run.files, run.files.index
+    index = run.index
     outcome = Removed()
-    with files.lock:
+    with run.lock:
         before = _size_of(run)
         waiting: dict[int, int] = {}
         for row in index.rows(removed=True):
@@ -505,12 +496,12 @@ def sweep(run: RunCheckpoints) -> Removed:
         if waiting:
             run.forget_chains(set(waiting))
         for chain, count in waiting.items():
-            if any(files.is_live(writer) for writer in {row.writer for row in index.chain(chain)}):
+            if any(run.is_live(writer) for writer in {row.writer for row in index.chain(chain)}):
                 outcome.waiting += count
                 continue
             outcome.damaged += _rebase(run, chain)
         _rewrite_packs(run)
-        with files.changing():
+        with run.changing():
             _collect(run)
         if waiting:
             index.shrink(vacuum=sum(waiting.values()) >= _MANY_ROWS)
@@ -521,7 +512,7 @@ def sweep(run: RunCheckpoints) -> Removed:
 def _size_of(run: RunCheckpoints) -> int:
     """The size of the run's files in bytes, without those that other runs share."""
     total = 0
-    for path in files_below(run.files.directory):
+    for path in files_below(run.directory):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             # One link is the run's own, the other is in the shared directory.
@@ -537,18 +528,18 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
         The number of remaining rows that cannot be read. They build on damaged rows and could not be loaded
         before either.
     """
-    files, index = run.files, run.files.index
-    with files.changing():
+    index = run.index
+    with run.changing():
         rows = index.chain(chain)
         last_kept = max((place for place, row in enumerate(rows) if not row.removed), default=-1)
         base: bytes | None = None
         lacks_base = False
         read = 0
         try:
-            for row, value in zip(rows[: last_kept + 1], files.documents(rows[: last_kept + 1]), strict=True):
+            for row, value in zip(rows[: last_kept + 1], run.documents(rows[: last_kept + 1]), strict=True):
                 if not row.removed:
                     if lacks_base:
-                        _rewrite(run, row, base, files.verified(row, value))
+                        _rewrite(run, row, base, run.verified(row, value))
                     # If the next row is removed, a later one needs this document as its base.
                     base = write_json(value) if read < last_kept and rows[read + 1].removed else None
                 lacks_base = bool(row.removed)
@@ -563,28 +554,28 @@ def _rewrite(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> 
     """Write a row's frame again as a delta on `base`, or as a snapshot if `base` is None."""
     value = read_json(text)
     row.position = row.position if base is not None else 0
-    run.files.write(row, run.run_id, value, None if base is None else diff(read_json(base), value))
-    run.files.index.put(row)
+    run.write(row, value, None if base is None else diff(read_json(base), value))
+    run.index.put(row)
 
 
 def _rewrite_packs(run: RunCheckpoints) -> None:
     """Copy the valid frames out of packs that also hold other bytes, and delete these packs."""
-    files, index = run.files, run.files.index
+    index = run.index
     for name in sorted(index.packs()):
-        path = files.directory / name
-        if files.is_live(name.partition("-")[0]) or not path.exists():
+        path = run.directory / name
+        if run.is_live(name.partition("-")[0]) or not path.exists():
             continue
         rows = index.rows("offset", removed=None, pack=name)
         if sum(row.frame_bytes for row in rows) == path.stat().st_size:
             continue
-        files.end_pack()
-        with files.changing():
+        run.end_pack()
+        with run.changing():
             data = read_file(path)
             for row in rows:
                 frame = data[row.offset : row.offset + row.frame_bytes]
                 if len(frame) < row.frame_bytes:
                     break  # keep a damaged pack as it is, so that it can be repaired
-                row.pack, row.offset = files.append(frame)
+                row.pack, row.offset = run.append(frame)
                 index.put(row)
             else:
                 index.run("DELETE FROM packs WHERE name = ?", name)
@@ -595,51 +586,49 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
 
 def _collect(run: RunCheckpoints) -> None:
     """Delete files that belong to no checkpoint; in a transaction, so that no other process saves one."""
-    files = run.files
     for path in _stray_packs(run):
         path.unlink(missing_ok=True)
-    for path in entries_in(files.directory, ".writer"):
-        if path.stem != files.writer and not is_written_to(path):
+    for path in entries_in(run.directory, ".writer"):
+        if path.stem != run.writer and not is_written_to(path):
             path.unlink(missing_ok=True)
-    files.chunks.remove(_stray_chunks(run))
-    files.chunks.remove_leftovers()
+    run.chunks.remove(_stray_chunks(run))
+    run.chunks.remove_leftovers()
 
 
 def _stray_packs(run: RunCheckpoints) -> list[Path]:
     """The packs that are not in the index and have no live writer."""
-    indexed = run.files.index.packs()
-    packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in indexed]
-    return [path for path in packs if not run.files.is_live(path.name.partition("-")[0])]
+    indexed = run.index.packs()
+    packs = [path for path in entries_in(run.directory, PACK_SUFFIX) if path.name not in indexed]
+    return [path for path in packs if not run.is_live(path.name.partition("-")[0])]
 
 
 def _stray_chunks(run: RunCheckpoints) -> list[str]:
     """The digests of chunks that no snapshot uses."""
-    used = run.files.index.all_chunks()
-    return [digest for digest in run.files.chunks.names() if digest not in used]
+    used = run.index.all_chunks()
+    return [digest for digest in run.chunks.names() if digest not in used]
 
 
 def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
     """List all checkpoints that cannot be loaded and all files that belong to none; reads all of them."""
-    files = run.files
     reported: list[CheckpointProblem] = []
     chains: dict[int, list[Row]] = {}
-    for row in files.index.rows(removed=None):
+    for row in run.index.rows(removed=None):
         chains.setdefault(row.chain, []).append(row)
     for rows in chains.values():
         rows.sort(key=attrgetter("position"))
-        documents = files.documents(rows)
+        documents = run.documents(rows)
         trouble: tuple[str, str] | None = None
         for row in rows:
             try:
                 if trouble is None:
-                    files.verified(row, next(documents))
+                    run.verified(row, next(documents))
             except FileNotFoundError as error:
                 trouble = str(error.filename), "its pack is missing"
             except DamagedInput as error:
-                trouble = error.path or str(files.directory), error.message
+                trouble = error.path or str(run.directory), error.message
             if trouble is not None and not row.removed:
                 reported.append(CheckpointProblem(*trouble, row.step_id, row.agent_id))
-    strays = [*_stray_packs(run), *map(files.chunks.path, _stray_chunks(run))]
+    strays = [*_stray_packs(run), *map(run.chunks.path, _stray_chunks(run))]
     reported += [
         CheckpointProblem(str(path), "belongs to no checkpoint; prune removes it") for path in strays
     ]

@@ -48,7 +48,7 @@ from Agent.flight.checkpoints.model import (
     is_failed,
     newest_us,
 )
-from Agent.flight.checkpoints.run import RunCheckpoints, RunFiles, problems, rebuild, remove, sweep
+from Agent.flight.checkpoints.run import RunCheckpoints, problems, rebuild, remove, sweep
 from Agent.flight.run_fold import recorded_outcome
 from Agent.record.emit import installed as recording
 from Agent.record.encode.capture import Capture
@@ -225,7 +225,7 @@ class LocalCheckpointStore:
             RunNotFound: the session has no checkpoints of that run.
         """
         with self._lock:
-            rows = self._open(run_id).files.index.listed(agent_id, everybody=agent_id is None)
+            rows = self._open(run_id).index.listed(agent_id, everybody=agent_id is None)
         return [row.info(run_id) for row in rows]
 
     def delete_checkpoints(
@@ -257,7 +257,7 @@ class LocalCheckpointStore:
                 if removed is not None:
                     return removed
             names = None if step_ids is None else set(map(self._capture.strict.text, step_ids))
-            rows = run.files.index.listed(agent_id, everybody=agent_id is None and not exactly)
+            rows = run.index.listed(agent_id, everybody=agent_id is None and not exactly)
             return remove(run, [row for row in rows if names is None or row.step_id in names])
 
     def prune(
@@ -293,7 +293,7 @@ class LocalCheckpointStore:
         self, run: RunCheckpoints, policy: RetentionPolicy, now_us: int, *, dry_run: bool
     ) -> Removed:
         """Remove the whole run or some of its checkpoints; with nothing to remove, only sweep its files."""
-        index = run.files.index
+        index = run.index
         rows = index.listed()
         infos = [row.info(run.run_id) for row in rows]
         failed = is_failed(index.fact("outcome") or recorded_outcome(self.session, run.run_id), infos)
@@ -311,7 +311,7 @@ class LocalCheckpointStore:
         """The ids of the runs that have checkpoints."""
         run_ids = []
         with self._lock:
-            at_hand = {run.files.directory: run.run_id for run in self._runs.values()}
+            at_hand = {run.directory: run.run_id for run in self._runs.values()}
             for directory in saved_runs(self.session):
                 run_id = at_hand.get(directory)
                 if run_id is None:
@@ -329,8 +329,8 @@ class LocalCheckpointStore:
         """
         with self._lock, contextlib.suppress(RunNotFound):  # without checkpoints there is nothing to prune
             run = self._open(run_id)
-            with run.files.changing():
-                run.files.index.note("outcome", "success" if ok else "failure")
+            with run.changing():
+                run.index.note("outcome", "success" if ok else "failure")
             self._end(run)
 
     def check(self, run_id: str) -> list[CheckpointProblem]:
@@ -354,7 +354,7 @@ class LocalCheckpointStore:
             directory = checkpoints_dir(self.session, run_id)
             if not directory.is_dir():
                 raise self._no_run(run_id)
-            for run in [run for run in self._runs.values() if run.files.directory == directory]:
+            for run in [run for run in self._runs.values() if run.directory == directory]:
                 self._end(run)
             count = rebuild(directory)
             self._opened(run_id, make=True)
@@ -379,7 +379,7 @@ class LocalCheckpointStore:
         run = self._runs.get(run_id)
         path = checkpoints_dir(self.session, run_id) / INDEX_NAME
         # Another process may have removed the run's checkpoints, or the program closed its descriptors.
-        if run is not None and (not run.files.index.path.exists() or run.files.index.was_closed()):
+        if run is not None and (not run.index.path.exists() or run.index.was_closed()):
             self._end(run)
             run = None
         if run is None and is_closed(path):
@@ -387,7 +387,7 @@ class LocalCheckpointStore:
             rebuild(path.parent)
         if run is None and (make or path.exists()):
             run = self._opened(run_id, make=make)
-        if run is not None and run.files.index.fact(REMOVED_FACT) is not None:
+        if run is not None and run.index.fact(REMOVED_FACT) is not None:
             # A removal was interrupted: finish it.
             self._delete_directory(run)
             run = self._opened(run_id, make=True) if make else None
@@ -399,13 +399,9 @@ class LocalCheckpointStore:
         return run
 
     def _opened(self, run_id: str, *, make: bool) -> RunCheckpoints:
-        directory = checkpoints_dir(self.session, run_id)
-        files = RunFiles(directory, shared_chunks_dir(self.session), make=make)
-        stored_id = files.index.fact("run_id")
-        if stored_id is None and make:
-            with files.changing():
-                files.index.note("run_id", run_id)
-        run = self._runs[stored_id or run_id] = RunCheckpoints(stored_id or run_id, files)
+        directory, shared = checkpoints_dir(self.session, run_id), shared_chunks_dir(self.session)
+        run = RunCheckpoints(directory, shared, make=make, run_id=run_id)
+        self._runs[run.run_id] = run
         while len(self._runs) > _MAX_CONTINUED_RUNS:
             self._runs.popitem(last=False)[1].close()
         return run
@@ -417,25 +413,23 @@ class LocalCheckpointStore:
 
     def _removed(self, run: RunCheckpoints) -> Removed | None:
         """Remove a run's checkpoints with their directory; None if another process writes there."""
-        files = run.files
-        with files.changing():
-            if any(files.is_live(path.stem) for path in entries_in(files.directory, ".writer")):
+        with run.changing():
+            if any(run.is_live(path.stem) for path in entries_in(run.directory, ".writer")):
                 return None
-            count = len(files.index.listed())
+            count = len(run.index.listed())
             # The mark stops all saves; the next process that opens the run finishes an interrupted removal.
-            files.index.note(REMOVED_FACT, "yes")
+            run.index.note(REMOVED_FACT, "yes")
         return Removed(checkpoints=count, runs=1, size_bytes=self._delete_directory(run))
 
     def _delete_directory(self, run: RunCheckpoints) -> int:
         """Remove the directory of a run that is marked as removed; return the bytes freed."""
-        files = run.files
-        freed = files.chunks.remove(files.chunks.names())
-        freed += sum(path.stat().st_size for path in files_below(files.directory))
+        freed = run.chunks.remove(run.chunks.names())
+        freed += sum(path.stat().st_size for path in files_below(run.directory))
         self._end(run)
         # Rename first, so that a kill leaves no partial directory under the old name.
-        renamed = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
+        renamed = run.directory.with_name(f"{run.directory.name}.{run.writer}{_REMOVED_SUFFIX}")
         try:
-            files.directory.rename(renamed)
+            run.directory.rename(renamed)
         except FileNotFoundError:
             return 0  # another process found the mark and removed it first
         shutil.rmtree(renamed)
@@ -453,9 +447,9 @@ class LocalCheckpointStore:
         with self._lock:
             run = self._open(run_id)
             step_id = self._capture.strict.text(step_id)  # redacted, as when it was saved
-            row = run.files.index.row(step_id, agent_id)
+            row = run.index.row(step_id, agent_id)
             if row is None and agent_id is None:
-                others = run.files.index.rows(step_id=step_id)
+                others = run.index.rows(step_id=step_id)
                 if len(others) > 1:
                     names = ", ".join(sorted(str(other.agent_id) for other in others[:5]))
                     raise EventNotFound(
@@ -465,14 +459,14 @@ class LocalCheckpointStore:
                 row = others[0] if others else None
             if row is None:
                 raise self._no_step(run, step_id, agent_id)
-            return row, *run.files.document(row)
+            return row, *run.document(row)
 
     def _no_step(self, run: RunCheckpoints, step_id: str, agent_id: str | None) -> EventNotFound:
-        rows = run.files.index.listed(agent_id, everybody=agent_id is None)
+        rows = run.index.listed(agent_id, everybody=agent_id is None)
         of_agent = "" if agent_id is None else f" of {agent_id!r}"
         last_steps = ", ".join(dict.fromkeys(row.step_id for row in rows[-3:])) or "none"
         return EventNotFound(
             f"run {run.run_id!r} has no checkpoint{of_agent} of step {step_id!r}",
-            path=run.files.directory,
+            path=run.directory,
             remedy=f"it has {len(rows)}, the last of them: {last_steps}",
         )
