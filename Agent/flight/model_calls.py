@@ -252,11 +252,11 @@ def open_model_call(
             raise  # without the request, the replay cannot find the recorded call
         note_trouble("the request of a model", error, _LOST)
         return OpenModelCall(None, None, None)
-    name = facts.model_name
-    describe = partial(
-        described_call, "model.call", name, request_value, site, qualname=name, streams=streams
-    )
-    answer, leave = ask_player(player, describe)
+    answer, leave = None, None
+    if player is not None:
+        name = facts.model_name
+        described = described_call("model.call", name, request_value, site, qualname=name, streams=streams)
+        answer, leave = ask_player(player, described)
     recording = None
     if is_recorded():
         try:
@@ -330,10 +330,10 @@ class _Recording(ExternalCall):
                 model_provider=facts.provider,
                 interface=facts.interface,
                 params=dict(facts.params) if facts.params else None,
-                **self._place(),
-                prompt_ref=self._prompt_ref,
-                **self._answered_by(),
             )
+            self._add_call_site(payload)
+            payload["prompt_ref"] = self._prompt_ref
+            self._add_answered_by(payload)
             self._emit("model.call", {**payload, **keys, "latency_ms": latency_ms, **ending})
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(trouble)

@@ -47,7 +47,6 @@ from Agent.record.emit.context import (
     current_player,
 )
 from Agent.record.encode.safe_text import message_of
-from Agent.record.loggers.loggers import present
 from Agent.record.tracing.failures import outcome_of, record_error
 
 if TYPE_CHECKING:
@@ -111,14 +110,17 @@ class ExternalCall:
             self._pipeline.health.note(f"{subject} outlived the recording that it began in")
         return self._pipeline.closed
 
-    def _place(self) -> dict[str, Any]:
-        """The payload keys for call site and path, as far as they are known."""
-        path = None if self._scope is None else self._scope.path
-        return present(site=self._site or None, path=list(path) if path else None)
+    def _add_call_site(self, payload: dict[str, Any]) -> None:
+        """Add call site and path to the payload."""
+        if self._site:
+            payload["site"] = self._site
+        if self._scope is not None and self._scope.path:
+            payload["path"] = list(self._scope.path)
 
-    def _answered_by(self) -> dict[str, Any]:
-        """The payload key for the id of the recorded call whose response was returned."""
-        return present(answered_by=None if self.answer is None else self.answer.event_id)
+    def _add_answered_by(self, payload: dict[str, Any]) -> None:
+        """Add the id of the recorded call whose response was returned."""
+        if self.answer is not None and self.answer.event_id is not None:
+            payload["answered_by"] = self.answer.event_id
 
     def _ending(self, error: BaseException, call: str) -> dict[str, Any]:
         """The payload keys for an exception, which is also recorded as an `error` event.
@@ -171,17 +173,12 @@ def note_trouble(action: str, error: BaseException, lost: str | None = None) -> 
             active.health.drop(lost)
 
 
-def ask_player(
-    player: Player | None, describe: Callable[[], TracedCall]
-) -> tuple[Answer | None, Leave | None]:
+def ask_player(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
     """Return (recorded response, None), or (None, the callback for the end of the live call).
 
     Raises:
         ReplayError: the replay has no response for the call, or refuses a live call.
     """
-    if player is None:
-        return None, None
-    call = describe()
     answer = player.enter(call)
     return answer, None if answer is not None else partial(player.leave, call)
 
@@ -338,9 +335,16 @@ class OpenToolCall(ExternalCall):
             self._leave_board()
             self._leave_scope()
             self._take_outcome(outcome, failed=bool(ending))
-            about = {"name": facts.name, "call_id": self._span_id, "tool_kind": facts.kind}
-            about |= self._place() | self._answered_by()
-            self._emit("tool.call", {**about, **ending, "duration_ms": round(duration_ms, 6)})
+            payload: dict[str, Any] = {
+                "name": facts.name,
+                "call_id": self._span_id,
+                "tool_kind": facts.kind,
+            }
+            self._add_call_site(payload)
+            self._add_answered_by(payload)
+            payload.update(ending)
+            payload["duration_ms"] = round(duration_ms, 6)
+            self._emit("tool.call", payload)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
 
@@ -510,7 +514,9 @@ class ToolSpec:
         if player is None and not is_recorded():
             return None
         site = call_site(_SITE_DEPTH)
-        answer, leave = ask_player(player, lambda: self._described(args, kwargs, site))
+        answer, leave = None, None
+        if player is not None:
+            answer, leave = ask_player(player, self._described(args, kwargs, site))
         call = self._begin(args, kwargs, answer, leave, site) if is_recorded() else None
         return answer if call is None else call
 
