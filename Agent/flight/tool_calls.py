@@ -9,15 +9,36 @@ event. `model_calls.py` does the same for models; `recorded_calls.py` reads both
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
+from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
-from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
+from Agent.flight.artifact_saving import CallParts
+from Agent.flight.open_runs import (
+    Run,
+    emit_run_event,
+    is_recorded,
+    open_on_board,
+    pipeline_of_first_call,
+    settled_scope,
+    surrounding_run,
+)
 from Agent.record.emit import installed
-from Agent.record.emit.context import Answer, SpanScope, TracedCall, current_scope, learn_secrets
-from Agent.record.encode.safe_text import as_message
+from Agent.record.emit.context import (
+    Answer,
+    CallPlace,
+    Player,
+    SpanScope,
+    TracedCall,
+    current_player,
+    current_scope,
+    learn_secrets,
+)
+from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.changed_arguments import cannot_change
 from Agent.record.tracing.decorators import (
     UNOBSERVED,
@@ -27,32 +48,12 @@ from Agent.record.tracing.decorators import (
     refuse_untraceable,
     wrap_generator,
 )
+from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
-
-
-import sys
-from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING
-
-from Agent.flight.artifact_saving import CallParts
-from Agent.flight.open_runs import Run, emit_run_event, open_on_board, settled_scope, surrounding_run
-from Agent.record.emit.context import (
-    CallPlace,
-    Player,
-    current_player,
-)
-from Agent.record.encode.safe_text import message_of
-from Agent.record.tracing.failures import outcome_of, record_error
-
-if TYPE_CHECKING:
-    from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.encode.event_template import AgentBinding
-
 
 _MAX_ERROR_CHARS = 400
 
@@ -630,7 +631,7 @@ def record_tool(
 def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     """The wrapper of a tool, of the same sort as the function: sync, async or generator."""
     if spec.is_stepped:
-        return wrap_generator(function, functools.partial(_open_steps, spec, function), function)
+        return wrap_generator(function, partial(_open_steps, spec, function), function)
     begin = spec.begin
     if is_coroutine(function):
 

@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import Token
-from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.event.pointers import value_at
 from Agent.flight.artifact_saving import Tagged
+from Agent.flight.open_runs import recorded_root
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
     CallBook,
@@ -74,7 +74,7 @@ class ToolReplayer:
         flush_active()  # the run may be recorded by this process, with events still in its buffer
         if book is not None:
             run = book.ref
-        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _recorded_root())
+        self.ref = run if isinstance(run, RunRef) else find_run(run, root or recorded_root())
         self.matches: list[Match] = []
         """The match of every response that was returned, in order."""
         self.missed: RecordingMiss | None = None
@@ -257,12 +257,6 @@ class ToolReplayer:
             payload["recorded_run"] = call.event.run_id
         slot = active.binding(None, None, "replay", "events").slot("replay.match", WARNING)
         active.emit(slot, call.name, payload)
-
-
-def _recorded_root() -> Path | None:
-    """The trace root of the active recording; None if there is none or it keeps no files."""
-    active = installed.active_pipeline()
-    return active.artifacts.session.parent if active is not None and active.artifacts is not None else None
 
 
 def check_live(name: str, place: CallPlace | None) -> None:

@@ -208,39 +208,29 @@ def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, in
 
     `on_rest` is called with the number of bytes from there on; a kill during a save leaves some.
     """
+    from zstandard import ZstdDecompressor, ZstdError
+
     data = memoryview(read_file(path))
     offset = 0
     while offset < len(data):
-        frame = _next_frame(data, offset)
-        if frame is None:
+        reader = ZstdDecompressor().decompressobj()
+        parts: list[bytes] = []
+        end = offset
+        try:
+            # In blocks, because the decompressor copies the bytes after the frame.
+            while not reader.eof and end < len(data):
+                block = data[end : end + _BLOCK_BYTES]
+                parts.append(reader.decompress(block))
+                end += len(block)
+            content = _frame_object(b"".join(parts), path) if reader.eof else None
+        except (ZstdError, DamagedInput):
+            content = None
+        if content is None:
             on_rest(len(data) - offset)
             return
-        size, line = frame
-        try:
-            content = _frame_object(line, path)
-        except DamagedInput:
-            on_rest(len(data) - offset)
-            return
-        yield offset, size, content
-        offset += size
-
-
-def _next_frame(data: memoryview, offset: int) -> tuple[int, bytes] | None:
-    """(size, content) of the frame at an offset; None if it is incomplete or damaged."""
-    from zstandard import ZstdDecompressor, ZstdError
-
-    reader = ZstdDecompressor().decompressobj()
-    parts: list[bytes] = []
-    # In blocks, because the decompressor copies the bytes after the frame.
-    for begin in range(offset, len(data), _BLOCK_BYTES):
-        block = data[begin : begin + _BLOCK_BYTES]
-        try:
-            parts.append(reader.decompress(block))
-        except ZstdError:
-            return None  # the caller reports the rest
-        if reader.eof:
-            return begin + len(block) - len(reader.unused_data) - offset, b"".join(parts)
-    return None
+        end -= len(reader.unused_data)
+        yield offset, end - offset, content
+        offset = end
 
 
 _LEAF_BYTES: Final = 4096

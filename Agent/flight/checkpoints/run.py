@@ -27,11 +27,7 @@ import orjson
 from Agent.errors import DamagedInput, SessionInUse
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.plain import read_json, write_json
-from Agent.flight.checkpoints.delta import (
-    CheckpointDocument,
-    apply,
-    diff,
-)
+from Agent.flight.checkpoints.delta import CheckpointDocument, apply, diff
 from Agent.flight.checkpoints.files import (
     INDEX_NAME,
     PACK_SUFFIX,
@@ -48,10 +44,7 @@ from Agent.flight.checkpoints.files import (
     is_written_to,
     split,
 )
-from Agent.flight.checkpoints.model import (
-    CheckpointProblem,
-    Removed,
-)
+from Agent.flight.checkpoints.model import CheckpointProblem, Removed
 from Agent.record.health import say
 from Agent.tree.files.descriptors import fcntl, give_back, out_of_the_way
 from Agent.tree.layout import FILE_MODE, NO_FOLLOW, entries_in, files_below, read_file

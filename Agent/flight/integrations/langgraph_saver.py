@@ -44,6 +44,7 @@ from Agent.flight.checkpoints.graph_file import (
     remove_unused,
     value_digest,
 )
+from Agent.flight.open_runs import recorded_root
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.default_root import default_root
@@ -223,7 +224,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         self, path: str | os.PathLike[str] | None = None, *, serde: Any = None, redact: bool = True
     ) -> None:
         super().__init__(serde=serde)
-        self.path = Path(path) if path is not None else _recorded_root() / GRAPH_FILE
+        self.path = Path(path) if path is not None else (recorded_root() or Path(default_root())) / GRAPH_FILE
         self._own_redactor = Redactor(os.urandom(32), enabled=redact)
         self._lock = threading.RLock()
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)  # access needs the lock
@@ -577,11 +578,3 @@ def _thread_and_namespace(config: Any) -> tuple[str, str]:
 
 def _config(thread: str, ns: str, checkpoint_id: str) -> Any:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
-
-
-def _recorded_root() -> Path:
-    """The root of the session being recorded, else the configured one."""
-    pipeline = active_pipeline()
-    if pipeline is not None and pipeline.artifacts is not None:
-        return pipeline.artifacts.session.parent
-    return Path(default_root())
