@@ -22,7 +22,7 @@ from Agent.event.codec import encode_event
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
-from Agent.flight.checkpoints.packs import is_written_to
+from Agent.flight.checkpoints.files import is_written_to
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import (
     MAX_LINE_BYTES,

@@ -31,7 +31,7 @@ from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.checkpoints.packs import PACK_SUFFIX
+from Agent.flight.checkpoints.files import PACK_SUFFIX
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
 from Agent.tree.files.lines import chunks_of

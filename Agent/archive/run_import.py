@@ -38,8 +38,8 @@ from Agent.event.kinds import LEVEL_NAMES, Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.values.values import decode_value
+from Agent.flight.checkpoints.files import unpacked_chunks
 from Agent.flight.checkpoints.model import Checkpoint
-from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from Agent.flight.checkpoints.recording import checkpoint_store
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.flight.integrations import recorded_model
-    from Agent.flight.integrations.environments import TraceWrapper
+    from Agent.flight.integrations.environments import TraceWrapper, trace_mesa
     from Agent.flight.integrations.langgraph_saver import TraceSaver
-    from Agent.flight.integrations.mesa_model import trace_mesa
     from Agent.flight.model_calls import Price, record_model_stream, set_prices
     from Agent.flight.run_fold import RunSummary
     from Agent.flight.run_reading import RunRecord, find_run, list_runs, read_run
@@ -65,9 +64,8 @@ _HOMES = {
     "checkpoints.recording": "checkpoint_store",
     "checkpoints.store": "LocalCheckpointStore",
     "integrations": "recorded_model",
-    "integrations.environments": "TraceWrapper",
+    "integrations.environments": "trace_mesa TraceWrapper",
     "integrations.langgraph_saver": "TraceSaver",
-    "integrations.mesa_model": "trace_mesa",
     "tool_replayer": "replaying_tools ToolReplayer",
     "run_fold": "RunSummary",
     "run_reading": "find_run list_runs read_run RunRecord",

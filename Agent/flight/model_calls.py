@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.errors import UsageError
 from Agent.flight.artifact_saving import save_call_part
-from Agent.flight.external_calls import (
+from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
+from Agent.flight.tool_calls import (
     ExternalCall,
     Leave,
     active_player,
@@ -27,7 +28,6 @@ from Agent.flight.external_calls import (
     described_call,
     note_trouble,
 )
-from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.record.emit import installed
 from Agent.record.emit.context import Answer, SpanScope, current_scope, making_answer
 from Agent.record.encode.safe_text import as_message

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -234,6 +235,12 @@ def new_run_id() -> str:
 def is_run_id(text: str) -> bool:
     """Whether the text is a valid run id: lowercase letters, digits, `_`, `.` and `-`."""
     return safe_name(text) == text and text != ROOT_RUN
+
+
+def recorded_root() -> Path | None:
+    """The trace root of the active recording; None if there is none or it keeps no files."""
+    pipeline = installed.active_pipeline()
+    return None if pipeline is None or pipeline.artifacts is None else pipeline.artifacts.session.parent
 
 
 def open_run(run_id: str, pipeline: Pipeline) -> Run:

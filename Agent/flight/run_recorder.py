@@ -66,7 +66,7 @@ class RecorderBlock:
         """Do what entering the block requires; nothing by default."""
 
     def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
+        """Do what leaving the block requires."""
 
 
 class RunBlock(RecorderBlock):

@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import Token
-from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Literal
@@ -19,8 +18,9 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.event.pointers import value_at
 from Agent.flight.artifact_saving import Tagged
-from Agent.flight.external_calls import OPEN_PLAYERS
+from Agent.flight.open_runs import recorded_root
 from Agent.flight.recorded_calls import (
+    CALL_KINDS,
     CallBook,
     Match,
     Nearest,
@@ -30,7 +30,7 @@ from Agent.flight.recorded_calls import (
     read_calls,
 )
 from Agent.flight.run_reading import RunRef, find_run
-from Agent.flight.tool_calls import TOOLS
+from Agent.flight.tool_calls import OPEN_PLAYERS, TOOLS
 from Agent.record.emit import installed
 from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.emit.installed import flush_active
@@ -74,7 +74,7 @@ class ToolReplayer:
         flush_active()  # the run may be recorded by this process, with events still in its buffer
         if book is not None:
             run = book.ref
-        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _recorded_root())
+        self.ref = run if isinstance(run, RunRef) else find_run(run, root or recorded_root())
         self.matches: list[Match] = []
         """The match of every response that was returned, in order."""
         self.missed: RecordingMiss | None = None
@@ -119,7 +119,7 @@ class ToolReplayer:
 
     def answer(
         self,
-        kind: Literal["tool.call", "model.call"],
+        kind: str,
         name: str,
         arguments: Any,
         place: CallPlace | None = None,
@@ -259,12 +259,6 @@ class ToolReplayer:
         active.emit(slot, call.name, payload)
 
 
-def _recorded_root() -> Path | None:
-    """The trace root of the active recording; None if there is none or it keeps no files."""
-    active = installed.active_pipeline()
-    return active.artifacts.session.parent if active is not None and active.artifacts is not None else None
-
-
 def check_live(name: str, place: CallPlace | None) -> None:
     """Refuse a live call of a write tool unless it has an idempotency key, by which repetitions are detected.
 
@@ -341,69 +335,12 @@ def _cut(text: str, begin: int, chars: int) -> str:
     return f"{'...' if begin else ''}{text[begin:end]}{'...' if end < len(text) else ''}"
 
 
-_KINDS = frozenset({"tool.call", "model.call"})
-
-
-class ToolPlayer:
-    """A player for calls of tools and models; all other calls go to the outer player.
-
-    Args:
-        replayer: returns the recorded responses.
-        outer: the player for actions of agents, if any.
-        live: the names that are called live, or True for all.
-        on_miss: `stop` raises for a call without a recorded response, `live` makes the call.
-        models: False calls all models live.
-    """
-
-    def __init__(
-        self,
-        replayer: ToolReplayer,
-        outer: Player | None,
-        *,
-        live: bool | Collection[str],
-        on_miss: str,
-        models: bool,
-    ) -> None:
-        self._replayer = replayer
-        self._outer = outer
-        self._live = live
-        self._calls_missed = on_miss == "live"
-        self._models = models
-
-    def enter(self, call: TracedCall) -> Answer | None:
-        """Return the recorded response; None lets the body run.
-
-        Raises:
-            RecordingMiss: the call has no recorded response and may not be made live.
-            ReplayError: a write tool would be called live without an idempotency key.
-        """
-        if call.kind not in _KINDS:
-            return None if self._outer is None else self._outer.enter(call)
-        name = call.action_type
-        if (call.kind == "model.call" and not self._models) or is_live(self._live, name):
-            check_live(name, call.place)
-            return None
-        kind: Literal["tool.call", "model.call"] = "tool.call" if call.kind == "tool.call" else "model.call"
-        try:
-            return self._replayer.answer(kind, name, dict(call.args), call.place)
-        except RecordingMiss:
-            if not self._calls_missed:
-                raise
-            check_live(name, call.place)
-            self._replayer.forget_miss()
-            return None
-
-    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
-        """Pass the end of a live call to the outer player, unless it is a tool or model call."""
-        if call.kind not in _KINDS and self._outer is not None:
-            self._outer.leave(call, result, error)
-
-
 class replaying_tools:  # noqa: N801 - used like a function
     """A block in which tools of `record_tool` and models of `recorded_model` return responses of a run.
 
     `with ... as replayer` binds the `ToolReplayer`. The block applies to all threads of the process. If a
     call has no recorded response, the block ends with a RecordingMiss, even if the code inside caught it.
+    All calls of other kinds go to the player around it.
 
     Args:
         run: as for `ToolReplayer`, or a `ToolReplayer`.
@@ -428,31 +365,30 @@ class replaying_tools:  # noqa: N801 - used like a function
         tolerance: float = 0.5,
         codecs: Mapping[str, Any] | None = None,
     ) -> None:
-        self._run = run, root
-        self._policy = {
-            "live": {live} if isinstance(live, str) else live,
-            "on_miss": on_miss,
-            "models": models,
-        }
-        self._how: dict[str, Any] = {"tolerance": tolerance, "codecs": codecs}
+        self._run, self._root = run, root
+        self._live = {live} if isinstance(live, str) else live
+        self._calls_missed = on_miss == "live"
+        self._models = models
+        self._tolerance, self._codecs = tolerance, codecs
+        self._outer: Player | None = None
         self._token: Token[Player | None] | None = None
-        self._player: ToolPlayer | None = None
         self.replayer: ToolReplayer | None = None
 
     def __enter__(self) -> ToolReplayer:
-        run, root = self._run
-        self.replayer = run if isinstance(run, ToolReplayer) else ToolReplayer(run, root, **self._how)
-        policy: dict[str, Any] = self._policy
-        self._player = ToolPlayer(self.replayer, current_player.get(), **policy)
-        self._token = current_player.set(self._player)
-        OPEN_PLAYERS.append(self._player)
-        return self.replayer
+        run = self._run
+        if not isinstance(run, ToolReplayer):
+            run = ToolReplayer(run, self._root, tolerance=self._tolerance, codecs=self._codecs)
+        self.replayer = run
+        self._outer = current_player.get()
+        self._token = current_player.set(self)
+        OPEN_PLAYERS.append(self)
+        return run
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._player in OPEN_PLAYERS:
-            OPEN_PLAYERS.remove(self._player)
+        if self in OPEN_PLAYERS:
+            OPEN_PLAYERS.remove(self)
         if self._token is not None:
             current_player.reset(self._token)
         # The code inside may have caught the error of the miss.
@@ -467,3 +403,30 @@ class replaying_tools:  # noqa: N801 - used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
+
+    def enter(self, call: TracedCall) -> Answer | None:
+        """Return the recorded response; None lets the body run.
+
+        Raises:
+            RecordingMiss: the call has no recorded response and may not be made live.
+            ReplayError: a write tool would be called live without an idempotency key.
+        """
+        if call.kind not in CALL_KINDS or self.replayer is None:
+            return None if self._outer is None else self._outer.enter(call)
+        name = call.action_type
+        if (call.kind == "model.call" and not self._models) or is_live(self._live, name):
+            check_live(name, call.place)
+            return None
+        try:
+            return self.replayer.answer(call.kind, name, dict(call.args), call.place)
+        except RecordingMiss:
+            if not self._calls_missed:
+                raise
+            check_live(name, call.place)
+            self.replayer.forget_miss()
+            return None
+
+    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
+        """Pass the end of a live call to the outer player, unless it is a tool or model call."""
+        if call.kind not in CALL_KINDS and self._outer is not None:
+            self._outer.leave(call, result, error)

@@ -27,7 +27,7 @@ from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse,
 from Agent.event.model import Event
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.checkpoints.delta import apply, diff
-from Agent.flight.checkpoints.files import CheckpointIndex, checkpoints_dir, shared_chunks_dir
+from Agent.flight.checkpoints.files import CheckpointIndex, checkpoints_dir, shared_chunks_dir, split
 from Agent.flight.checkpoints.model import (
     Checkpoint,
     CheckpointPolicy,
@@ -35,9 +35,7 @@ from Agent.flight.checkpoints.model import (
     RetentionPolicy,
     StepEvent,
 )
-from Agent.flight.checkpoints.packs import split
 from Agent.flight.checkpoints.recording import checkpoint_store
-from Agent.flight.checkpoints.run import OpenRuns
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
@@ -460,7 +458,7 @@ def test_a_run_whose_removal_died_half_way_is_gone_and_can_be_begun_anew(
 ) -> None:
     steps(store, "r", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(OpenRuns, "_delete_directory", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(LocalCheckpointStore, "_delete_directory", lambda *_: (_ for _ in ()).throw(Killed))
         with contextlib.suppress(Killed):
             store.delete_checkpoints("r")
     with LocalCheckpointStore(session) as other, pytest.raises(RunNotFound):
@@ -626,7 +624,7 @@ def test_a_deletion_that_dies_anywhere_can_be_run_again(
         broken = LocalCheckpointStore(session)
         with contextlib.suppress(Killed):
             broken.delete_checkpoints("r", ["step_0", "step_4"])
-    broken._runs._runs.clear()
+    broken._runs.clear()
     kept = [n for n in range(12) if n not in (0, 4)]
     with LocalCheckpointStore(session) as after:
         assert [loaded(after, "r", f"step_{n}") for n in kept] == [texts[n] for n in kept]
@@ -963,11 +961,11 @@ def test_a_save_that_fails_is_counted_and_does_not_raise(
     setup_logging()
     checkpoint_store.save_checkpoint("r", "1", {"n": 1})
 
-    def refused(*_: Any) -> Any:
+    def refused(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.flight.checkpoints.packs.PackWriter.append", refused)
+        patch.setattr("Agent.flight.checkpoints.run.append_frame", refused)
         assert checkpoint_store.save_checkpoint("r", "2", {"n": 2}) is None
     assert health()["dropped"] == {"a checkpoint could not be written": 1}
     assert "No space" in capfd.readouterr().err

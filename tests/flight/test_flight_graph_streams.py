@@ -9,7 +9,7 @@ import pytest
 
 from Agent import shutdown_logging
 from Agent.flight import find_run, list_runs, read_run, recorder
-from Agent.flight.integrations.langgraph import (
+from Agent.flight.recorded_graphs import (
     Chunks,
     GraphCall,
     astreamed,

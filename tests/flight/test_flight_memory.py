@@ -7,7 +7,7 @@ import pytest
 from Agent import health, setup_logging
 from Agent.event.values import plain
 from Agent.flight import checkpoint_store, recorder
-from Agent.flight.checkpoints import delta, packs
+from Agent.flight.checkpoints import delta, files
 from Agent.record.encode.artifact_bytes import JSON
 
 MOST_BYTES = 2_000_000
@@ -28,11 +28,11 @@ def little_memory(monkeypatch):
 
 def test_deltas_and_chunks_of_a_checkpoint_ask_first(little_memory):
     changed = {**LARGE, "key 7": None}
-    for act in (lambda: delta.diff(LARGE, changed), lambda: packs.split(LARGE)):
+    for act in (lambda: delta.diff(LARGE, changed), lambda: files.split(LARGE)):
         with pytest.raises(MemoryError):
             act()
     assert delta.diff({"a": 1}, {"a": 2}) is not None
-    assert b"".join(packs.split({"a": 1})) == b'{"a":1}'
+    assert b"".join(files.split({"a": 1})) == b'{"a":1}'
 
 
 @pytest.mark.integration

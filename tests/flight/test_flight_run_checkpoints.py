@@ -241,7 +241,7 @@ def test_no_trouble_of_a_checkpoint_reaches_the_program_and_all_of_it_is_told(
                 raise RuntimeError("I will not say")
             return {"count": self.count}
 
-    def refused(*_: Any) -> Any:
+    def refused(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     setup_logging()
@@ -250,7 +250,7 @@ def test_no_trouble_of_a_checkpoint_reaches_the_program_and_all_of_it_is_told(
         agent.add()
         agent.add()
         with monkeypatch.context() as patch:
-            patch.setattr("Agent.flight.checkpoints.packs.PackWriter.append", refused)
+            patch.setattr("Agent.flight.checkpoints.run.append_frame", refused)
             assert agent.add() == 3
         agent.add()
     assert [step for step, _, _ in kept(run.run_id)] == ["step_1", "step_4"]

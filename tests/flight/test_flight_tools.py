@@ -366,7 +366,7 @@ def test_hostile_arguments_answers_and_keys_never_reach_the_program_as_errors(tr
 
 def test_a_full_disk_costs_the_event_and_not_the_call(trace_root, monkeypatch):
     with recorder.run():
-        monkeypatch.setattr("Agent.flight.external_calls.emit_run_event", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr("Agent.flight.tool_calls.emit_run_event", lambda *a, **k: 1 / 0)
         assert search("tea", 1) == {"docs": ["tea"]}
     assert health()["dropped"] == {"a call of a tool could not be recorded": 1}
 

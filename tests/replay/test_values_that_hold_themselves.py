@@ -12,7 +12,7 @@ import pytest
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value, to_json
-from Agent.flight.integrations.langgraph import generated_ids
+from Agent.flight.recorded_graphs import generated_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
 from Agent.replay.experiments.interventions import without_message
 

@@ -37,12 +37,11 @@ from Agent.event.model import Event
 from Agent.flight.checkpoints.files import (
     REMOVED_FACT,
     Row,
-    RunFiles,
+    remove_unshared,
     saved_runs,
     shared_chunks_dir,
 )
 from Agent.flight.checkpoints.model import Removed
-from Agent.flight.checkpoints.packs import remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
@@ -633,9 +632,9 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
     unreadable = []
     for directory in saved_runs(session):
         with _opened(session, directory) as run:
-            rows = run.files.index.rows(removed=None)
+            rows = run.index.rows(removed=None)
             is_named = target.kind == MATCH and target.is_named_by(run.run_id)
-            is_begun = run.files.index.fact(REMOVED_FACT) is not None
+            is_begun = run.index.fact(REMOVED_FACT) is not None
             if is_named or is_begun or directory.parent.name in target.run_dirs:
                 unreadable.append(run.run_id)
                 count += len(rows)
@@ -643,7 +642,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
             numbers = set(_going(run, rows, target))
             count += len(numbers)
             if not dry_run and remove(run, [row for row in rows if row.number in numbers]) != Removed():
-                run.files.index.shrink(vacuum=True)
+                run.index.shrink(vacuum=True)
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
             for run_id in unreadable:
@@ -657,8 +656,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
 @contextlib.contextmanager
 def _opened(session: Path, directory: Path) -> Iterator[RunCheckpoints]:
     """Open one run's checkpoints for the block."""
-    files = RunFiles(directory, shared_chunks_dir(session), make=False)
-    run = RunCheckpoints(files.index.fact("run_id") or directory.parent.name, files)
+    run = RunCheckpoints(directory, shared_chunks_dir(session), make=False)
     try:
         yield run
     finally:
@@ -680,10 +678,8 @@ def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int
 
 def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
     """The rows of a chain whose document or columns contain the value; for an agent, also the run's."""
-    value: Any = None
     try:
-        for row in chain:
-            value = run.files.after(value, row)
+        for row, value in zip(chain, run.documents(chain), strict=True):
             if row.removed:
                 continue
             if target.kind == AGENT:

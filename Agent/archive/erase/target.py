@@ -32,6 +32,7 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.flight.checkpoints.files import unpacked_chunks
 from Agent.flight.checkpoints.graph_file import (
     SQLITE_MAGIC,
     is_encrypted,
@@ -40,7 +41,6 @@ from Agent.flight.checkpoints.graph_file import (
     read_only,
     values_in,
 )
-from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.tree.files.lines import chunks_of, event_behind
 from Agent.tree.layout import is_encrypted as is_encrypted_session
 from Agent.tree.layout import list_sessions, open_file, parse_file_name, safe_name, shown_name

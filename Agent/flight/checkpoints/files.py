@@ -1,8 +1,9 @@
-"""The files of one run's checkpoints: the index (SQLite), packs, chunks, and the writer's claim.
+"""The files of one run's checkpoints: packs, chunks, and the index (SQLite) of both.
 
-Every change of a run's files happens in one transaction of the index, so that two processes never change them
-at the same time. A kill leaves either a row with its frame or a frame without a row, which is removed later.
-`run` uses this module to save, load and remove checkpoints.
+A pack is a file to which snapshots and deltas are appended, one compressed JSON line after another. Each line
+is a zstd frame that names its checkpoint, so `zstd -dc` shows a pack as JSON lines, and the index can be
+rebuilt from packs alone. Large snapshots are split into chunks, which are files named by their content. `run`
+decides what is written and removed.
 """
 
 from __future__ import annotations
@@ -15,30 +16,383 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import orjson
 
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp, parse_timestamp
-from Agent.event.values.plain import read_json, write_json
-from Agent.flight.checkpoints.delta import apply
+from Agent.event.values.plain import ask_memory_for_more, read_json, write_json
 from Agent.flight.checkpoints.model import ABOUT, CheckpointInfo
-from Agent.flight.checkpoints.packs import (
-    PACK_SUFFIX,
-    ChunkFiles,
-    PackReader,
-    PackWriter,
-    chunk_digest,
-    compressed,
-    is_written_to,
-    make_directory,
-    split,
-)
 from Agent.record.loggers.loggers import present
-from Agent.tree.files.descriptors import names
-from Agent.tree.layout import FILE_MODE, inode_at, run_dir, run_dirs, runs_dir
+from Agent.tree.files.descriptors import fcntl, names, write_all
+from Agent.tree.files.session import replacing
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NO_FOLLOW,
+    entries_in,
+    inode_at,
+    open_file,
+    read_file,
+    run_dir,
+    run_dirs,
+    runs_dir,
+    scan,
+)
+
+INDEX_NAME: Final = "index.sqlite"
+REMOVED_FACT: Final = "removed"
+"""The key that marks the index of a run whose checkpoints are all being removed."""
+
+
+class RemovedMeanwhile(OSError):
+    """The run's checkpoints were removed while this process had them open."""
+
+
+def checkpoints_dir(session: Path, run_id: str) -> Path:
+    """The directory of a run's checkpoints."""
+    return run_dir(session, run_id) / "checkpoints"
+
+
+def saved_runs(session: Path) -> list[Path]:
+    """The checkpoint directories of a session that have an index, in the order of the runs' names."""
+    directories = [run / "checkpoints" for run in run_dirs(session)]
+    return [place for place in directories if (place / INDEX_NAME).exists()]
+
+
+def shared_chunks_dir(session: Path) -> Path:
+    """The directory of hard links to the chunks of all runs of a session; a cache for sharing chunks."""
+    return runs_dir(session) / ".chunks"
+
+
+PACK_SUFFIX: Final = ".jsonl.zst"
+_LEVEL: Final = 3
+_MAX_RAW_BYTES: Final = 1 << 31
+_BLOCK_BYTES: Final = 16_384
+_CHUNK_BYTES: Final = 1024 * 1024
+_codecs = threading.local()
+
+
+def compressed(data: bytes) -> bytes:
+    """Compress bytes to one zstd frame with its length and a checksum."""
+    compressor = getattr(_codecs, "compressor", None)
+    if compressor is None:
+        # Imported late, because only runs with checkpoints need it.
+        from zstandard import ZstdCompressor
+
+        compressor = _codecs.compressor = ZstdCompressor(level=_LEVEL, write_checksum=True)
+    return bytes(compressor.compress(data))
+
+
+def decompressed(data: bytes, path: Path) -> bytes:
+    """Decompress one frame of a file; raises DamagedInput if it is not a valid one."""
+    from zstandard import ZstdDecompressor, ZstdError, frame_content_size
+
+    decompressor = getattr(_codecs, "decompressor", None)
+    if decompressor is None:
+        decompressor = _codecs.decompressor = ZstdDecompressor()
+    try:
+        if 0 <= frame_content_size(data) <= _MAX_RAW_BYTES:
+            return bytes(decompressor.decompress(data))
+    except ZstdError as error:
+        raise _damaged(str(error), path) from None
+    raise _damaged("its length is missing or too large", path)
+
+
+def unpacked_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the decompressed bytes of all frames of a file in pieces; raises DamagedInput."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    try:
+        with (
+            os.fdopen(open_file(path)[0], "rb") as file,
+            ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
+        ):
+            while chunk := reader.read(_CHUNK_BYTES):
+                yield chunk
+    except ZstdError as error:
+        raise _damaged(str(error), path) from None
+
+
+def _damaged(why: str, path: Path) -> DamagedInput:
+    return DamagedInput(f"a checkpoint is damaged: {why}", path=path, remedy="restore the file from a copy")
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents, each with access for this user only."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileExistsError:
+        return  # it exists, perhaps created by another process
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def append_frame(path: Path, frame: bytes) -> int:
+    """Append a frame to a pack, which only this process writes to; return its offset.
+
+    After a failure, the file has its former length.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW, FILE_MODE)
+    try:
+        offset = os.fstat(fd).st_size
+        try:
+            write_all(fd, frame)
+        except OSError:
+            os.ftruncate(fd, offset)
+            raise
+    finally:
+        os.close(fd)
+    return offset
+
+
+def is_written_to(path: Path) -> bool:
+    """Whether a process holds the writer's lock on a pack or claim."""
+    if fcntl is None:
+        return False
+    try:
+        fd, _ = open_file(path)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True  # also if locking fails for another reason: then leave the file alone
+    finally:
+        os.close(fd)
+    return False
+
+
+def frames_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of the frames of a pack at these (offset, size).
+
+    Raises:
+        FileNotFoundError: the pack is missing: it was rewritten or deleted.
+        DamagedInput: no valid frame is at that place.
+    """
+    fd, _ = open_file(path)
+    try:
+        for offset, size_bytes in places:
+            data = os.pread(fd, size_bytes, offset)
+            if len(data) < size_bytes:
+                raise DamagedInput(
+                    f"a checkpoint is expected at byte {offset}, after the end of the file",
+                    path=path,
+                    remedy="restore the file from a copy",
+                )
+            yield _frame_object(decompressed(data, path), path)
+    finally:
+        os.close(fd)
+
+
+def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        frame = read_json(line)
+    except orjson.JSONDecodeError as error:
+        raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
+    if type(frame) is not dict:
+        raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
+    return frame
+
+
+def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield (offset, size, content) of each frame of a pack, up to the first incomplete or damaged one.
+
+    `on_rest` is called with the number of bytes from there on; a kill during a save leaves some.
+    """
+    from zstandard import ZstdDecompressor, ZstdError
+
+    data = memoryview(read_file(path))
+    offset = 0
+    while offset < len(data):
+        reader = ZstdDecompressor().decompressobj()
+        parts: list[bytes] = []
+        end = offset
+        try:
+            # In blocks, because the decompressor copies the bytes after the frame.
+            while not reader.eof and end < len(data):
+                block = data[end : end + _BLOCK_BYTES]
+                parts.append(reader.decompress(block))
+                end += len(block)
+            content = _frame_object(b"".join(parts), path) if reader.eof else None
+        except (ZstdError, DamagedInput):
+            content = None
+        if content is None:
+            on_rest(len(data) - offset)
+            return
+        end -= len(reader.unused_data)
+        yield offset, end - offset, content
+        offset = end
+
+
+_LEAF_BYTES: Final = 4096
+_MIN_BYTES: Final = 8192
+_MEAN_BYTES: Final = 32_768
+_MAX_BYTES: Final = 131_072
+_SUFFIX: Final = ".json.zst"
+_PIECES_PER_MEMORY_CHECK: Final = 16
+"""The number of pieces after which the available memory is checked again."""
+
+
+def split(value: Any) -> list[bytes]:
+    """Split the JSON text of a value into chunks of about 32 KiB, whose concatenation is the text.
+
+    The cuts depend on the content, so that a change in one place leaves most other chunks equal.
+    """
+    chunks: list[bytes] = []
+    pending: list[bytes] = []
+    length = 0
+    # Do not collect all pieces first: each short one keeps the 1 KiB buffer that orjson allocates.
+    for number, piece in enumerate(_pieces(value)):
+        if not number % _PIECES_PER_MEMORY_CHECK:
+            ask_memory_for_more()
+        pending.append(piece)
+        length += len(piece)
+        # The hash of a piece decides whether it ends the chunk; longer pieces are more likely to.
+        ends = length >= _MIN_BYTES and crc32(piece) < len(piece) * (1 << 32) // _MEAN_BYTES
+        if ends or length >= _MAX_BYTES:
+            chunks.append(b"".join(pending))
+            pending.clear()
+            length = 0
+    if pending:
+        chunks.append(b"".join(pending))
+    return chunks
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    """Yield the JSON text of a value in pieces; containers above `_LEAF_BYTES` are split into their items."""
+    kind = type(value)
+    is_large = kind is dict or kind is list or (kind is str and len(value) > _LEAF_BYTES)
+    text = write_json(value) if is_large else orjson.dumps(value)
+    if len(text) <= _LEAF_BYTES or (kind is not dict and kind is not list):
+        yield text
+        return
+    del text
+    if kind is list:
+        for number, item in enumerate(value):
+            yield b"," if number else b"["
+            yield from _pieces(item)
+        yield b"]"
+        return
+    for number, (key, item) in enumerate(value.items()):
+        yield (b"," if number else b"{") + orjson.dumps(key) + b":"
+        yield from _pieces(item)
+    yield b"}"
+
+
+def chunk_digest(chunk: bytes) -> str:
+    """The name of a chunk: 32 hex digits of BLAKE2b over its bytes."""
+    return blake2b(chunk, digest_size=16).hexdigest()
+
+
+def remove_unshared(shared: Path) -> None:
+    """Remove shared links to chunks that no run has any more; safe while other processes write."""
+    for path in entries_in(shared):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_nlink == 1:
+                path.unlink()
+
+
+class ChunkFiles:
+    """The chunk files of one run.
+
+    Args:
+        directory: the directory of the run's chunks; created with the first one.
+        shared: the directory of hard links for all runs of the session.
+    """
+
+    def __init__(self, directory: Path, shared: Path) -> None:
+        self.directory = directory
+        self.shared = shared
+
+    def path(self, digest: str) -> Path:
+        """The path of a chunk."""
+        return self.directory / f"{digest}{_SUFFIX}"
+
+    def put(self, digest: str, chunk: bytes) -> int:
+        """Store a new chunk of the run; return the bytes written, 0 if another run has the same chunk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        data = compressed(chunk)
+        path = self.path(digest)
+        make_directory(self.directory)
+        if self._linked(path, data):
+            return 0
+        with replacing(path, sync=False) as file:
+            file.write(data)
+        # The link is only a cache: without it, the next run stores the bytes again.
+        with contextlib.suppress(OSError):
+            make_directory(self.shared)
+            (self.shared / path.name).unlink(missing_ok=True)
+            (self.shared / path.name).hardlink_to(path)
+        return len(data)
+
+    def _linked(self, path: Path, data: bytes) -> bool:
+        """Whether another run has the same chunk, which is then linked here."""
+        try:
+            # Compare all bytes, so that damage in the other run's file does not spread to this run.
+            if read_file(self.shared / path.name) != data:
+                return False
+            path.unlink(missing_ok=True)
+            path.hardlink_to(self.shared / path.name)
+        except OSError:
+            return False  # no run has it yet, or hard links are unsupported; the caller writes the file
+        return True
+
+    def get(self, digest: str) -> bytes:
+        """Read a chunk.
+
+        Raises:
+            DamagedInput: it is missing, or its digest differs from its name.
+        """
+        path = self.path(digest)
+        problem = "a chunk of a checkpoint does not match its name"
+        try:
+            chunk = decompressed(read_file(path), path)
+            if chunk_digest(chunk) == digest:
+                return chunk
+        except OSError as error:
+            problem = f"a chunk of a checkpoint cannot be read: {error.strerror}"
+        remedy = "checkpoints that need it cannot be loaded; the other chains of the run can"
+        raise DamagedInput(problem, path=path, remedy=remedy)
+
+    def names(self) -> list[str]:
+        """The digests of all chunk files in the directory."""
+        names = [entry.name for entry in scan(self.directory)]
+        return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."]
+
+    def remove(self, digests: Iterable[str]) -> int:
+        """Remove unreferenced chunks and return the bytes freed; chunks that other runs have free none."""
+        freed = 0
+        for path in map(self.path, digests):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                link = self.shared / path.name
+                shared = link.stat() if link.exists() else None
+                # The shared name counts as one link, and the run's name as another if both are one file.
+                if shared is None or shared.st_nlink <= 1 + (shared.st_ino == status.st_ino):
+                    # The shared link goes first: after a kill in between, the run's own file is found as a
+                    # stray chunk and removed later.
+                    link.unlink(missing_ok=True)
+                    freed += status.st_size
+                path.unlink()
+        return freed
+
+    def remove_leftovers(self) -> None:
+        """Remove partial files of killed writers; the caller prevents concurrent writes."""
+        for path in entries_in(self.directory, ".new", "."):
+            path.unlink(missing_ok=True)
+
 
 _VERSION: Final = 1
 _FORMAT: Final = 1
@@ -188,10 +542,9 @@ class CheckpointIndex:
     Args:
         path: the path of the database.
         make: whether to create it if it is missing.
-        durable: whether a commit waits for the disk.
     """
 
-    def __init__(self, path: Path, *, make: bool, durable: bool = False) -> None:
+    def __init__(self, path: Path, *, make: bool) -> None:
         self.path = path
         self.pid = os.getpid()
         if make:
@@ -203,7 +556,6 @@ class CheckpointIndex:
                 os.close(os.open(path, flags, FILE_MODE))
         # A tree on a read-only medium, such as an archive, is opened as immutable.
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
-        self._durable = durable
         self._connection: sqlite3.Connection | None = None
         self._files: set[tuple[int, tuple[int, int]]] = set()
         """The open files of the connection: (descriptor, (device, inode))."""
@@ -230,7 +582,7 @@ class CheckpointIndex:
             )
             if not self._is_fixed:
                 self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
                 # Removed data must not remain in free pages.
                 self._connection.execute("PRAGMA secure_delete = ON")
                 # SQLite opens the WAL and shared memory at the first query.
@@ -306,13 +658,18 @@ class CheckpointIndex:
                 raise
             self._db.execute("COMMIT")
 
+    def run(self, statement: str, *values: object) -> list[Any]:
+        """Execute one SQL statement inside a transaction and return its rows."""
+        return self._db.execute(statement, values).fetchall()
+
+    def ask(self, statement: str, *values: object) -> list[Any]:
+        """Do the same outside of a transaction."""
+        with self.converting_errors():
+            return self.run(statement, *values)
+
     def put(self, row: Row) -> None:
         """Insert a row, or replace the row with its number."""
-        self._db.execute(_PUT, [getattr(row, name) for name in _NAMES])
-
-    def next_number(self) -> int:
-        """The next unused number."""
-        return int(self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM checkpoints").fetchone()[0])
+        self.run(_PUT, *(getattr(row, name) for name in _NAMES))
 
     def row(self, step_id: str, agent_id: str | None) -> Row | None:
         """The row of a step, or None."""
@@ -337,60 +694,40 @@ class CheckpointIndex:
         parts = ["1" if removed is None else f"removed = {removed:d}"]  # a literal: a partial index needs it
         parts += [_EQUAL.get(name, f"{name} = ?") for name in equal]
         statement = f"SELECT {_COLUMNS} FROM checkpoints WHERE {' AND '.join(parts)} ORDER BY {order}"  # noqa: S608 - own names
-        with self.converting_errors():
-            return [Row(*found) for found in self._db.execute(statement, [*equal.values()]).fetchall()]
+        return [Row(*found) for found in self.ask(statement, *equal.values())]
 
     def mark_removed(self, numbers: Iterable[int]) -> None:
         """Mark rows as removed; they stay until `forget`."""
-        self._db.executemany(
-            "UPDATE checkpoints SET removed = 1 WHERE number = ?", [(number,) for number in numbers]
-        )
+        for number in numbers:
+            self.run("UPDATE checkpoints SET removed = 1 WHERE number = ?", number)
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Delete rows and their lists of chunks."""
-        keys = [(number,) for number in numbers]
-        self._db.executemany("DELETE FROM checkpoints WHERE number = ?", keys)
-        self._db.executemany("DELETE FROM chunks WHERE number = ?", keys)
+        for number in numbers:
+            self.run("DELETE FROM checkpoints WHERE number = ?", number)
+            self.run("DELETE FROM chunks WHERE number = ?", number)
 
     def set_chunks(self, number: int, digests: list[str]) -> None:
         """Set the chunks of a snapshot, in order."""
-        self._db.execute("DELETE FROM chunks WHERE number = ?", [number])
-        self._db.executemany(
-            "INSERT INTO chunks VALUES (?, ?, ?)", [(number, at, digest) for at, digest in enumerate(digests)]
-        )
-
-    def has_chunk(self, digest: str) -> bool:
-        """Whether a snapshot of the run uses the chunk."""
-        rows = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
-        return rows.fetchone() is not None
+        self.run("DELETE FROM chunks WHERE number = ?", number)
+        for place, digest in enumerate(digests):
+            self.run("INSERT INTO chunks VALUES (?, ?, ?)", number, place, digest)
 
     def all_chunks(self) -> set[str]:
         """The digests of all chunks that snapshots use."""
-        with self.converting_errors():
-            return {found for (found,) in self._db.execute("SELECT DISTINCT digest FROM chunks")}
+        return {digest for (digest,) in self.ask("SELECT DISTINCT digest FROM chunks")}
 
     def packs(self) -> set[str]:
         """The names of the packs that rows may refer to."""
-        with self.converting_errors():
-            return {name for (name,) in self._db.execute("SELECT name FROM packs")}
-
-    def add_pack(self, name: str) -> None:
-        """Register a pack."""
-        self._db.execute("INSERT OR REPLACE INTO packs VALUES (?)", [name])
-
-    def drop_pack(self, name: str) -> None:
-        """Remove a pack from the register."""
-        self._db.execute("DELETE FROM packs WHERE name = ?", [name])
+        return {name for (name,) in self.ask("SELECT name FROM packs")}
 
     def fact(self, key: str) -> str | None:
         """The value noted under a key, or None."""
-        with self.converting_errors():
-            row = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
-        return None if row is None else str(row[0])
+        return next((str(value) for (value,) in self.ask("SELECT value FROM facts WHERE key = ?", key)), None)
 
     def note(self, key: str, value: str) -> None:
         """Store a value under a key for the run."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [key, value])
+        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?)", key, value)
 
     def shrink(self, *, vacuum: bool) -> None:
         """Truncate the WAL, so that it holds no removed data; with `vacuum`, also release free pages.
@@ -401,252 +738,3 @@ class CheckpointIndex:
             if vacuum:
                 self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-INDEX_NAME: Final = "index.sqlite"
-REMOVED_FACT: Final = "removed"
-"""The key that marks the index of a run whose checkpoints are all being removed."""
-_CLAIM_SUFFIX: Final = ".writer"
-_PACK_BYTES: Final = 8 << 20
-_INLINE_BYTES: Final = 8192
-"""Snapshots up to this length are stored in their frame: a chunk file would take a block of the disk."""
-_ATTEMPTS: Final = 5
-
-
-class RemovedMeanwhile(OSError):
-    """The run's checkpoints were removed while this process had them open."""
-
-
-def checkpoints_dir(session: Path, run_id: str) -> Path:
-    """The directory of a run's checkpoints."""
-    return run_dir(session, run_id) / "checkpoints"
-
-
-def saved_runs(session: Path) -> list[Path]:
-    """The checkpoint directories of a session that have an index, in the order of the runs' names."""
-    directories = [run / "checkpoints" for run in run_dirs(session)]
-    return [place for place in directories if (place / INDEX_NAME).exists()]
-
-
-def shared_chunks_dir(session: Path) -> Path:
-    """The directory of hard links to the chunks of all runs of a session; a cache for sharing chunks."""
-    return runs_dir(session) / ".chunks"
-
-
-class RunFiles:
-    """The open files of one run's checkpoints in one process; callers that change something hold `lock`.
-
-    Args:
-        directory: the directory of the run's checkpoints.
-        shared: the directory of chunks that runs share; None to share none.
-        make: whether to create the index if it is missing.
-        durable: whether a save waits for the disk.
-    """
-
-    def __init__(self, directory: Path, shared: Path | None, *, make: bool, durable: bool = False) -> None:
-        self.directory = directory
-        self.durable = durable
-        self.lock = threading.RLock()
-        self.index = CheckpointIndex(directory / INDEX_NAME, make=make, durable=durable)
-        self.chunks = ChunkFiles(directory / "chunks", shared, durable=durable)
-        self.writer = os.urandom(5).hex()
-        self._pack: PackWriter | None = None
-        self._created_packs = 0
-        self._claim: PackWriter | None = None
-
-    def close(self) -> None:
-        """Close all files and release the claim, so that other processes may change these chains."""
-        with self.lock:
-            self.end_pack()
-            if self._claim is not None:
-                self._claim.close()
-                self._claim.path.unlink(missing_ok=True)
-                self._claim = None
-            self.index.suspend()
-
-    def suspend(self) -> None:
-        """Close the pack and the index until they are needed again; the claim on own chains stays."""
-        with self.lock:
-            if self._pack is not None:
-                self._pack.close()
-            self.index.suspend()
-
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
-        """Return a block that is one transaction; an exception also truncates what was appended to packs."""
-        pack, size_bytes = self._pack, 0 if self._pack is None else self._pack.size_bytes
-        try:
-            with self.lock, self.index.transaction():
-                self._refuse_if_removed()
-                yield
-        except BaseException:
-            if self._pack is not None and self._pack is not pack:
-                self._pack.path.unlink(missing_ok=True)
-                self.end_pack()
-            elif self._pack is not None:
-                self._pack.truncate(size_bytes)
-            raise
-
-    def _refuse_if_removed(self) -> None:
-        if self.index.fact(REMOVED_FACT) is not None:
-            raise RemovedMeanwhile(f"the checkpoints in {self.directory} were removed")
-
-    def append(self, frame: bytes) -> tuple[str, int]:
-        """Append a frame and return (name of its pack, offset in it)."""
-        pack = self._pack
-        if pack is None or pack.size_bytes + len(frame) > _PACK_BYTES > len(frame):
-            pack = self._begin_pack()
-        return pack.path.name, pack.append(frame)
-
-    def _begin_pack(self) -> PackWriter:
-        self.end_pack()
-        if self._claim is None:
-            self._claim = PackWriter(self.directory / f"{self.writer}{_CLAIM_SUFFIX}")
-        self._created_packs += 1
-        path = self.directory / f"{self.writer}-{self._created_packs}{PACK_SUFFIX}"
-        self._pack = PackWriter(path, durable=self.durable)
-        self.index.add_pack(path.name)
-        return self._pack
-
-    def end_pack(self) -> None:
-        """Close the current pack; the next frame begins a new one."""
-        if self._pack is not None:
-            self._pack.close()
-            self._pack = None
-
-    def is_live(self, writer: str) -> bool:
-        """Whether another writer, in this process or another one, still holds its claim."""
-        return writer != self.writer and is_written_to(self.directory / f"{writer}{_CLAIM_SUFFIX}")
-
-    def write(self, row: Row, run_id: str, value: Any, delta: Any) -> None:
-        """Write the frame of a checkpoint and its chunks, and set pack, offset and sizes of the row.
-
-        Args:
-            row: the checkpoint, with its place in a chain.
-            run_id: the run.
-            value: the whole document.
-            delta: the delta from the previous row if the row is not a snapshot; None for no change.
-        """
-        row.size_bytes = 0
-        content: dict[str, Any]
-        if row.position:
-            content = {"delta": delta}
-        elif row.state_bytes <= _INLINE_BYTES:
-            content = {"document": value}
-        else:
-            digests = []
-            for chunk in split(value):
-                digest = chunk_digest(chunk)
-                is_there = self.index.has_chunk(digest) and self.chunks.path(digest).exists()
-                if digest not in digests and not is_there:
-                    row.size_bytes += self.chunks.put(digest, chunk)
-                digests.append(digest)
-            self.index.set_chunks(row.number, digests)
-            content = {"chunks": digests}
-        line = write_json({**row.head(run_id), **content}, orjson.OPT_APPEND_NEWLINE)
-        frame = compressed(line)
-        row.pack, row.offset = self.append(frame)
-        row.frame_bytes = len(frame)
-        row.size_bytes += len(frame)
-
-    def after(self, value: Any, row: Row, readers: dict[str, PackReader] | None = None) -> Any:
-        """The document of a row, from the document of the previous row, which may be changed in place.
-
-        Args:
-            value: the document of the previous row; ignored for a snapshot.
-            row: the row to read.
-            readers: {pack: reader}; if given, opened readers are added to it, and the caller closes them.
-
-        Raises:
-            DamagedInput: the row cannot be read, or its delta does not fit.
-            FileNotFoundError: its pack is missing.
-        """
-        reader = readers.get(row.pack) if readers is not None else None
-        if reader is None:
-            reader = PackReader(self.directory / row.pack)
-        try:
-            frame = reader.frame(row.offset, row.frame_bytes)
-        finally:
-            if readers is None:
-                reader.close()
-            else:
-                readers[row.pack] = reader
-        try:
-            if "delta" in frame:
-                return value if frame["delta"] is None else apply(value, frame["delta"])
-            if "chunks" in frame:
-                return read_json(b"".join(map(self.chunks.get, frame["chunks"])))
-            return frame["document"]
-        except (LookupError, TypeError, ValueError) as error:
-            raise DamagedInput(
-                f"the checkpoint of {row.step_id} does not fit the one that it builds on: {error}",
-                path=self.directory / row.pack,
-                remedy="the checkpoints of its chain before it can be loaded",
-            ) from None
-
-    def document(self, row: Row) -> tuple[Any, bytes]:
-        """The document of a checkpoint, parsed and as text; the text equals the saved one to the byte.
-
-        Raises:
-            DamagedInput: it cannot be read, or its digest differs from the saved one.
-        """
-        problem: DamagedInput | None = None
-        for _ in range(_ATTEMPTS):
-            try:
-                value = self._folded(row)
-                return value, self.verified(row, value)
-            except FileNotFoundError as error:
-                problem = DamagedInput(
-                    f"the checkpoint of {row.step_id} is in the index, but its pack is missing",
-                    path=error.filename,
-                    remedy="copy the file back, or delete the checkpoint",
-                )
-            except DamagedInput as error:
-                problem = error
-            # Another process may have rewritten the chain; then the index has its new place.
-            rows = self.index.rows(removed=None, number=row.number)
-            if not rows or (rows[0] == row and self._has_packs(row)):
-                break
-            row = rows[0]
-        assert problem is not None  # noqa: S101 - set by each failed attempt
-        raise problem
-
-    def _has_packs(self, row: Row) -> bool:
-        """Whether all packs of the row's chain exist, so that another attempt would give the same error."""
-        return all((self.directory / each.pack).exists() for each in self._below(row))
-
-    def _below(self, row: Row) -> list[Row]:
-        """The rows from the snapshot up to a checkpoint, from which its document is built."""
-        return [each for each in self.index.chain(row.chain) if each.position <= row.position]
-
-    def _folded(self, row: Row) -> Any:
-        """Build the document of a row from its snapshot and deltas; the digest is not checked."""
-        rows = self._below(row)
-        if not rows or rows[0].position or rows[-1].number != row.number:
-            raise DamagedInput(
-                f"the chain of the checkpoint of {row.step_id} is incomplete",
-                path=self.index.path,
-                remedy="rebuild_index(run_id) rebuilds the index from the packs",
-            )
-        value: Any = None
-        readers: dict[str, PackReader] = {}
-        try:
-            for each in rows:
-                value = self.after(value, each, readers)
-        finally:
-            for reader in readers.values():
-                reader.close()
-        return value
-
-    def verified(self, row: Row, value: Any) -> bytes:
-        """The text of a loaded document; raises DamagedInput if its digest differs from the saved one."""
-        from Agent.event.values.digest import digest_bytes
-
-        text = write_json(value)
-        if digest_bytes(text) != row.digest:
-            raise DamagedInput(
-                f"the checkpoint of {row.step_id} differs from what was saved",
-                path=self.directory / row.pack,
-                remedy="restore the run's checkpoints from a copy",
-            )
-        return text

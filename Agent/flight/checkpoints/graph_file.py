@@ -55,6 +55,8 @@ SELECT EXISTS (SELECT 1 FROM channel_value WHERE blob = :id)
     OR EXISTS (SELECT 1 FROM task_write WHERE blob = :id)
     OR EXISTS (SELECT 1 FROM checkpoint WHERE body = :id)
     OR EXISTS (SELECT 1 FROM blob WHERE base = :id)"""
+_HAVING: Final = """
+SELECT checkpoint FROM channel_value WHERE blob = :id UNION SELECT number FROM checkpoint WHERE body = :id"""
 _UUID_EPOCH: Final = 0x01B21DD213814000
 """1970 in the clock of UUIDs: 100 ns since 1582."""
 
@@ -268,12 +270,7 @@ def _checkpoints_holding(
     having: set[int] = set()
     writing: set[tuple[str, str, str]] = set()
     for blob in matching:
-        having |= {
-            number for (number,) in db.execute("SELECT checkpoint FROM channel_value WHERE blob = ?", (blob,))
-        }
-        having |= {
-            number for (number,) in db.execute("SELECT number FROM checkpoint WHERE body = ?", (blob,))
-        }
+        having.update(number for (number,) in db.execute(_HAVING, {"id": blob}))
         writing.update(db.execute("SELECT thread, ns, checkpoint FROM task_write WHERE blob = ?", (blob,)))
     going: dict[int, tuple[str, str, str]] = {}
     removed: set[tuple[str, str, str]] = set()

@@ -307,7 +307,7 @@ class RunCheckpointing:
         self._stepped = True
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step:
-                self._save_of_run(step_id, settled_scope(), error=failed)
+                self._save_of_run(step_id, _tick_of(settled_scope()), error=failed)
 
     def phase_began(self, name: str) -> None:
         """Set the current phase."""
@@ -321,7 +321,7 @@ class RunCheckpointing:
 
     def _action_ended(self, call: Call, event_id: str, scope: SpanScope | None, *, failed: bool) -> None:
         step_id = self._open_step(scope)
-        tick = None if scope is None else scope.tick
+        tick = _tick_of(scope)
         agent_id = call.binding.agent_id
         if call.tracker is not None and agent_id is not None:
             agent = self._agents.get(agent_id)
@@ -333,11 +333,11 @@ class RunCheckpointing:
             if tick is not None:
                 self._in_tick[agent_id] = agent  # checkpoints by tick are saved at the end of the tick
             if self._policy.of != "run":
-                self._save_of_agent(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
+                self._save_of_agent(agent_id, agent, step_id or f"step_{agent.steps}", tick, error=failed)
         if call.root and step_id is None and tick is None:
             # Outside of steps and ticks, each outermost action of the program counts as a step of the run.
             self._steps += 1
-            self._save_of_run(f"step_{self._steps}", scope, error=failed)
+            self._save_of_run(f"step_{self._steps}", tick, error=failed)
 
     def tick_ended(self, number: int) -> None:
         """Save the checkpoints that are due after a tick of the simulation."""
@@ -347,17 +347,17 @@ class RunCheckpointing:
         for agent_id, agent in acted.items() if self._policy.of != "run" else ():
             with _taking_checkpoint(self._pipeline) as is_step:
                 if is_step:
-                    self._save_of_agent(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
+                    self._save_of_agent(agent_id, agent, f"tick_{number}", number, tick=number, steps=0)
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
                 # A tick counts as a step, unless steps of the run ended in it and were counted already.
-                self._save_of_run(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
+                self._save_of_run(f"tick_{number}", number, steps=0 if stepped else 1)
 
     def run_ended(self, *, ok: bool) -> None:
         """Save the state of a failed run, unless the error already led to a checkpoint; store the outcome."""
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and not ok and self._reason != "error":
-                self._save_of_run(_FAILURE, settled_scope(), error=True)
+                self._save_of_run(_FAILURE, _tick_of(settled_scope()), error=True)
         if not self._was_saved and not self._agents and self._state is None:
             self._pipeline.health.note("a run has a checkpoint policy, but nothing in it exposed state")
         checkpoint_store.note_outcome(self._run_id, ok=ok)
@@ -367,68 +367,29 @@ class RunCheckpointing:
         names = () if scope is None else scope.path
         return next((name for name in reversed(names) if name in self._run.steps), None)
 
-    def _save_of_agent(
-        self,
-        agent_id: str,
-        agent: _Agent,
-        name: str,
-        scope: SpanScope | None,
-        *,
-        error: bool = False,
-        tick: int | None = None,
-        steps: int = 1,
-    ) -> None:
-        """Save a checkpoint of one agent, if it is due and the agent still exists."""
-        now_ns = self._pipeline.monotonic_ns()
-        reason = agent.trigger.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
-        obj = agent.ref() if reason is not None else None
-        if obj is None:
-            return
-        taken = Checkpoint(
-            self._run_id,
-            name,
-            dict(read_state(obj).fields),
-            agent_id=agent_id,
-            agent_version=_version_of(obj) or self._version,
-            code=agent.code,
-            tick=tick if scope is None or tick is not None else scope.tick,
-            phase=self._phase,
-            reason=reason,
-            event_id=agent.event_id or None,
-        )
-        self._save(taken, agent.binding)
+    def _save_of_agent(self, agent_id: str, agent: _Agent, name: str, at: int | None, **step: Any) -> None:
+        """Save a checkpoint of one agent, if it is due and the agent still exists.
 
-    def _save_of_run(
-        self,
-        name: str,
-        scope: SpanScope | None,
-        *,
-        error: bool = False,
-        tick: int | None = None,
-        steps: int = 1,
-    ) -> None:
-        """Save a checkpoint of the whole run, if it is due."""
+        Args:
+            at: the current tick.
+            step: what its trigger gets.
+        """
+        reason = agent.trigger.due(self._pipeline.monotonic_ns(), phase=self._phase, **step)
+        obj = agent.ref() if reason is not None else None
+        if obj is not None:
+            state = dict(read_state(obj).fields)
+            about = {"agent_id": agent_id, "code": agent.code, "event_id": agent.event_id or None}
+            self._save(agent.binding, name, state, _version_of(obj), tick=at, reason=reason, **about)
+
+    def _save_of_run(self, name: str, at: int | None, **step: Any) -> None:
+        """Save a checkpoint of the whole run, if it is due; arguments as for an agent."""
         if self._run_trigger is None:
             return
-        if tick is None and scope is not None:
-            tick = scope.tick
-        now_ns = self._pipeline.monotonic_ns()
-        reason = self._run_trigger.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
+        reason = self._run_trigger.due(self._pipeline.monotonic_ns(), tick=at, phase=self._phase, **step)
         state = self._state_of_run() if reason is not None else None
         self._reason = reason or self._reason
-        if state is None:
-            return
-        taken = Checkpoint(
-            self._run_id,
-            name,
-            state,
-            agent_version=self._only_version() or self._version,
-            code=self._code(),
-            tick=tick,
-            phase=self._phase,
-            reason=reason,
-        )
-        self._save(taken, None)
+        if state is not None:
+            self._save(None, name, state, self._only_version(), tick=at, reason=reason, code=self._code())
 
     def _state_of_run(self) -> Any:
         """The run's own state; without one, {agent id: state} for its agents, or None if it has none."""
@@ -451,30 +412,32 @@ class RunCheckpointing:
             return _program_digest()
         return codes[0] if len(codes) == 1 else digest_bytes(" ".join(codes).encode())
 
-    def _save(self, taken: Checkpoint, binding: AgentBinding | None) -> None:
+    def _save(
+        self, binding: AgentBinding | None, name: str, state: Any, version: str | None, **about: Any
+    ) -> None:
+        about |= {"agent_version": version or self._version, "phase": self._phase}
+        taken = Checkpoint(self._run_id, name, state, **about)
         saved = checkpoint_store.take(self._pipeline, taken, binding)
         self._was_saved = self._was_saved or saved is not None
 
 
+def _tick_of(scope: SpanScope | None) -> int | None:
+    return None if scope is None else scope.tick
+
+
 class _Watcher:
-    """Passes the ends of actions and ticks, and beginnings of phases, to the run around them."""
+    """A `RunWatcher`: passes the ends of actions and ticks, and beginnings of phases, to the current run."""
 
     def action_ended(self, call: Call, event_id: str, error: BaseException | None) -> None:
-        """See `RunWatcher`."""
-        taken = _of_scope()
-        if taken is not None:
+        if (taken := _of_scope()) is not None:
             taken.action_ended(call, event_id, failed=error is not None)
 
     def tick_ended(self, number: int) -> None:
-        """See `RunWatcher`."""
-        taken = _of_scope()
-        if taken is not None:
+        if (taken := _of_scope()) is not None:
             taken.tick_ended(number)
 
     def phase_began(self, name: str) -> None:
-        """See `RunWatcher`."""
-        taken = _of_scope()
-        if taken is not None:
+        if (taken := _of_scope()) is not None:
             taken.phase_began(name)
 
 

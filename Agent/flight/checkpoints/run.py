@@ -3,40 +3,57 @@
 A chain is a snapshot and the deltas after it, of one agent and one writer. A new chain begins when loading
 would take too long, or when a delta would not be much smaller than a snapshot. So the cost of loading any
 checkpoint is bounded by a multiple of the cost of its snapshot.
+
+Every change of a run's files happens in one transaction of the index, so that two processes never change them
+at the same time. A kill leaves either a row with its frame or a frame without a row, which is removed later.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.errors import DamagedInput, RunNotFound, SessionInUse
+import orjson
+
+from Agent.errors import DamagedInput, SessionInUse
+from Agent.event.values.digest import digest_bytes
 from Agent.event.values.plain import read_json, write_json
-from Agent.flight.checkpoints.delta import CheckpointDocument, diff
+from Agent.flight.checkpoints.delta import CheckpointDocument, apply, diff
 from Agent.flight.checkpoints.files import (
     INDEX_NAME,
+    PACK_SUFFIX,
     REMOVED_FACT,
     CheckpointIndex,
+    ChunkFiles,
+    RemovedMeanwhile,
     Row,
-    RunFiles,
-    checkpoints_dir,
-    is_closed,
-    saved_runs,
-    shared_chunks_dir,
+    append_frame,
+    chunk_digest,
+    compressed,
+    frames,
+    frames_at,
+    is_written_to,
+    split,
 )
 from Agent.flight.checkpoints.model import CheckpointProblem, Removed
-from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
-from Agent.tree.layout import entries_in, files_below, read_file, run_dirs
+from Agent.tree.files.descriptors import fcntl, give_back, out_of_the_way
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW, entries_in, files_below, read_file
 
+_CLAIM_SUFFIX: Final = ".writer"
+_PACK_BYTES: Final = 8 << 20
+_INLINE_BYTES: Final = 8192
+"""Snapshots up to this length are stored in their frame: a chunk file would take a block of the disk."""
+_ATTEMPTS: Final = 5
 MAX_CHAIN: Final = 64
 """The maximum number of deltas in a chain."""
 _MAX_DELTAS: Final = 2.0
@@ -60,20 +77,218 @@ class _ChainEnd:
 
 
 class RunCheckpoints:
-    """Saves the checkpoints of one run; threads and processes may do so at the same time.
+    """The checkpoints of one run, opened by one process; threads and processes may save at the same time.
+
+    Callers that change something hold `lock`.
 
     Args:
-        run_id: the id as the user gave it.
-        files: the files of the run.
+        directory: the directory of the run's checkpoints.
+        shared: the directory of chunks that runs share.
+        make: whether to create the index if it is missing.
+        run_id: the id as the user gave it; default: the stored one.
     """
 
-    def __init__(self, run_id: str, files: RunFiles) -> None:
-        self.run_id = run_id
-        self.files = files
+    def __init__(self, directory: Path, shared: Path, *, make: bool, run_id: str | None = None) -> None:
+        self.directory = directory
+        self.lock = threading.RLock()
+        self.index = CheckpointIndex(directory / INDEX_NAME, make=make)
+        self.chunks = ChunkFiles(directory / "chunks", shared)
+        self.writer = os.urandom(5).hex()
+        self._pack: Path | None = None
+        """The pack to which frames are appended."""
+        self._pack_bytes = 0
+        self._created_packs = 0
+        self._claim: tuple[int, tuple[int, int]] | None = None
+        """(descriptor, (device, inode)) of the locked claim, if this process has begun a pack."""
         self._chain_ends: OrderedDict[str | None, _ChainEnd] = OrderedDict()
         self._cached_bytes = 0
         self._repeated: dict[tuple[str, str | None], int] = {}
         """{(step, agent): last number added to the name}; the search for a free number starts there."""
+        stored_id = self.index.fact("run_id")
+        if stored_id is None and make and run_id is not None:
+            with self.changing():
+                self.index.note("run_id", run_id)
+        if stored_id is None:
+            stored_id = directory.parent.name if run_id is None else run_id
+        self.run_id = stored_id
+
+    def close(self) -> None:
+        """Close all files, stop continuing chains, and release the claim, so that others may change them."""
+        with self.lock:
+            self._chain_ends.clear()
+            self._cached_bytes = 0
+            self._pack = None
+            if self._claim is not None:
+                give_back(*self._claim)
+                self._claim_of(self.writer).unlink(missing_ok=True)
+                self._claim = None
+            self.index.suspend()
+
+    def suspend(self) -> None:
+        """Drop the held documents and close the index; the next save still continues its chain."""
+        for head in self._chain_ends.values():
+            head.value = None
+        self._cached_bytes = 0
+        self.index.suspend()
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Return a block that is one transaction; an exception also truncates what was appended to packs."""
+        pack, size_bytes = self._pack, self._pack_bytes
+        try:
+            with self.lock, self.index.transaction():
+                if self.index.fact(REMOVED_FACT) is not None:
+                    raise RemovedMeanwhile(f"the checkpoints in {self.directory} were removed")  # noqa: TRY301
+                yield
+        except BaseException:
+            if self._pack is not None and self._pack != pack:
+                self._pack.unlink(missing_ok=True)
+                self._pack = None
+            elif self._pack is not None and self._pack_bytes != size_bytes:
+                os.truncate(self._pack, size_bytes)
+                self._pack_bytes = size_bytes
+            raise
+
+    def append(self, frame: bytes) -> tuple[str, int]:
+        """Append a frame and return (name of its pack, offset in it)."""
+        if self._pack is None or self._pack_bytes + len(frame) > _PACK_BYTES > len(frame):
+            self._claim = self._claim or self._claimed()
+            self._created_packs += 1
+            self._pack = self.directory / f"{self.writer}-{self._created_packs}{PACK_SUFFIX}"
+            self.index.run("INSERT OR REPLACE INTO packs VALUES (?)", self._pack.name)
+        offset = append_frame(self._pack, frame)
+        self._pack_bytes = offset + len(frame)
+        return self._pack.name, offset
+
+    def end_pack(self) -> None:
+        """End the current pack; the next frame begins a new one."""
+        self._pack = None
+
+    def _claim_of(self, writer: str) -> Path:
+        return self.directory / f"{writer}{_CLAIM_SUFFIX}"
+
+    def _claimed(self) -> tuple[int, tuple[int, int]]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+        fd = out_of_the_way(os.open(self._claim_of(self.writer), flags, FILE_MODE))
+        if fcntl is not None:  # platforms without advisory locks support only one process
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(fd)
+        return fd, (status.st_dev, status.st_ino)
+
+    def is_live(self, writer: str) -> bool:
+        """Whether another writer, in this process or another one, still holds its claim."""
+        return writer != self.writer and is_written_to(self._claim_of(writer))
+
+    def write(self, row: Row, value: Any, delta: Any) -> None:
+        """Write the frame of a checkpoint and its chunks, and set pack, offset and sizes of the row.
+
+        Args:
+            row: the checkpoint, with its place in a chain.
+            value: the whole document.
+            delta: the delta from the previous row if the row is not a snapshot; None for no change.
+        """
+        row.size_bytes = 0
+        content: dict[str, Any]
+        if row.position:
+            content = {"delta": delta}
+        elif row.state_bytes <= _INLINE_BYTES:
+            content = {"document": value}
+        else:
+            digests = []
+            for chunk in split(value):
+                digest = chunk_digest(chunk)
+                used = self.index.run("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", digest)
+                if digest not in digests and not (used and self.chunks.path(digest).exists()):
+                    row.size_bytes += self.chunks.put(digest, chunk)
+                digests.append(digest)
+            self.index.set_chunks(row.number, digests)
+            content = {"chunks": digests}
+        frame = compressed(write_json({**row.head(self.run_id), **content}, orjson.OPT_APPEND_NEWLINE))
+        row.pack, row.offset = self.append(frame)
+        row.frame_bytes = len(frame)
+        row.size_bytes += len(frame)
+
+    def documents(self, rows: Iterable[Row]) -> Iterator[Any]:
+        """Yield the document of each row of a chain from its snapshot on; the next may change it in place.
+
+        Raises:
+            DamagedInput: a row cannot be read, or its delta does not fit.
+            FileNotFoundError: its pack is missing.
+        """
+        value: Any = None
+        for pack, group in groupby(rows, key=attrgetter("pack")):
+            of_pack = list(group)
+            path = self.directory / pack
+            places = ((row.offset, row.frame_bytes) for row in of_pack)
+            for row, frame in zip(of_pack, frames_at(path, places), strict=True):
+                try:
+                    if "delta" in frame:
+                        value = value if frame["delta"] is None else apply(value, frame["delta"])
+                    elif "chunks" in frame:
+                        value = read_json(b"".join(map(self.chunks.get, frame["chunks"])))
+                    else:
+                        value = frame["document"]
+                except (LookupError, TypeError, ValueError) as error:
+                    raise DamagedInput(
+                        f"the checkpoint of {row.step_id} does not fit the one that it builds on: {error}",
+                        path=path,
+                        remedy="the checkpoints of its chain before it can be loaded",
+                    ) from None
+                yield value
+
+    def document(self, row: Row) -> tuple[Any, bytes]:
+        """The document of a checkpoint, parsed and as text; the text equals the saved one to the byte.
+
+        Raises:
+            DamagedInput: it cannot be read, or its digest differs from the saved one.
+        """
+        problem: DamagedInput | None = None
+        for _ in range(_ATTEMPTS):
+            below: list[Row] = []
+            try:
+                below = self._below(row)
+                value: Any = None
+                for value in self.documents(below):  # noqa: B007 - the last one is the row's
+                    pass
+                return value, self.verified(row, value)
+            except FileNotFoundError as error:
+                problem = DamagedInput(
+                    f"the checkpoint of {row.step_id} is in the index, but its pack is missing",
+                    path=error.filename,
+                    remedy="copy the file back, or delete the checkpoint",
+                )
+            except DamagedInput as error:
+                problem = error
+            # Another process may have rewritten the chain; then the index has its new place.
+            rows = self.index.rows(removed=None, number=row.number)
+            has_packs = all((self.directory / each.pack).exists() for each in below)
+            if not rows or (rows[0] == row and has_packs):
+                break
+            row = rows[0]
+        assert problem is not None  # noqa: S101 - set by each failed attempt
+        raise problem
+
+    def _below(self, row: Row) -> list[Row]:
+        """The rows from the snapshot up to a checkpoint, from which its document is built."""
+        rows = [each for each in self.index.chain(row.chain) if each.position <= row.position]
+        if not rows or rows[0].position or rows[-1].number != row.number:
+            raise DamagedInput(
+                f"the chain of the checkpoint of {row.step_id} is incomplete",
+                path=self.index.path,
+                remedy="rebuild_index(run_id) rebuilds the index from the packs",
+            )
+        return rows
+
+    def verified(self, row: Row, value: Any) -> bytes:
+        """The text of a loaded document; raises DamagedInput if its digest differs from the saved one."""
+        text = write_json(value)
+        if digest_bytes(text) != row.digest:
+            raise DamagedInput(
+                f"the checkpoint of {row.step_id} differs from what was saved",
+                path=self.directory / row.pack,
+                remedy="restore the run's checkpoints from a copy",
+            )
+        return text
 
     def save(
         self, row: Row, document: CheckpointDocument, *, full: bool = False, replace: bool = True
@@ -89,14 +304,13 @@ class RunCheckpoints:
         Raises:
             OSError: it could not be written; nothing was changed.
         """
-        files = self.files
-        with files.lock:
+        with self.lock:
             head = None if full else self._chain_end(row.agent_id)
             try:
-                with files.changing():
-                    index = files.index
-                    row.number = index.next_number()
-                    row.writer = files.writer
+                with self.changing():
+                    index = self.index
+                    ((row.number,),) = index.run("SELECT coalesce(max(number), 0) + 1 FROM checkpoints")
+                    row.writer = self.writer
                     row.state_bytes, row.digest = len(document.text), document.digest
                     row.opaque = len(document.opaque)
                     if replace:
@@ -117,7 +331,7 @@ class RunCheckpoints:
         """The name of a step, with a number added if the agent already has a checkpoint of that name."""
         number = self._repeated.get((step_id, agent_id), 1)
         name = step_id if number == 1 else f"{step_id}-{number}"
-        while self.files.index.row(name, agent_id) is not None:
+        while self.index.row(name, agent_id) is not None:
             number += 1
             name = f"{step_id}-{number}"
         if number > 1:
@@ -136,10 +350,10 @@ class RunCheckpoints:
                 <= _MAX_DELTAS * max(full_size, head.snapshot_bytes, _SMALL_BYTES)
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
-                self.files.write(row, self.run_id, document.value, delta)
+                self.write(row, document.value, delta)
                 return _ChainEnd(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
         row.chain, row.position = row.number, 0
-        self.files.write(row, self.run_id, document.value, None)
+        self.write(row, document.value, None)
         return _ChainEnd(row, document.value, len(document.text))
 
     def _chain_end(self, agent_id: str | None) -> _ChainEnd | None:
@@ -147,7 +361,7 @@ class RunCheckpoints:
         head = self._chain_ends.get(agent_id)
         if head is not None and head.value is None:
             try:
-                head.value = self.files.document(head.row)[0]
+                head.value = self.document(head.row)[0]
             except DamagedInput:
                 # The next checkpoint begins a new chain; loading the damaged one reports the damage.
                 self.forget(agent_id)
@@ -177,19 +391,6 @@ class RunCheckpoints:
         """Stop continuing these chains."""
         for agent_id in [known for known, head in self._chain_ends.items() if head.row.chain in chains]:
             self.forget(agent_id)
-
-    def suspend(self) -> None:
-        """Drop the held documents and close files; the next save still continues its chain."""
-        for head in self._chain_ends.values():
-            head.value = None
-        self._cached_bytes = 0
-        self.files.suspend()
-
-    def close(self) -> None:
-        """Close all files and stop continuing all chains."""
-        self._chain_ends.clear()
-        self._cached_bytes = 0
-        self.files.close()
 
 
 def rebuild(directory: Path) -> int:
@@ -225,7 +426,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     """Enter the frames of all packs into an empty index; the newest row of a step and agent is listed."""
     rows_by_number: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
-        index.add_pack(path.name)
+        index.run("INSERT OR REPLACE INTO packs VALUES (?)", path.name)
         for offset, size, frame in frames(path, partial(_report_incomplete_end, path)):
             try:
                 row = Row.of_frame(path, offset, size, frame)
@@ -258,165 +459,6 @@ def _report_incomplete_end(path: Path, size_bytes: int) -> None:
     say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 
-_OPEN_RUNS: Final = 6
-"""The number of runs whose files are kept open; each holds at most five."""
-_MAX_CONTINUED_RUNS: Final = 30
-"""The number of runs whose chains are continued; one that is not open holds one file, its claim.
-
-A later save in any other run begins a new chain.
-"""
-_REMOVED_SUFFIX: Final = ".removed"
-
-
-class OpenRuns:
-    """The open runs of one session's store; callers hold `lock`.
-
-    Args:
-        session: the session's directory.
-        durable: whether a save waits for the disk.
-    """
-
-    def __init__(self, session: Path, *, durable: bool) -> None:
-        self.session = session
-        self.durable = durable
-        self._abandoned: list[object] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self._runs: OrderedDict[str, RunCheckpoints] = OrderedDict()
-
-    @property
-    def lock(self) -> threading.RLock:
-        """The lock for all other methods; in a forked child, all files are opened again."""
-        if self._pid != os.getpid():
-            # Keep a reference: deallocating the connections would close the parent's files.
-            self._abandoned.append(self._runs)
-            self._begin()
-        return self._lock
-
-    def get(self, run_id: str, *, make: bool = False) -> RunCheckpoints:
-        """A run, opened if necessary; raises RunNotFound if it has no checkpoints and `make` is False."""
-        run = self._runs.get(run_id)
-        directory = checkpoints_dir(self.session, run_id)
-        # Another process may have removed the run's checkpoints, or the program closed its descriptors.
-        if run is not None and (not run.files.index.path.exists() or run.files.index.was_closed()):
-            self.end(run)
-            run = None
-        if run is None and is_closed(directory / INDEX_NAME):
-            # The packs hold all saved checkpoints, so the index can be rebuilt from them.
-            rebuild(directory)
-        if run is None and (make or (directory / INDEX_NAME).exists()):
-            run = self._opened(directory, make=make, run_id=run_id)
-        if run is not None and run.files.index.fact(REMOVED_FACT) is not None:
-            # A removal was interrupted: finish it.
-            self._delete_directory(run)
-            run = self._opened(directory, make=True, run_id=run_id) if make else None
-        if run is None:
-            raise self._no_run(run_id)
-        self._runs.move_to_end(run_id)
-        if len(self._runs) > _OPEN_RUNS:
-            list(self._runs.values())[-_OPEN_RUNS - 1].suspend()
-        return run
-
-    def _opened(self, directory: Path, *, make: bool, run_id: str | None = None) -> RunCheckpoints:
-        files = RunFiles(directory, shared_chunks_dir(self.session), make=make, durable=self.durable)
-        stored_id = files.index.fact("run_id")
-        if stored_id is None and run_id is not None and make:
-            with files.changing():
-                files.index.note("run_id", run_id)
-        if stored_id is None:
-            stored_id = directory.parent.name if run_id is None else run_id
-        run = self._runs[stored_id] = RunCheckpoints(stored_id, files)
-        while len(self._runs) > _MAX_CONTINUED_RUNS:
-            self._runs.popitem(last=False)[1].close()
-        return run
-
-    def ids(self) -> list[str]:
-        """The ids of the runs that have checkpoints."""
-        run_ids = []
-        at_hand = {run.files.directory: run.run_id for run in self._runs.values()}
-        for directory in saved_runs(self.session):
-            run_id = at_hand.get(directory)
-            if run_id is None:
-                files = RunFiles(directory, None, make=False)
-                run_id = files.index.fact("run_id") or directory.parent.name
-                files.close()
-            run_ids.append(run_id)
-        return run_ids
-
-    def end(self, run: RunCheckpoints) -> None:
-        """Close a run; a checkpoint saved later begins with a snapshot."""
-        self._runs.pop(run.run_id, None)
-        run.close()
-
-    def close(self) -> None:
-        """Close all runs."""
-        for run in list(self._runs.values()):
-            self.end(run)
-
-    def rebuilt(self, run_id: str) -> int:
-        """Rebuild a run's index and return its number of checkpoints.
-
-        Raises:
-            RunNotFound, SessionInUse, OSError: as `LocalCheckpointStore.rebuild_index`.
-        """
-        directory = checkpoints_dir(self.session, run_id)
-        if not directory.is_dir():
-            raise self._no_run(run_id)
-        for run in [run for run in self._runs.values() if run.files.directory == directory]:
-            self.end(run)
-        count = rebuild(directory)
-        self._opened(directory, make=True, run_id=run_id)
-        return count
-
-    def remove(self, run: RunCheckpoints) -> Removed | None:
-        """Remove a run's checkpoints with their directory; None if another process writes there."""
-        files = run.files
-        outcome = Removed(runs=1)
-        with files.changing():
-            if any(files.is_live(path.stem) for path in entries_in(files.directory, ".writer")):
-                return None
-            outcome.checkpoints = len(files.index.listed())
-            # The mark stops all saves; the next process that opens the run finishes an interrupted removal.
-            files.index.note(REMOVED_FACT, "yes")
-        outcome.size_bytes = self._delete_directory(run)
-        return outcome
-
-    def _delete_directory(self, run: RunCheckpoints) -> int:
-        """Remove the directory of a run that is marked as removed; return the bytes freed."""
-        files = run.files
-        freed = files.chunks.remove(files.chunks.names())
-        freed += sum(path.stat().st_size for path in files_below(files.directory))
-        self.end(run)
-        # Rename first, so that a kill leaves no partial directory under the old name.
-        renamed = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
-        try:
-            files.directory.rename(renamed)
-        except FileNotFoundError:
-            return 0  # another process found the mark and removed it first
-        shutil.rmtree(renamed)
-        return freed
-
-    def finish_removals(self) -> None:
-        """Delete the renamed directories of interrupted removals."""
-        for run in run_dirs(self.session):
-            for path in entries_in(run, _REMOVED_SUFFIX, "checkpoints."):
-                shutil.rmtree(path)
-
-    def sweep_shared(self) -> None:
-        """Remove shared links to chunks that no run has any more."""
-        remove_unshared(shared_chunks_dir(self.session))
-
-    def _no_run(self, run_id: str) -> RunNotFound:
-        return RunNotFound(
-            f"no checkpoints of a run {run_id!r} in this session",
-            path=self.session,
-            remedy="list_checkpoints and runs() list them",
-        )
-
-
 _MANY_ROWS: Final = 1000
 """From this number of removed rows on, the index is vacuumed."""
 
@@ -428,8 +470,8 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
         OSError: a file could not be written; the next removal continues from there.
     """
     removed = list(rows)
-    with run.files.changing():
-        run.files.index.mark_removed(row.number for row in removed)
+    with run.changing():
+        run.index.mark_removed(row.number for row in removed)
     outcome = sweep(run)
     outcome.checkpoints = len(removed)
     return outcome
@@ -437,9 +479,9 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
 
 def sweep(run: RunCheckpoints) -> Removed:
     """Finish pending removals, and delete files and bytes that belong to no checkpoint."""
-    files, index = run.files, run.files.index
+    index = run.index
     outcome = Removed()
-    with files.lock:
+    with run.lock:
         before = _size_of(run)
         waiting: dict[int, int] = {}
         for row in index.rows(removed=True):
@@ -447,12 +489,12 @@ def sweep(run: RunCheckpoints) -> Removed:
         if waiting:
             run.forget_chains(set(waiting))
         for chain, count in waiting.items():
-            if any(files.is_live(writer) for writer in {row.writer for row in index.chain(chain)}):
+            if any(run.is_live(writer) for writer in {row.writer for row in index.chain(chain)}):
                 outcome.waiting += count
                 continue
             outcome.damaged += _rebase(run, chain)
         _rewrite_packs(run)
-        with files.changing():
+        with run.changing():
             _collect(run)
         if waiting:
             index.shrink(vacuum=sum(waiting.values()) >= _MANY_ROWS)
@@ -463,7 +505,7 @@ def sweep(run: RunCheckpoints) -> Removed:
 def _size_of(run: RunCheckpoints) -> int:
     """The size of the run's files in bytes, without those that other runs share."""
     total = 0
-    for path in files_below(run.files.directory):
+    for path in files_below(run.directory):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             # One link is the run's own, the other is in the shared directory.
@@ -479,62 +521,57 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
         The number of remaining rows that cannot be read. They build on damaged rows and could not be loaded
         before either.
     """
-    files, index = run.files, run.files.index
-    with files.changing():
+    index = run.index
+    with run.changing():
         rows = index.chain(chain)
         last_kept = max((place for place, row in enumerate(rows) if not row.removed), default=-1)
         base: bytes | None = None
-        value: Any = None
         lacks_base = False
-        reading = 0
+        read = 0
         try:
-            for reading, row in enumerate(rows[: last_kept + 1]):
-                value = files.after(value, row)
-                if row.removed:
-                    lacks_base = True
-                    continue
-                if lacks_base:
-                    _rewrite(run, row, base, files.verified(row, value))
-                    lacks_base = False
-                # If the next row is removed, a later one needs this document as its base.
-                base = write_json(value) if reading < last_kept and rows[reading + 1].removed else None
-            reading = last_kept + 1
+            for row, value in zip(rows[: last_kept + 1], run.documents(rows[: last_kept + 1]), strict=True):
+                if not row.removed:
+                    if lacks_base:
+                        _rewrite(run, row, base, run.verified(row, value))
+                    # If the next row is removed, a later one needs this document as its base.
+                    base = write_json(value) if read < last_kept and rows[read + 1].removed else None
+                lacks_base = bool(row.removed)
+                read += 1
         except (DamagedInput, FileNotFoundError):
-            # `reading` is the first unreadable row; it and all kept rows after it are counted below.
-            pass
+            pass  # the first unreadable row and all kept rows after it are counted below
         index.forget(row.number for row in rows if row.removed)
-    return sum(not row.removed for row in rows[reading : last_kept + 1])
+    return sum(not row.removed for row in rows[read : last_kept + 1])
 
 
 def _rewrite(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
     """Write a row's frame again as a delta on `base`, or as a snapshot if `base` is None."""
     value = read_json(text)
     row.position = row.position if base is not None else 0
-    run.files.write(row, run.run_id, value, None if base is None else diff(read_json(base), value))
-    run.files.index.put(row)
+    run.write(row, value, None if base is None else diff(read_json(base), value))
+    run.index.put(row)
 
 
 def _rewrite_packs(run: RunCheckpoints) -> None:
     """Copy the valid frames out of packs that also hold other bytes, and delete these packs."""
-    files, index = run.files, run.files.index
+    index = run.index
     for name in sorted(index.packs()):
-        path = files.directory / name
-        if files.is_live(name.partition("-")[0]) or not path.exists():
+        path = run.directory / name
+        if run.is_live(name.partition("-")[0]) or not path.exists():
             continue
         rows = index.rows("offset", removed=None, pack=name)
         if sum(row.frame_bytes for row in rows) == path.stat().st_size:
             continue
-        files.end_pack()
-        with files.changing():
+        run.end_pack()
+        with run.changing():
             data = read_file(path)
             for row in rows:
                 frame = data[row.offset : row.offset + row.frame_bytes]
                 if len(frame) < row.frame_bytes:
                     break  # keep a damaged pack as it is, so that it can be repaired
-                row.pack, row.offset = files.append(frame)
+                row.pack, row.offset = run.append(frame)
                 index.put(row)
             else:
-                index.drop_pack(name)
+                index.run("DELETE FROM packs WHERE name = ?", name)
         # Delete it after the commit, since the index names it until then. After a kill, `_collect` does.
         if name not in index.packs():
             path.unlink(missing_ok=True)
@@ -542,51 +579,49 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
 
 def _collect(run: RunCheckpoints) -> None:
     """Delete files that belong to no checkpoint; in a transaction, so that no other process saves one."""
-    files = run.files
     for path in _stray_packs(run):
         path.unlink(missing_ok=True)
-    for path in entries_in(files.directory, ".writer"):
-        if path.stem != files.writer and not is_written_to(path):
+    for path in entries_in(run.directory, ".writer"):
+        if path.stem != run.writer and not is_written_to(path):
             path.unlink(missing_ok=True)
-    files.chunks.remove(_stray_chunks(run))
-    files.chunks.remove_leftovers()
+    run.chunks.remove(_stray_chunks(run))
+    run.chunks.remove_leftovers()
 
 
 def _stray_packs(run: RunCheckpoints) -> list[Path]:
     """The packs that are not in the index and have no live writer."""
-    indexed = run.files.index.packs()
-    packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in indexed]
-    return [path for path in packs if not run.files.is_live(path.name.partition("-")[0])]
+    indexed = run.index.packs()
+    packs = [path for path in entries_in(run.directory, PACK_SUFFIX) if path.name not in indexed]
+    return [path for path in packs if not run.is_live(path.name.partition("-")[0])]
 
 
 def _stray_chunks(run: RunCheckpoints) -> list[str]:
     """The digests of chunks that no snapshot uses."""
-    used = run.files.index.all_chunks()
-    return [digest for digest in run.files.chunks.names() if digest not in used]
+    used = run.index.all_chunks()
+    return [digest for digest in run.chunks.names() if digest not in used]
 
 
 def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
     """List all checkpoints that cannot be loaded and all files that belong to none; reads all of them."""
-    files = run.files
     reported: list[CheckpointProblem] = []
     chains: dict[int, list[Row]] = {}
-    for row in files.index.rows(removed=None):
+    for row in run.index.rows(removed=None):
         chains.setdefault(row.chain, []).append(row)
     for rows in chains.values():
-        value: Any = None
+        rows.sort(key=attrgetter("position"))
+        documents = run.documents(rows)
         trouble: tuple[str, str] | None = None
-        for row in sorted(rows, key=lambda each: each.position):
+        for row in rows:
             try:
-                value = None if trouble else files.after(value, row)
                 if trouble is None:
-                    files.verified(row, value)
+                    run.verified(row, next(documents))
             except FileNotFoundError as error:
                 trouble = str(error.filename), "its pack is missing"
             except DamagedInput as error:
-                trouble = error.path or str(files.directory), error.message
+                trouble = error.path or str(run.directory), error.message
             if trouble is not None and not row.removed:
                 reported.append(CheckpointProblem(*trouble, row.step_id, row.agent_id))
-    strays = [*_stray_packs(run), *map(files.chunks.path, _stray_chunks(run))]
+    strays = [*_stray_packs(run), *map(run.chunks.path, _stray_chunks(run))]
     reported += [
         CheckpointProblem(str(path), "belongs to no checkpoint; prune removes it") for path in strays
     ]

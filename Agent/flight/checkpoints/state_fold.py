@@ -103,11 +103,7 @@ class StateFold:
             older = [name for name in self.sampled if name in self.fields and name not in full]
             full = {**{name: self.fields[name] for name in older}, **full}
             tags |= {name: self.tags.get(name, {}) for name in older}
-        changed = {
-            name: value
-            for name, value in full.items()
-            if not _same(self.fields.get(name, _ABSENT), value) or self.tags.get(name, {}) != tags[name]
-        }
+        changed = {name: value for name, value in full.items() if not self._has(name, value, tags[name])}
         self.fields = dict(full)
         self.tags = {name: found for name, found in tags.items() if found}
         # A field from the checkpoint that the fold started with has no event until one changes it.
@@ -127,22 +123,30 @@ class StateFold:
         """Set the changed fields and delete the unset ones; `pointer` locates the new values' tags."""
         changed = dict(new) if isinstance(new, dict) else {}
         for name, value in changed.items():
-            self.fields[name] = value
-            self.made_by[name] = event
-            tags = tags_below(event.types, f"{pointer}/{escape(name)}")
-            self.tags.pop(name, None)
-            if tags:
-                self.tags[name] = tags
+            self._set(name, value, tags_below(event.types, f"{pointer}/{escape(name)}"), event)
         # An action recorded the field, so it is no longer large or a generator.
         self.sampled = [name for name in self.sampled if name not in changed]
-        for name in unset if isinstance(unset, list) else ():
-            self.fields.pop(name, None)
-            self.tags.pop(name, None)
-            self.made_by.pop(name, None)
-            self._since.add(name)
-        self._since.update(changed)
+        gone = unset if isinstance(unset, list) else []
+        for name in gone:
+            self._drop(name)
+        self._since.update(changed, gone)
         self.changes += 1
         return changed
+
+    def _set(self, name: str, value: Any, tags: Tags, event: Event | None) -> None:
+        self.fields[name] = value
+        self.tags.pop(name, None)
+        if tags:
+            self.tags[name] = tags
+        if event is not None:
+            self.made_by[name] = event
+
+    def _has(self, name: str, value: Any, tags: Tags) -> bool:
+        return _same(self.fields.get(name, _ABSENT), value) and self.tags.get(name, {}) == tags
+
+    def _drop(self, name: str) -> None:
+        for about in (self.fields, self.tags, self.made_by):
+            about.pop(name, None)
 
     def settle(self, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
         """Merge the state saved with `checkpoint`, which includes the large fields and generators.
@@ -153,21 +157,12 @@ class StateFold:
             fields, types: as for `of`.
         """
         checkpoint_fold = StateFold.of(fields, types)
-        for name in [name for name in self.fields if name not in fields and name not in self._since]:
-            for about in (self.fields, self.tags, self.made_by):
-                about.pop(name, None)
+        for name in self.fields.keys() - fields.keys() - self._since:
+            self._drop(name)
         for name, value in checkpoint_fold.fields.items():
             tags = checkpoint_fold.tags.get(name, {})
-            if name in self._since or (
-                _same(self.fields.get(name, _ABSENT), value) and self.tags.get(name, {}) == tags
-            ):
-                continue
-            self.fields[name] = value
-            self.tags.pop(name, None)
-            if tags:
-                self.tags[name] = tags
-            if self.checkpoint is not None:
-                self.made_by[name] = self.checkpoint
+            if name not in self._since and not self._has(name, value, tags):
+                self._set(name, value, tags, self.checkpoint)
         self.sampled = sorted({*self.sampled, *checkpoint_fold.sampled} & self.fields.keys() - self._since)
 
     def types(self) -> dict[str, str]:

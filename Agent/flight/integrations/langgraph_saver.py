@@ -44,6 +44,7 @@ from Agent.flight.checkpoints.graph_file import (
     remove_unused,
     value_digest,
 )
+from Agent.flight.open_runs import recorded_root
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.default_root import default_root
@@ -223,7 +224,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         self, path: str | os.PathLike[str] | None = None, *, serde: Any = None, redact: bool = True
     ) -> None:
         super().__init__(serde=serde)
-        self.path = Path(path) if path is not None else _recorded_root() / GRAPH_FILE
+        self.path = Path(path) if path is not None else (recorded_root() or Path(default_root())) / GRAPH_FILE
         self._own_redactor = Redactor(os.urandom(32), enabled=redact)
         self._lock = threading.RLock()
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)  # access needs the lock
@@ -248,12 +249,10 @@ class TraceSaver(BaseCheckpointSaver[str]):
     def get_tuple(self, config: Any) -> CheckpointTuple | None:
         """Return the checkpoint named by the config, else the newest of its thread and namespace."""
         thread, ns = _thread_and_namespace(config)
-        wanted_id = get_checkpoint_id(config)
-        which = "id = ?" if wanted_id else "? IS NULL"
-        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ? AND {which}"  # noqa: S608
         with self._reading() as db:
-            row = db.execute(f"{query} ORDER BY id DESC LIMIT 1", (thread, ns, wanted_id)).fetchone()
-            return None if row is None else self._tuple(db, _Row._make(row))
+            for row in self._rows(db, thread=thread, ns=ns, id=get_checkpoint_id(config)):
+                return self._tuple(db, row)
+        return None
 
     def list(
         self,
@@ -264,22 +263,12 @@ class TraceSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """Yield checkpoints, newest first, filtered by thread, metadata and a later checkpoint."""
-        where, values = ["1"], []
         configurable = config["configurable"] if config else {}
-        for column, value in (
-            ("thread", configurable.get("thread_id")),
-            ("ns", configurable.get("checkpoint_ns")),
-            ("id", get_checkpoint_id(config) if config else None),
-        ):
-            if value is not None:
-                where.append(f"{column} = ?")
-                values.append(str(value))
-        if before is not None and (end := get_checkpoint_id(before)) is not None:
-            where.append("id < ?")
-            values.append(end)
-        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE {' AND '.join(where)} ORDER BY id DESC"  # noqa: S608
+        which = {"thread": configurable.get("thread_id"), "ns": configurable.get("checkpoint_ns")}
+        own_id = get_checkpoint_id(config) if config else None
+        end = None if before is None else get_checkpoint_id(before)
         with self._reading() as db:
-            rows = [_Row._make(row) for row in db.execute(query, values)]
+            rows = [row for row in self._rows(db, **which, id=own_id) if end is None or row.id < end]
         left = len(rows) if limit is None else limit
         for row in rows:
             if left <= 0:
@@ -288,12 +277,19 @@ class TraceSaver(BaseCheckpointSaver[str]):
             if filter and any(metadata.get(key) != value for key, value in filter.items()):
                 continue
             with self._reading() as db:
-                if db.execute("SELECT 1 FROM checkpoint WHERE number = ?", (row.number,)).fetchone():
-                    left -= 1
-                    checkpoint = self._tuple(db, row)
-                else:
+                if not db.execute("SELECT 1 FROM checkpoint WHERE number = ?", (row.number,)).fetchone():
                     continue  # removed in the meantime
+                left -= 1
+                checkpoint = self._tuple(db, row)
             yield checkpoint
+
+    @staticmethod
+    def _rows(db: sqlite3.Connection, **which: Any) -> Iterator[_Row]:
+        """The checkpoints with these values, newest first; None selects all."""
+        given = {name: str(value) for name, value in which.items() if value is not None}
+        where = " AND ".join(["1", *(f"{name} = :{name}" for name in given)])
+        found = db.execute(f"SELECT {_COLUMNS} FROM checkpoint WHERE {where} ORDER BY id DESC", given)  # noqa: S608
+        return map(_Row._make, found)
 
     def put(
         self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
@@ -554,8 +550,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     def _needed(self, db: sqlite3.Connection, thread: str, ns: str, going: set[int]) -> set[int]:
         """The ancestors from which remaining checkpoints read delta channels."""
-        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ?"  # noqa: S608 - text of this module
-        rows = {row[3]: _Row._make(row) for row in db.execute(query, (thread, ns))}
+        rows = {row.id: row for row in self._rows(db, thread=thread, ns=ns)}
         needed: set[int] = set()
         for row in rows.values():
             if row.number in going:
@@ -583,11 +578,3 @@ def _thread_and_namespace(config: Any) -> tuple[str, str]:
 
 def _config(thread: str, ns: str, checkpoint_id: str) -> Any:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
-
-
-def _recorded_root() -> Path:
-    """The root of the session being recorded, else the configured one."""
-    pipeline = active_pipeline()
-    if pipeline is not None and pipeline.artifacts is not None:
-        return pipeline.artifacts.session.parent
-    return Path(default_root())

@@ -24,16 +24,16 @@ from Agent.errors import (
 )
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.integrations.driving import optional_module
-from Agent.flight.integrations.langgraph import (
+from Agent.flight.recorded_graphs import (
     FRAMEWORK,
     GRAPH_STEP,
     NODE_STEP,
     generated_ids,
     node_step_id,
+    plain_graph,
     plain_values,
     restored_values,
 )
-from Agent.flight.recorded_graphs import plain_graph
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.encode.safe_text import message_of

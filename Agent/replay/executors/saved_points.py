@@ -30,8 +30,8 @@ from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.integrations.langgraph import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
 from Agent.flight.recorded_calls import RecordedProgram
+from Agent.flight.recorded_graphs import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active

@@ -26,9 +26,9 @@ from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.values import to_json
-from Agent.flight.external_calls import OPEN_PLAYERS
 from Agent.flight.run_reading import RunRef
 from Agent.flight.run_recorder import Recorder
+from Agent.flight.tool_calls import OPEN_PLAYERS
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_player, current_scope
 from Agent.record.emit.installed import install_pipeline
