@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.plain import ask_memory_for, read_json, write_json
 from Agent.event.values.reading import Limits
@@ -466,7 +466,7 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> CheckpointDo
         value = capture.levels.document(value, types)
         text = write_json(value)
     if types or _MARK in text:
-        value = _marked(value, types or {}, escaping=_MARK in text)
+        value = _marked(value, _trie(types or {}), escaping=_MARK in text)
         text = write_json(value)
     lost = tuple(pointer for pointer, tag in (types or {}).items() if tag in _LOST_TAGS)
     return CheckpointDocument(text, value, digest_bytes(text), lost)
@@ -500,63 +500,86 @@ def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str
         raise DamagedInput("a tag in a checkpoint's document has no value") from None
 
 
-def _marked(value: Any, types: Mapping[str, str], *, escaping: bool) -> Any:
+class _Tags:
+    """A trie of tags: the tag of a value, and those of the values nested in it."""
+
+    __slots__ = ("below", "tag")
+
+    def __init__(self) -> None:
+        self.tag: str | None = None
+        self.below: dict[str, _Tags] = {}
+
+
+_NO_TAGS = _Tags()
+
+
+def _trie(types: Mapping[str, str]) -> _Tags:
+    root = _Tags()
+    for pointer, tag in types.items():
+        node = root
+        for token in pointer.split("/")[1:]:
+            node = node.below.setdefault(unescape(token), _Tags())
+        node.tag = tag
+    return root
+
+
+def _marked(value: Any, tags: _Tags, *, escaping: bool) -> Any:
     """Put the tags into the value as marks; a user's mapping with a key `$type` is marked as plain.
 
     Args:
         value: plain JSON; changed in place.
-        types: {JSON Pointer: tag}.
+        tags: the tags of the value.
         escaping: whether the text contains `"$type"`, so that all mappings must be searched for the key.
     """
-    marks: dict[str, list[str]] = {}
-    if escaping:
-        _find_lookalikes(value, [], marks)
-    for pointer, tag in types.items():
-        marks.setdefault(pointer, []).append(tag)
-    holder = [value]
-    # Deepest first, so that no pointer leads through a mark.
-    for pointer in sorted(marks, key=lambda each: each.count("/"), reverse=True):
-        above, _, last = f"/0{pointer}".rpartition("/")
-        parent = value_at(holder, above)
-        key: Any = int(last) if type(parent) is list else unescape(last)
-        if type(parent) is not list and (type(parent) is not dict or key not in parent):
-            continue  # a capture level removed the value
-        for tag in marks[pointer]:
-            parent[key] = {_TYPE: tag, _VALUE: parent[key]}
-    return holder[0]
-
-
-def _find_lookalikes(value: Any, path: list[str], marks: dict[str, list[str]]) -> None:
-    """Add the pointers of the mappings that have a key `$type` to `marks`."""
-    if type(value) is dict and _TYPE in value:
-        marks["".join(path)] = [_PLAIN]
-    for _, child, step in _nested(value):
-        path.append(step)
-        _find_lookalikes(child, path, marks)
-        path.pop()
-
-
-def _nested(value: Any) -> list[tuple[Any, Any, str]]:
-    """(key or place, container in a container, step of its pointer)."""
-    if type(value) is dict:
-        return [(key, child, "/" + escape(key)) for key, child in value.items() if type(child) in _CONTAINERS]
-    if type(value) is list:
-        return [(at, child, f"/{at}") for at, child in enumerate(value) if type(child) in _CONTAINERS]
-    return []
+    kind = type(value)
+    if kind is dict:
+        for key in list(value) if escaping else [key for key in tags.below if key in value]:
+            value[key] = _marked(value[key], tags.below.get(key, _NO_TAGS), escaping=escaping)
+        if escaping and _TYPE in value:
+            value = {_TYPE: _PLAIN, _VALUE: value}
+    elif kind is list:
+        if escaping:
+            places = list(range(len(value)))
+        else:
+            places = [int(token) for token in tags.below if token.isdigit() and int(token) < len(value)]
+        for place in places:
+            below = tags.below.get(str(place), _NO_TAGS)
+            value[place] = _marked(value[place], below, escaping=escaping)
+    return value if tags.tag is None else {_TYPE: tags.tag, _VALUE: value}
 
 
 def _unmarked(value: Any, path: list[str], types: dict[str, str]) -> Any:
     """Replace the marks in a value by the values themselves, and collect the tags in `types`."""
-    tag = value.get(_TYPE) if type(value) is dict else None
-    if tag is not None:
-        value = value[_VALUE]
-        if tag != _PLAIN:
+    kind = type(value)
+    if kind is dict:
+        tag = value.get(_TYPE)
+        if tag is not None:
+            value = value[_VALUE]
+            if tag == _PLAIN:
+                return _members(value, path, types)
             types["".join(path)] = tag
             # A tagged value is not a mark itself, unless it is a mapping that was escaped as plain.
-            if type(value) is dict and value.get(_TYPE) == _PLAIN:
-                value = value[_VALUE]
-    for key, child, step in _nested(value):
-        path.append(step)
-        value[key] = _unmarked(child, path, types)
-        path.pop()
+            return _unmarked(value, path, types) if _is_plain_mark(value) else _members(value, path, types)
+    return _members(value, path, types)
+
+
+def _is_plain_mark(value: Any) -> bool:
+    return type(value) is dict and value.get(_TYPE) == _PLAIN
+
+
+def _members(value: Any, path: list[str], types: dict[str, str]) -> Any:
+    """Replace the marks below a value that is not a mark itself."""
+    kind = type(value)
+    if kind is dict:
+        for key, child in value.items():
+            if type(child) is dict or type(child) is list:
+                path.append("/" + escape(key))
+                value[key] = _unmarked(child, path, types)
+                path.pop()
+    elif kind is list:
+        for place, child in enumerate(value):
+            if type(child) is dict or type(child) is list:
+                path.append(f"/{place}")
+                value[place] = _unmarked(child, path, types)
+                path.pop()
     return value
