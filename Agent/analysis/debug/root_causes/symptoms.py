@@ -79,7 +79,7 @@ def symptoms(
 PASSED_ON: Final = 0.9
 """Factor on the blame that an event passes on; 0.98 finds the same true events."""
 MAX_BEFORE: Final = 12
-"""Number of earlier linked events that receive blame; 1 or 40 finds the same true events."""
+"""How many earlier linked events receive blame. Of 72 true events 1 finds 42, 12 find 46, 40 find 47."""
 LEAST_BLAME: Final = 1e-4
 """Smaller blame is not followed further."""
 
