@@ -16,7 +16,7 @@ from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, _oddness, _told, rank
+from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, _told, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -737,7 +737,7 @@ def test_a_path_names_no_consequence_that_is_neither_odd_nor_asked_for() -> None
         first.write(n, "a", action_type="x", n=n + 1)
     log = first.log()
     odd = Finding("value beyond range", "x n", [log.acts[2]], 9.0, usual=(0, 1), found=3)
-    plain, asked = Step(log.acts[5], None, "link"), Step(log.acts[5], None, "link", is_asked=True)
+    plain, asked = ChainStep(log.acts[5], None, "link"), ChainStep(log.acts[5], None, "link", is_asked=True)
     for step, told in (
         (plain, "a: n of x is 3 at tick 2 (0 to 1 before)"),
         (asked, "called x (n 6) at tick 5"),

@@ -18,8 +18,6 @@ MAX_FOLDER_MODULES = 15
 SMALL_MODULE_LINES = 80
 SHARED_NAMES = {
     "Answer",  # what a call got, and what `ask` returns: both are names that users import
-    "Batch",  # of the wire format, and of a view's rows
-    "Step",  # of a run, and of a chain of `debug`
 }
 SMALL_MODULES = {
     "Agent/analysis/debug/observations.py",  # a list of its own, which grows with each observation

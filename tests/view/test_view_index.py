@@ -25,7 +25,7 @@ from Agent.event.codec import decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import merging, stored
-from Agent.view.index.columns import Batch, ColumnMemory, Index, Tables
+from Agent.view.index.columns import ColumnMemory, Index, RowBatch, Tables
 from Agent.view.index.gathering import RowReader, add_event, is_built
 from Agent.view.index.merging import merged
 
@@ -128,12 +128,12 @@ _LINES = st.builds(
 
 def both_ways(lines: list[bytes]) -> list[int]:
     """Hold that lines make the same rows in both ways; which ones, from 0, were read in C."""
-    batch, tables = Batch(), Tables()
+    batch, tables = RowBatch(), Tables()
     block = b"\n".join(lines)
     odd = RowReader(tables).take(batch, block, 3, 99)
     assert [block[begin:end] for _, begin, end in odd] == [lines[number] for number, _, _ in odd]
     left = {number for number, _, _ in odd}
-    other, other_tables, offset = Batch(), Tables(), 99
+    other, other_tables, offset = RowBatch(), Tables(), 99
     for number, line in enumerate(lines):
         if line and number not in left:
             add_event(other, other_tables, decode_line(line), 3, offset, 0)
@@ -198,7 +198,7 @@ def test_most_lines_are_read_the_short_way(session: Path):
     if is_built():
         assert len(both_ways(lines)) > 0.9 * len(lines)
     else:
-        assert len(RowReader(Tables()).take(Batch(), b"\n".join(lines), 0, 0)) == len(lines)
+        assert len(RowReader(Tables()).take(RowBatch(), b"\n".join(lines), 0, 0)) == len(lines)
 
 
 def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
@@ -230,7 +230,7 @@ def test_an_index_in_parts_is_the_index_of_all(cuts, seed):
     tables = Tables()
 
     def batch(lines):
-        made = Batch()
+        made = RowBatch()
         for line in lines:
             add_event(made, tables, decode_line(line), 0, 0, 0)
         return made
@@ -604,8 +604,8 @@ def test_an_unforeseen_failure_is_said_at_every_question(session: Path, monkeypa
         view.overview()
 
 
-def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: int, agents: int) -> Batch:
-    batch = Batch()
+def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: int, agents: int) -> RowBatch:
+    batch = RowBatch()
     for number in range(count):
         flags = chance.choice([0, 1, 4, 16, 32])
         row = {

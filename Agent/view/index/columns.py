@@ -1,6 +1,6 @@
 """The index of a session as columns: one number per event and fact, in order of time.
 
-`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `snapshot` and
+`gathering` fills a `RowBatch` from lines, `merging` turns batches into an immutable `Index`; `snapshot` and
 `session_view` answer from it. An event's line is read again where its text is needed.
 
 A running session grows many times per second: facts about `Settled` rows, which no new event can move, are
@@ -290,7 +290,7 @@ LINK_TYPES: Final = {"place": "q", "key": "I"}
 """The columns of links: the event's position, and the hash of the id of a cause that it names."""
 
 
-class Batch:
+class RowBatch:
     """Events in the order in which they were read: an `array` for each column, until `set_aside`."""
 
     def __init__(self) -> None:

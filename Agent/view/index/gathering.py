@@ -50,9 +50,9 @@ from Agent.view.index.columns import (
     SENT,
     STATE,
     WARNING,
-    Batch,
     ColumnMemory,
     Index,
+    RowBatch,
     Tables,
 )
 from Agent.view.index.merging import merged
@@ -92,7 +92,7 @@ def message_key(message_id: str) -> int:
     return crc32(text) << 32 | crc32(text[::-1])
 
 
-def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: int, flags: int) -> None:
+def add_event(batch: RowBatch, tables: Tables, event: Event, source: int, offset: int, flags: int) -> None:
     """Add a decoded event as a row."""
     extra = event.extra
     flags |= ERROR if is_error(event) else WARNING if event.level == "WARNING" else 0
@@ -126,7 +126,7 @@ def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: i
     add["parent"].append(mark(event.parent_span_id) if event.parent_span_id else 0)
 
 
-def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
+def _message(batch: RowBatch, tables: Tables, extra: Mapping[str, Any]) -> int:
     """Add a half of a message, and return its flag."""
     is_sent = str(extra.get("direction", "")).startswith("sen")
     message_id = extra.get("message_id")
@@ -138,7 +138,7 @@ def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
     return SENT if is_sent else RECEIVED
 
 
-def _link(batch: Batch, event_id: str) -> None:
+def _link(batch: RowBatch, event_id: str) -> None:
     batch.links["place"].append(len(batch))
     batch.links["key"].append(mark(event_id))
 
@@ -163,7 +163,7 @@ class RowReader:
         self._rows = None if _Rows is None else _Rows(*names, tables.roles, CURRENT_SCHEMA)
 
     def take(
-        self, batch: Batch, lines: bytes, source: int, offset: int, *, numbered: bool = False
+        self, batch: RowBatch, lines: bytes, source: int, offset: int, *, numbered: bool = False
     ) -> list[tuple[int, int, int]]:
         """Add the lines in canonical form as rows.
 
@@ -231,9 +231,9 @@ class Gatherer:
         self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
         """The number of events left out because another event has their id."""
-        self.batch = Batch()
+        self.batch = RowBatch()
         """The current batch, not merged yet."""
-        self._aside: list[Batch] = []
+        self._aside: list[RowBatch] = []
         """Earlier batches, not merged yet."""
         self._memory = ColumnMemory(session)
         self._rows = RowReader(self.tables)
@@ -277,7 +277,7 @@ class Gatherer:
 
     def merged(self, earlier: Index | None) -> Index:
         """Return an index of the earlier events and those read since the last call."""
-        batches, self._aside, self.batch = [*self._aside, self.batch], [], Batch()
+        batches, self._aside, self.batch = [*self._aside, self.batch], [], RowBatch()
         index, repeated = merged(earlier, batches, self.tables, self._memory)
         self.repeated += repeated
         return index
@@ -421,7 +421,7 @@ class Gatherer:
         if len(self.batch) >= _ASIDE_ROWS:
             self.batch.set_aside(self._memory)
             self._aside.append(self.batch)
-            self.batch = Batch()
+            self.batch = RowBatch()
 
     def _take_block(self, block: Block) -> None:
         source = self._source(block)

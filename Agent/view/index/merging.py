@@ -14,17 +14,17 @@ from Agent.view.index.columns import (
     MESSAGE_TYPES,
     NO_TICK,
     TYPES,
-    Batch,
     ColumnMemory,
     Columns,
     Index,
+    RowBatch,
     Tables,
     no_tick,
 )
 
 
 def merged(
-    earlier: Index | None, batches: Sequence[Batch], tables: Tables, memory: ColumnMemory | None = None
+    earlier: Index | None, batches: Sequence[RowBatch], tables: Tables, memory: ColumnMemory | None = None
 ) -> tuple[Index, int]:
     """Return an index of earlier and new events, and the number of repeated events that were left out.
 
@@ -57,7 +57,7 @@ def merged(
 _LEAST_HEAD: Final = 4_096
 
 
-def _settled(earlier: Index, batches: Sequence[Batch], writers: int) -> int:
+def _settled(earlier: Index, batches: Sequence[RowBatch], writers: int) -> int:
     """Return the number of first rows that no new event precedes or repeats; 0 if there are none."""
     parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
     if not parts:
@@ -117,7 +117,7 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 
 def _sorted(
     earlier: tuple[Columns, Columns, Columns],
-    batches: Sequence[Batch],
+    batches: Sequence[RowBatch],
     tables: Tables,
     read: Collection[ColumnMemory] = (),
 ) -> tuple[Columns, Columns, Columns, int]:

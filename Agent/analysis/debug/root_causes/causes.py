@@ -14,7 +14,7 @@ from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
+from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
@@ -126,10 +126,10 @@ def _owner(hypothesis: Hypothesis) -> str:
     return of_group or hypothesis.first.agent
 
 
-def _steps(hypothesis: Hypothesis) -> list[Step]:
+def _steps(hypothesis: Hypothesis) -> list[ChainStep]:
     """Return the steps of the path that say something new."""
     known = {fact for each in hypothesis.findings[:1] for fact in _facts(each)}
-    found: list[Step] = []
+    found: list[ChainStep] = []
     for step in hypothesis.chain:
         news = _news(step)
         facts = _facts(news) if news else {("event", step.act.id)}
@@ -142,12 +142,12 @@ def _steps(hypothesis: Hypothesis) -> list[Step]:
     return found
 
 
-def _then(step: Step, words: Wording, *, whose: str = "") -> str:
+def _then(step: ChainStep, words: Wording, *, whose: str = "") -> str:
     """Describe a later event: what changed with it, or what it did if only its place is new."""
     return words.told(step.act, _news(step), whose=whose)
 
 
-def _news(step: Step) -> Finding | None:
+def _news(step: ChainStep) -> Finding | None:
     """Return what is unusual about a step, if it is worth saying."""
     return None if step.finding and step.finding.rule in UNSAID else step.finding
 
@@ -185,7 +185,7 @@ UNSAID: Final = frozenset({"about it", "order never seen"})
 MAX_LINES: Final = 6
 
 
-def _shared(step: Step, line: str) -> str:
+def _shared(step: ChainStep, line: str) -> str:
     """Return what links an event to the one before it, unless the line about it says so."""
     if step.shared is None:
         return " (later; no link is recorded)"

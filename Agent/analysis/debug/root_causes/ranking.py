@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
 
-__all__ = ["Asked", "Hypothesis", "Step", "rank"]
+__all__ = ["Asked", "Hypothesis", "ChainStep", "rank"]
 
 WEIGHTS: Final = {
     "leads": 0.56,
@@ -80,7 +80,7 @@ class Asked(Protocol):
         """Return {place: probability that the text refers to this event}."""
 
 
-class Step(NamedTuple):
+class ChainStep(NamedTuple):
     """One step from a cause to the issue: the next event, and what is unusual about it."""
 
     act: Act
@@ -109,7 +109,7 @@ class Hypothesis:
     score: float
     chance: float
     """The events' share of the probability over all events of the session, by score."""
-    chain: list[Step] = field(default_factory=list)
+    chain: list[ChainStep] = field(default_factory=list)
     """The path from the first event to what the issue speaks of."""
 
     @property
@@ -280,12 +280,12 @@ def _chain(
     told: Mapping[int, list[Told]],
     *,
     is_asked: bool,
-) -> list[Step]:
+) -> list[ChainStep]:
     """Return the likeliest path from an event to what the issue speaks of.
 
     Without a text, nothing is spoken of, and a path along values that two events share would lead anywhere.
     """
-    steps: list[Step] = []
+    steps: list[ChainStep] = []
     begin, least = log.acts[place].step, max(shares.values(), default=0.0) * LEADING
     if shares.get(place, 0.0) > sum(share for each, share in shares.items() if each > place):
         return steps  # it is rather what the issue speaks of than what led to that
@@ -297,8 +297,8 @@ def _chain(
             break
         place = after
         finding = next((each.finding for each in told.get(place, ())), None)
-        steps.append(Step(log.acts[place], finding, shared, shares.get(place, 0.0) >= least))
+        steps.append(ChainStep(log.acts[place], finding, shared, shares.get(place, 0.0) >= least))
     later = [each for each in shares if log.acts[each].step > log.acts[place].step]
     if is_asked and not steps and later:
-        steps.append(Step(log.acts[max(later, key=lambda each: (shares[each], -each))], None, None))
+        steps.append(ChainStep(log.acts[max(later, key=lambda each: (shares[each], -each))], None, None))
     return steps
