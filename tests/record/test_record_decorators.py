@@ -295,6 +295,8 @@ def test_an_error_is_one_event_at_the_innermost_span(recorded):
         (GeneratorExit, "cancelled"),
         (StopIteration, "error"),
         (RecursionError, "error"),
+        (type("Halt", (BaseException,), {}), "error"),
+        (type("GreenletExit", (BaseException,), {}), "interrupted"),
     ],
 )
 @pytest.mark.parametrize("is_async", [False, True])

@@ -111,6 +111,64 @@ def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, rea
         assert reason in report.reasons[0], report.reasons
 
 
+LEAVER = """
+import sys
+
+CODE = 3
+
+class Halt(BaseException): pass
+
+class Leaver:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "leaver"
+        self.days = 0
+
+    @trace_agent_action
+    def halt(self):
+        self.days += 1
+        raise Halt("noon")
+
+    @trace_agent_action
+    def leave(self):
+        self.days += 1
+        sys.exit(CODE)
+
+def build(spec):
+    return Leaver()
+
+def main():
+    agent = Leaver()
+    for action in (agent.halt, agent.leave):
+        try:
+            action()
+        except BaseException:
+            pass
+"""
+
+
+def test_an_action_that_ends_by_an_exception_that_is_none_of_exception_is_replayed(toy):
+    assert toy.record(LEAVER).replay().verdict == "IDENTICAL"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step", "field"),
+    [
+        ('Halt("noon")', 'Halt("night")', 1, "error"),
+        ('raise Halt("noon")', "raise SystemExit(3)", 1, "outcome"),
+        ("CODE = 3", "CODE = 4", 2, "exit_code"),
+        ("sys.exit(CODE)", "raise KeyboardInterrupt", 2, "exit_code"),
+    ],
+)
+def test_a_changed_exception_that_is_none_of_exception_is_a_difference(toy, old, new, step, field):
+    report = toy.record(LEAVER).change(old, new).replay()
+    assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", step, field)
+
+
+def test_an_agent_of_the_factory_that_never_acted_is_passed_over(toy):
+    toy.record(ADDER).change("return Adder()", "return {'a': Adder(), 'b': object()}")
+    assert toy.replay().verdict == "IDENTICAL"
+
+
 @pytest.mark.parametrize("listed", ["[Adder()]", "(Adder(),)"])
 def test_a_factory_may_return_its_agents_in_a_list(toy, listed):
     toy.record(ADDER).change("return Adder()", f"return {listed}")

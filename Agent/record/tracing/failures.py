@@ -228,7 +228,11 @@ def outcome_of(error: BaseException) -> str:
     # A coroutine that is no longer awaited is closed by a GeneratorExit; trio's exception is Cancelled.
     if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
         return "cancelled"
-    return "interrupted"
+    # gevent ends a greenlet from outside by a GreenletExit, a replay ends an action by one of this package.
+    is_from_outside = type(error).__name__ == "GreenletExit" or type(error).__module__.startswith("Agent.")
+    if is_from_outside or isinstance(error, (KeyboardInterrupt, SystemExit, BaseExceptionGroup)):
+        return "interrupted"
+    return "error"  # a class of the program, which raised it
 
 
 def fingerprint(error_type: str, message: str, place: str) -> str:

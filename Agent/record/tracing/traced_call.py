@@ -247,6 +247,10 @@ class Call:
                 more = {self.spec.label_key: self.spec.label, "call": self.spec.qualname}
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
+            elif isinstance(error, SystemExit):
+                said, types = self.pipeline.capture.body({"exit_code": error.code})
+                self.types = _tags(self.types, types)
+                ending += said + b","
             self._close_scope()
             body = self.args_body if self.changeable is None else self._args_and_changes(error)
             event_id = self._emit(body + ending, duration_ns)

@@ -535,6 +535,7 @@ class ReplayReport(TextInNotebook):
             "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
             "not seen as they ended": self.unseen_at_end,
             "not compared": self._own(self.outcome.left_out),
+            "handles, not compared": self._own(self.outcome.handles),
             "ignored": self.ignored,
         }
         seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
@@ -639,8 +640,6 @@ class ReplayReport(TextInNotebook):
         yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
         if outcome.references:
             yield f"compared by name: {_names(outcome.references)}"
-        if outcome.handles:
-            yield f"handles, not compared: {_names(outcome.handles)}"
         if counts.answers:
             yield f"{counts.answers:,} calls had recorded responses: {_names(outcome.answered)}"
         if outcome.inside:

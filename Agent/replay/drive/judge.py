@@ -44,6 +44,7 @@ from Agent.replay.plan.actions import (
 from Agent.replay.plan.recording import is_traced_action, method_name, parents_of, spans_around
 from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE
 
+_EXIT_CODE = "exit_code"
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
 
@@ -158,8 +159,13 @@ class ActionJudge:
                 _ending_of(replayed, {e.id: e for e in events}),
             ]
             self._differs(action, "outcome", Difference("", *endings))
-        if one == "error":
+        elif one == "error":
             self._error(action, replayed, events)
+        elif _EXIT_CODE in action.event.extra:
+            codes = in_payload(action.event, _EXIT_CODE), in_payload(replayed, _EXIT_CODE)
+            difference, _ = self._comparison.compare(*codes)
+            if difference is not None:
+                self._differs(action, "exit_code", difference)
         return int(one is not None)
 
     def _is_missing(self, action: DrivenAction, missing: PlannedCall | None) -> None:

@@ -252,9 +252,12 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         if objects.get(agent_id) is None:
             raise TargetFailed(f"the factory returned {', '.join(objects) or 'nothing'}, not {agent_id}")
         objects = {agent_id: objects[agent_id]}
+    unknown = next((name for name in objects if name not in known), None)
+    if unknown is not None and known.isdisjoint(objects):
+        raise TargetFailed(f"the factory returned {unknown!r}, an agent that the recording does not have")
+    # A program may also have agents that did not act while it was recorded.
+    objects = {name: obj for name, obj in objects.items() if name in known}
     for name, obj in objects.items():
-        if name not in known:
-            raise TargetFailed(f"the factory returned {name!r}, an agent that the recording does not have")
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(

@@ -356,7 +356,7 @@ class Driver:
 
     def _note_ending(self, action: DrivenAction) -> None:
         outcome = action.event.extra.get("outcome")
-        if outcome in {"cancelled", "interrupted"}:
+        if outcome in {"cancelled", "interrupted"} and "exit_code" not in action.event.extra:
             self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
 
     def _continues_after(self, action: DrivenAction) -> bool:
