@@ -8,6 +8,7 @@ import collections
 import contextlib
 import copy
 import ctypes
+import enum
 import functools
 import importlib
 import io
@@ -680,3 +681,16 @@ class Graph:
         assert (content_of(graph).text != content_of(asked).text) is is_content
         asked.edges.append((2, 3))
         assert content_of(graph).text != content_of(asked).text
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda module: collections.namedtuple("Row", ["a", "b"], module=module),  # noqa: PYI024
+        lambda module: enum.Enum("Row", ["A", "B"], module=module),
+        lambda module: type("Row", (), {"__module__": module, "n": 0}),
+    ],
+)
+def test_a_class_made_at_run_time_counts_by_the_name_under_which_the_script_is_imported(make):
+    imported = module_name("__main__")
+    assert content_of(make("__main__")) == content_of(make(imported)) != content_of(make("other"))

@@ -37,7 +37,7 @@ from Agent.event.classes import (
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import without_script
+from Agent.event.script_names import class_text, without_script
 from Agent.event.values.arrays import columns_of
 
 
@@ -270,7 +270,7 @@ def _class(value: Any) -> Pieces:
         for name, item in sorted(namespace_of(value).items())
         if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
     }
-    return Pieces("class", (class_name(value), mro_of(value)[1:]), mapping=tuple(own.items()))
+    return Pieces("class", (class_text(value), mro_of(value)[1:]), mapping=tuple(own.items()))
 
 
 _OF_EVERY_CLASS = frozenset(
