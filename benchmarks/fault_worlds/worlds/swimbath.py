@@ -419,7 +419,9 @@ def _chores(bath: Bath, now: int) -> None:
             bath.desk.let_in(card)
     if rng.random() < 0.3:
         bath.pages += 1
-        matter = rng.choice(("lost towel", "cold shower", "praise for the slide", "found goggles", "loud music"))
+        matter = rng.choice(
+            ("lost towel", "cold shower", "praise for the slide", "found goggles", "loud music")
+        )
         bath.desk.write_down(bath.pages, matter)
     if now == bath.case.decoy_at:
         bath.plant.blow_whistle_test(bath.mine)
