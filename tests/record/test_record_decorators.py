@@ -296,6 +296,7 @@ def test_an_error_is_one_event_at_the_innermost_span(recorded):
         (StopIteration, "error"),
         (RecursionError, "error"),
         (type("Halt", (BaseException,), {}), "error"),
+        (type("Halt", (BaseException,), {"__module__": 3}), "error"),
         (type("GreenletExit", (BaseException,), {}), "interrupted"),
     ],
 )

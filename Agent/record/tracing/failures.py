@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.event.classes import ERROR_MARK, find_in_classes, mro_of, namespace_of, solid_base
+from Agent.event.classes import ERROR_MARK, class_name, find_in_classes, mro_of, namespace_of, solid_base
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
@@ -229,7 +229,7 @@ def outcome_of(error: BaseException) -> str:
     if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
         return "cancelled"
     # gevent ends a greenlet from outside by a GreenletExit, a replay ends an action by one of this package.
-    is_from_outside = type(error).__name__ == "GreenletExit" or type(error).__module__.startswith("Agent.")
+    is_from_outside = type(error).__name__ == "GreenletExit" or class_name(type(error)).startswith("Agent.")
     if is_from_outside or isinstance(error, (KeyboardInterrupt, SystemExit, BaseExceptionGroup)):
         return "interrupted"
     return "error"  # a class of the program, which raised it
