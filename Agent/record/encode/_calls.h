@@ -61,7 +61,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
+    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -133,6 +133,17 @@ struct Lane {
     long long base, spans_at_bytes, span_slots;
 };
 
+/* `PyLong_AsLongLong`, which goes by way of bytes where a number has two digits, as a time in microseconds has. */
+static inline long long as_number(PyObject *value) {
+#if PY_VERSION_HEX < 0x030C0000
+    if (value != NULL && PyLong_CheckExact(value) && Py_SIZE(value) == 2) {
+        const digit *digits = ((PyLongObject *)value)->ob_digit;
+        return (long long)digits[1] << PyLong_SHIFT | digits[0];
+    }
+#endif
+    return PyLong_AsLongLong(value);
+}
+
 /* Nanoseconds of a clock of the lane; -1 with an exception where it raised one. */
 static long long read_clock(const Lane *lane, PyObject *clock, int number) {
 #ifdef __linux__
@@ -140,7 +151,7 @@ static long long read_clock(const Lane *lane, PyObject *clock, int number) {
     if (lane->has_own_clock && clock_gettime(number, &now) == 0) return now.tv_sec * 1000000000LL + now.tv_nsec;
 #endif
     PyObject *told = PyObject_CallNoArgs(clock);
-    long long found = told == NULL ? -1 : PyLong_AsLongLong(told);
+    long long found = told == NULL ? -1 : as_number(told);
     Py_XDECREF(told);
     return found;
 }
@@ -201,7 +212,7 @@ static int write_line(Lane *lane, PyObject *stream, PyObject *line, PyObject **k
     int is_synced = IS_A(stream, SYNCED);
     PyObject *segment = file != NULL && IS_A(file, OWN_FILE) ? GET(file, OWN_FILE_segment) : NULL;
     PyObject *answer = NULL, *room = segment != NULL && IS_A(segment, SEGMENT) ? GET(segment, SEGMENT_room_bytes) : NULL;
-    long long left = room == NULL ? -1 : PyLong_AsLongLong(room) - PyBytes_GET_SIZE(line);
+    long long left = room == NULL ? -1 : as_number(room) - PyBytes_GET_SIZE(line);
     PyObject *pins = room == NULL ? NULL : GET(segment, SEGMENT_pins), *fd = room == NULL ? NULL : GET(segment, SEGMENT_fd);
     if (left < 0 || PyErr_Occurred() || pins == NULL || fd == NULL || !PyList_CheckExact(pins)) {
         if (PyErr_Occurred()) return -1;
@@ -269,7 +280,7 @@ static int make_room(PyObject *stream, const Part *parts, int count) {
     if (room == NULL) return 1;
     long long needed = STAMP_BYTES;
     for (int i = 0; i < count; i++) needed += parts[i].size;
-    if (PyLong_AsLongLong(room) >= needed) return 1;
+    if (as_number(room) >= needed) return 1;
     if (PyErr_Occurred()) return -1;
     Py_INCREF(file);
     PyObject *size = PyLong_FromLongLong(needed), *made = size == NULL ? NULL : PyObject_CallMethodOneArg(file, W_make_room, size);
@@ -307,7 +318,7 @@ static PyObject *without_room(Lane *lane, PyObject *slot, const Part *parts, int
 static long long time_of(Lane *lane, PyObject *thread) {
     long long now_us = WALL_NS(lane);
     if (now_us == -1 && PyErr_Occurred()) return -1;
-    long long last_us = PyLong_AsLongLong(GET(thread, THREAD_last_us));
+    long long last_us = as_number(GET(thread, THREAD_last_us));
     if (PyErr_Occurred()) return -1;
     now_us = now_us >= 0 ? now_us / 1000 : -((999 - now_us) / 1000);
     if (now_us < last_us) return last_us;
@@ -357,7 +368,7 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     if (thread == NULL || !IS_A(thread, THREAD) || !IS_A(slot, SLOT)) goto wrong;
     long long now_us = time_of(lane, thread);
     if (PyErr_Occurred()) goto done;
-    if (now_us >= PyLong_AsLongLong(GET(stamps, STAMPS_look_at_us))) {
+    if (now_us >= as_number(GET(stamps, STAMPS_look_at_us))) {
         PyObject *is_there = PyObject_CallMethod(stamps, "look", "L", now_us);
         int there = is_there == NULL ? -1 : PyObject_IsTrue(is_there);
         Py_XDECREF(is_there);
@@ -369,7 +380,7 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     second = Py_NewRef(GET(stamps, STAMPS_second));
     if (!PyTuple_CheckExact(second) || PyTuple_GET_SIZE(second) != 2) goto wrong;
     PyObject *prefix = Py_NewRef(PyTuple_GET_ITEM(second, 1));
-    if (PyLong_AsLongLong(PyTuple_GET_ITEM(second, 0)) != now_us - fraction)
+    if (as_number(PyTuple_GET_ITEM(second, 0)) != now_us - fraction)
         Py_SETREF(prefix, PyObject_CallFunction(lane->begin_second, "L", now_us - fraction));
     Py_SETREF(second, prefix);
     if (second == NULL) goto done;
@@ -401,12 +412,12 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     if (!stamped_line(second, (unsigned long)fraction, writer, number, given, given_count, &line, &identity)) goto done;
     int written = has_room ? write_line(lane, stream, line, kept) : 0;
     if (written == 0) answer = dropped_event(lane, "the file system refused the write");
-    PyObject *events = written != 1 ? NULL : PyLong_FromLongLong(PyLong_AsLongLong(GET(lane->health, HEALTH_events)) + 1);
+    PyObject *events = written != 1 ? NULL : PyLong_FromLongLong(as_number(GET(lane->health, HEALTH_events)) + 1);
     if (events == NULL) goto done;
     PUT(lane->health, HEALTH_events, events);
     PyObject *cell = GET(slot, SLOT_written);
     if (!PyList_CheckExact(cell) || PyList_GET_SIZE(cell) < 1) goto wrong;
-    PyObject *count = PyLong_FromLongLong(PyLong_AsLongLong(PyList_GET_ITEM(cell, 0)) + 1);
+    PyObject *count = PyLong_FromLongLong(as_number(PyList_GET_ITEM(cell, 0)) + 1);
     if (count == NULL || PyList_SetItem(cell, 0, count) < 0) goto done;
     PyObject *mirror = GET(slot, SLOT_mirror), *mirrored = NULL;
     if (mirror != Py_None) {
@@ -570,7 +581,7 @@ static PyObject *open_on_board(Lane *lane, PyObject *span_id, PyObject *agent_id
         return PyObject_CallMethod(lane->board, "open_span", "OOOL", span_id, agent_id, name, started_us);
     }
     unsigned long agent_index = PyLong_AsUnsignedLong(agent), name_index = PyLong_AsUnsignedLong(label);
-    long long slot = PyLong_AsLongLong(PyList_GET_ITEM(lane->free, left - 1));
+    long long slot = as_number(PyList_GET_ITEM(lane->free, left - 1));
     if (PyErr_Occurred() || slot < 0 || slot >= lane->span_slots || PyList_SetSlice(lane->free, left - 1, left, NULL) < 0)
         return PyErr_Occurred() ? NULL : (PyErr_SetString(PyExc_ValueError, "no slot of the board"), NULL);
     char *at = (char *)lane->table.buf + lane->spans_at_bytes + 32 * slot;
@@ -586,7 +597,7 @@ static int close_on_board(Lane *lane, PyObject *token) {
     int has_table = find_board(lane);
     if (has_table < 0) return -1;
     if (lane->board == Py_None) return 0;
-    long long slot = PyLong_AsLongLong(token) - lane->base;
+    long long slot = as_number(token) - lane->base;
     if (PyErr_Occurred()) return -1;
     if (!has_table) {
         PyObject *closed = PyObject_CallMethod(lane->board, "close_span", "O", token);
@@ -754,7 +765,7 @@ static int has_rested(PyObject *tracker, PyObject *fields) {
 /* The JSON of a number of numpy and its tag, as `StateTracker` compares it; NULL where Python has to look, perhaps with an
    exception. */
 static PyObject *json_of_number(Lane *lane, PyObject *value, PyObject *tag) {
-    PyObject *number = PyObject_CallMethodNoArgs(value, W_item), *json = NULL, *raw = NULL;
+    PyObject *number = own_number(value), *json = NULL, *raw = NULL;
     Py_ssize_t size;
     const char *name = PyUnicode_AsUTF8AndSize(tag, &size);
     int is_finite = number != NULL && name != NULL
@@ -826,6 +837,27 @@ static int keep_containers(PyObject *tracker, PyObject *containers) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* (JSON, tags) of changed fields of which none but numbers of numpy need a tag, as `judge_tagged` gives it: Python's numbers
+   stand in their places, so that one walk is enough. None where others need one, or where Python has to look. */
+static PyObject *tagged_numbers(Lane *lane, PyObject *changed) {
+    PyObject *own = PyDict_Copy(changed), *tags = PyDict_New(), *raw = NULL, *tagged = NULL, *name, *value;
+    for (Py_ssize_t at = 0; own != NULL && tags != NULL && PyDict_Next(changed, &at, &name, &value);) {
+        PyObject *tag = Py_IS_TYPE(Py_TYPE(value), &PyType_Type) ? PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value)) : NULL;
+        if (tag == NULL) continue;
+        Place place = {NULL, name, 0};
+        PyObject *number = own_number(value), *pointer = pointer_to(W_of_changed, &place);
+        if (number == NULL || pointer == NULL || PyDict_SetItem(own, name, number) < 0 || PyDict_SetItem(tags, pointer, tag) < 0) Py_CLEAR(own);
+        Py_XDECREF(number);
+        Py_XDECREF(pointer);
+    }
+    if (own != NULL && tags != NULL && PyDict_GET_SIZE(tags) > 0 && PyDict_GET_SIZE(tags) <= MAX_TAGS) raw = judge_value(lane->judge, own);
+    if (raw != NULL && raw != Py_None && may_stand(lane->judge, raw, 1) == 1) tagged = PyTuple_Pack(2, raw, tags);
+    Py_XDECREF(raw);
+    Py_XDECREF(tags);
+    Py_XDECREF(own);
+    return tagged != NULL ? tagged : left_to_python();
+}
+
 static int has_known_names(Lane *lane, PyObject *changed) {
     PyObject *name;
     for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, NULL);)
@@ -877,7 +909,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
     if (fields == NULL) return NULL;
     PyObject *last = GET(tracker, TRACKER_last);
-    if (PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes
+    if (as_number(GET(tracker, TRACKER_actions)) <= lane->probes
         && (holds_large(tracker) || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0)) goto done;
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(GET(tracker, TRACKER_heavy))) goto done;
     if (has_rested(tracker, fields)) {
@@ -932,7 +964,8 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (raw == NULL) goto done;
     if (raw == Py_None && has_known_names(lane, changed)) {
         PyObject *given[] = {changed, W_of_changed};
-        tagged = judge_tagged(lane->judge, given, 2); /* without a secret */
+        tagged = tagged_numbers(lane, changed);
+        if (tagged == Py_None) Py_SETREF(tagged, judge_tagged(lane->judge, given, 2)); /* without a secret */
         if (tagged == NULL) goto done;
         if (tagged != Py_None) Py_SETREF(raw, Py_NewRef(PyTuple_GET_ITEM(tagged, 0)));
     }
@@ -1049,7 +1082,7 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
         Py_DECREF(told);
         if (GET(known, AGENT_tracker) != tracker) return 0;
     }
-    long long actions = PyLong_AsLongLong(GET(tracker, TRACKER_actions));
+    long long actions = as_number(GET(tracker, TRACKER_actions));
     if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
     if (is_root && (actions & (actions - 1)) == 0
@@ -1512,7 +1545,7 @@ static PyObject *taken_result(Lane *lane, PyObject *spec, PyObject *result) {
 /* The event of a call that gave a result, as `Call.end` writes it between the clock and `leave`. */
 static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long duration_ns) {
     PyObject *body = NULL, *raw = NULL, *answer = NULL, *changeable = GET(call, CALL_changeable);
-    if (PyLong_AsLongLong(GET(call, CALL_board_slot)) >= 0 && close_on_board(lane, GET(call, CALL_board_slot)) < 0) return NULL;
+    if (as_number(GET(call, CALL_board_slot)) >= 0 && close_on_board(lane, GET(call, CALL_board_slot)) < 0) return NULL;
     if (PyContextVar_Reset(lane->scope, GET(call, CALL_token)) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError)) return NULL;
         PyErr_Clear();
@@ -1587,7 +1620,7 @@ static PyObject *call_end(PyObject *call, PyObject *result) {
     PyObject *answer = NULL, *leave;
     long long duration_ns = MONOTONIC_NS(lane);
     if (duration_ns == -1 && PyErr_Occurred()) return Py_DECREF(lane), NULL;
-    duration_ns -= PyLong_AsLongLong(GET(call, CALL_started_ns));
+    duration_ns -= as_number(GET(call, CALL_started_ns));
     if (!PyErr_Occurred()) answer = ended(lane, call, result, duration_ns);
     if (answer == NULL) {
         PyObject *kind, *error, *traceback;
@@ -1807,6 +1840,7 @@ static PyTypeObject draw_type;
 static int make_words(void) {
     for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
         if ((*WORD_TABLE[i].word = PyUnicode_InternFromString(WORD_TABLE[i].text)) == NULL) return 0;
+    if ((W_item = PyUnicode_InternFromString("item")) == NULL) return 0;
     if ((W_of_changed = PyUnicode_InternFromString("/state/set")) == NULL) return 0;
     if ((W_of_payload = PyUnicode_InternFromString("/extra")) == NULL) return 0;
     NO_TUPLE = PyTuple_New(0);

@@ -46,6 +46,7 @@ typedef struct {
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], IN_NAME[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
+static PyObject *W_item; /* the method of numpy's numbers that gives Python's */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
 static unsigned char RARE[13]; /* marks that belong to a secret, and seldom to anything else */
@@ -634,11 +635,17 @@ static PyObject *form_at(PyObject *forms, PyObject *value) {
 
 static PyMethodDef form_at_definition = {"form_at", form_at, METH_O, "What stands for an object."};
 
+/* Python's own number of one of numpy, as its `item()` gives it. A `numpy.float64` is a `float`, and need not be asked. */
+static PyObject *own_number(PyObject *value) {
+    if (PyFloat_Check(value)) return PyFloat_FromDouble(PyFloat_AS_DOUBLE(value));
+    return PyObject_CallMethodNoArgs(value, W_item);
+}
+
 /* What stands for an object; of a number of numpy Python's own. NULL where it needs another look, perhaps with an exception. */
 static PyObject *form_of_one(Judge *judge, PyObject *value) {
     PyObject *is_number = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
     if (is_number == NULL) return judge->form_of == NULL || PyErr_Occurred() ? NULL : PyObject_CallOneArg(judge->form_of, value);
-    PyObject *number = PyObject_CallMethod(value, "item", NULL);
+    PyObject *number = own_number(value);
     if (number != NULL && PyFloat_CheckExact(number) && !isfinite(PyFloat_AS_DOUBLE(number))) Py_CLEAR(number);
     return number;
 }
