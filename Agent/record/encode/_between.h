@@ -86,7 +86,7 @@ static int are_as_before(PyObject *present, PyObject *entries) {
         PyObject *entry = PyList_GET_ITEM(entries, place);
         if (!PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 4) return 0;
         PyObject *now = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(entry, 0)), *copy = PyTuple_GET_ITEM(entry, 2);
-        if (now == NULL || (void *)now != PyLong_AsVoidPtr(PyTuple_GET_ITEM(entry, 1))) return 0;
+        if (now == NULL || (void *)now != (void *)as_number(PyTuple_GET_ITEM(entry, 1))) return 0;
         if (copy == Py_None || looks_at(entry) == 0) continue;
         if (!has_same_content(copy, now, 0)) return 0;
     }
@@ -298,7 +298,7 @@ static PyObject *at_place(PyObject *place, int *is_gone) {
         if (next == NULL) return *is_gone = !PyErr_Occurred(), NULL;
         found = next;
     }
-    if ((void *)found == PyLong_AsVoidPtr(GET(place, PLACE_OF_identity)) && (PyObject *)Py_TYPE(found) == GET(place, PLACE_OF_kind)) return found;
+    if ((void *)found == (void *)as_number(GET(place, PLACE_OF_identity)) && (PyObject *)Py_TYPE(found) == GET(place, PLACE_OF_kind)) return found;
     Py_DECREF(found);
     *is_gone = !PyErr_Occurred();
     return NULL;
@@ -425,7 +425,7 @@ static int is_moved(PyObject *mark) {
     }
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
         moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
-                PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at));
+                (void *)as_number(PyTuple_GET_ITEM(identities, at));
     if (!moved) note_version(mark, held);
     Py_DECREF(held);
     PyErr_Clear();
@@ -559,7 +559,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
         || (present = PyObject_GenericGetDict(agent, NULL)) == NULL || !PyDict_CheckExact(present)
         || (now = PyTuple_New(PyTuple_GET_SIZE(names))) == NULL) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
-        if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at)))
+        if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))
             goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
         PyObject *value = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(names, at));

@@ -69,7 +69,7 @@ static const struct {
     PyObject **word;
     const char *text;
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
-enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200 };
+enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200, DURATION_BYTES = 32 };
 static PyObject *W_of_changed, *W_of_payload; /* where changed fields stand, and what an event holds */
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
@@ -128,12 +128,15 @@ struct Lane {
     int strict_state;
     PyObject *own; /* what `threads` has for the thread of the last event; NULL before the first */
     uint64_t own_thread;
+    PyObject *store; /* what stored the number of the last event */
+    PyMemoryViewObject *words; /* of the board, and which of them it stores in; NULL where it does so elsewhere */
+    Py_ssize_t word;
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
     Py_buffer table;
     long long base, spans_at_bytes, span_slots;
 };
 
-/* `PyLong_AsLongLong`, which goes by way of bytes where a number has two digits, as a time in microseconds has. */
+/* `PyLong_AsLongLong`, which goes by way of bytes where a number has two digits, as a time in microseconds or an address has. */
 static inline long long as_number(PyObject *value) {
 #if PY_VERSION_HEX < 0x030C0000
     if (value != NULL && PyLong_CheckExact(value) && Py_SIZE(value) == 2) {
@@ -328,25 +331,36 @@ static long long time_of(Lane *lane, PyObject *thread) {
     return now_us;
 }
 
-/* Whether the last number of a thread was stored on the board as `Board.thread_slot` would, which gave `store`. */
-static int is_stored(const Lane *lane, PyObject *store, unsigned long long number) {
+/* Find the place on the board where `Board.thread_slot`, which gave `store`, has a thread's last number stored. 1; 0 where it
+   is stored elsewhere. Found once while one thread records, not for each event. */
+static int find_store(Lane *lane, PyObject *store) {
+    if (store == lane->store) return lane->words != NULL;
+    Py_XSETREF(lane->store, Py_NewRef(store));
+    Py_CLEAR(lane->words);
     if (strcmp(Py_TYPE(store)->tp_name, "functools.partial") != 0) return 0;
     PyObject *function = PyObject_GetAttr(store, W_func), *given = function == NULL ? NULL : PyObject_GetAttr(store, W_args);
-    int is_done = 0;
     if (given != NULL && function == lane->set_item && PyTuple_CheckExact(given) && PyTuple_GET_SIZE(given) == 2
         && PyMemoryView_Check(PyTuple_GET_ITEM(given, 0))) {
         PyMemoryViewObject *words = (PyMemoryViewObject *)PyTuple_GET_ITEM(given, 0);
         Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GET_ITEM(given, 1));
         const Py_buffer *view = &words->view;
-        is_done = !(words->flags & _Py_MEMORYVIEW_RELEASED) && !(words->mbuf->flags & _Py_MANAGED_BUFFER_RELEASED) && view->ndim == 1
-                  && view->itemsize == sizeof number && view->format != NULL && strcmp(view->format, "Q") == 0 && !view->readonly
-                  && view->strides[0] == sizeof number && place >= 0 && place < view->shape[0];
-        if (is_done) memcpy((char *)view->buf + place * (Py_ssize_t)sizeof number, &number, sizeof number);
+        lane->word = place;
+        if (view->ndim == 1 && view->itemsize == sizeof(uint64_t) && view->format != NULL && strcmp(view->format, "Q") == 0
+            && !view->readonly && view->strides[0] == sizeof(uint64_t) && place >= 0 && place < view->shape[0])
+            lane->words = (PyMemoryViewObject *)Py_NewRef(words);
     }
     Py_XDECREF(function);
     Py_XDECREF(given);
     PyErr_Clear();
-    return is_done;
+    return lane->words != NULL;
+}
+
+/* Whether the last number of a thread was stored on the board as `store` would. */
+static int is_stored(Lane *lane, PyObject *store, uint64_t number) {
+    if (!find_store(lane, store) || (lane->words->flags & _Py_MEMORYVIEW_RELEASED)
+        || (lane->words->mbuf->flags & _Py_MANAGED_BUFFER_RELEASED)) return 0;
+    memcpy((char *)lane->words->view.buf + lane->word * (Py_ssize_t)sizeof number, &number, sizeof number);
+    return 1;
 }
 
 /* What `threads` has for this thread, a new reference: asked once while one thread records, not for each event. */
@@ -1045,6 +1059,10 @@ static int is_as_left(Lane *lane, PyObject *tracker, PyObject *target) {
     int answer = 0;
     if (fields == NULL) return 0;
     PyObject *last = GET(tracker, TRACKER_last);
+    if (has_rested(tracker, fields)) {
+        answer = 1;
+        goto done;
+    }
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
         Py_INCREF(name);
@@ -1437,12 +1455,35 @@ static PyObject *slot_of(PyObject *binding, PyObject *slots, PyObject *key) {
     return slot != NULL && IS_A(slot, SLOT) ? slot : NULL;
 }
 
+/* Nanoseconds as milliseconds with six significant digits, as `%.6g` writes them; the size of the text, 0 with an exception. Of
+   less than a millisecond the nanoseconds are those digits. */
+static Py_ssize_t duration_text(char text[DURATION_BYTES], long long duration_ns) {
+    if (duration_ns >= 100 && duration_ns < 1000000) {
+        Py_ssize_t size = 8;
+        memcpy(text, "0.", 2);
+        for (Py_ssize_t at = size; at > 2; duration_ns /= 10) text[--at] = (char)('0' + duration_ns % 10);
+        while (text[size - 1] == '0') size--;
+        return size;
+    }
+    char *written = PyOS_double_to_string((double)duration_ns / 1e6, 'g', 6, 0, NULL);
+    if (written == NULL) return 0;
+    Py_ssize_t size = (Py_ssize_t)strlen(written);
+    memcpy(text, written, (size_t)size);
+    PyMem_Free(written);
+    return size;
+}
+
+/* Whether arguments and result, as JSON, can hold no secret: there are none, and it is null or a boolean. */
+static int are_bare(PyObject *body, PyObject *result) {
+    return body == NO_ARGUMENTS && (result == NULL || strchr("ntf", PyBytes_AS_STRING(result)[0]) != NULL);
+}
+
 /* Write the event of a call that went well, where its body is plain; its id, or None for Python to do it, or NULL. */
 static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
     PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
     PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *looked_at = NULL, *read = NULL, *answer = NULL;
     PyObject *code = NULL;
-    char *duration = NULL;
+    char duration[DURATION_BYTES];
     int is_special = 1;
     PyObject *is_plain = ATTRIBUTE(spec, SPEC, is_plain);
     Py_XDECREF(is_plain);
@@ -1474,7 +1515,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if ((code = told_code(call, spec)) == NULL) goto done;
     if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, code)) == NULL) goto done;
     if (tail != NULL) is_special = 0; /* the changes count as told */
-    if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None) {
+    if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && !are_bare(body, result)) {
         int clean = is_clean(lane->judge, both, 1);
         if (clean < 0 || (clean == 0 && !look_closely(lane, &both, &looked_at, types))) goto done;
         if (looked_at != NULL) types = PyTuple_GET_ITEM(looked_at, 1);
@@ -1496,7 +1537,8 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
         if (tail == NULL) goto done;
     }
     if ((head = is_true(GET(call, CALL_root)) ? ATTRIBUTE(spec, SPEC, head_root) : ATTRIBUTE(spec, SPEC, head)) == NULL) goto done;
-    if ((duration = PyOS_double_to_string((double)duration_ns / 1e6, 'g', 6, 0, NULL)) == NULL) goto done;
+    Py_ssize_t duration_size = duration_text(duration, duration_ns);
+    if (duration_size == 0) goto done;
     PyObject *span_id = GET(call, CALL_span_id);
     int count = 0;
     parts[count++] = part_of(line_head);
@@ -1508,7 +1550,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     parts[count++] = part_of(head);
     parts[count++] = part_of(both);
     parts[count++] = (Part){"\"duration_ms\":", 14};
-    parts[count++] = (Part){duration, (Py_ssize_t)strlen(duration)};
+    parts[count++] = (Part){duration, duration_size};
     parts[count++] = (Part){"}", 1};
     if (tail != NULL) parts[count++] = part_of(tail);
     parts[count++] = (Part){"}\n", 2};
@@ -1527,7 +1569,6 @@ done:
     Py_XDECREF(read);
     Py_XDECREF(tail);
     Py_XDECREF(head);
-    PyMem_Free(duration);
     return answer;
 }
 
@@ -1698,6 +1739,8 @@ static int lane_traverse(Lane *lane, visitproc visit, void *arg) {
     LANE_PARTS(PART_VISIT)
     Py_VISIT(lane->judge);
     Py_VISIT(lane->own);
+    Py_VISIT(lane->store);
+    Py_VISIT(lane->words);
     Py_VISIT(lane->board);
     Py_VISIT(lane->holder);
     return 0;
@@ -1708,6 +1751,8 @@ static int lane_clear(Lane *lane) {
     LANE_PARTS(PART_CLEAR)
     Py_CLEAR(lane->judge);
     Py_CLEAR(lane->own);
+    Py_CLEAR(lane->store);
+    Py_CLEAR(lane->words);
     Py_CLEAR(lane->board);
     Py_CLEAR(lane->holder);
     Py_CLEAR(lane->set_item);

@@ -238,7 +238,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
         || PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities) || GET(tracker, TRACKER_failure) != Py_None
         || (changed = PyDict_New()) == NULL) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
-        if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at)))
+        if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))
             goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
         PyObject *name = PyTuple_GET_ITEM(names, at), *now = PyDict_GetItemWithError(present, name);
