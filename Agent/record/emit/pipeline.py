@@ -39,7 +39,9 @@ from Agent.record.state.class_fields import ClassFields
 from Agent.record.state.introspection import instance_dict
 from Agent.tree.write import writer
 from Agent.tree.write.event_counts import MOST_ERRORS, EventCounts, shown_error
+from Agent.tree.write.mirror import CLASSES_MIRRORED_BY
 from Agent.tree.write.sink import NoRoom, Sink
+from Agent.tree.write.writer import CLASSES_WRITTEN_BY
 
 if TYPE_CHECKING:
     from Agent.record.emit.context import RunWatcher
@@ -601,7 +603,7 @@ class Pipeline(PipelineSlots):
 
 if native is not None:
     own = (AgentBinding, Health, PipelineSlots, Reads, Slot, SpanScope, Stamps, ThreadStamps)
-    native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})
+    native.learn({each.__name__: each for each in (*own, *CLASSES_WRITTEN_BY, *CLASSES_MIRRORED_BY)})
 
 
 SESSION = "session_"

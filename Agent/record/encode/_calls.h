@@ -6,12 +6,13 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, ADDER, MIRRORS, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
                                                  "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
-                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place", "_Strong"};
+                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place", "_Strong",
+                                                 "Adder", "MirrorsSlots"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -42,7 +43,8 @@ static PyTypeObject *CLASS[CLASSES];
     M(SPEC, capture_result) M(SPEC, code) M(SPEC, head) M(SPEC, head_root) M(SPEC, is_plain) M(SPEC, label) M(SPEC, slot_key)          \
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
     M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
-    M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value)
+    M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value) \
+    M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -375,6 +377,15 @@ static PyObject *own_of(Lane *lane) {
     return Py_NewRef(lane->own);
 }
 
+/* Add a line to a mirror whose thread is awake and will write it: 1; 0 where Python has to, -1 with an exception. */
+static int add_to_mirror(PyObject *adder, PyObject *line) {
+    PyObject *mirrors = IS_A(adder, ADDER) ? GET(adder, ADDER_mirrors) : NULL;
+    if (mirrors == NULL || !PyObject_TypeCheck(mirrors, CLASS[MIRRORS]) || GET(mirrors, MIRRORS__idle) != Py_False) return 0;
+    PyObject *waiting = GET(adder, ADDER_waiting);
+    if (!PyList_CheckExact(waiting) || PyList_GET_SIZE(waiting) + 1 >= as_number(GET(adder, ADDER_most))) return 0;
+    return PyList_Append(waiting, line) < 0 ? -1 : 1;
+}
+
 /* Number, stamp and write one line, as `Pipeline._put`; its id, "" if it was not written. */
 static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
     PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL, *stream = NULL;
@@ -434,7 +445,9 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     PyObject *count = PyLong_FromLongLong(as_number(PyList_GET_ITEM(cell, 0)) + 1);
     if (count == NULL || PyList_SetItem(cell, 0, count) < 0) goto done;
     PyObject *mirror = GET(slot, SLOT_mirror), *mirrored = NULL;
-    if (mirror != Py_None) {
+    int is_added = mirror == Py_None ? 1 : add_to_mirror(mirror, line);
+    if (is_added < 0) goto done;
+    if (!is_added) {
         Py_INCREF(mirror);
         mirrored = PyObject_CallOneArg(mirror, line);
         Py_DECREF(mirror);

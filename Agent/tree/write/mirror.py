@@ -107,7 +107,13 @@ class _Mirror:
         return now_ns - self.missing_since_ns < _REMOVAL_NS
 
 
-class Mirrors:
+class MirrorsSlots:
+    """The attribute of mirrors that is read in C at each line."""
+
+    __slots__ = ("_idle",)
+
+
+class Mirrors(MirrorsSlots):
     """The mirrors under one root; shared by all writers of a process.
 
     Args:
@@ -175,14 +181,7 @@ class Mirrors:
             return None
         if category.startswith("errors"):
             return lambda line: self._add(mirror, line, True)
-        waiting, append = mirror.waiting, mirror.waiting.append
-
-        def add(line: bytes) -> None:
-            append(line)
-            if len(waiting) >= _BATCH_LINES or self._idle:
-                self._flush_or_wake(mirror)
-
-        return add
+        return Adder(self, mirror)
 
     def _add(self, mirror: _Mirror, line: bytes, urgent: bool) -> None:
         mirror.waiting.append(line)
@@ -484,3 +483,21 @@ def _shift_backups(path: Path, most: int) -> None:
     for number in range(free - 1, 0, -1):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{stem}{number}", f"{stem}{number + 1}")  # noqa: PTH105
+
+
+class Adder:
+    """Adds lines to one mirror. In C, too, where the thread of the mirrors is awake and will write them."""
+
+    __slots__ = ("_mirror", "mirrors", "most", "waiting")
+
+    def __init__(self, mirrors: Mirrors, mirror: _Mirror) -> None:
+        self.mirrors, self._mirror = mirrors, mirror
+        self.waiting, self.most = mirror.waiting, _BATCH_LINES
+
+    def __call__(self, line: bytes) -> None:
+        """Add one line, with its newline. Never raises."""
+        self.mirrors._add(self._mirror, line, False)  # noqa: SLF001 - of the same module
+
+
+CLASSES_MIRRORED_BY = (MirrorsSlots, Adder)
+"""Classes whose slots the C extension reads, because it adds lines to mirrors."""
