@@ -31,7 +31,7 @@ from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write import segment_writer, writer
+from Agent.tree.write import mirror, segment_writer, writer
 from Agent.tree.write.crash_board import read_board
 from Agent.utils import trace_agent_action
 
@@ -645,6 +645,52 @@ def test_a_number_of_numpy_is_the_same_to_the_judge_and_the_codec(number):
         assert judged == (b'{"n":%s}' % dumped.json, dumped.types)
     else:
         assert np.isinf(number) or np.isnan(number)
+
+
+def test_a_duration_has_six_significant_digits():
+    clock, drawn = FakeClock(), random.Random(1)
+    durations_ns = [0, 1, 99, 100, 101, 120_000, 999_999, 1_000_000, 10**15]
+    durations_ns += [drawn.randrange(10 ** drawn.randrange(1, 12)) for _ in range(1_000)]
+
+    class Sleeper:
+        agent_id = "sleeper"
+
+        @trace_agent_action
+        def sleep(self, number):
+            clock.now_ns += durations_ns[number]
+
+    with recording(clock=clock) as recorded:
+        sleeper = Sleeper()
+        for number in range(len(durations_ns)):
+            sleeper.sleep(number)
+    lines = [line for line in recorded.sink.lines if b'"action_type":"sleep"' in line]
+    for line, duration_ns in zip(lines, durations_ns, strict=True):
+        assert b'"duration_ms":%.6g}' % (duration_ns / 1e6) in line
+
+
+def test_a_line_is_added_to_its_mirror_without_a_call_of_python_once_the_thread_is_awake(
+    tmp_path, monkeypatch
+):
+    setup_logging(trace_root=tmp_path)
+
+    class Baker:
+        agent_id = "baker"
+
+        @trace_agent_action
+        def bake(self, number):
+            return number
+
+    try:
+        baker, calls = Baker(), []
+        baker.bake(0)
+        monkeypatch.setattr(mirror.Adder, "__call__", lambda self, line: calls.append(line))
+        for number in range(1, 4):
+            baker.bake(number)
+    finally:
+        shutdown_logging()
+    lines = [line for path in tmp_path.glob("agents/*.log") for line in path.read_bytes().splitlines()]
+    assert sum(b'"action_type":"bake"' in line for line in lines) == 4
+    assert not calls
 
 
 def test_the_board_shows_a_call_while_its_body_runs(tmp_path):
