@@ -34,6 +34,7 @@ from Agent.replay.plan.recording import (
     agents_that_acted,
     codes_of,
     ends_of,
+    first_classes_of,
     handles_of,
     is_traced_action,
     method_name,
@@ -41,6 +42,7 @@ from Agent.replay.plan.recording import (
     parents_of,
     read_recording,
     script_here,
+    script_name,
     session_info,
     spans_around,
 )
@@ -70,6 +72,8 @@ class ProgramRun:
     comparison: RunComparison
     code: Mapping[str, str]
     """{`agent.method`: digest of the code that ran}."""
+    classes: Mapping[str, str]
+    """{agent: its first class}."""
     is_sound: bool
     """Whether its recording has no losses and no damage."""
     refused: tuple[str, ...]
@@ -538,6 +542,7 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         sessions[0],
         comparison,
         code,
+        first_classes_of(reader.events(), script_name(program.session, program.info)),
         is_sound,
         tuple(refused),
         failure,
@@ -625,10 +630,14 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
-    """Whether the program ran the same code as the target's objects, in those methods that it called."""
+    """Whether the program ran the same code as the target's objects, in those methods that it called.
+
+    Where calls of these objects prove nothing or differ, they have to be of the program's classes, too.
+    """
+    is_green = outcome.divergence is None and not outcome.reasons
     return all(
         run.code.get(name, each["replayed"]) == each["replayed"] for name, each in outcome.code.items()
-    )
+    ) and (is_green or all(run.classes.get(name, cls) == cls for name, cls in outcome.classes.items()))
 
 
 def _identical(

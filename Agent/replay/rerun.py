@@ -283,7 +283,7 @@ def drive_again(
                 "an order that a replay does not impose"
             )
     is_whole = reference.agent_id is None or with_others
-    if options.program and is_whole and _may_need_program_run(outcome, options):
+    if options.program and is_whole and _may_need_program_run(outcome, options, reference.session):
         rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if rerun is not None:
             outcome, agent_id = _joined_with_program(outcome, rerun, agent_id, reference.session, options)
@@ -322,14 +322,15 @@ def _joined_with_program(
 ) -> tuple[ReplayOutcome, str | None]:
     """Return the outcome that counts, of the calls or the program (`rerun`), and its agent; None for all."""
     differs = rerun.divergence
+    reads_state, first = _reads_program_state(outcome, session), outcome.divergence
     is_open = _may_be_caused_from_outside(outcome) or _is_unchanged(outcome)
-    if differs is not None and outcome.divergence is not None and not is_open:
+    if differs is not None and first is not None and reads_state:
+        is_open = (first.step, first.replayed) != (differs.step, differs.replayed)
+    if differs is not None and first is not None and not is_open:
         return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
     if differs is not None and agent_id not in {None, differs.agent_id, differs.inner_agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-    elif (
-        differs is not None or _may_be_caused_from_outside(outcome) or _reads_program_state(outcome, session)
-    ):
+    elif differs is not None or _may_be_caused_from_outside(outcome) or reads_state:
         if options.keep_going and differs is not None:
             rerun.remark(
                 "--keep-going looks for further differences where calls are replayed one by one; of a run of "
@@ -358,14 +359,14 @@ def _may_be_caused_by_others(outcome: ReplayOutcome) -> bool:
 
 
 def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
-    """Whether the agent differs where agents change globals, closures or the like, which others share."""
-    if judge(outcome)[0] is not Verdict.DIVERGED:
+    """Whether there is a difference where globals, closures or the like change, maybe by other code."""
+    if judge(outcome)[0] is not Verdict.DIVERGED or outcome.may_be_of_target:
         return False
     program_state = program_state_of(open_reader(session).events())
-    return program_state is not None and bool(program_state.changed)
+    return program_state is not None and bool(program_state.changed or program_state.unknown)
 
 
-def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
+def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, session: Path) -> bool:
     """Whether a run of the whole program may prove more than calls of its actions."""
     # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
@@ -374,7 +375,8 @@ def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bo
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        return _may_be_caused_from_outside(outcome) or not outcome.changed_code
+        is_open = _may_be_caused_from_outside(outcome) or not outcome.changed_code
+        return is_open or _reads_program_state(outcome, session)
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.

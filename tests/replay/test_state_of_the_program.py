@@ -339,3 +339,112 @@ def test_one_agent_that_shares_a_global_with_others_is_replayed_with_them(toy):
     assert "the whole session was replayed" in str(report)
     report = toy.change("append(number)", "append(-number)").replay("last/a")
     assert report.verdict == "DIVERGED", str(report)
+
+
+LOOPED = """
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+DAYS = {"now": 0}
+
+
+class Clock:
+    now = 0
+
+
+class Sky:
+    def __init__(self):
+        self.now = 0
+
+
+SKY = Sky()
+
+
+def double(number):
+    return number * 2
+
+
+class Worker:
+    agent_id = "ann"
+
+    def __init__(self, rule=double):
+        self.total, self.rule = 0, rule
+
+    @trace_agent_action
+    def work(self, load):
+        load = min(load, 2)
+        self.total += load
+        return self.rule(self.total) + self.seen()
+
+    def seen(self):
+        return 0
+
+
+def build(spec):
+    return Worker()
+
+
+def main():
+    setup_logging(trace_root="trace")
+    worker = Worker()
+    for day in range(5):
+        NOW = day
+        worker.work(day)
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def of_loop(now: str) -> str:
+    """Return the program whose loop writes `now`, which its actions read."""
+    return LOOPED.replace("NOW =", f"{now} =").replace("return 0", f"return {now}")
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize("now", ["DAYS['now']", "Clock.now", "SKY.now"])
+def test_an_edit_beside_state_that_the_loop_writes_is_judged_by_what_it_does(place, now):
+    source = of_loop(now)
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total = self.total + load", source)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.changed_code == ("ann.work",)
+    report = changed(place, "min(load, 2)", "min(load, 3)", source)
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
+    assert report.divergence.texts == ("13", "15")
+
+
+def test_an_edit_that_the_calls_show_at_the_same_step_is_told_by_the_calls(place):
+    source = of_loop("Clock.now")
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total += load + 1", source)
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert not report.outcome.is_of_program
+
+
+def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent_shows_it(place):
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    other = source.replace("self.total += load", "self.total = self.total + load")
+    (place / "shop.py").write_text(other.replace("= day\n", "= day + (day == 3)\n"))
+    report = replay_run("last", "shop:build", place / "trace")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
+
+
+@pytest.mark.parametrize("edit", ["self.total += load", "self.total = self.total + load"])
+@pytest.mark.parametrize(
+    "built",
+    [
+        "class Busy(shop.Worker):\n    def seen(self):\n        return 7\n\nbuild = lambda spec: Busy()\n",
+        "def triple(number):\n    return number * 3\n\nbuild = lambda spec: shop.Worker(triple)\n",
+    ],
+)
+def test_other_code_of_the_target_is_not_excused_by_the_program(place, built, edit):
+    """The program runs neither the target's class nor its function, so that it says nothing about them."""
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    (place / "busy.py").write_text(f"import shop\n\n{built}")
+    (place / "shop.py").write_text(source.replace("self.total += load", edit))
+    report = replay_run("last", "busy:build", place / "trace")
+    assert report.verdict == "DIVERGED", str(report)

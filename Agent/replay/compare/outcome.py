@@ -32,6 +32,10 @@ _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed", "by_hand")
 _KEYS = orjson.OPT_NON_STR_KEYS
 
 
+MADE_BY_FACTORY = "what the factory made"
+"""The place of a difference from a recorded first state."""
+
+
 class ReplayStopped(BaseException):
     """Ends a replay from inside the replayed code; not caught by `except Exception`."""
 
@@ -182,6 +186,8 @@ class ReplayOutcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """{method: digests of the recorded and the replayed code}; does not affect the verdict."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """{agent: the class of the object that the target returned}."""
     is_of_program: bool = False
     """Whether the whole program was run again, instead of its actions one by one."""
     changed_modules: list[str] = field(default_factory=list)
@@ -260,6 +266,12 @@ class ReplayOutcome:
             and f"{divergence.agent_id}.{divergence.action}" in self.code
             and not self.changed_code
         )
+
+    @property
+    def may_be_of_target(self) -> bool:
+        """Whether the factory may have given its objects other functions than the program does."""
+        is_built = self.divergence is not None and self.divergence.place == MADE_BY_FACTORY
+        return is_built or bool(self.changed_inside)
 
     def reason(self, text: str) -> None:
         """Add a reason unless it exists already."""

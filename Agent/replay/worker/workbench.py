@@ -21,7 +21,7 @@ from Agent.errors import RecordingMiss
 from Agent.event.codec import decode_line
 from Agent.event.kinds import ACTION_KINDS, LEVEL_OFF, LEVELS
 from Agent.event.model import Event
-from Agent.event.script_names import name_script
+from Agent.event.script_names import class_text, name_script
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
@@ -486,6 +486,7 @@ def _drive(bench: Workbench) -> None:
     live = frozenset(bench.objects)
     plan = make_plan(bench.recording, frozenset(bench.given), live)
     outcome.agents = sorted(bench.given)
+    outcome.classes = {agent_id: class_text(type(obj)) for agent_id, obj in bench.given.items()}
     _count(bench, plan, live)
     for agent_id in {action.agent_id for action in plan.actions if action.overlaps}:
         note_overlap(bench.recording.agents[agent_id])
