@@ -673,7 +673,8 @@ def _why(outcome: ReplayOutcome) -> str:
     if outcome.divergence is None:
         if judge(outcome)[0] is Verdict.UNVERIFIED:
             return "calls of the recorded actions one by one prove nothing"
-        return "each recorded call does the same, but code around the calls may have changed"
+        changed = _listed(outcome.changed_code or outcome.changed_modules)
+        return f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
     return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
 
 

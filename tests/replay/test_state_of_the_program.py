@@ -448,3 +448,42 @@ def test_other_code_of_the_target_is_not_excused_by_the_program(place, built, ed
     (place / "shop.py").write_text(source.replace("self.total += load", edit))
     report = replay_run("last", "busy:build", place / "trace")
     assert report.verdict == "DIVERGED", str(report)
+
+
+OF_GLOBAL = (
+    LOOPED.replace("    worker = Worker()", "    global NOW\n    worker = Worker()")
+    .replace("return 0", "return NOW")
+    .replace("class Clock:", "NOW = 0\n\n\nclass Clock:")
+)
+
+
+def test_a_global_that_the_loop_writes_is_named_by_its_module(place):
+    record(place, OF_GLOBAL)
+    report = replay_run("last", "shop:build", place / "trace", program=False)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "written from outside, repeated from the recording: shop.NOW\n" in str(report)
+    (place / "shop.py").write_text(OF_GLOBAL.replace("NOW = 0", "NOW = 7"))
+    report = replay_run("last", "shop:build", place / "trace", program=False)
+    assert "factory made shop.NOW=7, recorded 0\n" in str(report)
+
+
+def test_a_global_that_changed_code_left_otherwise_is_named_by_its_module(place):
+    source = OF_GLOBAL.replace("return NOW", "return 0")
+    source = source.replace("load = min", "global NOW\n        NOW += 2\n        load = min")
+    record(place, source)
+    report = changed(place, "NOW += 2", "NOW += 3", source, program=False)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.where == "shop.NOW, as it was before the step"
+
+
+def test_a_report_says_which_code_changed_and_which_step_differs(place):
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    report = changed(place, "min(load, 2)", "min(load, 3)", source)
+    assert report.headline == "DIVERGED ann: differs at step 4 of 5 actions", str(report)
+    record(place)
+    report = changed(place, "self.n += 1", "self.n = self.n + 1")
+    assert report.headline == "IDENTICAL a: 3 of 3 actions covered; all fields seen"
+    assert "each recorded call does the same, but a.act changed, so the program may call otherwise" in str(
+        report
+    )

@@ -364,7 +364,7 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
     if divergence.field == "args":
         return f"argument {_from_name(divergence.path)}{place}" if divergence.path else f"arguments{place}"
     if divergence.field.startswith(OF_PROGRAM):
-        return f"{divergence.field.removeprefix(OF_PROGRAM)}, as the program left it"
+        return f"{divergence.field.removeprefix(OF_PROGRAM)}, {divergence.place or 'as the program left it'}"
     if divergence.field == "args_after":
         return place_in(divergence.field, divergence.path, event) + (
             f", in {divergence.place}" if divergence.place else ""
@@ -551,13 +551,25 @@ class ReplayReport(TextInNotebook):
             "ignored": self.ignored,
         }
         seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
-        undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
-        seen = seen or ["all fields seen" if counts.driven else undriven]
+        if not counts.driven:
+            undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
+            seen = seen or [undriven]
+        elif self.verdict not in {Verdict.DIVERGED, Verdict.UNVERIFIED}:
+            seen = seen or ["all fields seen"]
         if self.at_full_states:
             seen.append(f"at full states only: {_names(self.at_full_states)}")
-        return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
-            "; ".join(seen)
-        )
+        return "; ".join([f"{self.verdict} {who}: {self._coverage}{scope}", *seen])
+
+    @property
+    def _coverage(self) -> str:
+        """How many actions are covered, or which one differs first."""
+        counts, divergence = self.outcome.counts, self.divergence
+        if self.verdict is not Verdict.DIVERGED or divergence is None:
+            return f"{counts.covered:,} of {counts.actions:,} actions covered"
+        actions = f"{counts.actions:,} action{'s' * (counts.actions != 1)}"
+        if not divergence.step:
+            return f"differs before the first of {actions}"
+        return f"differs at step {divergence.step:,} of {actions}"
 
     @property
     def changed_code(self) -> tuple[str, ...]:
