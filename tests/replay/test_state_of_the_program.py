@@ -487,3 +487,26 @@ def test_a_report_says_which_code_changed_and_which_step_differs(place):
     assert "each recorded call does the same, but a.act changed, so the program may call otherwise" in str(
         report
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"program": False}])
+def test_a_method_that_an_action_adds_to_a_class_is_part_of_the_program(place, options):
+    source = LOOPED.replace(
+        "        self.total += load", "        type(self).bonus = lambda self: 1\n        self.total += load"
+    )
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total = self.total + load", source, **options)
+    assert report.verdict == "IDENTICAL", str(report)
+    report = changed(place, "type(self).bonus", "Clock.bonus", source, **options)
+    assert report.verdict == ("UNVERIFIED" if options else "DIVERGED"), str(report)
+    assert "methods of shop.Worker" in str(report)
+
+
+def test_a_method_that_is_only_written_anew_is_no_difference(place):
+    record(place, LOOPED)
+    text = "    def worth(self):\n        return self.rule(self.total)\n\n    def seen"
+    source = LOOPED.replace("    def seen", text).replace("self.rule(self.total) +", "self.worth() +")
+    (place / "shop.py").write_text(source)
+    for options in ({}, {"program": False}):
+        report = replay_run("last", "shop:build", place / "trace", **options)
+        assert report.verdict == "IDENTICAL", str(report)

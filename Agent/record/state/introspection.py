@@ -537,12 +537,29 @@ def is_put_in_place(present: Any, value: Any) -> bool:
     elif hasattr(value, "bit_generator"):
         bits, wanted = present.bit_generator, value.bit_generator
         bits.state = wanted.state
-        if getattr(wanted, "seed_seq", None) is not None:
+        if getattr(wanted, "seed_seq", None) is not None and not _has_spawned_as(bits, wanted):
             with suppress(TypeError, AttributeError):  # numpy before 1.25 cannot restore a seed sequence
                 bits.__setstate__((wanted.state, wanted.seed_seq))  # the seed determines `spawn`
     else:
         present.set_state(value.get_state())
     return True
+
+
+def _has_spawned_as(bits: Any, wanted: Any) -> bool:
+    """Let a generator of numpy spawn as many children as another one; False if their seeds differ.
+
+    Its seed sequence stays the same object, since other generators may spawn from it.
+    """
+    states = [getattr(getattr(each, "seed_seq", None), "state", None) for each in (bits, wanted)]
+    counts = [state.pop("n_children_spawned", None) if type(state) is dict else None for state in states]
+    if None in counts or states[0] != states[1] or not 0 <= counts[1] - counts[0] <= _MOST_SPAWNED:
+        return False
+    if counts[0] != counts[1]:
+        bits.seed_seq.spawn(counts[1] - counts[0])
+    return True
+
+
+_MOST_SPAWNED = 1_000
 
 
 def _counts(value: object) -> bool:

@@ -287,8 +287,7 @@ class Comparison:
         self._count_hidden(one.tag, other.tag)
         name = one.tag.partition(":")[0]
         if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
-            # A replay can restore a generator's state but not its seed, which only `spawn` uses.
-            return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
+            return self._walk(*_with_spawned(one.node, other.node), path)
         if name == "opaque":
             return self._opaque(one.node, other.node, path)
         if name == "truncated":
@@ -653,8 +652,19 @@ def _node(tag: str, node: Any, _at: str) -> _Tagged:
     return _Tagged(tag, node)
 
 
-def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in node.items() if name != key}
+def _with_spawned(*generators: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the states of two generators of numpy, with how many children each has spawned.
+
+    Only `spawn` uses the seed, and a replay does not restore it everywhere, so the rest of it is left out.
+    """
+    spawned = [seed.get(_SPAWNED) if type(seed := each.get("seed")) is dict else None for each in generators]
+    bare = [{name: value for name, value in each.items() if name != "seed"} for each in generators]
+    if None in spawned:
+        return bare
+    return [{**each, _SPAWNED: count} for each, count in zip(bare, spawned, strict=True)]
+
+
+_SPAWNED = "n_children_spawned"
 
 
 def _is_redacted(value: Any) -> bool:

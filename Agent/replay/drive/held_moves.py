@@ -17,7 +17,7 @@ from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
-from Agent.record.state.generators import generator_mark, generators_in_fields, is_own_stream
+from Agent.record.state.generators import generator_mark, generators_in_fields, is_mark_of, is_own_stream
 from Agent.record.state.held_objects import GLOBALS, ITSELF
 from Agent.record.state.introspection import (
     Sort,
@@ -265,7 +265,7 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
     if sort_of(type(present)) is Sort.GENERATOR:
         if not is_mark and type(value) is not type(present):
             return False
-        return generator_mark(present) == (value if is_mark else generator_mark(value))
+        return is_mark_of(present, value if is_mark else generator_mark(value))
     if type(present) is not type(value):
         return False
     taken = copied(value)
