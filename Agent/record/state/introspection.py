@@ -550,15 +550,18 @@ def _has_spawned_as(bits: Any, wanted: Any) -> bool:
 
     Its seed sequence stays the same object, since other generators may spawn from it.
     """
-    states = [getattr(getattr(each, "seed_seq", None), "state", None) for each in (bits, wanted)]
-    counts = [state.pop("n_children_spawned", None) if type(state) is dict else None for state in states]
-    if None in counts or states[0] != states[1] or not 0 <= counts[1] - counts[0] <= _MOST_SPAWNED:
+    present, recorded = (getattr(getattr(each, "seed_seq", None), "state", None) for each in (bits, wanted))
+    if type(present) is not dict or type(recorded) is not dict:
         return False
-    if counts[0] != counts[1]:
-        bits.seed_seq.spawn(counts[1] - counts[0])
+    more: int = recorded.pop(_SPAWNED, 0) - present.pop(_SPAWNED, 0)
+    if present != recorded or not 0 <= more <= _MOST_SPAWNED:
+        return False
+    if more:
+        bits.seed_seq.spawn(more)
     return True
 
 
+_SPAWNED = "n_children_spawned"
 _MOST_SPAWNED = 1_000
 
 
