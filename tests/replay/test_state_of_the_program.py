@@ -510,3 +510,27 @@ def test_a_method_that_is_only_written_anew_is_no_difference(place):
     for options in ({}, {"program": False}):
         report = replay_run("last", "shop:build", place / "trace", **options)
         assert report.verdict == "IDENTICAL", str(report)
+
+
+@pytest.mark.parametrize("edit", ["time.time() + 3600", "time.time()"])
+def test_times_that_agree_by_form_alone_do_not_excuse_an_edit(place, edit):
+    """The calls get the recorded times, the program as a whole gets others."""
+    source = of_loop("DAYS['now']").replace(
+        "        load = min", "        self.at = time.time()\n        load = min"
+    )
+    source = source.replace(
+        "from Agent import", "import time\n\nfrom Agent.flight import recorded_sources\nfrom Agent import"
+    )
+    source = source.replace(
+        "    for day in range(5):\n        DAYS",
+        "    for day in range(5):\n      with recorded_sources():\n        DAYS",
+    )
+    record(place, source)
+    other = source.replace("time.time()", edit).replace(
+        "self.total += load", "self.total = self.total + load"
+    )
+    (place / "shop.py").write_text(other)
+    report = replay_run("last", "shop:build", place / "trace")
+    assert report.verdict == ("DIVERGED" if "3600" in edit else "UNVERIFIED"), str(report)
+    if "3600" in edit:
+        assert (report.divergence.step, report.divergence.field) == (1, "state.at")

@@ -133,7 +133,7 @@ class HeldMoves:
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
         is_global = path == GLOBALS
         what = _named(path, name, held)
-        whole_name = what if is_global else f"{agent_id}.{what}"
+        whose = what if is_global else f"{what} of {agent_id}"
         is_whole = all(each in self._context.live for each, _ in self._holders[number])
         if is_whole and not _was(held, name, move):
             was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
@@ -148,17 +148,17 @@ class HeldMoves:
                 )
             remedy = "" if is_global else f"; if no action reads it: --ignore {_field_of(path)}"
             self._context.player.stop(
-                f"{whole_name}, which code outside of actions also changes, was {short(was)} before "
+                f"{whose}, which code outside of actions also changes, was {short(was)} before "
                 f"step {action.number}, and replayed code had left {short(present)} there{remedy}"
             )
         if "now" not in move:
             return
         if move.get("unsure") and outcome.changed_code:
             outcome.ask(
-                f"{whole_name} was changed before step {action.number}, perhaps by an action of "
+                f"{whose} was changed before step {action.number}, perhaps by an action of "
                 "another agent; whether changed code changes it differently is unknown"
             )
-        outcome.imposed.update([whole_name])
+        outcome.imposed.update([what if is_global else f"{agent_id}.{what}"])
 
     def _is_ignored(self, number: int) -> bool:
         return all(
