@@ -437,11 +437,12 @@ def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent
     "built",
     [
         "class Busy(shop.Worker):\n    def seen(self):\n        return 7\n\nbuild = lambda spec: Busy()\n",
+        "def build(spec):\n    shop.DAYS['now'] = 7\n    return shop.Worker()\n",
         "def triple(number):\n    return number * 3\n\nbuild = lambda spec: shop.Worker(triple)\n",
     ],
 )
-def test_other_code_of_the_target_is_not_excused_by_the_program(place, built, edit):
-    """The program runs neither the target's class nor its function, so that it says nothing about them."""
+def test_other_code_or_constants_of_the_target_are_not_excused_by_the_program(place, built, edit):
+    """The program runs neither the target's class nor its function, and its dict has another value."""
     source = of_loop("DAYS['now']")
     record(place, source)
     (place / "busy.py").write_text(f"import shop\n\n{built}")
