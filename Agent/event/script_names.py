@@ -1,7 +1,8 @@
-"""Names that differ between processes: the module of a script (`__main__`), memory addresses in texts."""
+"""Names that differ between processes: modules of scripts, addresses in texts, directories of copies."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.event.classes import class_name
+from Agent.event.pointers import escape
 
 _MAIN: Final = b'"__main__"'
 _ADDRESS_BEGIN: Final = b" at 0x"
@@ -16,7 +18,12 @@ _ADDRESS: Final = re.compile(rb" at 0x[0-9a-f]{9,16}(?=[>;])")
 NAMED_CACHES: Final[list[dict[type, Any]]] = []
 """Caches by class whose entries contain its name; `name_script` clears them."""
 
+COPIES: Final = "agent-trace-replay-"
+"""How the names of directories with copies begin; `_scalars.h` looks for a part of it."""
+
 _scripts: dict[str, str] = {}
+_directories: dict[str, str] = {}
+"""{copy: original}."""
 
 
 def name_script(module: str, name: str) -> None:
@@ -24,6 +31,23 @@ def name_script(module: str, name: str) -> None:
     _scripts[module] = name
     for cache in NAMED_CACHES:
         cache.clear()
+
+
+def name_copy(copy: str, original: str) -> None:
+    """Use `original` for a directory in digests from now on, where a program runs in a copy of it."""
+    _directories.update({os.path.realpath(copy): original, copy: original})
+
+
+def as_original(data: bytes, copy: str, original: str) -> bytes:
+    """Return JSON with the paths of a copy as those of the original directory, also in JSON Pointers."""
+    for each in (os.path.realpath(copy), copy):
+        data = data.replace(_in_json(each), _in_json(original))
+        data = data.replace(_in_json(escape(each)), _in_json(escape(original)))
+    return data
+
+
+def _in_json(path: str) -> bytes:
+    return orjson.dumps(os.fsencode(path).decode("utf-8", "replace"))[1:-1]
 
 
 def module_name(module: object) -> object:
@@ -36,7 +60,9 @@ def module_name(module: object) -> object:
 
 
 def imported(data: bytes) -> bytes:
-    """Replace `"__main__"` in JSON by the script's name when imported, and remove memory addresses."""
+    """Replace names that differ between processes in JSON: of modules, addresses and directories."""
+    for copy, original in _directories.items():
+        data = data.replace(_in_json(copy), _in_json(original))
     if data.find(_ADDRESS_BEGIN) >= 0:
         data = without_addresses(data)
     if data.find(_MAIN) < 0:
@@ -47,6 +73,13 @@ def imported(data: bytes) -> bytes:
 def without_addresses(data: bytes) -> bytes:
     """Remove memory addresses written by `repr`: some libraries store such texts; they differ in each run."""
     return data if data.find(_ADDRESS_BEGIN) < 0 else _ADDRESS.sub(_ADDRESS_BEGIN, data)
+
+
+def text_elsewhere(text: str) -> bytes:
+    """Return a text as it is in every process: without addresses, with original directories."""
+    for copy, original in _directories.items():
+        text = text.replace(copy, original)
+    return without_addresses(text.encode("utf-8", "surrogatepass"))
 
 
 def _script_name() -> str:

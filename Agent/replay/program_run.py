@@ -6,8 +6,6 @@ code, but the program does. `judged_by_program` records the program again, and c
 
 from __future__ import annotations
 
-import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.script_names import COPIES
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
@@ -34,6 +33,7 @@ from Agent.replay.plan.recording import (
     agents_that_acted,
     codes_of,
     ends_of,
+    first_classes_of,
     handles_of,
     is_traced_action,
     method_name,
@@ -41,9 +41,11 @@ from Agent.replay.plan.recording import (
     parents_of,
     read_recording,
     script_here,
+    script_name,
     session_info,
     spans_around,
 )
+from Agent.replay.program_copy import COPY, copied, recorded_until_us, tell_as_original
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
@@ -52,11 +54,6 @@ _RUNS = 2
 _TIMES_SLOWER = 5
 _AT_LEAST_S = 60.0
 _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
-_MOST_FILES = 2_000
-_MOST_BYTES = 64 << 20
-"""The size limit of the working directory for a run in a copy of it, where the program may write."""
-_END_US = 1_000_000
-"""How long after the end of its recording a program may still have written files."""
 _MOST_NEW = 4
 _SETTINGS = ("level", "redact", "capture", "state")
 """The recording settings that environment variables can set."""
@@ -70,6 +67,8 @@ class ProgramRun:
     comparison: RunComparison
     code: Mapping[str, str]
     """{`agent.method`: digest of the code that ran}."""
+    classes: Mapping[str, str]
+    """{agent: its first class}."""
     is_sound: bool
     """Whether its recording has no losses and no damage."""
     refused: tuple[str, ...]
@@ -206,7 +205,7 @@ def _judged(
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
     may_differ = has_changed = False
     runs = _RUNS
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+    with tempfile.TemporaryDirectory(prefix=COPIES) as directory:
         checked: list[ProgramRun] = []
         while len(checked) < runs:
             there = Path(directory) / str(len(checked))
@@ -494,14 +493,14 @@ class _Program:
         settings = {name: configured[name] for name in _SETTINGS if name in configured}
         directory.mkdir()
         here = Path.cwd()
-        copy = _copied(here, directory / "copy", self.session, self.info)
+        copy = copied(here, directory / COPY, self.session, self.info)
         request = {
             "program": str(self.script),
             "argv": list(self.info.argv),
             "directory": str(directory),
             "moved": [str(here), str(here if copy is None else copy.directory)],
             "left_out": [] if copy is None else list(map(str, copy.left_out)),
-            "recorded_until_ns": _recorded_until_us(self.info) * 1000,
+            "recorded_until_ns": recorded_until_us(self.info) * 1000,
             "by_hand": self.by_hand,
             "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
             "looks_at_numpy": looks_at_numpy,
@@ -526,6 +525,9 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
     if len(sessions) != 1:
         detail = "; ".join([*refused[:2], failure])
         return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}"
+    reader = open_reader(sessions[0])
+    is_sound = reader.losses().clean and not reader.damaged_lines
+    tell_as_original(sessions[0], directory / COPY, Path.cwd())
     comparison = _compared(program.session, sessions[0], by_form=by_form)
     of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
     if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
@@ -533,11 +535,11 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         comparison = _compared(program.session, sessions[0], by_form=True)
     reader = open_reader(sessions[0])
     code = codes_of(reader.events())
-    is_sound = reader.losses().clean and not reader.damaged_lines
     return ProgramRun(
         sessions[0],
         comparison,
         code,
+        first_classes_of(reader.events(), script_name(program.session, program.info)),
         is_sound,
         tuple(refused),
         failure,
@@ -574,61 +576,15 @@ def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | No
     return compare_actions(one, other, made=values, are_of_one_program=True)
 
 
-def _recorded_until_us(info: SessionInfo) -> int:
-    """Return when the recorded program wrote no more files, in microseconds since 1970."""
-    return parse_timestamp(info.ended_at or info.started_at) + _END_US
-
-
-class _Copy(NamedTuple):
-    """A copy of the working directory."""
-
-    directory: Path
-    left_out: Sequence[Path]
-    """Files written during the recording, such as redirected output, by their paths in the copy."""
-
-
-def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy | None:
-    """Copy the working directory without files written during the recording; None if it is too large.
-
-    The trace root is left out too. Symbolic links are copied as links.
-    """
-    left_out = {session.parent.resolve(), session.resolve()}
-    written_us = range(parse_timestamp(info.started_at), _recorded_until_us(info))
-    files, size_bytes = 0, 0
-    lacking: list[Path] = []
-
-    def names(place: str, listing: list[str]) -> list[str]:
-        nonlocal files, size_bytes
-        left = []
-        for name in listing:
-            path = Path(place) / name
-            status = path.lstat()
-            is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
-            is_tool = name.startswith(".") and stat.S_ISDIR(status.st_mode)  # such as .git and .venv
-            if is_tool or name == "__pycache__" or path.resolve() in left_out:
-                left.append(name)
-            elif is_new and path.suffix != ".py":
-                left.append(name)
-                lacking.append(copy / path.relative_to(source))
-            else:
-                files += 1
-                size_bytes += status.st_size
-        if files > _MOST_FILES or size_bytes > _MOST_BYTES:
-            raise OverflowError
-        return left
-
-    try:
-        shutil.copytree(source, copy, symlinks=True, ignore=names)
-    except (OSError, shutil.Error, OverflowError):
-        return None
-    return _Copy(copy, lacking)
-
-
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
-    """Whether the program ran the same code as the target's objects, in those methods that it called."""
+    """Whether the program ran the same code as the target's objects, in those methods that it called.
+
+    Where calls of these objects prove nothing or differ, they have to be of the program's classes, too.
+    """
+    is_green = outcome.divergence is None and not outcome.reasons
     return all(
         run.code.get(name, each["replayed"]) == each["replayed"] for name, each in outcome.code.items()
-    )
+    ) and (is_green or all(run.classes.get(name, cls) == cls for name, cls in outcome.classes.items()))
 
 
 def _identical(
@@ -717,7 +673,8 @@ def _why(outcome: ReplayOutcome) -> str:
     if outcome.divergence is None:
         if judge(outcome)[0] is Verdict.UNVERIFIED:
             return "calls of the recorded actions one by one prove nothing"
-        return "each recorded call does the same, but code around the calls may have changed"
+        changed = _listed(outcome.changed_code or outcome.changed_modules)
+        return f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
     return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
 
 

@@ -28,7 +28,6 @@ from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_se
 from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
-from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import form_of
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import (
@@ -40,7 +39,6 @@ from Agent.replay.compare.outcome import (
     judge,
     locate,
 )
-from Agent.replay.compare.program_state import program_state_of
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     check_agent,
@@ -48,6 +46,12 @@ from Agent.replay.plan.recording import (
 )
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.program_run import judged_by_program, replay_program
+from Agent.replay.program_verdict import (
+    is_unchanged,
+    joined_with_program,
+    may_be_caused_from_outside,
+    reads_program_state,
+)
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.files.session import replace_file
@@ -264,7 +268,7 @@ def drive_again(
     elif (
         with_others
         and len(open_reader(reference.session).agents()) > 1
-        and (_may_be_caused_by_others(outcome) or _reads_program_state(outcome, reference.session))
+        and (_may_be_caused_by_others(outcome) or reads_program_state(outcome, reference.session))
     ):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         verdict, divergence = judge(whole[0])[0], whole[0].divergence
@@ -277,16 +281,18 @@ def drive_again(
                 "was replayed"
             )
             agent_id = None
-        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and _is_unchanged(outcome):
+        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and is_unchanged(outcome):
             outcome.doubts.append(
                 f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
                 "an order that a replay does not impose"
             )
     is_whole = reference.agent_id is None or with_others
-    if options.program and is_whole and _may_need_program_run(outcome, options):
+    if options.program and is_whole and _may_need_program_run(outcome, options, reference.session):
         rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if rerun is not None:
-            outcome, agent_id = _joined_with_program(outcome, rerun, agent_id, reference.session, options)
+            outcome, agent_id = joined_with_program(
+                outcome, rerun, agent_id, reference.session, keeps_going=bool(options.keep_going)
+            )
     return _report(reference, target, outcome, agent_id, stdout, stderr)
 
 
@@ -317,55 +323,16 @@ def _report(
     return report
 
 
-def _joined_with_program(
-    outcome: ReplayOutcome, rerun: ReplayOutcome, agent_id: str | None, session: Path, options: RedriveOptions
-) -> tuple[ReplayOutcome, str | None]:
-    """Return the outcome that counts, of the calls or the program (`rerun`), and its agent; None for all."""
-    differs = rerun.divergence
-    is_open = _may_be_caused_from_outside(outcome) or _is_unchanged(outcome)
-    if differs is not None and outcome.divergence is not None and not is_open:
-        return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
-    if differs is not None and agent_id not in {None, differs.agent_id, differs.inner_agent_id}:
-        outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-    elif (
-        differs is not None or _may_be_caused_from_outside(outcome) or _reads_program_state(outcome, session)
-    ):
-        if options.keep_going and differs is not None:
-            rerun.remark(
-                "--keep-going looks for further differences where calls are replayed one by one; of a run of "
-                "the whole program only the first one counts, since later ones may follow from it"
-            )
-        return rerun, None
-    elif outcome.divergence is None:
-        for remark in rerun.remarks:
-            outcome.remark(remark)
-        outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
-    else:
-        outcome.remark(
-            f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
-            "differ in a part that a replay does not restore"
-        )
-    return outcome, agent_id
-
-
 def _may_be_caused_by_others(outcome: ReplayOutcome) -> bool:
     """Whether the outcome of one agent alone may be due only to the other agents not running."""
     verdict = judge(outcome)[0]
     if verdict is not Verdict.DIVERGED:
         return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
     is_shared = any(SHARED in each for each in outcome.references)
-    return outcome.needs_others or is_shared or _is_unchanged(outcome)
+    return outcome.needs_others or is_shared or is_unchanged(outcome)
 
 
-def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
-    """Whether the agent differs where agents change globals, closures or the like, which others share."""
-    if judge(outcome)[0] is not Verdict.DIVERGED:
-        return False
-    program_state = program_state_of(open_reader(session).events())
-    return program_state is not None and bool(program_state.changed)
-
-
-def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
+def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, session: Path) -> bool:
     """Whether a run of the whole program may prove more than calls of its actions."""
     # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
@@ -374,7 +341,8 @@ def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bo
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        return _may_be_caused_from_outside(outcome) or not outcome.changed_code
+        is_open = may_be_caused_from_outside(outcome) or not outcome.changed_code
+        return is_open or reads_program_state(outcome, session)
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.
@@ -385,18 +353,6 @@ def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bo
 def _is_plain(options: RedriveOptions) -> bool:
     """Whether no option allows or adds differences, which a run of the whole program does not support."""
     return options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
-
-
-def _may_be_caused_from_outside(outcome: ReplayOutcome) -> bool:
-    """Whether nothing is proved, or other code may have changed the agents' state or arguments."""
-    is_open = judge(outcome)[0] is Verdict.UNVERIFIED
-    is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
-    return is_open or is_of_arguments or bool(outcome.imposed or outcome.references or outcome.beside)
-
-
-def _is_unchanged(outcome: ReplayOutcome) -> bool:
-    """Whether the recording shows no changed code that could be the cause of the difference."""
-    return outcome.is_same_code and not outcome.changed_modules
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
@@ -415,7 +371,7 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     note = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
     # Without changed code, what others did at the same time may be why one differs.
-    by_code = [each for each in differing if not _is_unchanged(each[0])]
+    by_code = [each for each in differing if not is_unchanged(each[0])]
     if by_code:
         earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{note}agents were replayed alone, and this is the earliest difference")

@@ -30,6 +30,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from Agent.event import script_names
 from Agent.event.script_names import module_name
 from Agent.event.values.codecs import plan_of
 from Agent.event.values.content_digest import (
@@ -563,6 +564,23 @@ def test_addresses_in_texts_that_repr_wrote_are_no_content():
     assert forms[0]["digest"] == forms[1]["digest"] == digest(Box(one))
     assert digest(Box("mapped at 0x4000>")) != digest(Box("mapped at 0x5000>"))
     assert digest(Box(f"{one}!")) != digest(Box(f"{other}?"))
+
+
+@pytest.mark.parametrize("original", ["/home/ann/farm", '/home/"ann"/f\u00e4rm'])
+def test_a_directory_that_is_a_copy_counts_by_its_original(monkeypatch, original):
+    monkeypatch.setattr(script_names, "_directories", {})
+    copy = f"/var/{script_names.COPIES}x1/0/copy"
+
+    def holds(place):
+        path = Path(place)
+        text = f"{path}/a and {path}/b"
+        return [Box(text), Box([{1}, text]), Box({path / "a": [text] * 300}), {path, path / "b"}]
+
+    here, there = holds(original), holds(copy)
+    told = [digest(each) for each in here]
+    assert not set(told) & {digest(each) for each in there}
+    script_names.name_copy(copy, original)
+    assert [digest(each) for each in there] == told == [digest(each) for each in here]
 
 
 class Room:

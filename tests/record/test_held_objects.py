@@ -346,7 +346,7 @@ def moves_of(turns, *, is_quick, most_looks=1000):
             if type(present) is type(value) is list:
                 present[:] = value
             elif type(present) is np.random.Generator is not type(value):
-                present.random()
+                present.spawn(1) if value == 3 else present.random()
             else:
                 setattr(box, name, value)
         unlike = native.unlike_before if is_quick else lambda objects, *_: objects
@@ -380,6 +380,27 @@ def test_a_look_in_one_call_of_c_finds_what_looks_one_by_one_find(turns, most_lo
         for is_quick in (True, False)
     )
     assert quick == one_by_one
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_a_generator_that_spawns_has_moved_once(bits, is_quick):
+    turns = [{"one": np.random.Generator(bits(3))}, {}, {"one": 1}, {}, {"one": 3}, {}, {"one": 3}, {}]
+    found, _ = moves_of(turns, is_quick=is_quick)
+    assert [len(told) for told in found] == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+def test_a_mark_of_an_older_recording_does_not_count_children():
+    generator, other = np.random.default_rng(3), np.random.RandomState(3)
+    mark = generators.generator_mark(generator)
+    older = mark.rpartition(".")[0]
+    assert generators.is_mark_of(generator, mark) and generators.is_mark_of(generator, older)
+    generator.spawn(2)
+    assert generators.is_mark_of(generator, older) and not generators.is_mark_of(generator, mark)
+    generator.random()
+    assert not generators.is_mark_of(generator, older)
+    assert generators.is_mark_of(other, generators.generator_mark(other))
+    assert not generators.is_mark_of(other, generators.generator_mark(other).rpartition(".")[0])
 
 
 @pytest.mark.parametrize("is_quick", [True, False])

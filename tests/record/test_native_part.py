@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent import trace_agent_action
+from Agent.event import script_names
 from Agent.event.pointers import escape
 from Agent.event.values import values
 from Agent.event.values.digest import named_bytes
@@ -305,6 +306,17 @@ def test_digests_of_objects_fill_one_block_and_several():
             attributes, b"Os1:C", None
         )
     assert values.digest_of_scalars is not values._digest_of_scalars
+
+
+def test_digests_of_objects_name_a_copied_directory_by_its_original(monkeypatch):
+    monkeypatch.setattr(script_names, "_directories", {})
+    copy = f"/var/{script_names.COPIES}x1/0/copy"
+    given, original = ({"at": f"{place}/a.txt", "n": 1} for place in (copy, "/home/ann/farm"))
+    forms = values.digest_of_scalars, values._digest_of_scalars
+    told = {form(original, b"Os1:C", None) for form in forms}
+    assert len(told) == 1 and told != {form(given, b"Os1:C", None) for form in forms}
+    script_names.name_copy(copy, "/home/ann/farm")
+    assert {form(each, b"Os1:C", None) for form in forms for each in (given, original)} == told
 
 
 @given(st.recursive(_BESIDE, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=2), inner)))

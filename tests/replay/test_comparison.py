@@ -1,8 +1,10 @@
 """Two values with their tags: equal exactly, over hidden parts, or different at one place."""
 
 import ctypes
+import queue
 import threading
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -268,3 +270,25 @@ def test_a_changed_prompt_of_many_messages_shows_the_changed_words(toy):
     assert found.where == "argument messages[1]['content'] of tool.call ask"
     recorded, replayed = found.texts
     assert "tea now" in recorded and "tea soon" in replayed
+
+
+def test_an_older_recording_of_a_queue_or_generator_is_not_compared_in_what_it_does_not_count():
+    jobs, fewer = queue.Queue(), queue.Queue()
+    for each in (jobs, fewer):
+        each.put(1)
+        each.put(2)
+        each.get()
+    fewer.task_done()
+    found = difference(jobs, fewer)
+    assert (found.path, found.recorded, found.replayed) == ("/unfinished_tasks", 2, 1)
+    older = recorded(jobs)
+    del older.value["unfinished_tasks"]
+    assert Comparison().difference(older, recorded(fewer)) is None
+    fewer.get()
+    assert Comparison().difference(older, recorded(fewer)).path.startswith("/queue")
+    rng, spawned = np.random.default_rng(3), np.random.default_rng(3)
+    spawned.spawn(2)
+    assert difference(rng, spawned).path == "/n_children_spawned"
+    older = recorded(rng)
+    del older.value["seed"]
+    assert Comparison().difference(older, recorded(spawned)) is None

@@ -204,3 +204,48 @@ def test_a_queue_of_what_cannot_be_restored_is_left_as_it_is(toy):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.cooked"), str(report)
     report = toy.write(KITCHEN).change("self.cooked.append(dish)", "self.cooked += [dish]").replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+DESK = """
+import asyncio
+
+KEPT = []
+
+class Desk:
+    agent_id = "desk"
+
+    def __init__(self):
+        self.jobs, self.done = QUEUE, 0
+
+    @trace_agent_action
+    def work(self, job):
+        self.jobs.put_nowait(job)
+        self.jobs.put_nowait(-job)
+        self.jobs.get_nowait()
+        self.jobs.task_done()
+        self.done += 1
+        return self.done
+
+def build(spec):
+    return Desk()
+
+def main():
+    desk = Desk()
+    KEPT.append(desk)
+    for job in range(4):
+        BESIDE
+        desk.work(job)
+"""
+
+
+@pytest.mark.parametrize("beside", ["pass", "job and desk.jobs.task_done()"])
+def test_how_many_tasks_of_a_queue_are_unfinished_is_part_of_it(toy, beside):
+    for queue in QUEUES if beside == "pass" else QUEUES[:1]:
+        toy.record(DESK.replace("QUEUE", queue).replace("BESIDE", beside))
+        assert toy.replay("last", program=False).verdict == "IDENTICAL"
+        report = toy.change("self.done += 1", "self.done = 1 + self.done").replay("last", program=False)
+        assert report.verdict == "IDENTICAL" and report.changed_code, str(report)
+        if beside == "pass":
+            report = toy.change("        self.jobs.task_done()", "").replay("last", program=False)
+            assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+            assert report.divergence.where == "field jobs['unfinished_tasks']"

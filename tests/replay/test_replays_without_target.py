@@ -540,3 +540,49 @@ def test_a_duration_that_the_program_computes_is_compared(desk, library):
     desk.change("shop.py", "01.00000", "02.00000")
     report = replayed()
     assert report.verdict == "DIVERGED", str(report)
+
+
+PLACES = """
+from pathlib import Path
+
+from Agent import instrument, setup_logging, shutdown_logging
+
+HERE = Path(__file__).resolve().parent
+
+
+class Files:
+    def __init__(self):
+        self.main, self.count = HERE / "main.txt", 1
+
+
+class Keeper:
+    def __init__(self):
+        self.agent_id, self.home, self.files = "ann", HERE, Files()
+        self.sizes = {str(HERE / str(number)): HERE / str(number) for number in range(200)}
+
+    def keep(self, name):
+        self.files.main = HERE / name
+        self.sizes[str(HERE / name)] = len(name)
+        return {"text": f"{name} in {HERE}", "at": [HERE.as_uri()], "files": self.files}
+
+
+instrument(Keeper, methods=["keep"])
+setup_logging(trace_root="trace")
+keeper = Keeper()
+for name in ("a", "b", "c"):
+    keeper.keep(name)
+shutdown_logging()
+"""
+
+
+def test_the_directory_of_the_script_is_the_same_in_the_copy_in_which_it_runs(desk):
+    desk.record(PLACES)
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    desk.change("main.py", "len(name)", "name.__len__()")
+    report = replayed()
+    assert report.verdict == "IDENTICAL" and report.changed_code, str(report)
+    desk.change("main.py", "self.files.main = HERE / name", 'self.files.main = HERE / f"x{name}"')
+    report = replayed()
+    assert report.verdict == "DIVERGED", str(report)
+    assert "agent-trace-replay" not in str(report)

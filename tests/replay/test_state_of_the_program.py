@@ -339,3 +339,199 @@ def test_one_agent_that_shares_a_global_with_others_is_replayed_with_them(toy):
     assert "the whole session was replayed" in str(report)
     report = toy.change("append(number)", "append(-number)").replay("last/a")
     assert report.verdict == "DIVERGED", str(report)
+
+
+LOOPED = """
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+DAYS = {"now": 0}
+
+
+class Clock:
+    now = 0
+
+
+class Sky:
+    def __init__(self):
+        self.now = 0
+
+
+SKY = Sky()
+
+
+def double(number):
+    return number * 2
+
+
+class Worker:
+    agent_id = "ann"
+
+    def __init__(self, rule=double):
+        self.total, self.rule = 0, rule
+
+    @trace_agent_action
+    def work(self, load):
+        load = min(load, 2)
+        self.total += load
+        return self.rule(self.total) + self.seen()
+
+    def seen(self):
+        return 0
+
+
+def build(spec):
+    return Worker()
+
+
+def main():
+    setup_logging(trace_root="trace")
+    worker = Worker()
+    for day in range(5):
+        NOW = day
+        worker.work(day)
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def of_loop(now: str) -> str:
+    """Return the program whose loop writes `now`, which its actions read."""
+    return LOOPED.replace("NOW =", f"{now} =").replace("return 0", f"return {now}")
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize("now", ["DAYS['now']", "Clock.now", "SKY.now"])
+def test_an_edit_beside_state_that_the_loop_writes_is_judged_by_what_it_does(place, now):
+    source = of_loop(now)
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total = self.total + load", source)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.changed_code == ("ann.work",)
+    report = changed(place, "min(load, 2)", "min(load, 3)", source)
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
+    assert report.divergence.texts == ("13", "15")
+
+
+def test_an_edit_that_the_calls_show_at_the_same_step_is_told_by_the_calls(place):
+    source = of_loop("Clock.now")
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total += load + 1", source)
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert not report.outcome.is_of_program
+
+
+def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent_shows_it(place):
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    other = source.replace("self.total += load", "self.total = self.total + load")
+    (place / "shop.py").write_text(other.replace("= day\n", "= day + (day == 3)\n"))
+    report = replay_run("last", "shop:build", place / "trace")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
+
+
+@pytest.mark.parametrize("edit", ["self.total += load", "self.total = self.total + load"])
+@pytest.mark.parametrize(
+    "built",
+    [
+        "class Busy(shop.Worker):\n    def seen(self):\n        return 7\n\nbuild = lambda spec: Busy()\n",
+        "def build(spec):\n    shop.DAYS['now'] = 7\n    return shop.Worker()\n",
+        "def triple(number):\n    return number * 3\n\nbuild = lambda spec: shop.Worker(triple)\n",
+    ],
+)
+def test_other_code_or_constants_of_the_target_are_not_excused_by_the_program(place, built, edit):
+    """The program runs neither the target's class nor its function, and its dict has another value."""
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    (place / "busy.py").write_text(f"import shop\n\n{built}")
+    (place / "shop.py").write_text(source.replace("self.total += load", edit))
+    report = replay_run("last", "busy:build", place / "trace")
+    assert report.verdict == "DIVERGED", str(report)
+
+
+OF_GLOBAL = (
+    LOOPED.replace("    worker = Worker()", "    global NOW\n    worker = Worker()")
+    .replace("return 0", "return NOW")
+    .replace("class Clock:", "NOW = 0\n\n\nclass Clock:")
+)
+
+
+def test_a_global_that_the_loop_writes_is_named_by_its_module(place):
+    record(place, OF_GLOBAL)
+    report = replay_run("last", "shop:build", place / "trace", program=False)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "written from outside, repeated from the recording: shop.NOW\n" in str(report)
+    (place / "shop.py").write_text(OF_GLOBAL.replace("NOW = 0", "NOW = 7"))
+    report = replay_run("last", "shop:build", place / "trace", program=False)
+    assert "factory made shop.NOW=7, recorded 0\n" in str(report)
+
+
+def test_a_global_that_changed_code_left_otherwise_is_named_by_its_module(place):
+    source = OF_GLOBAL.replace("return NOW", "return 0")
+    source = source.replace("load = min", "global NOW\n        NOW += 2\n        load = min")
+    record(place, source)
+    report = changed(place, "NOW += 2", "NOW += 3", source, program=False)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.where == "shop.NOW, as it was before the step"
+
+
+def test_a_report_says_which_code_changed_and_which_step_differs(place):
+    source = of_loop("DAYS['now']")
+    record(place, source)
+    report = changed(place, "min(load, 2)", "min(load, 3)", source)
+    assert report.headline == "DIVERGED ann: differs at step 4 of 5 actions", str(report)
+    record(place)
+    report = changed(place, "self.n += 1", "self.n = self.n + 1")
+    assert report.headline == "IDENTICAL a: 3 of 3 actions covered; all fields seen"
+    assert "each recorded call does the same, but a.act changed, so the program may call otherwise" in str(
+        report
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"program": False}])
+def test_a_method_that_an_action_adds_to_a_class_is_part_of_the_program(place, options):
+    source = LOOPED.replace(
+        "        self.total += load", "        type(self).bonus = lambda self: 1\n        self.total += load"
+    )
+    record(place, source)
+    report = changed(place, "self.total += load", "self.total = self.total + load", source, **options)
+    assert report.verdict == "IDENTICAL", str(report)
+    report = changed(place, "type(self).bonus", "Clock.bonus", source, **options)
+    assert report.verdict == ("UNVERIFIED" if options else "DIVERGED"), str(report)
+    assert "methods of shop.Worker" in str(report)
+
+
+def test_a_method_that_is_only_written_anew_is_no_difference(place):
+    record(place, LOOPED)
+    text = "    def worth(self):\n        return self.rule(self.total)\n\n    def seen"
+    source = LOOPED.replace("    def seen", text).replace("self.rule(self.total) +", "self.worth() +")
+    (place / "shop.py").write_text(source)
+    for options in ({}, {"program": False}):
+        report = replay_run("last", "shop:build", place / "trace", **options)
+        assert report.verdict == "IDENTICAL", str(report)
+
+
+@pytest.mark.parametrize("edit", ["time.time() + 3600", "time.time()"])
+def test_times_that_agree_by_form_alone_do_not_excuse_an_edit(place, edit):
+    """The calls get the recorded times, the program as a whole gets others."""
+    source = of_loop("DAYS['now']").replace(
+        "        load = min", "        self.at = time.time()\n        load = min"
+    )
+    source = source.replace(
+        "from Agent import", "import time\n\nfrom Agent.flight import recorded_sources\nfrom Agent import"
+    )
+    source = source.replace(
+        "    for day in range(5):\n        DAYS",
+        "    for day in range(5):\n      with recorded_sources():\n        DAYS",
+    )
+    record(place, source)
+    other = source.replace("time.time()", edit).replace(
+        "self.total += load", "self.total = self.total + load"
+    )
+    (place / "shop.py").write_text(other)
+    report = replay_run("last", "shop:build", place / "trace")
+    assert report.verdict == ("DIVERGED" if "3600" in edit else "UNVERIFIED"), str(report)
+    if "3600" in edit:
+        assert (report.divergence.step, report.divergence.field) == (1, "state.at")

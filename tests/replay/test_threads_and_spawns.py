@@ -144,6 +144,58 @@ def test_spawned_generators_give_what_they_gave(toy):
     assert report.verdict == "DIVERGED"
 
 
+SPAWNED = """
+import numpy as np
+
+RNG, KEPT = np.random.default_rng(5), []
+
+class World:
+    def __init__(self):
+        self.rng = np.random.default_rng(6)
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    def __init__(self):
+        self.rng, self.world, self.sum = np.random.default_rng(7), World(), 0
+    @trace_agent_action
+    def act(self):
+        self.sum += 1
+        self.rng.spawn(1 + 1)
+        number = float(PLACE.spawn(2)[0].random())
+        return number
+
+def build(spec): return Agent()
+def main():
+    self = Agent()
+    KEPT.append(self)
+    for _ in range(3):
+        BESIDE
+        self.act()
+"""
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize("place", ["self.rng", "self.world.rng", "RNG"])
+def test_how_many_generators_one_has_spawned_is_part_of_its_state(toy, place):
+    for beside in ("pass", f"{place}.spawn(1)"):
+        toy.record(SPAWNED.replace("PLACE", place).replace("BESIDE", beside))
+        report = toy.replay("last", program=False)
+        assert report.verdict == "IDENTICAL", str(report)
+        report = toy.change("self.sum += 1", "self.sum = self.sum + 1").replay("last", program=False)
+        assert report.verdict == "IDENTICAL" and report.changed_code, str(report)
+    report = toy.change("self.rng.spawn(1 + 1)", "self.rng.spawn(1 + 2)").replay("last", program=False)
+    assert report.verdict == "DIVERGED", str(report)
+
+
+def test_children_of_a_seed_that_two_generators_share_are_counted_once(toy):
+    text = SPAWNED.replace("PLACE", "self.world.rng").replace("BESIDE", "pass")
+    shared = "np.random.Generator(np.random.PCG64(SEED))"
+    text = text.replace("np.random.default_rng(7)", shared).replace("np.random.default_rng(6)", shared)
+    toy.record(text.replace("RNG, KEPT = ", "SEED = np.random.SeedSequence(3)\nRNG, KEPT = "))
+    report = toy.replay("last", program=False)
+    assert report.verdict == "IDENTICAL", str(report)
+
+
 MESA = """
 from mesa.examples.basic.schelling.model import Schelling
 from Agent import instrument, tick

@@ -148,7 +148,10 @@ _QUEUES = {
     for name in ("Queue", "LifoQueue", "PriorityQueue")
 }
 _queues: dict[type, bool] = {}
-_MOST_UNFINISHED = 1_000_000
+UNFINISHED = "unfinished_tasks"
+"""Recordings before this version have no such count."""
+_SPARE_UNFINISHED = 1_000_000
+"""Added to the count of a queue that a replay filled; `parts_of_queue` subtracts it."""
 
 
 def is_queue(cls: type) -> bool:
@@ -162,13 +165,16 @@ def is_queue(cls: type) -> bool:
 
 
 def parts_of_queue(queue: Any) -> dict[str, Any]:
-    """Return a queue's maximum size, its actual item container, and whether it is shut down.
+    """Return a queue's maximum size, actual item container and unfinished tasks, and whether it is shut down.
 
-    Waiters and the count of unfinished tasks belong to the process.
+    Waiters belong to the process.
     """
     attributes = attributes_of(queue)
-    names = ("maxsize", "queue", "is_shutdown")
-    return {name: attributes.get(name, attributes.get(f"_{name}")) for name in names}
+    names = ("maxsize", "queue", "is_shutdown", UNFINISHED)
+    parts: dict[str, Any] = {name: attributes.get(name, attributes.get(f"_{name}")) for name in names}
+    if type(parts[UNFINISHED]) is int and parts[UNFINISHED] > _SPARE_UNFINISHED // 2:
+        parts[UNFINISHED] -= _SPARE_UNFINISHED
+    return parts
 
 
 def fill_queue(queue: Any, other: Any) -> None:
@@ -177,7 +183,8 @@ def fill_queue(queue: Any, other: Any) -> None:
     It is unknown which items are being processed, so any number of `task_done` calls is allowed.
     """
     parts = parts_of_queue(other)
-    _put_items(queue, tuple(parts["queue"]), parts["maxsize"], _MOST_UNFINISHED)
+    unfinished = _SPARE_UNFINISHED + (parts[UNFINISHED] or 0)
+    _put_items(queue, tuple(parts["queue"]), parts["maxsize"], unfinished)
 
 
 def _put_items(queue: Any, items: Sequence[Any], maxsize: int, unfinished: int) -> None:
@@ -194,7 +201,8 @@ def _put_items(queue: Any, items: Sequence[Any], maxsize: int, unfinished: int) 
 def _reduce_queue(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
     parts = parts_of_queue(value)
     parts["queue"] = list(parts["queue"] or ())
-    return f"queue:{class_name(type(value))}", {name: each for name, each in parts.items() if each}
+    form = {name: each for name, each in parts.items() if each or (name == UNFINISHED and each is not None)}
+    return f"queue:{class_name(type(value))}", form
 
 
 def _simple(tag: str, reduce: Callable[[Any], Any]) -> Reducer:
@@ -380,7 +388,8 @@ def _build_queue(reduced: Any, argument: str, _binding: Binding) -> Any:
     parts = _exact(reduced, dict)
     built = getattr(import_module(module), name)()
     items = _exact(parts.get("queue", []), list)
-    _put_items(built, items, _exact(parts.get("maxsize", 0), int), len(items))
+    unfinished = _exact(parts.get(UNFINISHED, len(items)), int)
+    _put_items(built, items, _exact(parts.get("maxsize", 0), int), unfinished)
     if _exact(parts.get("is_shutdown", False), bool):
         built.shutdown()
     return built

@@ -22,7 +22,7 @@ import orjson
 
 from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import class_text, imported, module_name, without_addresses, without_script
+from Agent.event.script_names import class_text, imported, module_name, text_elsewhere, without_script
 from Agent.event.values.class_contents import (
     Name,
     Pieces,
@@ -471,7 +471,7 @@ class _Walk:
             return
         if value == "__main__":
             value = str(module_name(value))
-        data = without_addresses(value.encode("utf-8", "surrogatepass"))
+        data = text_elsewhere(value)
         self._out += b"s%d:" % len(data) + data
 
     def _takes(self, value: str | float) -> bool:

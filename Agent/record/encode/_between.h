@@ -123,18 +123,17 @@ static void *own_state(PyObject *bits, size_t size) {
 
 /* Whether an MT19937 stands at (first word, place), which a `RandomState` follows with whether it keeps half of a pair of
    normal numbers; -1 where Python has to say. Only where it keeps one can it give a number and stand where it stood. */
-static int is_mt19937_at(PyObject *bits, PyObject *position) {
+static int is_mt19937_at(PyObject *bits, PyObject *position, Py_ssize_t parts) {
     Mt19937 *state = own_state(bits, sizeof(Mt19937));
-    Py_ssize_t parts = PyTuple_GET_SIZE(position);
     if (state == NULL || parts < 2 || parts > 3) return -1;
     if (parts == 3 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(position, 2), "0") != 0) return -1;
     return PyLong_AsUnsignedLong(PyTuple_GET_ITEM(position, 0)) == state->key[0] && PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->pos;
 }
 
 /* Whether a PCG64 stands at (number, has_uint32); -1 where Python has to say. */
-static int is_pcg64_at(PyObject *bits, PyObject *position) {
+static int is_pcg64_at(PyObject *bits, PyObject *position, Py_ssize_t parts) {
     Pcg64 *state = own_state(bits, sizeof(Pcg64));
-    if (state == NULL || PyTuple_GET_SIZE(position) != 2 || !is_inside(state->number, 16, bits)) return -1;
+    if (state == NULL || parts != 2 || !is_inside(state->number, 16, bits)) return -1;
     PyObject *number = PyTuple_GET_ITEM(position, 0);
     unsigned char bytes[16];
     if (!PyLong_CheckExact(number)) return -1;
@@ -149,30 +148,48 @@ static int is_pcg64_at(PyObject *bits, PyObject *position) {
 
 static const char PCG64[] = "numpy.random._pcg64.PCG64";
 
-/* The generator of bits in a generator of numpy. */
-static PyObject *bits_of(PyObject *generator) {
+/* The generator of bits in a generator of numpy, and whether that can spawn others. */
+static PyObject *bits_of(PyObject *generator, int *can_spawn) {
     PyObject *bits = PyObject_GetAttr(generator, W_bit_generator);
+    *can_spawn = bits != NULL;
     if (bits != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) return bits;
     PyErr_Clear();
     return PyObject_GetAttr(generator, W__bit_generator); /* of a `RandomState` */
+}
+
+/* How many children the seed of a generator of bits has spawned; -1 where it does not say. */
+static long spawned_by(PyObject *bits) {
+    PyObject *seed = PyObject_GetAttr(bits, W_seed_seq), *count = seed == NULL ? NULL : PyObject_GetAttr(seed, W_n_children_spawned);
+    long spawned = count == NULL || !PyLong_CheckExact(count) ? -1 : PyLong_AsLong(count);
+    Py_XDECREF(count);
+    Py_XDECREF(seed);
+    PyErr_Clear();
+    return spawned;
 }
 
 static int are_twisters(PyObject *bits) { return strcmp(Py_TYPE(bits)->tp_name, "numpy.random._mt19937.MT19937") == 0; }
 
 /* The same for a generator of numpy. */
 static int is_numpy_at(PyObject *generator, PyObject *position) {
-    PyObject *bits = bits_of(generator);
+    int can_spawn, same = -1;
+    PyObject *bits = bits_of(generator, &can_spawn);
     if (bits == NULL) return -1;
-    int same = are_twisters(bits)                                             ? is_mt19937_at(bits, position)
-               : strcmp(Py_TYPE(bits)->tp_name, PCG64) == 0 ? is_pcg64_at(bits, position)
-                                                                              : -1;
+    long spawned = can_spawn ? spawned_by(bits) : -1;
+    Py_ssize_t parts = PyTuple_GET_SIZE(position) - (spawned >= 0);
+    if (spawned >= 0 && parts >= 0 && PyLong_AsLong(PyTuple_GET_ITEM(position, parts)) != spawned)
+        same = 0;
+    else if (are_twisters(bits))
+        same = is_mt19937_at(bits, position, parts);
+    else if (strcmp(Py_TYPE(bits)->tp_name, PCG64) == 0)
+        same = is_pcg64_at(bits, position, parts);
     Py_DECREF(bits);
     return same;
 }
 
-/* numpy_mark(generator): what `position_of` gives of a generator of numpy whose bits are a PCG64's or an MT19937's. */
+/* numpy_mark(generator): what `_drawn` of generators.py gives of a generator of numpy whose bits are a PCG64's or an MT19937's. */
 static PyObject *numpy_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
-    PyObject *bits = bits_of(generator), *number = NULL;
+    int can_spawn;
+    PyObject *bits = bits_of(generator, &can_spawn), *number = NULL;
     if (bits == NULL) return NULL;
     if (are_twisters(bits)) {
         Mt19937 *state = own_state(bits, sizeof(Mt19937));

@@ -86,9 +86,10 @@ static void blake_digits(const Part *parts, int count, char *digits) {
 
 enum { MOST_SHOWN = 16, MOST_SMALL_BYTES = 2048 }; /* `SHOWN_ATTRIBUTES` and half of `LARGE_BYTES` of opaque.py */
 
-/* Whether texts that differ between processes may be in JSON: `"__main__"`, and the address of an object. */
+/* Whether texts that differ between processes may be in JSON: `"__main__"`, the address of an object, and the directory of a
+   copied program (`COPIES` of script_names.py). */
 static int may_differ_elsewhere(const char *raw, Py_ssize_t size) {
-    return holds(raw, raw + size, '_', "__main__\"") || holds(raw, raw + size, ' ', " at 0x");
+    return holds(raw, raw + size, '_', "__main__\"") || holds(raw, raw + size, ' ', " at 0x") || holds(raw, raw + size, '-', "-trace-replay-");
 }
 
 /* What of a redactor says what is harmless. */

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from Agent.event.values.codecs import is_queue, parts_of_queue
+from Agent.event.values.codecs import UNFINISHED, is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
@@ -99,6 +99,13 @@ class _Members(NamedTuple):
     last: int
     is_object: bool = False
     """Whether it is not a container, so that the only visible change is its replacement."""
+
+
+class _OfQueue(NamedTuple):
+    """The mark of a queue's items, and its unfinished tasks."""
+
+    items: object
+    unfinished: object
 
 
 class _Looked:
@@ -453,8 +460,8 @@ def _mark(value: Any) -> object:
     if kind in SCALARS:
         return value
     if is_queue(kind):
-        value = parts_of_queue(value)["queue"]
-        kind = type(value)
+        parts = parts_of_queue(value)
+        return _OfQueue(_mark(parts["queue"]), parts[UNFINISHED])
     if kind in _SIZED and len(value) > _COUNTED_ITEMS:
         return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
     found = snapshot(value)
@@ -473,8 +480,11 @@ _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
 
 
 def _is_other(mark: object, value: Any) -> bool:
+    if type(mark) is _OfQueue:
+        parts = parts_of_queue(value) if is_queue(type(value)) else {UNFINISHED: None}
+        return parts[UNFINISHED] != mark.unfinished or _is_other(mark.items, parts["queue"])
     if type(mark) is tuple:
-        return not still_is(parts_of_queue(value)["queue"] if is_queue(type(value)) else value, mark)
+        return not still_is(value, mark)
     if type(mark) is _Members:
         now = _mark(value)
         return type(now) is not _Members or now != mark

@@ -537,12 +537,32 @@ def is_put_in_place(present: Any, value: Any) -> bool:
     elif hasattr(value, "bit_generator"):
         bits, wanted = present.bit_generator, value.bit_generator
         bits.state = wanted.state
-        if getattr(wanted, "seed_seq", None) is not None:
+        if getattr(wanted, "seed_seq", None) is not None and not _has_spawned_as(bits, wanted):
             with suppress(TypeError, AttributeError):  # numpy before 1.25 cannot restore a seed sequence
                 bits.__setstate__((wanted.state, wanted.seed_seq))  # the seed determines `spawn`
     else:
         present.set_state(value.get_state())
     return True
+
+
+def _has_spawned_as(bits: Any, wanted: Any) -> bool:
+    """Let a generator of numpy spawn as many children as another one; False if their seeds differ.
+
+    Its seed sequence stays the same object, since other generators may spawn from it.
+    """
+    present, recorded = (getattr(getattr(each, "seed_seq", None), "state", None) for each in (bits, wanted))
+    if type(present) is not dict or type(recorded) is not dict:
+        return False
+    more: int = recorded.pop(_SPAWNED, 0) - present.pop(_SPAWNED, 0)
+    if present != recorded or not 0 <= more <= _MOST_SPAWNED:
+        return False
+    if more:
+        bits.seed_seq.spawn(more)
+    return True
+
+
+_SPAWNED = "n_children_spawned"
+_MOST_SPAWNED = 1_000
 
 
 def _counts(value: object) -> bool:

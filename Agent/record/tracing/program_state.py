@@ -1,5 +1,7 @@
 """What methods of agents reach by name in the program: globals, closures, defaults, attributes of functions.
 
+The names of the methods themselves are part of it, since an action may add some.
+
 No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
 recording; what changed in between is recorded in `log.closed` as digests, so that two runs can be compared.
 
@@ -136,6 +138,8 @@ class _Search:
         )
         self._seen: set[int] = set()
         self._found: dict[str, Any] = {}
+        self._methods: dict[str, tuple[str, ...]] = {}
+        """{class: each method, with the name of its function}; functions may be added at run time."""
         self.functions: list[FunctionType] = []
 
     def parts(self) -> Iterator[tuple[str, Any]]:
@@ -151,13 +155,23 @@ class _Search:
                 self._class(name, value)
         for name, value in self._found.items():
             yield from _parts(name, value)
+        for name, methods in self._methods.items():
+            yield f"methods of {name}", methods
 
     def _class(self, name: str, cls: type) -> None:
         for base in mro_of(cls):
             if not _is_own_class(base):
                 continue
             place = name if base is cls else class_text(base)
-            for attribute, value in dict(namespace_of(base)).items():
+            members = dict(namespace_of(base))
+            self._methods[place] = tuple(
+                sorted(
+                    f"{attribute} is {getattr(value, '__qualname__', '')}"
+                    for attribute, value in members.items()
+                    if type(value) in _FUNCTIONS
+                )
+            )
+            for attribute, value in members.items():
                 if type(value) is FunctionType or not attribute.startswith("__"):
                     self._value(f"{place}.{attribute}", value)
 

@@ -15,6 +15,7 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags
+from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
 from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
@@ -287,8 +288,12 @@ class Comparison:
         self._count_hidden(one.tag, other.tag)
         name = one.tag.partition(":")[0]
         if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
-            # A replay can restore a generator's state but not its seed, which only `spawn` uses.
-            return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
+            bare, other_bare = _with_spawned(one.node, other.node)
+            return self._walk(bare, other_bare, path)
+        if name == "queue" and type(one.node) is dict and type(other.node) is dict:
+            is_older = UNFINISHED not in one.node or UNFINISHED not in other.node
+            left_out = UNFINISHED if is_older else ""
+            return self._walk(_without(one.node, left_out), _without(other.node, left_out), path)
         if name == "opaque":
             return self._opaque(one.node, other.node, path)
         if name == "truncated":
@@ -655,6 +660,21 @@ def _node(tag: str, node: Any, _at: str) -> _Tagged:
 
 def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in node.items() if name != key}
+
+
+def _with_spawned(*generators: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the states of two generators of numpy, with how many children each has spawned.
+
+    Only `spawn` uses the seed, and a replay does not restore it everywhere, so the rest of it is left out.
+    """
+    spawned = [seed.get(_SPAWNED) if type(seed := each.get("seed")) is dict else None for each in generators]
+    bare = [_without(each, "seed") for each in generators]
+    if None in spawned:
+        return bare
+    return [{**each, _SPAWNED: count} for each, count in zip(bare, spawned, strict=True)]
+
+
+_SPAWNED = "n_children_spawned"
 
 
 def _is_redacted(value: Any) -> bool:

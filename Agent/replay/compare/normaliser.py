@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 from Agent.errors import UsageError
-from Agent.event.script_names import without_addresses
+from Agent.event.script_names import text_elsewhere
 from Agent.event.values.made_texts import unit_of
 from Agent.replay.compare.library_values import LibraryValues
 
@@ -104,10 +104,6 @@ class Normaliser:
         return cls(**stored)
 
 
-def _without_addresses(text: str) -> bytes:
-    return without_addresses(text.encode("utf-8", "surrogatepass"))
-
-
 class Overlooked:
     """Decides whether differing leaves count as equal, counts them, and keeps the matches of ids.
 
@@ -135,7 +131,7 @@ class Overlooked:
 
     def text(self, recorded: str, replayed: str) -> bool:
         """Whether two texts differ only in allowed ways; memory addresses may always differ."""
-        if " at 0x" in recorded and _without_addresses(recorded) == _without_addresses(replayed):
+        if " at 0x" in recorded and text_elsewhere(recorded) == text_elsewhere(replayed):
             return True
         mark = self.mark()
         apart = self.made.ids_apart(recorded, replayed)

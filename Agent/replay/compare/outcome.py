@@ -32,6 +32,10 @@ _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed", "by_hand")
 _KEYS = orjson.OPT_NON_STR_KEYS
 
 
+MADE_BY_FACTORY = "what the factory made"
+"""The place of a difference from a recorded first state."""
+
+
 class ReplayStopped(BaseException):
     """Ends a replay from inside the replayed code; not caught by `except Exception`."""
 
@@ -182,6 +186,8 @@ class ReplayOutcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """{method: digests of the recorded and the replayed code}; does not affect the verdict."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """{agent: the class of the object that the target returned}."""
     is_of_program: bool = False
     """Whether the whole program was run again, instead of its actions one by one."""
     changed_modules: list[str] = field(default_factory=list)
@@ -260,6 +266,12 @@ class ReplayOutcome:
             and f"{divergence.agent_id}.{divergence.action}" in self.code
             and not self.changed_code
         )
+
+    @property
+    def may_be_of_target(self) -> bool:
+        """Whether the factory may have given its objects other functions than the program does."""
+        is_built = self.divergence is not None and self.divergence.place == MADE_BY_FACTORY
+        return is_built or bool(self.changed_inside)
 
     def reason(self, text: str) -> None:
         """Add a reason unless it exists already."""
@@ -352,7 +364,7 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
     if divergence.field == "args":
         return f"argument {_from_name(divergence.path)}{place}" if divergence.path else f"arguments{place}"
     if divergence.field.startswith(OF_PROGRAM):
-        return f"{divergence.field.removeprefix(OF_PROGRAM)}, as the program left it"
+        return f"{divergence.field.removeprefix(OF_PROGRAM)}, {divergence.place or 'as the program left it'}"
     if divergence.field == "args_after":
         return place_in(divergence.field, divergence.path, event) + (
             f", in {divergence.place}" if divergence.place else ""
@@ -539,13 +551,25 @@ class ReplayReport(TextInNotebook):
             "ignored": self.ignored,
         }
         seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
-        undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
-        seen = seen or ["all fields seen" if counts.driven else undriven]
+        if not counts.driven:
+            undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
+            seen = seen or [undriven]
+        elif self.verdict not in {Verdict.DIVERGED, Verdict.UNVERIFIED}:
+            seen = seen or ["all fields seen"]
         if self.at_full_states:
             seen.append(f"at full states only: {_names(self.at_full_states)}")
-        return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
-            "; ".join(seen)
-        )
+        return "; ".join([f"{self.verdict} {who}: {self._coverage}{scope}", *seen])
+
+    @property
+    def _coverage(self) -> str:
+        """How many actions are covered, or which one differs first."""
+        counts, divergence = self.outcome.counts, self.divergence
+        if self.verdict is not Verdict.DIVERGED or divergence is None:
+            return f"{counts.covered:,} of {counts.actions:,} actions covered"
+        actions = f"{counts.actions:,} action{'s' * (counts.actions != 1)}"
+        if not divergence.step:
+            return f"differs before the first of {actions}"
+        return f"differs at step {divergence.step:,} of {actions}"
 
     @property
     def changed_code(self) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
+from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
-from Agent.record.state.generators import generator_mark, generators_in_fields, is_own_stream
+from Agent.record.state.generators import generator_mark, generators_in_fields, is_mark_of, is_own_stream
 from Agent.record.state.held_objects import GLOBALS, ITSELF
 from Agent.record.state.introspection import (
     Sort,
@@ -27,7 +28,7 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.replay.compare.comparison import Difference, in_payload
-from Agent.replay.compare.outcome import short
+from Agent.replay.compare.outcome import OF_PROGRAM, short
 from Agent.replay.drive.player import ReplayContext
 from Agent.replay.drive.states import generators_in
 from Agent.replay.plan.actions import DrivenAction
@@ -85,12 +86,14 @@ class HeldMoves:
                 if self._is_ignored(number):
                     _put(held, name, move)
                     continue
-                what = _named("" if facts is None else facts.held[number], name)
+                path = "" if facts is None else facts.held[number]
+                what = _named(path, name, held)
                 present = _present(held, name)
                 description = f"{what}={short(_shown(present))}, recorded {short(_shown(move['first']))}"
                 if sort_of(type(present)) is Sort.GENERATOR:
                     description = f"the random generator {what} in another state; the recorded state is used"
-                self._context.outcome.factory_differences.append(f"{agent_id}: factory made {description}")
+                whose = "" if path == GLOBALS else f"{agent_id}: "
+                self._context.outcome.factory_differences.append(f"{whose}factory made {description}")
                 _put(held, name, move)
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
@@ -112,7 +115,7 @@ class HeldMoves:
                     if "now" in move and not _is(held, name, move["now"]):
                         _put(held, name, move)
                     elif "lost" in move:
-                        what = _named(self._holders[number][0][1], name)
+                        what = _named(self._holders[number][0][1], name, held)
                         self._context.outcome.remark(
                             f"{what} is not followed from step {action.number} on: it is too large"
                         )
@@ -128,29 +131,34 @@ class HeldMoves:
             return
         live = [each for each in self._holders[number] if each[0] in self._context.live]
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
-        what = _named(path, name)
+        is_global = path == GLOBALS
+        what = _named(path, name, held)
+        whose = what if is_global else f"{what} of {agent_id}"
         is_whole = all(each in self._context.live for each, _ in self._holders[number])
         if is_whole and not _was(held, name, move):
             was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
             present = _shown(_present(held, name))
             if outcome.changed_code:
-                place = f"what {agent_id} held before the step"
+                place = "as it was before the step" if is_global else f"what {agent_id} held before the step"
                 self._context.player.differs(
-                    action, f"state.{what}", Difference("", was, present), place=place
+                    action,
+                    f"{OF_PROGRAM if is_global else 'state.'}{what}",
+                    Difference("", was, present),
+                    place=place,
                 )
-            remedy = "" if path == GLOBALS else f"; if no action reads it: --ignore {_field_of(path)}"
+            remedy = "" if is_global else f"; if no action reads it: --ignore {_field_of(path)}"
             self._context.player.stop(
-                f"{what} of {agent_id}, which code outside of actions also changes, was {short(was)} before "
+                f"{whose}, which code outside of actions also changes, was {short(was)} before "
                 f"step {action.number}, and replayed code had left {short(present)} there{remedy}"
             )
         if "now" not in move:
             return
         if move.get("unsure") and outcome.changed_code:
             outcome.ask(
-                f"{what} of {agent_id} was changed before step {action.number}, perhaps by an action of "
+                f"{whose} was changed before step {action.number}, perhaps by an action of "
                 "another agent; whether changed code changes it differently is unknown"
             )
-        outcome.imposed.update([f"{agent_id}.{what}"])
+        outcome.imposed.update([what if is_global else f"{agent_id}.{what}"])
 
     def _is_ignored(self, number: int) -> bool:
         return all(
@@ -182,8 +190,11 @@ class HeldMoves:
             if is_own_stream(held):
                 generators.append((path, held))
             else:
-                parts = list((live_attributes(held) or {}).items())
-                generators += [(_named(path, name), each) for name, each in parts if is_own_stream(each)]
+                generators += [
+                    (_named(path, name, held), each)
+                    for name, each in list((live_attributes(held) or {}).items())
+                    if is_own_stream(each)
+                ]
         for name, generator in generators:
             if adoption_of(generator) is None:
                 self._generators[name] = (generator, generator_mark(generator))
@@ -254,7 +265,7 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
     if sort_of(type(present)) is Sort.GENERATOR:
         if not is_mark and type(value) is not type(present):
             return False
-        return generator_mark(present) == (value if is_mark else generator_mark(value))
+        return is_mark_of(present, value if is_mark else generator_mark(value))
     if type(present) is not type(value):
         return False
     taken = copied(value)
@@ -286,5 +297,8 @@ def _shown(value: Any) -> Any:
     return f"generator at {generator_mark(value)[:12]}" if sort_of(type(value)) is Sort.GENERATOR else value
 
 
-def _named(path: str, name: str) -> str:
-    return f"{path}.{name}" if name and path != GLOBALS else path + name
+def _named(path: str, name: str, held: object) -> str:
+    """Return the name of an attribute of a held object: `field.name`, or `module.name` of a global."""
+    if path == GLOBALS:
+        return f"{module_name(getattr(held, '__name__', ''))}.{name}"
+    return f"{path}.{name}" if name else path

@@ -322,6 +322,17 @@ def codes_of(events: Iterable[Event]) -> dict[str, str]:
     }
 
 
+def first_classes_of(events: Iterable[Event], script: str) -> dict[str, str]:
+    """Return {agent: its class when it was first seen}; `script` is the module's name of the script."""
+    classes: dict[str, str] = {}
+    for event in events:
+        name = event.extra.get("class")
+        if event.kind == "state" and event.agent_id is not None and type(name) is str:
+            module, _, rest = name.partition(".")
+            classes.setdefault(event.agent_id, f"{script}.{rest}" if module == "__main__" else name)
+    return classes
+
+
 def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
     recording.codes[str(extra.get("digest"))] = CodeFacts(
         str(extra.get("module", "")),

@@ -24,7 +24,7 @@ from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, live_attributes, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
-from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
+from Agent.replay.compare.outcome import MADE_BY_FACTORY, Divergence, ReplayStopped, short
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.calls import (
     MisfitArguments,
@@ -743,7 +743,7 @@ class Driver:
                 difference.recorded,
                 difference.replayed,
                 difference.path,
-                "what the factory made",
+                MADE_BY_FACTORY,
             )
         )
 

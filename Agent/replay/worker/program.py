@@ -20,6 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 
 from Agent.event.classes import is_of_library
+from Agent.event.script_names import name_copy
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
@@ -82,6 +83,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     turn_recording_away(directory)
     os.environ.update(request["environment"])
     os.chdir(there)
+    if there != here:
+        name_copy(there, here)
     tempfile.tempdir = str(directory)
     path = _moved(request["program"], here, there)
     sys.argv[:] = request["argv"]

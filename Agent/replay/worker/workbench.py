@@ -21,7 +21,8 @@ from Agent.errors import RecordingMiss
 from Agent.event.codec import decode_line
 from Agent.event.kinds import ACTION_KINDS, LEVEL_OFF, LEVELS
 from Agent.event.model import Event
-from Agent.event.script_names import name_script
+from Agent.event.script_names import class_text, name_script
+from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
@@ -108,6 +109,8 @@ _TRIED = 50
 """Number of events used to compile the patterns for secrets before forks."""
 _MOST_QUESTIONS = 5
 """Maximum number of reasons from `questions`, which may have one per step."""
+_MOST_ENTRIES = 64
+"""The size of a module's dict up to which its entries are looked at."""
 
 
 class Workbench:
@@ -225,9 +228,11 @@ class Workbench:
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
         changed = [
-            name for name, value in _code_and_constants(modules).items() if before.get(name) is not value
+            name
+            for name, value in _code_and_constants(modules).items()
+            if not (before.get(name) is value or (type(value) in SCALARS and before.get(name) == value))
         ]
-        self.outcome.set_by_factory = [name for name in changed if not _is_set_by_class(name, factory)]
+        self.outcome.set_by_factory = [name for name in changed if not _is_set_by_others(name, factory)]
         return built
 
     def _script_module(self) -> str | None:
@@ -347,7 +352,7 @@ class Workbench:
 def _code_and_constants(modules: set[str]) -> dict[str, object]:
     """Return functions, classes, constants and public class attributes of some modules, by qualified name.
 
-    Instrumented functions are left out: their code is the same.
+    Plain values in their dicts are among them. Instrumented functions are left out: their code is the same.
     """
     by_name: dict[str, object] = {}
     for name in modules & sys.modules.keys():
@@ -359,6 +364,12 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
                 }
             if key[0] != "_" and issubclass(kind, (type, FunctionType, bool, int, float, str)):
                 by_name[f"{name}.{key}"] = value
+            if kind is dict and key[0] != "_" and len(value) <= _MOST_ENTRIES:
+                by_name |= {
+                    f"{name}.{key}[{each!r}]": held
+                    for each, held in list(value.items())
+                    if type(each) is str and type(held) in SCALARS
+                }
     return {
         name: value
         for name, value in by_name.items()
@@ -366,8 +377,15 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
     }
 
 
-def _is_set_by_class(name: str, factory: Any) -> bool:
-    """Whether methods of a class set its attribute, such as a count, and the factory does not."""
+def _is_set_by_others(name: str, factory: Any) -> bool:
+    """Whether the factory does not set a value itself.
+
+    Methods of a class set its attribute then, such as a count, or code that the factory calls a dict's entry.
+    """
+    holder, is_entry, _ = name.partition("[")
+    if is_entry:
+        code = factory.__code__ if type(factory) is FunctionType else None
+        return code is None or holder.rpartition(".")[2] not in _named(code)
     owner, _, attribute = name.rpartition(".")
     module, _, cls = owner.rpartition(".")
     held = getattr(sys.modules.get(module), cls, None)
@@ -380,6 +398,11 @@ def _is_set_by_class(name: str, factory: Any) -> bool:
     stored = {stored for code in codes for stored in _stored(code)}
     own = _stored(factory.__code__) if type(factory) is FunctionType else set()
     return attribute in stored - own
+
+
+def _named(code: CodeType) -> set[str]:
+    """Return the global names and attributes that a code object and the functions inside it use."""
+    return set(code.co_names).union(*(_named(each) for each in code.co_consts if type(each) is CodeType))
 
 
 def _stored(code: CodeType) -> set[str]:
@@ -486,6 +509,7 @@ def _drive(bench: Workbench) -> None:
     live = frozenset(bench.objects)
     plan = make_plan(bench.recording, frozenset(bench.given), live)
     outcome.agents = sorted(bench.given)
+    outcome.classes = {agent_id: class_text(type(obj)) for agent_id, obj in bench.given.items()}
     _count(bench, plan, live)
     for agent_id in {action.agent_id for action in plan.actions if action.overlaps}:
         note_overlap(bench.recording.agents[agent_id])
