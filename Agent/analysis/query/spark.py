@@ -44,6 +44,7 @@ from Agent.archive.sealed.parquet_rows import (
 )
 from Agent.archive.sealed.parts import Part
 from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.event.clock import EVENT_TIME
 from Agent.event.codec import CURRENT_SCHEMA
 
 _OBJECT: Final = "concat('{{', array_join(transform({entries}, e -> concat({key}, ':', {value})), ','), '}}')"
@@ -368,6 +369,7 @@ def _of_lines(text: Any) -> Any:
         f"coalesce(get_json_object(value, '$.type'), get_json_object(value, '$.extra.event_type'), "
         f"'{NO_KIND}') AS event_type",
     ).where(
+        f"get_json_object(text, '$.timestamp') RLIKE '^({EVENT_TIME})$' AND "
         "ts_us IS NOT NULL AND seq IS NOT NULL AND "
         f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
     )

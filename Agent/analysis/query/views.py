@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
+    HAS_TIME,
     NO_KIND,
     TIME_TEXT,
     flat_keys,
@@ -642,7 +643,8 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
     parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
     return (
         f"(SELECT *, {parsed} AS j FROM {_rows(VERBATIM)} "
-        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {has_payload('decode(raw)')} {_ONLY})"
+        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {HAS_TIME} "
+        f"AND {has_payload('decode(raw)')} {_ONLY})"
     )
 
 
