@@ -14,7 +14,7 @@ FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=
 LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 """The latest time that `format_timestamp` can write, in microseconds since 1970."""
 EVENT_TIME: Final = (
-    "[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+]00:00)?"
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+]00:00)?"
 )
 """The form of an event's time, a pattern that Python and the engines of SQL read alike: RFC 3339 in UTC."""
 _is_event_time = re.compile(EVENT_TIME).fullmatch

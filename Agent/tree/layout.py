@@ -70,6 +70,8 @@ OPENED_FROM: Final = ".opened_from"
 """The file there that contains the path of the encrypted session."""
 
 _SESSION_PREFIX = "session_"
+_IN_SESSION = frozenset({"session.json", "sealed.aes", "agents", "archive", "runs", ".state"})
+"""Names of which every session has one."""
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")
@@ -580,12 +582,18 @@ def _candidates(session_id: str) -> Iterator[str]:
         repeat += 1
 
 
+def _is_of_session(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is one that a session has, so that its directory is not an unrelated one."""
+    return entry.name in _IN_SESSION or entry.name.endswith(".log")
+
+
 def list_sessions(root: Path) -> list[SessionRef]:
     """Return the sessions under a root, newest last; empty if the root does not exist."""
     sessions = [
         (match["second"], int(match["repeat"] or 1), entry.name)
         for entry in scan(root)
         if (match := _SESSION_NAME.fullmatch(entry.name)) and _is_plain_directory(entry)
+        if any(_is_of_session(inside) for inside in scan(root / entry.name))
     ]
     return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(sessions)]
 

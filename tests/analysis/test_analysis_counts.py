@@ -256,6 +256,7 @@ def test_an_unknown_agent_is_refused_with_the_names_that_come_close(builder: Ses
 TIMES = {
     "2026-11-20T10:30:45.000000Z": True,
     "2026-11-20T10:30:45Z": True,
+    "2026-11-20 10:30:45Z": True,
     "2026-11-20T10:30:45.5": True,
     "2026-11-20T10:30:45.000000+00:00": True,
     "0001-01-01T00:00:00.000000Z": True,

@@ -36,6 +36,7 @@ from Agent.analysis.query.views import (
 )
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
+    HAS_TIME,
     NO_KIND,
     flat_keys,
     payload_columns,
@@ -370,7 +371,7 @@ def _of_lines(text: Any) -> Any:
         f"'{NO_KIND}') AS event_type",
     ).where(
         f"get_json_object(text, '$.timestamp') RLIKE '^({EVENT_TIME})$' AND "
-        "ts_us IS NOT NULL AND seq IS NOT NULL AND "
+        f"{HAS_TIME} AND seq IS NOT NULL AND "
         f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
     )
 
