@@ -399,9 +399,23 @@ def inode_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+class NotPlainFile(OSError):
+    """Raised where a file of the tree is expected and something else is, which is left alone."""
+
+    remedy = "put the recorded file back in its place, or remove what is there"
+
+
+LINK: Final = "a symbolic link, which is not followed"
+
+
 def open_file(path: Path | str) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading; OSError for links and others. Does not block on a pipe."""
-    fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    """Open a regular file for reading; NotPlainFile for links and others. Does not block on a pipe."""
+    try:
+        fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ELOOP and os.path.islink(path):  # noqa: PTH114 - not a loop on the way to it
+            raise NotPlainFile(errno.ELOOP, LINK, str(path)) from None
+        raise
     try:
         status = os.fstat(fd)
     except OSError:
@@ -410,7 +424,7 @@ def open_file(path: Path | str) -> tuple[int, os.stat_result]:
     if stat.S_ISREG(status.st_mode):
         return fd, status
     os.close(fd)
-    raise OSError(errno.EINVAL, "not a plain file", str(path))
+    raise NotPlainFile(errno.EINVAL, "not a plain file", str(path))
 
 
 def read_file(path: Path) -> bytes:

@@ -85,8 +85,8 @@ _DAMAGES = {
     ),
     "missing": (lambda part: part.unlink(), "missing"),
     "emptied": (lambda part: part.write_bytes(b""), "empty"),
-    "linked": (_linked, "no plain file"),
-    "piped": (_piped, "no plain file"),
+    "linked": (_linked, "a symbolic link, which is not followed"),
+    "piped": (_piped, "not a plain file"),
     "undescribed": (lambda part: part.with_suffix(".json").write_bytes(b"{"), "cannot be read"),
 }
 
@@ -117,6 +117,26 @@ def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(r
             and "restore it from a copy" in done.stderr
             and done.stderr.count("\n") == 1
         )
+
+
+@pytest.mark.parametrize(
+    ("put", "told"), [(_linked, "a symbolic link, which is not followed"), (_piped, "not a plain file")]
+)
+def test_what_took_the_place_of_a_log_file_is_named_and_never_followed(run, root, tmp_path, put, told):
+    agents = list_sessions(root)[-1].path / "agents"
+    agent = min(path.stem for path in agents.glob("creator_*.log"))
+    file = agents / f"{agent}.log"
+    put(file)
+    for command, remedy in {
+        ("export", "bundle", "last", tmp_path / "bundle.zip"): "put the recorded file back",
+        ("erase", "--agent", agent, "--yes"): "put the recorded file back",
+        ("journey", agent): "agent-trace verify",
+        ("state", agent, "--at", "tick:1"): "agent-trace verify",
+    }.items():
+        done = run(*command, "--root", root)
+        assert done.returncode == 3, command
+        assert told in done.stderr and str(file) in done.stderr and remedy in done.stderr, command
+    assert told in run("verify", "--root", root).stdout
 
 
 def test_a_session_whose_archive_was_removed_cannot_be_restored(run, root):

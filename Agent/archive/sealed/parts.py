@@ -47,6 +47,7 @@ from Agent.tree.files.session import (
 )
 from Agent.tree.layout import (
     FILE_MODE,
+    LINK,
     NEW_FILE,
     agents_dir,
     category_files,
@@ -262,8 +263,9 @@ def _read_part(path: Path) -> Part:
         ) from None
     try:
         status = part.parquet.lstat()
-        problem = "" if stat.S_ISREG(status.st_mode) else "no plain file"
-        problem = problem or ("" if status.st_size else "empty")
+        problem = LINK if stat.S_ISLNK(status.st_mode) else "not a plain file"
+        if stat.S_ISREG(status.st_mode):
+            problem = "" if status.st_size else "empty"
     except FileNotFoundError:
         problem = "missing"
     if problem:
