@@ -596,18 +596,21 @@ def _candidates(session_id: str) -> Iterator[str]:
         repeat += 1
 
 
-def _is_of_session(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is one that a session has, so that its directory is not an unrelated one."""
-    return entry.name in _IN_SESSION or entry.name.endswith(".log")
+def _is_session(directory: Path, *, even_empty: bool) -> bool:
+    names = [entry.name for entry in scan(directory)]
+    return any(name in _IN_SESSION or name.endswith(".log") for name in names) or (even_empty and not names)
 
 
-def list_sessions(root: Path) -> list[SessionRef]:
-    """Return the sessions under a root, newest last; empty if the root does not exist."""
+def list_sessions(root: Path, *, even_empty: bool = False) -> list[SessionRef]:
+    """Return the sessions under a root, newest last; empty if the root does not exist.
+
+    A directory with nothing of a session in it is none; with `even_empty`, one with nothing at all is.
+    """
     sessions = [
         (match["second"], int(match["repeat"] or 1), entry.name)
         for entry in scan(root)
         if (match := _SESSION_NAME.fullmatch(entry.name)) and _is_plain_directory(entry)
-        if any(_is_of_session(inside) for inside in scan(root / entry.name))
+        if _is_session(root / entry.name, even_empty=even_empty)
     ]
     return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(sessions)]
 
