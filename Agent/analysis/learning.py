@@ -138,7 +138,7 @@ def _stages(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str,
 
 
 _BUCKET = (
-    f"CAST(least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
+    f"CAST(least(floor(CAST(ts_us - first_us AS DOUBLE) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
     f"{CURVE_POINTS - 1}) AS BIGINT)"
 )
 

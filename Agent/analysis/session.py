@@ -104,7 +104,18 @@ def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
 
 
 def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
-    """The error for an unknown agent, with up to 3 similar names as its remedy."""
+    """The error for an unknown agent: its file if it has one, else up to 3 similar names as its remedy."""
+    for path in layout.agent_files(reader.session, agent_id):
+        try:
+            os.close(layout.open_file(path)[0])
+            problem = "no line of its file is an event of it"
+        except OSError as error:
+            problem = f"its file cannot be read: {error.strerror}"
+        return AgentNotFound(
+            f"no event of agent {agent_id!r} in this session; {problem}",
+            path=path,
+            remedy="agent-trace verify lists what is damaged",
+        )
     known = sorted({agent.agent_id for agent in reader.agents() if agent.agent_id})
     close = difflib.get_close_matches(agent_id, known, n=3, cutoff=0.5)
     if close:

@@ -109,7 +109,7 @@ def prune(
             "prune needs a policy", remedy="give --keep-sessions, --older-than or --max-bytes; try --dry-run"
         )
     now_s = time.time() if now_s is None else now_s
-    candidates = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
+    candidates = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root, even_empty=True)]
     _choose(candidates, policy, now_s)
     finished = len(interrupted_removals(root)) if dry_run else finish_removals(root)
     pruned: list[PrunedSession] = []

@@ -19,12 +19,20 @@ from Agent.archive.sealed.parts import (
     writer_of,
 )
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.model import Event
 from Agent.flight.checkpoints.graph_file import GraphFile, check_graph, graph_files
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import entries_in, passed_over, session_id_of, shown_name
+from Agent.tree.files.session import open_session, read_claims
+from Agent.tree.layout import (
+    chain_file,
+    claims_dir,
+    entries_in,
+    passed_over,
+    session_id_of,
+    shown_name,
+)
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -65,6 +73,15 @@ class DamagedArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """A file about the session, or of its archive, that cannot be read."""
+
+    path: str
+    """The path in the session's directory."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class PassedOver:
     """An entry of a session's directory that readers skip."""
 
@@ -94,6 +111,10 @@ class Verification:
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
     """Parts that differ from what was sealed, as paths in the session."""
+    damaged_files: tuple[DamagedFile, ...] = ()
+    """The files that cannot be read: `session.json`, claims, and files of the archive."""
+    uncounted: bool = False
+    """Whether a damaged archive prevents counting the events."""
     undescribed_parts: tuple[str, ...] = ()
     """Parquet files without the JSON file that lists their segments, such as leftovers of a killed `seal`."""
     changed_files: tuple[str, ...] = ()
@@ -123,7 +144,8 @@ class Verification:
 
         Unacknowledged events, torn tails and events retired by policy are reported, but do not count.
         """
-        damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
+        lines_or_files = self.damaged_lines or self.damaged_artifacts or self.damaged_files or self.uncounted
+        damaged = lines_or_files or self.damaged_parts or self.changed_files
         edited = self.chain is not None and self.chain.edits
         graphs = any(graph.problems for graph in self.graph_files)
         return not (self.lost or self.unknown or damaged or edited or graphs)
@@ -154,13 +176,24 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
 
     Raises:
         SessionNotFound: the session is missing.
-        DamagedInput: the recovery's account, or a part of the archive, cannot be read.
+        DamagedInput: the recovery's account cannot be read, or the archive, although no part differs from
+            what was sealed.
         UsageError: an element of `heads` is not a head.
     """
     reader = open_reader(session)
     recovery = read_recovery(session)
-    parts = read_parts(session)
+    unread: list[DamagedInput] = []
+    parts = read_parts(session, unread)
     damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
+    archive: dict[str, Any] = {
+        "parts": len(parts) + len(unread),
+        "damaged_parts": tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
+        "damaged_files": (
+            *(_damaged_file(session, error) for error in unread),
+            *_damaged_descriptions(session),
+        ),
+        "undescribed_parts": () if unread else tuple(find_undescribed(session, parts)),
+    }
     scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"})
     artifacts = _Artifacts(session)
     dropped: Counter[str] = Counter()
@@ -175,8 +208,10 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
                     heads_by_writer[event.writer] = head
             else:
                 artifacts.check(event)
-    except DamagedInput as error:
-        raise _of_part(damaged_parts[0]) if damaged_parts else error from error
+    except DamagedInput:
+        if not unread and not damaged_parts:
+            raise
+        return Verification(session, (), 0, 0, uncounted=True, **archive)
     losses = scan.losses
     damaged: Counter[str] = Counter()
     torn: Counter[str] = Counter()
@@ -198,17 +233,34 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         read_account(session).reasons[ERASED],
         artifacts.checked,
         tuple(artifacts.damaged),
-        len(parts),
-        tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
-        tuple(find_undescribed(session, parts)),
-        tuple(_changed_files(session, parts)),
-        dict(sorted((+dropped).items())),
-        tuple(find_passed_over(session)),
-        _chains(
+        changed_files=tuple(_changed_files(session, parts)),
+        dropped=dict(sorted((+dropped).items())),
+        passed_over=tuple(find_passed_over(session)),
+        chain=_chains(
             session, heads_by_writer, list(heads), is_running=any(row.state == "running" for row in rows)
         ),
-        tuple(map(check_graph, graph_files(session.parent))),
+        graph_files=tuple(map(check_graph, graph_files(session.parent))),
+        **archive,
     )
+
+
+def _damaged_file(session: Path, error: DamagedInput) -> DamagedFile:
+    return DamagedFile(Path(str(error.path)).relative_to(session).as_posix(), error.message)
+
+
+def _damaged_descriptions(session: Path) -> Iterator[DamagedFile]:
+    """Yield `session.json` and the claims that cannot be read, except those that a kill interrupted."""
+    try:
+        open_session(session)
+    except SessionNotFound:
+        pass  # it was never written, or it was removed
+    except DamagedInput as error:
+        yield _damaged_file(session, error)
+    for writer, claim in read_claims(session).items():
+        # digests begin only after the claim was written
+        if claim.pid < 0 and chain_file(session, writer).exists():
+            path = (claims_dir(session) / f"{writer}.json").relative_to(session)
+            yield DamagedFile(path.as_posix(), "the claim of a writer cannot be read")
 
 
 def find_passed_over(base: Path, *directories: Path, below: bool = True) -> list[PassedOver]:
@@ -248,13 +300,6 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
             digest = beginning_digest(path, segment.size_bytes)
             if digest != segment.digest and path.is_file():  # otherwise it was removed after sealing
                 yield path.relative_to(session).as_posix()
-
-
-def _of_part(part: Part) -> DamagedInput:
-    remedy = "restore it from a copy"
-    if all(segment.exists_in(part.directory.parent) for segment in part.segments):
-        remedy = "its JSON lines still exist: delete the archive and seal again"
-    return DamagedInput("it differs from what was sealed", path=part.parquet, remedy=remedy)
 
 
 class _Artifacts:

@@ -256,7 +256,8 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
         return _report(str(error), error.exit_code)
     except OSError as error:
         file_suffix = f" ({error.filename})" if error.filename else ""
-        remedy = _REMEDIES.get(error.errno or 0, "")
+        own = getattr(error, "remedy", "")
+        remedy = f"; {own}" if own else _REMEDIES.get(error.errno or 0, "")
         return _report(f"{(error.strerror or str(error)).lower()}{file_suffix}{remedy}", EXIT_UNREADABLE)
     except Exception as error:  # noqa: BLE001
         return _report_bug(error, show="--debug" in arguments)

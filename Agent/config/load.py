@@ -437,8 +437,9 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _unreadable(path: str, error: OSError) -> ConfigurationError:
+    remedy = "change its rights" if isinstance(error, PermissionError) else "remove it or put a file there"
     return ConfigurationError(
-        f"the configuration cannot be read: {error.strerror or error}", path=path, remedy="change its rights"
+        f"the configuration cannot be read: {error.strerror or error}", path=path, remedy=remedy
     )
 
 
@@ -458,7 +459,7 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
         raise ConfigurationError(
             "this is not UTF-8", path=path, line=line, remedy="save it as UTF-8"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a plain ValueError for a number of thousands of digits
         raise _no_toml(path, text, str(error)) from None
     for key in table:
         if not isinstance(document, Mapping) or key not in document:
@@ -472,7 +473,9 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
 def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
     where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     problem = message[: where.start()] if where else message
-    line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
+    number = re.search(r"[0-9_]{4000}", text)
+    before = text[: number.start()] if number else text.rstrip("\n")
+    line = int(where[1]) if where and where[1] else before.count("\n") + 1
     return ConfigurationError(
         f"this is not TOML: {problem[:1].lower()}{problem[1:]}",
         path=path,

@@ -132,6 +132,18 @@ SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outpu
 """The options that can be set by name."""
 
 
+_LARGEST = 2**63 - 1
+"""The largest number that JSON and the system take."""
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, which an integer may be too long for."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def checked(options: Options) -> Options:
     """The options, unchanged; ConfigurationError names the first invalid one."""
     level_number(options.level)
@@ -147,12 +159,12 @@ def checked(options: Options) -> Options:
             remedy = None if isinstance(value, bool) else "use true or false"
         elif isinstance(option.default, int):
             least = option.metadata["least"]
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                remedy = f"use a whole number of at least {least}"
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
+                remedy = f"use a whole number of at least {least}, and below 2^63"
         elif value not in option.metadata.get("words", (value,)):
             remedy = f"use {' or '.join(option.metadata['words'])}"
         if remedy is not None:
-            raise ConfigurationError(f"{name} is {value!r}", remedy=remedy)
+            raise ConfigurationError(f"{name} is {_shown(value)}", remedy=remedy)
     _check_rotation(options.rotation)
     return options
 
@@ -190,7 +202,7 @@ def _check_rotation(rotation: Any) -> None:
         _check_category(category)
         if not is_rotation(sizes):
             raise ConfigurationError(
-                f"the rotation of {category} is {sizes!r}",
+                f"the rotation of {category} is {_shown(sizes)}",
                 remedy="give (size in bytes, number of old files), both whole numbers, the first at least 1",
             )
 
@@ -200,7 +212,7 @@ def is_rotation(sizes: Any) -> bool:
     if not isinstance(sizes, tuple | list) or len(sizes) != 2:
         return False
     are_integers = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
-    return are_integers and sizes[0] >= 1 and sizes[1] >= 0
+    return are_integers and 1 <= sizes[0] <= _LARGEST and 0 <= sizes[1] <= _LARGEST
 
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -214,8 +226,8 @@ def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
     changes = dict(changes)
     if "trace_root" in changes:
         root = changes["trace_root"]
-        if not isinstance(root, str | PathLike) or not str(root):
-            raise ConfigurationError(f"trace_root is {root!r}", remedy="give the path of a directory")
+        if not isinstance(root, str | PathLike) or not str(root) or "\0" in str(root):
+            raise ConfigurationError(f"trace_root is {_shown(root)}", remedy="give the path of a directory")
         changes["trace_root"] = _path(root)
     return checked(replace(options, **changes))
 

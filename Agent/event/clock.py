@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 """The earliest time that `format_timestamp` can write, in microseconds since 1970."""
 LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 """The latest time that `format_timestamp` can write, in microseconds since 1970."""
+EVENT_TIME: Final = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+]00:00)?"
+)
+"""The form of an event's time, a pattern that Python and the engines of SQL read alike: RFC 3339 in UTC."""
+_is_event_time = re.compile(EVENT_TIME).fullmatch
 
 
 class Clock(Protocol):
@@ -64,6 +70,13 @@ def seconds_between(started_at: str | None, until: str | None) -> float | None:
 def parse_timestamp(text: str) -> int:
     """Return microseconds since 1970; a time without an offset is UTC; ValueError if it is not RFC 3339."""
     return unix_us(datetime.fromisoformat(text))
+
+
+def event_time(text: str) -> int:
+    """Return microseconds since 1970 of an event's time; ValueError if it is not one that events can have."""
+    if _is_event_time(text) is None:
+        raise ValueError(f"{text[:40]!r} is not a time in UTC like 2026-11-20T10:30:45.123456Z")
+    return parse_timestamp(text)
 
 
 def moment_of(unix_us: int) -> datetime:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.event.clock import FIRST_US, LAST_US, parse_timestamp
+from Agent.event.clock import event_time
 from Agent.event.ids import split_event_id
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.model import ENVELOPE_KEYS, Event
@@ -232,11 +232,9 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
     except ValueError as error:
         raise DamagedLine(f"malformed: {error}") from None
     try:
-        is_in_calendar = FIRST_US <= parse_timestamp(event.timestamp) <= LAST_US
+        event_time(event.timestamp)
     except ValueError as error:
         raise DamagedLine(f"malformed timestamp: {error}") from None
-    if not is_in_calendar:
-        raise DamagedLine("malformed timestamp: outside the years 1 to 9999 in UTC")
     return event
 
 
@@ -358,7 +356,7 @@ def _field_problem(kind: str, field: Field, payload: Mapping[str, Any]) -> str |
 
 def _envelope_problems(obj: Mapping[str, Any]) -> list[str]:
     problems = []
-    for key, check in (("timestamp", parse_timestamp), ("id", split_event_id)):
+    for key, check in (("timestamp", event_time), ("id", split_event_id)):
         try:
             check(obj[key])
         except KeyError:

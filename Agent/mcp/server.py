@@ -6,11 +6,14 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from anyio import EndOfStream
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, ToolAnnotations
 
 from Agent.errors import AgentTraceError
 from Agent.mcp.questions import Questions, tools
@@ -71,13 +74,61 @@ def _description(method: Callable[..., Any]) -> str:
     return " ".join((method.__doc__ or "").split())
 
 
+class _Messages:
+    """The messages of a client; a line that is none is answered with an error, which the SDK leaves out."""
+
+    def __init__(self, lines: Any, answers: Any) -> None:
+        self._lines = lines
+        self._answers = answers
+
+    async def receive(self) -> Any:
+        while isinstance(item := await self._lines.receive(), Exception):
+            # what pydantic found
+            problem = item.errors()[0] if hasattr(item, "errors") else {}
+            is_json = problem.get("type") != "json_invalid"
+            if is_json or str(problem.get("input", "")).strip():
+                error = ErrorData(
+                    code=INVALID_REQUEST if is_json else PARSE_ERROR,
+                    message="this is no message of JSON-RPC" if is_json else "this line is not JSON",
+                )
+                answer = JSONRPCError(jsonrpc="2.0", id=None, error=error)
+                await self._answers.send(SessionMessage(answer))
+        return item
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
+
+    @property
+    def last_context(self) -> Any:
+        """The context of the last message."""
+        return self._lines.last_context
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
 def serve_stdio(root: Path, *, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS) -> None:
     """Serve MCP on stdin and stdout until the client closes them."""
 
     async def serve() -> None:
         server, worker = make_server(root, timeout_s=timeout_s, max_chars=max_chars)
         try:
-            await server.run_stdio_async()
+            async with stdio_server() as (lines, answers):
+                lowlevel = server._lowlevel_server  # noqa: SLF001 - `run_stdio_async` takes no streams
+                options = lowlevel.create_initialization_options()
+                await lowlevel.run(_Messages(lines, answers), answers, options)
         finally:
             await worker.close()
 

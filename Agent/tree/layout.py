@@ -70,6 +70,8 @@ OPENED_FROM: Final = ".opened_from"
 """The file there that contains the path of the encrypted session."""
 
 _SESSION_PREFIX = "session_"
+_IN_SESSION = frozenset({"session.json", "sealed.aes", "agents", "archive", "runs", ".state"})
+"""Names of which every session has one."""
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")
@@ -397,9 +399,23 @@ def inode_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+class NotPlainFile(OSError):
+    """Raised where a file of the tree is expected and something else is, which is left alone."""
+
+    remedy = "put the recorded file back in its place, or remove what is there"
+
+
+LINK: Final = "a symbolic link, which is not followed"
+
+
 def open_file(path: Path | str) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading; OSError for links and others. Does not block on a pipe."""
-    fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    """Open a regular file for reading; NotPlainFile for links and others. Does not block on a pipe."""
+    try:
+        fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ELOOP and os.path.islink(path):  # noqa: PTH114 - not a loop on the way to it
+            raise NotPlainFile(errno.ELOOP, LINK, str(path)) from None
+        raise
     try:
         status = os.fstat(fd)
     except OSError:
@@ -408,7 +424,7 @@ def open_file(path: Path | str) -> tuple[int, os.stat_result]:
     if stat.S_ISREG(status.st_mode):
         return fd, status
     os.close(fd)
-    raise OSError(errno.EINVAL, "not a plain file", str(path))
+    raise NotPlainFile(errno.EINVAL, "not a plain file", str(path))
 
 
 def read_file(path: Path) -> bytes:
@@ -580,12 +596,21 @@ def _candidates(session_id: str) -> Iterator[str]:
         repeat += 1
 
 
-def list_sessions(root: Path) -> list[SessionRef]:
-    """Return the sessions under a root, newest last; empty if the root does not exist."""
+def _is_session(directory: Path, *, even_empty: bool) -> bool:
+    names = [entry.name for entry in scan(directory)]
+    return any(name in _IN_SESSION or name.endswith(".log") for name in names) or (even_empty and not names)
+
+
+def list_sessions(root: Path, *, even_empty: bool = False) -> list[SessionRef]:
+    """Return the sessions under a root, newest last; empty if the root does not exist.
+
+    A directory with nothing of a session in it is none; with `even_empty`, one with nothing at all is.
+    """
     sessions = [
         (match["second"], int(match["repeat"] or 1), entry.name)
         for entry in scan(root)
         if (match := _SESSION_NAME.fullmatch(entry.name)) and _is_plain_directory(entry)
+        if _is_session(root / entry.name, even_empty=even_empty)
     ]
     return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(sessions)]
 

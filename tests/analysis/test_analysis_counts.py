@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from analysis_kit import SessionBuilder
+from analysis_kit import WRITER, SessionBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentNotFound
+from Agent.event.codec import encode_event
+from Agent.tree.read.removal_logs import read_removal
 
 AGENTS = ["creator_001", "creator_002", "Ünï çödé", "a/b", "it's", None]
 
@@ -247,3 +251,84 @@ def test_an_unknown_agent_is_refused_with_the_names_that_come_close(builder: Ses
         with pytest.raises(AgentNotFound) as refused:
             question("creator_01")
         assert "creator_001" in str(refused.value)
+
+
+TIMES = {
+    "2026-11-20T10:30:45.000000Z": True,
+    "2026-11-20T10:30:45Z": True,
+    "2026-11-20 10:30:45Z": True,
+    "2026-11-20T10:30:45.5": True,
+    "2026-11-20T10:30:45.000000+00:00": True,
+    "0001-01-01T00:00:00.000000Z": True,
+    "9999-12-31T23:59:59.999999Z": True,
+    **dict.fromkeys(
+        [
+            *("", "NaN", "epoch", "infinity", "-infinity", "2000-01-01 (BC)", "2026-11-20", "20261120T103045Z"),
+            *("-271821-04-20T00:00:00Z", "290000-01-01T00:00:00.000000Z", "0000-01-01T00:00:00.000000Z"),
+            *("2026-02-30T00:00:00.000000Z", "2026-11-20T24:00:00Z", "2026-11-20T10:30:60Z", "2026-1-7T10:30:45Z"),
+            *("2026-11-20T10:30:45+14:00", "2026-11-20T10:30:45+99:99", "2026-11-20 10:30:45 UTC"),
+            *("2026-W47-5T10:30:45.0000000Z", "2026-11-20T10:30:45.00000\u0663Z", " 2026-11-20T10:30:45Z"),
+        ],
+        False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "is_time"), TIMES.items())
+def test_every_reader_agrees_which_times_an_event_can_have(
+    builder: SessionBuilder, text: str, is_time: bool
+) -> None:
+    for number in range(3):
+        builder.emit("reward", "a", reward=number)
+    line = encode_event(replace(builder.events[-1], timestamp=text, id=f"{WRITER}-4"))
+    builder.write_line(line, "a")
+    removed = read_removal(builder.path, builder.file_of("a"), lambda writer: writer == WRITER)
+    assert removed.removal.damaged_lines == (not is_time)
+    for _ in ("live", "sealed"):
+        analyzer = LogAnalyzer(builder.path)
+        summary = analyzer.session_summary()
+        assert (summary["total_events"], summary["damaged_lines"]) == (3 + is_time, not is_time)
+        assert (
+            len(analyzer.sql("SELECT id FROM events"))
+            == len(analyzer.sql("SELECT * FROM events"))
+            == 3 + is_time
+        )
+        assert len(analyzer.trace_agent_journey("a")) == 3 + is_time
+        assert analyzer.analyze_learning_progress()["reward_count"] == 3 + is_time
+        analyzer.close()
+        seal(builder.path, remove=True)
+
+
+@pytest.mark.parametrize("odd", ["0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"])
+def test_every_question_is_answered_over_all_the_years_that_a_clock_can_show(
+    builder: SessionBuilder, odd: str
+) -> None:
+    for number in range(9):
+        builder.emit("reward", "a", reward=number)
+        builder.emit("agent_action", "a", action_type="look", duration_ms=1.0)
+        builder.emit("metric", "a", metric_name="process.memory", value=number)
+        builder.emit(
+            "error", "a", level="ERROR", message=f"failed {number}", error_type="E", error_message="m"
+        )
+        builder.emit("training_step", "a", step=number, metrics={"loss": number})
+        if number % 2:
+            last = builder.events[-1]
+            builder.seq += 1
+            builder.write_line(encode_event(replace(last, timestamp=odd, id=f"{WRITER}-{builder.seq}")), "a")
+    analyzer = LogAnalyzer(builder.path)
+    total = analyzer.session_summary()["total_events"]
+    assert total == 49
+    assert analyzer.get_errors()
+    assert analyzer.analyze_learning_progress()["metric_curves"]["loss"]
+    assert analyzer.performance_summary()["actions"]
+    assert analyzer.debug_issue("a failed")
+    assert analyzer.write_html(builder.path.parent / "report.html").stat().st_size
+
+
+def test_debug_answers_about_a_program_whose_ticks_begin_again(builder: SessionBuilder) -> None:
+    for episode in range(2):
+        for builder.tick in range(200):
+            builder.emit("agent_action", "a", action_type="look")
+            if builder.tick >= 150 or episode:
+                builder.emit("agent_action", "a", action_type="leap")
+    assert LogAnalyzer(builder.path).debug_issue("a leaps too often")

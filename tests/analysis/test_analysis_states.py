@@ -212,3 +212,14 @@ def test_the_record_of_a_live_agent_gives_what_it_really_had_after_every_step(tr
     shutdown_logging()
     last = analyzer.state_at("walker", 59)["values"]
     assert {name: last[name] for name in last if name != "agent_id"} == truth[-1]
+
+
+def test_states_of_actions_are_answered_where_lines_are_doubled(builder: SessionBuilder) -> None:
+    for number in range(3):
+        builder.emit("agent_action", "a", action_type="act", state={"set": {"n": number, "m": number}})
+    file = builder.file_of("a")
+    file.write_bytes(file.read_bytes() * 2)
+    analyzer = LogAnalyzer(builder.path)
+    states = [row["state"] for row in analyzer.sql("SELECT * FROM action_states ORDER BY ts_us")]
+    assert [json.loads(state) for state in states] == [{"m": n, "n": n} for n in (0, 0, 1, 1, 2, 2)]
+    assert len(states) == len(analyzer.sql("SELECT id FROM actions"))

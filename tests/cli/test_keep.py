@@ -1,6 +1,7 @@
 """The commands `recover`, `verify` and `prune`, as they are typed."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -45,6 +46,103 @@ def test_a_lost_file_makes_the_answer_negative(run, root):
     assert f"not sound: {events:,} lost" in done.stdout
     answer = json.loads(run("verify", "--root", root, "--json").stdout)
     assert (answer["sound"], answer["lost"]) == (False, events)
+
+
+@pytest.mark.parametrize("kept", [(), ("session.json",), ("trace_summary.json",)])
+def test_a_session_whose_files_were_all_emptied_is_not_sound(run, root, kept):
+    for path in list_sessions(root)[-1].path.rglob("*"):
+        if path.is_file() and path.name not in kept:
+            path.write_bytes(b"")
+    done = run("verify", "--root", root)
+    assert done.returncode == 1
+    assert "not sound" in done.stdout and "cannot be read" in done.stdout
+    answer = json.loads(run("verify", "--root", root, "--json").stdout)
+    assert answer["damaged_files"] and not answer["sound"]
+
+
+def _flipped(part):
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 255
+    data[len(data) // 2] ^= 255
+    part.write_bytes(data)
+
+
+def _linked(part):
+    part.unlink()
+    part.symlink_to("/etc/passwd")
+
+
+def _piped(part):
+    part.unlink()
+    os.mkfifo(part)
+
+
+_DAMAGES = {
+    "flipped": (_flipped, "differs from what was sealed"),
+    "replaced": (
+        lambda part: part.write_bytes(b"PAR1" + bytes(999) + b"PAR1"),
+        "differs from what was sealed",
+    ),
+    "missing": (lambda part: part.unlink(), "missing"),
+    "emptied": (lambda part: part.write_bytes(b""), "empty"),
+    "linked": (_linked, "a symbolic link, which is not followed"),
+    "piped": (_piped, "not a plain file"),
+    "undescribed": (lambda part: part.with_suffix(".json").write_bytes(b"{"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), _DAMAGES.values(), ids=_DAMAGES)
+def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(run, root, damage, told):
+    assert run("seal", "--remove", "--root", root).returncode == 0
+    session = list_sessions(root)[-1].path
+    damage(session / "archive" / "part-000001.parquet")
+    done = run("verify", "--root", root)
+    assert done.returncode == 1
+    assert (
+        "archive/part-000001." in done.stdout
+        and told in done.stdout
+        and "restore it from a copy" in done.stderr
+    )
+    assert not json.loads(run("verify", "--root", root, "--json").stdout)["sound"]
+    for command in (
+        ("analyze",),
+        ("sql", "SELECT * FROM events"),
+        ("seal", "last", "--restore"),
+        ("errors",),
+    ):
+        done = run(*command, "--root", root)
+        if damage is _flipped and done.returncode == 0:
+            continue  # these bytes mean nothing to the question
+        assert done.returncode == 3, command
+        assert "archive" in done.stderr and "restore it from a copy" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("put", "told"), [(_linked, "a symbolic link, which is not followed"), (_piped, "not a plain file")]
+)
+def test_what_took_the_place_of_a_log_file_is_named_and_never_followed(run, root, tmp_path, put, told):
+    agents = list_sessions(root)[-1].path / "agents"
+    agent = min(path.stem for path in agents.glob("creator_*.log"))
+    file = agents / f"{agent}.log"
+    put(file)
+    for command, remedy in {
+        ("export", "bundle", "last", tmp_path / "bundle.zip"): "put the recorded file back",
+        ("erase", "--agent", agent, "--yes"): "put the recorded file back",
+        ("journey", agent): "agent-trace verify",
+        ("state", agent, "--at", "tick:1"): "agent-trace verify",
+    }.items():
+        done = run(*command, "--root", root)
+        assert done.returncode == 3, command
+        assert told in done.stderr and str(file) in done.stderr and remedy in done.stderr, command
+    assert told in run("verify", "--root", root).stdout
+
+
+def test_a_session_whose_archive_was_removed_cannot_be_restored(run, root):
+    assert run("seal", "--remove", "--root", root).returncode == 0
+    shutil.rmtree(list_sessions(root)[-1].path / "archive")
+    done = run("seal", "last", "--restore", "--root", root)
+    assert done.returncode == 3 and "restore its archive/ from a copy" in done.stderr
 
 
 def test_calls_that_could_not_be_recorded_are_not_called_none_lost(run, trace_root):
@@ -182,6 +280,7 @@ def test_recover_all_goes_on_behind_a_session_that_is_empty_or_pruned_meanwhile(
 ):
     for left in three[0].iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
+    (three[0] / "agents").mkdir()
 
     def pruned_under(session):
         found = TreeReader(session)
@@ -196,7 +295,7 @@ def test_recover_all_goes_on_behind_a_session_that_is_empty_or_pruned_meanwhile(
     assert [each["session_id"] for each in answer["passed_over"]] == [
         path.name.removeprefix("session_") for path in three[:2]
     ]
-    assert list(three[0].iterdir()) == []
+    assert list(three[0].rglob("*")) == [three[0] / "agents"]
     assert not three[1].exists()
 
 

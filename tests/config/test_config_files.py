@@ -172,6 +172,12 @@ def test_tables_are_merged_by_category(project, user):
         ("preset = 5", 1, "preset"),
         ('a = "x\nb', 1, "TOML"),
         ("level = 'INFO'\nlevel = 'INFO'", 2, "TOML"),
+        ('# x\ntrace_root = "a\\u0000b"', 2, "trace_root"),
+        (f"# x\nsegment_size_bytes = {10**26}", 2, "segment_size_bytes"),
+        (f"keep_sessions = 0x{'f' * 9999}", 1, "keep_sessions"),
+        (f"rotation.agents = [{2**63}, 1]", 1, "agents"),
+        (f"# x\nqueue_size = {'9' * 9999}\n# y", 2, "TOML"),
+        (f"level = {'[' * 9999}", 1, "TOML"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_one_error_with_path_line_and_remedy(project, text, line, word):
@@ -197,6 +203,10 @@ def test_what_is_no_text_or_no_file_or_may_not_be_read_is_told(project):
     path.rmdir()
     os.mkfifo(path)
     assert "not a file" in refused().message
+    path.unlink()
+    path.symlink_to(path.name)
+    assert refused().path == str(path)
+    assert refused().remedy == "remove it or put a file there"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -291,3 +291,12 @@ def test_processes_that_come_first_together_agree_on_one_key(tmp_path):
     os.close(read)
     os.close(write)
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"segment_size_bytes": 10**26}, {"queue_size": 2**63}, {"trace_root": "a\0b"}]
+)
+def test_a_value_that_nothing_can_hold_is_refused_before_a_session_is_created(trace_root, changes):
+    with pytest.raises(ConfigurationError, match=next(iter(changes))):
+        setup_logging(**{"trace_root": trace_root, **changes})
+    assert not trace_root.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,24 @@ def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answ
             await worker.close()
 
     asyncio.run(converse())
+
+
+def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is_answered(root):
+    ping = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
+    sent = b"\n".join([b"hello", b"\xff{", b"", b'{"a":1}', b"[" * 9999, ping, b""])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "Agent", "mcp", "--root", str(root)],
+        input=sent,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=60,
+        check=False,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["id"], each["error"]["code"]) for each in answers if each["id"] is None] == [
+        *[(None, -32700)] * 2,
+        (None, -32600),
+        (None, -32700),
+    ]
+    assert [each["id"] for each in answers if each["id"] is not None] == [7]
+    assert done.returncode == 0

@@ -223,3 +223,14 @@ def test_without_a_fork_there_is_no_last_fork(tmp_path):
 def test_an_empty_root_has_no_last_session(tmp_path):
     with pytest.raises(SessionNotFound, match="no session here yet"):
         find_session(tmp_path / "none")
+
+
+def test_a_directory_with_nothing_of_a_session_in_it_is_none_and_never_the_last(tmp_path):
+    session, session_id = create_session_dir(tmp_path, "20261120_103045")
+    (tmp_path / "session_notatime").mkdir()
+    (tmp_path / "session_20990101_000000").mkdir()
+    (tmp_path / "session_20990101_000000" / "notes.txt").touch()
+    assert [listed.session_id for listed in list_sessions(tmp_path)] == [session_id]
+    assert find_session(tmp_path) == session
+    with pytest.raises(SessionNotFound):
+        find_session(tmp_path, "notatime")

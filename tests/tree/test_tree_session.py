@@ -200,3 +200,10 @@ def test_a_session_that_cannot_be_made_leaves_no_directory_behind(tmp_path, monk
         finally:
             monkeypatch.undo()
     pytest.fail("it never came to its end")
+
+
+def test_a_session_whose_description_cannot_be_written_leaves_no_directory(tmp_path):
+    info = SessionInfo.begun_now(configuration={"queue_size": 10**26})
+    with pytest.raises(TypeError):
+        create_session(tmp_path, info)
+    assert not list(tmp_path.glob("session_*"))

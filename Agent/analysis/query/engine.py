@@ -51,7 +51,7 @@ from Agent.analysis.query.views import (
     scan,
     worded,
 )
-from Agent.archive.sealed.parts import archive_dir, escaped
+from Agent.archive.sealed.parts import OF_PART, archive_dir, escaped, file_digest, read_parts
 from Agent.archive.sealed.reader import (
     Spill,
     connected,
@@ -568,6 +568,12 @@ class Engine:
                 raise FilesMoved(
                     f"the session no longer exists: {_first_line(error)}", path=self._session
                 ) from error
+            if (damaged := _damaged_part(self._sessions, error)) is not None:
+                raise DamagedInput(
+                    f"a part of the archive cannot be read: {_first_line(error)}",
+                    path=damaged,
+                    remedy=OF_PART,
+                ) from error
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
@@ -666,6 +672,22 @@ def _bad_query(error: Exception, query: str) -> UsageError:
     )
 
 
+def _damaged_part(sessions: Sequence[Path], error: Exception) -> Path | None:
+    """The part of an archive that an error of DuckDB names, or that differs from what was sealed."""
+    import duckdb
+
+    of_the_query = duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException
+    of_values = duckdb.ConversionException, duckdb.OutOfRangeException
+    if isinstance(error, (*of_the_query, *of_values)):
+        return None
+    named = {Path(path).resolve() for path in _PARQUET.findall(str(error))}
+    for part in (part for session in sessions for part in read_parts(session)):
+        if part.parquet.resolve() in named or file_digest(part.parquet) != part.digest:
+            return part.parquet
+    return None
+
+
+_PARQUET: Final = re.compile(r"""["']([^"']+\.parquet)["']""")
 _LONG_LINE: Final = re.compile(r'"maximum_object_size" of .* reading file "(.*)" \(')
 
 

@@ -36,6 +36,7 @@ from Agent.analysis.query.views import (
 )
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
+    HAS_TIME,
     NO_KIND,
     flat_keys,
     payload_columns,
@@ -44,6 +45,7 @@ from Agent.archive.sealed.parquet_rows import (
 )
 from Agent.archive.sealed.parts import Part
 from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.event.clock import EVENT_TIME
 from Agent.event.codec import CURRENT_SCHEMA
 
 _OBJECT: Final = "concat('{{', array_join(transform({entries}, e -> concat({key}, ':', {value})), ','), '}}')"
@@ -368,7 +370,8 @@ def _of_lines(text: Any) -> Any:
         f"coalesce(get_json_object(value, '$.type'), get_json_object(value, '$.extra.event_type'), "
         f"'{NO_KIND}') AS event_type",
     ).where(
-        "ts_us IS NOT NULL AND seq IS NOT NULL AND "
+        f"get_json_object(text, '$.timestamp') RLIKE '^({EVENT_TIME})$' AND "
+        f"{HAS_TIME} AND seq IS NOT NULL AND "
         f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
     )
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
+    HAS_TIME,
     NO_KIND,
     TIME_TEXT,
     flat_keys,
@@ -642,7 +643,8 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
     parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
     return (
         f"(SELECT *, {parsed} AS j FROM {_rows(VERBATIM)} "
-        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {has_payload('decode(raw)')} {_ONLY})"
+        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {HAS_TIME} "
+        f"AND {has_payload('decode(raw)')} {_ONLY})"
     )
 
 
@@ -767,6 +769,9 @@ def action_states() -> str:
 
 
 _STATE_LINES: Final = scan(*_STATE_KEYS, only=Only(_STATE_KINDS))
+_OF_ACTIONS: Final = (
+    "a.ts_us, a.timestamp, a.id, a.tick, a.agent_id, a.agent_role, a.action_type, a.outcome, a.duration_ms"
+)
 _STATE_FOLD: Final = f"""
 WITH lines AS (
     SELECT *, CAST(row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS BIGINT) AS place,
@@ -786,9 +791,9 @@ WITH lines AS (
     SELECT *, lead(place, 1, 9223372036854775807) OVER (PARTITION BY agent_id, field ORDER BY place) AS until
     FROM writes
 )
-SELECT a.ts_us, a.timestamp, a.id, a.tick, a.agent_id, a.agent_role, a.action_type, a.outcome, a.duration_ms,
+SELECT {_OF_ACTIONS},
     {OBJECT} AS state
 FROM bases a LEFT JOIN held h
     ON h.agent_id = a.agent_id AND h.place <= a.place AND a.place < h.until AND h.place >= coalesce(a.base, 0)
-WHERE a.event_type = 'agent_action' GROUP BY ALL
+WHERE a.event_type = 'agent_action' GROUP BY a.place, {_OF_ACTIONS}
 """

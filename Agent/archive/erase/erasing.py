@@ -206,10 +206,11 @@ def _naming_failures(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = getattr(error, "remedy", "make it writable, or free disk space")
         raise NotErased(
             f"a file cannot be rewritten or removed: {error.strerror or error}",
             path=error.filename or root,
-            remedy="make it writable, or free disk space, and erase again: it continues where it stopped",
+            remedy=f"{remedy}, and erase again: it continues where it stopped",
         ) from error
 
 

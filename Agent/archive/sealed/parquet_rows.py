@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from Agent.event.clock import EVENT_TIME, FIRST_US, LAST_US
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS
@@ -64,10 +65,15 @@ def is_event(of: str = "") -> str:
     """The codec's conditions for a line to be an event; a damaged line is a row of NULLs."""
     return (
         f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-(0|[1-9][0-9]{{0,17}})') "
+        f"AND regexp_full_match({of}timestamp, '{EVENT_TIME}') AND {of}timestamp >= '0001' "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
         f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
         f"AND {has_content(of)})"
     )
+
+
+HAS_TIME: Final = f"ts_us BETWEEN {FIRST_US} AND {LAST_US}"
+"""SQL: the time in the sort key is one that events can have."""
 
 
 def has_content(of: str = "") -> str:
@@ -224,7 +230,8 @@ def rows_of(lines: str) -> str:
     opened = f"TRY(json_transform(extra, {literal(structure(payload))}))"
     around = f"{_HEAD} AS head, {_TAIL} AS tail"
     columns = (
-        f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
+        f"{HAS_TIME} AND length(writer) = 8 AND NOT contains(writer, '-') "
+        f"AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
         "AND starts_with(text, head) AND ends_with(text, tail)"
     )
     between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"

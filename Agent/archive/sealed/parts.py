@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ from Agent.tree.files.session import (
 )
 from Agent.tree.layout import (
     FILE_MODE,
+    LINK,
     NEW_FILE,
     agents_dir,
     category_files,
@@ -222,14 +224,25 @@ def archive_dir(session: Path) -> Path:
     return session / "archive"
 
 
-def read_parts(session: Path) -> list[Part]:
+def read_parts(session: Path, damaged: list[DamagedInput] | None = None) -> list[Part]:
     """Read the parts of a session, sorted by name; empty if nothing was sealed.
 
+    Args:
+        session: the session's directory.
+        damaged: collects the errors of damaged parts, which are then left out.
+
     Raises:
-        DamagedInput: a part's description cannot be read, or its Parquet file is missing.
+        DamagedInput: a part's description cannot be read, or its Parquet file is missing, empty or a link.
     """
-    descriptions = entries_in(archive_dir(session), ".json")
-    return [_read_part(path) for path in descriptions if path.name.startswith("part-")]
+    parts = []
+    for path in entries_in(archive_dir(session), ".json", "part-"):
+        try:
+            parts.append(_read_part(path))
+        except DamagedInput as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+    return parts
 
 
 def _read_part(path: Path) -> Part:
@@ -237,7 +250,7 @@ def _read_part(path: Path) -> Part:
         part = Part.from_object(orjson.loads(read_file(path)), path.parent)
         # parts are created under this name; another name could lead out of the directory
         if part.name != path.stem:
-            raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=_REMEDY)
+            raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=OF_PART)
         if part.archive_version > ARCHIVE_VERSION:
             raise DamagedInput(
                 f"the archive is of version {part.archive_version}, this program knows {ARCHIVE_VERSION}",
@@ -246,14 +259,24 @@ def _read_part(path: Path) -> Part:
             )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(
-            f"a part of the archive cannot be read: {error}", path=path, remedy=_REMEDY
+            f"a part of the archive cannot be read: {error}", path=path, remedy=OF_PART
         ) from None
-    if not part.parquet.is_file():
-        raise DamagedInput("a part of the archive is missing", path=part.parquet, remedy=_REMEDY)
+    try:
+        status = part.parquet.lstat()
+        problem = LINK if stat.S_ISLNK(status.st_mode) else "not a plain file"
+        if stat.S_ISREG(status.st_mode):
+            problem = "" if status.st_size else "empty"
+    except FileNotFoundError:
+        problem = "missing"
+    if problem:
+        raise DamagedInput(f"a part of the archive is {problem}", path=part.parquet, remedy=OF_PART)
     return part
 
 
-_REMEDY = "restore it from a copy; if the JSON lines are still there, delete the archive and seal again"
+OF_PART: Final = (
+    "restore it from a copy; if the JSON lines are still there, delete the archive and seal again"
+)
+"""The remedy for a damaged part."""
 
 
 def write_part(part: Part) -> None:

@@ -643,7 +643,7 @@ def unseal(
                 raise DamagedInput(
                     f"it holds no line of {min(left)}",
                     path=part.parquet,
-                    remedy="take the archive from a copy",
+                    remedy="restore it from a copy",
                 )
     return written
 
@@ -659,7 +659,7 @@ def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target:
             raise DamagedInput(
                 f"{segment.file} differs from what was sealed",
                 path=part.parquet,
-                remedy="take the archive from a copy",
+                remedy="restore it from a copy",
             )
         file.flush()
         os.utime(file.fileno(), ns=(segment.mtime_ns, segment.mtime_ns))

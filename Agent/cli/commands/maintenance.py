@@ -233,7 +233,8 @@ def _show_verification(verification: Verification) -> None:
         render.note(f"and {len(verification.passed_over) - _SHOWN_ARTIFACTS:,} more")
     read = sum(row.read for row in verification.writers)
     name = session_id_of(verification.session)
-    _show_chain(verification)
+    if not verification.uncounted:
+        _show_chain(verification)
     for reason, number in verification.dropped.items():
         render.emit(f"{formats.plural(number, 'event')} could not be written: {render.clean(reason)}")
     _show_graphs(verification)
@@ -251,12 +252,24 @@ def _show_verification(verification: Verification) -> None:
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
     render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(verification))}", fg="red"))
+    _show_faults(verification)
+
+
+def _show_faults(verification: Verification) -> None:
+    """Print what is damaged or edited, a line each, and the remedy for a damaged archive."""
+    from Agent.archive.sealed.parts import OF_PART
+
     for edit in verification.chain.edits[:_SHOWN_EDITS] if verification.chain is not None else ():
         render.emit(f"  {render.clean(str(edit))}")
     for artifact in verification.damaged_artifacts[:_SHOWN_ARTIFACTS]:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
     for path in verification.damaged_parts:
         render.emit(f"  {render.clean(path)}: differs from what was sealed")
+    for file in verification.damaged_files[:_SHOWN_ARTIFACTS]:
+        render.emit(f"  {render.clean(file.path)}: {render.clean(file.problem)}")
+    if verification.uncounted or verification.damaged_parts:
+        lacking = "the archive's events were not counted; " if verification.uncounted else ""
+        render.note(f"{lacking}{OF_PART}")
     for path in verification.changed_files:
         render.emit(f"  {render.clean(path)}: its lines differ from those that were sealed")
 
@@ -329,6 +342,7 @@ def _faults(verification: Verification) -> list[str]:
         (verification.damaged_lines, "damaged line", ""),
         (len(verification.damaged_artifacts), "damaged artifact", ""),
         (len(verification.damaged_parts), "damaged part", " of the archive"),
+        (len(verification.damaged_files), "damaged file", ""),
         (len(verification.changed_files), "file", " changed since sealing"),
         (sum(bool(graph.problems) for graph in verification.graph_files), "damaged file", " of graph states"),
     )
@@ -573,12 +587,18 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
 
 def _restore(path: Path, root: Path) -> dict[str, object]:
     from Agent.archive.encrypted import decrypt
-    from Agent.archive.sealed.reader import unseal
+    from Agent.archive.sealed.reader import open_reader, unseal
 
     if is_encrypted(path):
         number = decrypt(path, _key(root))
         render.emit(f"{session_id_of(path)}: {formats.plural(number, 'file')} decrypted")
     written = unseal(path)
+    if not written and not open_reader(path).has_files():
+        raise InputError(
+            "the session has neither an archive nor log files",
+            path=path,
+            remedy="restore its archive/ from a copy",
+        )
     names = [file.relative_to(path).as_posix() for file in written]
     render.emit(f"{path.name.removeprefix('session_')}: {formats.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}

@@ -298,7 +298,7 @@ def create_session(root: Path, info: SessionInfo) -> Path:
     session, final_id = create_session_dir(root, info.session_id)
     try:
         replace_file(session_file(session), _encode(replace(info, session_id=final_id)))
-    except OSError:
+    except BaseException:
         remove_empty_session(session)
         raise
     return session

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from Agent.event.clock import parse_timestamp
+from Agent.event.clock import event_time
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -186,9 +186,9 @@ class _EnvelopeReader:
             ):
                 return False
             if timestamp[:20] != self._second:
-                parse_timestamp(timestamp)
+                event_time(timestamp)
                 self._second = timestamp[:20]
-            elif not timestamp[20:26].isdigit() or timestamp[26] != "Z":
+            elif not (timestamp.isascii() and timestamp[20:26].isdigit() and timestamp[26] == "Z"):
                 return False
             writer, seq = split_event_id(identity)
             if writer != self._writer:

@@ -41,12 +41,12 @@ def _counts(log: Log) -> Iterator[Finding]:
     first: dict[str, int] = {}
     by_slice: dict[int, Act] = {}
     for act in log.acts:
-        first.setdefault(act.agent, act.step)
+        first[act.agent] = min(first.get(act.agent, act.step), act.step)  # ticks may begin again
         by_slice.setdefault(act.step // width, act)
     for sort, acts in log.by_sort.items():
         if len(acts) < MIN_ACTS or acts[0].kind == "error":
             continue
-        begins = acts[0].step // width
+        begins = min(act.step for act in acts) // width
         agents = (log.peers.get(sort[0]) if sort[0] else None) or dict.fromkeys(act.agent for act in acts)
         starts = {agent: max(first.get(agent, 0) // width, begins) for agent in agents}
         series = {agent: [0] * (slices - start) for agent, start in starts.items()}
