@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
@@ -106,6 +107,7 @@ class RedactionWalk:
     def __init__(self, redactor: Redactor, types: dict[str, str]) -> None:
         self.redactor = redactor
         self.types = types
+        self._tagged = sorted(types)
         self.found: list[str] = []
         """Secrets that were replaced and may also occur elsewhere, at most 16."""
 
@@ -256,9 +258,17 @@ class RedactionWalk:
         place = f"{pointer}/{escape(clean)}"
         if clean != key:
             old = f"{pointer}/{escape(key)}"
-            for known in [known for known in self.types if known == old or known.startswith(old + "/")]:
-                self.types[place + known[len(old) :]] = self.types.pop(known)
+            moved = {place + known[len(old) :]: tag for known, tag in self._untagged(old).items()}
+            self.types |= moved
+            at = bisect_left(self._tagged, place + "/")
+            self._tagged[at:at] = [known for known in moved if known != place]
         return place
+
+    def _untagged(self, pointer: str) -> dict[str, str]:
+        """Take the tags of a pointer and of all below it, and return them."""
+        # in order, all pointers below one stand together
+        below = slice(*(bisect_left(self._tagged, pointer + end) for end in "/0"))
+        return {at: self.types.pop(at) for at in (pointer, *self._tagged[below]) if at in self.types}
 
     def _under(self, key: str, says: int, value: Any, pointer: str) -> Any:
         """Redact a value under a key; `says` is how certain the key names a secret."""
@@ -307,8 +317,7 @@ class RedactionWalk:
         # An object's class and digest are not secrets: only its attributes are searched for elsewhere.
         is_form = isinstance(value, dict) and self.types.get(pointer) == "opaque"
         held = value.get("attributes") if is_form else value
-        for inner in [known for known in self.types if known == pointer or known.startswith(pointer + "/")]:
-            del self.types[inner]
+        self._untagged(pointer)
         self.types[pointer] = "redacted"
         for text in [told] if told else _texts_in(held):
             if len(self.found) < _MAX_REPEATED and worth_finding(text):
