@@ -1,10 +1,16 @@
 """Secrets in large structures, and those that their place in a structure names."""
 
+import base64
+import json
+import random
+import string
 import time
 
 import pytest
+from record_kit import recording
 
 from Agent.record.encode.redaction import Redactor
+from Agent.utils import trace_agent_action
 
 REDACTOR = Redactor(b"key")
 
@@ -61,3 +67,105 @@ def test_tags_below_a_replaced_value_are_taken_away_and_those_below_a_replaced_k
         "/password": "redacted",
         "/password-hint": "tuple",
     }
+
+
+def drawn(source, count):
+    return "".join(source.choices(string.ascii_letters + string.digits + "+/", k=count))
+
+
+def key_in_lines(source, kind):
+    if kind == "PuTTY":
+        return [
+            "Comment: bob",
+            f"Private-Lines: {3}",
+            *(drawn(source, 64) for _ in range(3)),
+            "Private-MAC: 0",
+        ]
+    dashes = "----" if "SSH2" in kind else "-----"
+    space = " " if "SSH2" in kind else ""
+    return [
+        f"{dashes}{space}BEGIN {kind}{space}{dashes}",
+        *(["Proc-Type: 4,ENCRYPTED", ""] if kind.startswith("RSA") else []),
+        *(drawn(source, 64) for _ in range(3)),
+        drawn(source, 22) + "==",
+        f"{dashes}{space}END {kind}{space}{dashes}",
+    ]
+
+
+ARRANGED = [
+    lambda lines: lines,
+    lambda lines: [f"{line}\n" for line in lines],
+    lambda lines: [f"{line}\r\n" for line in lines],
+    lambda lines: ["first", "second", *lines, "behind it"],
+    lambda lines: [[line] for line in lines],
+    lambda lines: [{"n": at, "text": line, "file": "id_rsa"} for at, line in enumerate(lines)],
+    lambda lines: [{"line": {"no": at, "text": line}} for at, line in enumerate(lines)],
+    lambda lines: [f"{at:4}\t{line}" for at, line in enumerate(lines)],
+    lambda lines: list(enumerate(lines)),
+    lambda lines: tuple(lines),
+    lambda lines: [line.encode() for line in lines],
+    lambda lines: {"columns": ["n", "line"], "rows": [[at, line] for at, line in enumerate(lines)]},
+    lambda lines: dict(enumerate(lines)),
+    lambda lines: json.dumps([{"text": line} for line in lines]),
+    lambda lines: lines[:-1],
+]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "RSA PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "PGP PRIVATE KEY BLOCK",
+        "SSH2 ENCRYPTED PRIVATE KEY",
+        "PuTTY",
+    ],
+)
+def test_a_private_key_whose_lines_are_texts_of_their_own_is_replaced(kind):
+    source = random.Random(7)
+    for arranged in ARRANGED:
+        lines = key_in_lines(source, kind)
+        if kind == "PuTTY" and isinstance(arranged(lines), str):
+            continue  # in a text, its lines have to be lines
+        with recording() as found:
+
+            @trace_agent_action
+            def read(value):
+                return {"read": value}
+
+            read(arranged(lines))
+            text = found.text
+            assert "read" in text
+            for line in lines:
+                if len(line) > 20 and " " not in line:
+                    assert line not in text, arranged(lines)
+                    assert base64.b64encode(line.encode()).decode()[:20] not in text
+            assert "behind it" in text or "behind it" not in json.dumps(arranged(lines), default=str)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["-----BEGIN RSA PRIVATE KEY-----", "is the first line of a key", "4f1c9a2b7d3e8f60"],
+        ["grep 'BEGIN RSA PRIVATE KEY'", "src/keys/reader.py", "src/keys/writer.py"],
+        [
+            {"text": "-----BEGIN PRIVATE KEY-----", "at": "aB3dE6gH9jK2mN5pQ8"},
+            {"text": "and so on", "at": "x"},
+        ],
+        ["-----BEGIN PRIVATE KEY-----", None, "a3B4c5D6e7F8g9H0"],
+        ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "a3B4c5D6e7F8g9H0"],
+    ],
+)
+def test_texts_behind_the_first_line_of_a_key_that_are_none_of_its_lines_are_kept(value):
+    assert REDACTOR.value(value, "", {}) == value
+
+
+def test_first_lines_of_many_keys_are_read_in_linear_time():
+    def took(count):
+        value = ["-----BEGIN PRIVATE KEY-----", "aB3dE6gH9jK2mN5pQ8"] * count
+        begun = time.process_time()
+        REDACTOR.value(value, "", {})
+        return time.process_time() - begun
+
+    took(100)
+    assert took(6_000) < 0.5 + 10 * took(1_000)

@@ -38,6 +38,7 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
+from Agent.record.secrets.private_keys import begins_key, columns_behind, lines_of_key
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
@@ -102,12 +103,16 @@ class RedactionWalk:
     Args:
         redactor: makes the tokens and judges keys.
         types: the tags of the value by pointer; each pointer that changes is marked in it.
+        root: the pointer of the value, and the value.
     """
 
-    def __init__(self, redactor: Redactor, types: dict[str, str]) -> None:
+    def __init__(self, redactor: Redactor, types: dict[str, str], root: tuple[str, Any]) -> None:
         self.redactor = redactor
         self.types = types
+        self._root = root
         self._tagged = sorted(types)
+        self._of_keys: set[str] = set()
+        """The pointers of lines of private keys, of which each is a text of its own."""
         self.found: list[str] = []
         """Secrets that were replaced and may also occur elsewhere, at most 16."""
 
@@ -239,7 +244,11 @@ class RedactionWalk:
     def _string(self, value: str, pointer: str) -> str:
         tag = self.types.get(pointer) if self.types else None
         told = _plain_text(value, tag)
+        if pointer in self._of_keys:
+            return self._hidden(value, pointer)
         clean = self.redactor.text(told)
+        if self.redactor.reads_texts and begins_key(told):
+            self._note_lines(pointer)
         if clean == told:
             return value
         self.types[pointer] = "redacted"
@@ -249,6 +258,13 @@ class RedactionWalk:
             if tag in BYTES_TAGS
             else clean.encode("utf-8", "backslashreplace").decode()
         )
+
+    def _note_lines(self, pointer: str) -> None:
+        """Note where the lines of a private key stand whose first line is the text at a pointer."""
+        start, root = self._root
+        for column in columns_behind(root, pointer[len(start) :]):
+            lines = ((start + below, self._told(text, start + below)) for below, text in column)
+            self._of_keys.update(lines_of_key(lines))
 
     def _told(self, value: str, pointer: str) -> str:
         return _plain_text(value, self.types.get(pointer) if self.types else None)
@@ -664,7 +680,7 @@ class Redactor:
             types: its tags; each changed pointer is marked there.
             found: receives the secrets recognised by name, at most 16.
         """
-        walk = RedactionWalk(self, types)
+        walk = RedactionWalk(self, types, (pointer, value))
         clean = walk.value(value, pointer)
         if walk.found and self.reads_texts:
             clean = Repeats(self, walk.found).value(clean, pointer, types)

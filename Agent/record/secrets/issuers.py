@@ -225,7 +225,7 @@ _NAME_ENDS: Final = {
     *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),
     *b"credit_cards connection_strings connectionstrings webhookuri word_list wordlist wordslist".split(),
     *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code ?appid &appid".split(),
-    *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
+    *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind", b"key_block"),
     *(b"token string", b"key string", b"secret string"),
     *(
         f"{kind}{joint}{end}".encode()

@@ -41,6 +41,7 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.names import compiled as _compiled
 from Agent.record.secrets.nearby import REACH, next_mixed, value_before, value_near
+from Agent.record.secrets.private_keys import private_keys
 
 # ---- keys that are marked by their issuer ----
 
@@ -90,11 +91,6 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_KEY_BEGINS: Final = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-_KEY_ENDS: Final = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-_KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
-_KEY_LINE: Final = r"[A-Za-z0-9+/]{16,}"
-_LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
     r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
@@ -197,7 +193,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
     if "private key" in lower and "begin " in lower:
-        yield from _private_keys(text)
+        yield from private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
     if "into" in lower:
@@ -248,32 +244,6 @@ _COMMAND_NAMES: Final = frozenset(
     (*LOGINS, *(name for names in PASSWORD_OPTIONS.values() for name in names), *JOINED_OPTIONS["-p"])
 ) | {"ssh", "scp", "sftp", "rsync"}
 """The last four take other options after `sshpass`, so that its `-p` does not apply to them."""
-
-
-def _private_keys(text: str) -> Iterator[Span]:
-    """Yield private keys in text form, up to their end line.
-
-    Without an end line, the key is the rest of the text, or in a long text the characters that fit a key.
-    """
-    end: re.Match[str] | None = None
-    has_end = True
-    done = 0
-    for begin in _compiled(_KEY_BEGINS).finditer(text):
-        if begin.start() < done:
-            continue
-        if has_end and (end is None or end.start() < begin.end()):
-            end = _compiled(_KEY_ENDS).search(text, begin.end())
-            has_end = end is not None
-        if end is not None and end.start() - begin.end() <= _LONGEST_KEY:
-            done = end.end()
-        elif len(text) - begin.end() <= _LONGEST_KEY:
-            done = len(text)
-        else:
-            body = _compiled(_KEY_BODY).match(text, begin.end())
-            done = body.end() if body is not None else begin.end()
-        # In code that searches for the first line of a key, no key follows.
-        if any(not is_words(run[0]) for run in _compiled(_KEY_LINE).finditer(text, begin.end(), done)):
-            yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
