@@ -6,10 +6,12 @@ import random
 import string
 import time
 
+import orjson
 import pytest
 from record_kit import recording
 
 from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.issuers import looks_clean
 from Agent.utils import trace_agent_action
 
 REDACTOR = Redactor(b"key")
@@ -169,3 +171,64 @@ def test_first_lines_of_many_keys_are_read_in_linear_time():
 
     took(100)
     assert took(6_000) < 0.5 + 10 * took(1_000)
+
+
+IN_TWO_WORDS = [
+    "passWord", "PassWord", "userPassWord", "passWord1", "passPhrase", "pass_word", "pass-word", "pass word", "pass phrase",
+    "DB_PASS_WORD", "confirmPassWord", "PassWd", "passCode", "kennWort", "passWords",
+]  # fmt: skip
+QUOTED = ['"password"', "'password'", '\\"api_key\\"', "'passWord'", "\u201cpassword\u201d"]
+
+
+@pytest.mark.parametrize("name", [*IN_TWO_WORDS, *QUOTED])
+def test_a_sure_name_in_two_words_or_in_quotes_names_a_secret_of_any_value(name):
+    for value in ("weak", "Hunter2xY", 4711, ["a", "b"]):
+        with recording() as found:
+
+            @trace_agent_action
+            def call(given, **named):
+                return {name: value}
+
+            call({name: value}, **{name: value})
+            event = found.of("agent_action")[-1]["extra"]
+            for part in (event["args"]["given"], event["args"], event["result"]):
+                assert part[name].startswith("[redacted:"), (name, value)
+    assert not REDACTOR.value([[name, "weak"]], "", {})[0][1].startswith("weak")
+
+
+@pytest.mark.parametrize("name", [*IN_TWO_WORDS, *QUOTED[:-1]])
+def test_a_sure_name_in_two_words_or_in_quotes_names_a_secret_in_texts(name):
+    texts = [
+        json.dumps({name: "Hunter2xY"}),
+        json.dumps(json.dumps({name: "Hunter2xY"})),
+        str({name: "Hunter2xY"}),
+    ]
+    if name in IN_TWO_WORDS:
+        texts += [f"{name}=Hunter2xY", f"{name}: Hunter2xY", f'the {name} is "Hunter2xY"']
+        assert (
+            REDACTOR.arguments(["run", f"--{name}", "weak", f"--{name}=weak", f"{name}=Hunter2xY"]).count(
+                "weak"
+            )
+            == 0
+        )
+    if " " not in name and name in IN_TWO_WORDS:
+        texts += [f"<{name}>Hunter2xY</{name}>", f"call({name}='Hunter2xY')", f"run --{name} Hunter2xY"]
+    for text in texts:
+        assert not looks_clean(orjson.dumps({"m": text})), text
+        assert "Hunter2xY" not in REDACTOR.text(text), text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bypass_words", "bypassWords", "by_pass_words", "passes_word_count", "pass_word_count", "passWordLength", "compassWord",
+     "passing_word", "pass_through", '"author"', "'token_count'", "\u201ctitle\u201d"],
+)  # fmt: skip
+def test_names_that_only_resemble_a_sure_name_in_two_words_name_no_secret(name):
+    value = {name: ["stop", "Hunter2xY"], "n": {name: "Hunter2xY"}}
+    assert REDACTOR.value(value, "", {}) == value
+    assert REDACTOR.text(f"{name}=Hunter2xY") == f"{name}=Hunter2xY"
+
+
+def test_a_very_long_name_with_a_letter_beyond_ascii_is_not_its_own_secret():
+    name = "myHasłoV11BaseDevpemStrLiveheaderbase64base64idstrB64Strdevs"
+    assert REDACTOR.text(name) == name

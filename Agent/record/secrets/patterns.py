@@ -364,13 +364,15 @@ Span = tuple[int, int]
 
 _ANCHORS: Final = (
     "appid|mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
-    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "(?<=pass )(?:word|wort)|phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|clé (?:api|secrète|d.accès)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
 _WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ .]\Z"
-_SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
+_SECOND_WORDS: Final = frozenset(
+    "key keys number phrase code codes string token password secret word words wort".split()
+)
 _PARAMETERS: Final = frozenset({"key", "code", "appid"})
 """Names that may be those of secrets as parameters of a URL."""
 _NUMBER_NAMES: Final = (
@@ -381,7 +383,7 @@ _NUMBER_NAMES: Final = (
 _PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=["']))?"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
-    rf"""(?P<closed>{OPEN})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+    rf"""(?P<closed>{OPEN}{{1,2}})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
     # after `|` or `>`, a YAML block follows
     r"""(?:\*{1,2}(?=\s))?(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
