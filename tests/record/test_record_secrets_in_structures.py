@@ -12,6 +12,7 @@ from record_kit import recording
 
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import looks_clean
+from Agent.record.secrets.patterns import secrets_in
 from Agent.utils import trace_agent_action
 
 REDACTOR = Redactor(b"key")
@@ -232,3 +233,55 @@ def test_names_that_only_resemble_a_sure_name_in_two_words_name_no_secret(name):
 def test_a_very_long_name_with_a_letter_beyond_ascii_is_not_its_own_secret():
     name = "myHasłoV11BaseDevpemStrLiveheaderbase64base64idstrB64Strdevs"
     assert REDACTOR.text(name) == name
+
+
+IN_QUOTES = [
+    'password = """@@"""', "API_KEY = '''@@'''", 'PASSWORD="""@@"""', 'db_password: str = """@@"""', 'd["password"] = \'\'\'@@\'\'\'',
+    'connect(password="""@@""", user="bob")', 'password = """\n@@\n"""', 'password = """\\\n    @@\\\n    """', 'password = b"""@@"""',
+    "password = [\n    '@@'\n]", "password = [\n  '@@']", 'API_KEYS = [\n    "@@",\n    "other",\n]', "passwords: [\r\n  '@@',\r\n]",
+    '{"password": """@@"""}', "password = r'''@@'''",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", IN_QUOTES)
+def test_secrets_in_triple_quotes_and_in_lists_of_several_lines_are_replaced(text):
+    for secret in ("Zq81Kxy7Tw20", "aB3-dE6_gH9+jK2", "Qx\"7'Zk29Lp") if '"""' in text else ("Zq81Kxy7Tw20",):
+        plain = f"x = 1\n{text.replace('@@', secret)}\ny = 2"
+        for told in (plain, json.dumps({"code": plain}), json.dumps(json.dumps([plain]))):
+            shown = json.dumps(json.dumps(secret))[3:-3] if '"' in secret else secret
+            assert not looks_clean(orjson.dumps({"m": told})), told
+            clean = REDACTOR.text(told)
+            assert secret not in clean and shown not in clean and "Zk29Lp" not in clean, told
+            assert "x = 1" in clean and "y = 2" in clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'class Password:\n    """Holds one of a person, in clear."""\n',
+        'def password(self):\n    """Return it."""',
+        'password = """Enter your password here"""',
+        'password = """"""',
+        "fields = [\n    'password',\n    'user1',\n]",
+        "password_fields = [\n    'first',\n    'second',\n]",
+        'API_KEY = """${API_KEY}"""',
+        'token = """\nthe token of a sentence\n"""',
+    ],
+)
+def test_documentation_in_triple_quotes_and_lists_of_words_are_kept(text):
+    assert REDACTOR.text(text) == text
+    assert REDACTOR.text(json.dumps(text)) == json.dumps(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ['password = """', "password = [\n  'a1", 'password="""a', "password = ['a',\n", 'pass word="""\n'],
+)
+def test_quotes_and_lists_that_do_not_end_are_read_in_linear_time(piece):
+    def took(count):
+        begun = time.process_time()
+        secrets_in(piece * count)
+        return time.process_time() - begun
+
+    took(100)
+    assert took(4_000) < 0.5 + 10 * took(500)

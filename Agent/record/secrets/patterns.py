@@ -380,15 +380,21 @@ _NUMBER_NAMES: Final = (
 )
 
 # `b'X'` of Python, `N'X'` of SQL
-_PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=["']))?"""
+_PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=\\{0,3}["']))?"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
-_ASSIGNED: Final = (
+_SIGNED: Final = (
     rf"""(?P<closed>{OPEN}{{1,2}})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
     # after `|` or `>`, a YAML block follows
     r"""(?:\*{1,2}(?=\s))?(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:{_PREFIX}(?P<open>{OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+)
+_ASSIGNED: Final = (
+    rf"""{_SIGNED}(?:{_PREFIX}(?P<open>{OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
+)
+_TRIPLED: Final = (
+    rf"""{_SIGNED}{_PREFIX}(?P<open>(?P<mark>{OPEN})(?P=mark){{2}})(?:\\?\s|\\{{1,2}}[nr]){{0,20}}{_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)"""
+    r"""(?:\s|\\{1,2}[nr]){0,20}(?P=open)"""
 )
 _ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>(?:<[Vv]alue>)?|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?:<!\[CDATA\[)?(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\]\]>)?(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, followed by its value in quotes, perhaps with `value` before it.
@@ -424,7 +430,7 @@ _DUMPED: Final = (
     rf"""{OPEN}\]=>(?:\s|\\[nrt]){{0,20}}string\(\d{{1,4}}\)[ ]{OPEN}(?P<quoted>[^\r\n"'\\]{{1,500}}){OPEN}"""
 )
 # `passwords: ['X', 'Y']`
-_LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
+_LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(](?:\s|\\{{1,2}}[nr]){{0,40}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}]{{3,2000}})[\])]"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
@@ -631,6 +637,12 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
 
 
+def _accepts_tripled(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    """Accept a text in triple quotes; on its own line below a name with a colon it documents a class."""
+    is_below = match["sign"] == ":" and _compiled(r"[\r\n]|\\[nr]").search(match["gap"]) is not None
+    return _accepts_assigned(text, match, value, name, LIKELY if is_below else says)
+
+
 def _is_attribute(value: str) -> bool:
     """Whether a value is an attribute in code: `var.db_password`, `form.token`, `request.url.username`."""
     parts = value.split(".")
@@ -670,9 +682,12 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
     return not is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
 
 
+_LIST_JOINT: Final = r"""\A(?:\s|\\+[nr]|\\*["'])+|(?:\s|\\+[nr]|\\*["'])+\Z"""
+
+
 def _accepts_list(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
     """Accept a list with a random text in it, as a whole."""
-    texts = (each.strip("\"'\\ ") for each in value.split(","))
+    texts = (_compiled(_LIST_JOINT).sub("", each) for each in value.split(","))
     return says == SURE and any(
         (looks_drawn(each) and not is_placeholder(each)) or may_be_chosen(each) for each in texts
     )
@@ -693,6 +708,7 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
 _ARRANGEMENTS: Final = (
     (_LISTED, _accepts_list),
     (_DUMPED, _accepts_element),
+    (_TRIPLED, _accepts_tripled),
     (_ASSIGNED, _accepts_assigned),
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),
