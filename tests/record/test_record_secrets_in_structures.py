@@ -179,10 +179,19 @@ IN_TWO_WORDS = [
     "passWord", "PassWord", "userPassWord", "passWord1", "passPhrase", "pass_word", "pass-word", "pass word", "pass phrase",
     "DB_PASS_WORD", "confirmPassWord", "PassWd", "passCode", "kennWort", "passWords",
 ]  # fmt: skip
+IN_FORMS = [
+    "PassWord ",
+    " pass word",
+    "Pass word:",
+    "Pass word (required)",
+    "user[passWord]",
+    "*passWord",
+    "passWord*",
+]
 QUOTED = ['"password"', "'password'", '\\"api_key\\"', "'passWord'", "\u201cpassword\u201d"]
 
 
-@pytest.mark.parametrize("name", [*IN_TWO_WORDS, *QUOTED])
+@pytest.mark.parametrize("name", [*IN_TWO_WORDS, *IN_FORMS, *QUOTED])
 def test_a_sure_name_in_two_words_or_in_quotes_names_a_secret_of_any_value(name):
     for value in ("weak", "Hunter2xY", 4711, ["a", "b"]):
         with recording() as found:

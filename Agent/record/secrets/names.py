@@ -34,9 +34,11 @@ _KEY_OWNERS: Final = (
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d++))*+$"
+_ENDS_NAME: Final = r"_?(?:[:(]|[\])*?]{0,3}$)"
+"""Signs behind a name in a form: `Pass word (required)`, `[passWord]`."""
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
-    | (?:^|_)(?<!by_)(?:pass_(?:word|wort|phrase|code|wd) | kenn_wort | wacht_woord)s?{_SUFFIX}  # `passWord`
+    | (?<![^\W_])(?<!by_)(?:pass_(?:word|wort|phrase|code|wd) | kenn_wort | wacht_woord)s?(?:{_SUFFIX}|{_ENDS_NAME})  # `passWord`
     | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
     | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo){_SUFFIX}
     | lösenord | jelszó | κωδικός | mật_khẩu | סיסמה | كلمة_(?:المرور|السر) | รหัสผ่าน | पासवर्ड | 口令
