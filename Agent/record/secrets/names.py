@@ -34,7 +34,7 @@ _KEY_OWNERS: Final = (
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d++))*+$"
-_ENDS_NAME: Final = r"_?(?:[:(]|[\])*?]{0,3}$)"
+_ENDS_NAME: Final = r"_?(?:[:(]|[\]*?]{0,3}$)"
 """Signs behind a name in a form: `Pass word (required)`, `[passWord]`."""
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
