@@ -13,6 +13,7 @@ import gc
 import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -44,11 +45,17 @@ from Agent.event.values.class_codecs import Binding, Builder
 from Agent.event.values.class_contents import at_name, pieces_of
 from Agent.event.values.codecs import pairs_of
 from Agent.event.values.content_digest import content_of
+from Agent.event.values.reading import Hides
 
 LOCAL = "local"
 """Tag of a local function or lambda: its code is looked up by name, the values that it holds are recorded."""
 CELL = "cell"
 """Tag of a variable that a closure shares with its function."""
+
+HELD_AS = "held_as"
+"""The key of {name: place} of the secrets that a function or a partial holds; redaction takes it out."""
+HOLDERS = ("local:", "parts:")
+"""The beginnings of the tags of values that may have that key."""
 
 _HARMLESS_MODULES = frozenset(
     "array collections datetime decimal fractions ipaddress itertools math operator _operator random "
@@ -81,13 +88,60 @@ def is_harmless(module: Any, name: str) -> bool:
     return type(file) is str and not is_ours and not is_installed(file)
 
 
-def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:
+def parts_of(
+    value: Any, kind: type, *, takes_code: bool = True, hides: Hides | None = None
+) -> tuple[str, Any] | None:
     """Return the tag and parts of a value without a codec; None if it cannot be rebuilt.
 
     Args:
         takes_code: whether functions and classes count. In fields they do not: they belong to the replayed
             program, whose changes must show.
+        hides: says which parameters and variables are named like secrets; None without redaction.
     """
+    found = _parts_of(value, kind, takes_code)
+    if hides is not None and found is not None and type(found[1]) is dict:
+        held = _held_by_function(value) if kind is FunctionType else _held_by_partial(kind, found[1])
+        secret = {name: place for name, place in held if _may_be_secret(name, hides)}
+        if secret:
+            found[1][HELD_AS] = secret
+    return found
+
+
+def _may_be_secret(name: str, hides: Hides) -> bool:
+    return hides.is_denied(name) or not hides.is_harmless((name,), b"{}")  # the latter of `token`
+
+
+def _held_by_function(function: Any) -> Iterator[tuple[str, str]]:
+    """Yield the names of the values in a function's closure and defaults, and their places in its parts."""
+    code = function.__code__
+    for at, name in enumerate(code.co_freevars):
+        yield name, f"cells/{at}/0"
+    parameters = code.co_varnames[: code.co_argcount]
+    count = len(function.__defaults__ or ())
+    for at, name in enumerate(parameters[len(parameters) - count :] if count else ()):
+        yield name, f"defaults/{at}"
+
+
+def _held_by_partial(kind: type, reduced: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of the values that a partial holds by position, and their places in its parts."""
+    if not issubclass(kind, partial):
+        return
+    function, arguments = reduced["parts"][:2]
+    own = 0
+    if isinstance(function, type):
+        inits = (namespace_of(each).get("__init__") for each in mro_of(function))
+        function, own = next((each for each in inits if each is not None), None), 1
+    elif type(function) is MethodType:
+        function, own = function.__func__, 1
+    while type(function) is FunctionType and not function.__code__.co_argcount:
+        function = function.__dict__.get("__wrapped__")  # a decorator takes what the function takes
+    if type(function) is FunctionType:
+        code = function.__code__
+        for at, name in enumerate(code.co_varnames[own : code.co_argcount][: len(arguments)]):
+            yield name, f"parts/1/{at}"
+
+
+def _parts_of(value: Any, kind: type, takes_code: bool) -> tuple[str, Any] | None:
     if not takes_code and (kind in _OF_CODE or issubclass(kind, type)):
         return None
     if kind is FunctionType:

@@ -747,7 +747,7 @@ class _ContentWalk(Walk):
         return tag, reduced
 
     def _parts_of(self, value: Any, kind: type) -> tuple[str, Any] | None:
-        return parts_of(value, kind, takes_code=self.reading.owner is None)
+        return parts_of(value, kind, takes_code=self.reading.owner is None, hides=self.reading.hides)
 
     def _without_codec(self, value: Any, kind: type) -> tuple[str, Any]:
         if not is_plain_class(kind):

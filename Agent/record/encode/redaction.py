@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
@@ -19,6 +20,7 @@ import orjson
 
 from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape, value_at
+from Agent.event.values.parts import HELD_AS, HOLDERS
 from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.headers import scheme_and_credential
@@ -37,6 +39,8 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
+from Agent.record.secrets.private_keys import begins_key, columns_behind, lines_of_key
+from Agent.record.secrets.schemas import SCHEMA_VALUES, is_schema
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
@@ -71,21 +75,6 @@ _MODES = frozenset(
 )
 """Ways to authenticate, which are no secrets under `auth`."""
 
-# A mapping with only these keys under the name of a secret is a schema, as in the parameters of a tool.
-_SCHEMA_KEYS = frozenset(
-    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated "
-    "description dependencies enum example examples exclusiveMaximum exclusiveMinimum format "
-    "items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum "
-    "multipleOf not nullable oneOf pattern properties readOnly required strict title type "
-    "uniqueItems writeOnly".split()
-)
-_OPENAPI_TYPES = frozenset({"apiKey", "http", "oauth2", "openIdConnect", "mutualTLS"})
-_OPENAPI_KEYS = frozenset("type description name in scheme bearerFormat flows openIdConnectUrl".split())
-"""A security scheme of OpenAPI."""
-_SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
-_SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
-_SCHEMA_VALUES = frozenset("const default example examples".split())
-
 _COLUMNS = frozenset("columns column_names fields field_names header names".split())
 _ROWS = frozenset("row rows data values records".split())
 
@@ -101,16 +90,25 @@ class RedactionWalk:
     Args:
         redactor: makes the tokens and judges keys.
         types: the tags of the value by pointer; each pointer that changes is marked in it.
+        root: the pointer of the value, and the value.
     """
 
-    def __init__(self, redactor: Redactor, types: dict[str, str]) -> None:
+    def __init__(self, redactor: Redactor, types: dict[str, str], root: tuple[str, Any]) -> None:
         self.redactor = redactor
         self.types = types
+        self._root = root
+        self._tagged = sorted(types)
+        self._of_keys: set[str] = set()
+        """The pointers of lines of private keys, of which each is a text of its own."""
+        self._held_as: dict[str, str] = {}
+        """The names of the values that functions hold, by pointer."""
         self.found: list[str] = []
         """Secrets that were replaced and may also occur elsewhere, at most 16."""
 
     def value(self, value: Any, pointer: str) -> Any:
         """Return the value without its secrets."""
+        if self._held_as and (name := self._held_as.pop(pointer, "")):
+            return self._under(name, self.redactor.says(name), value, pointer)
         if isinstance(value, str):
             return self._string(value, pointer)
         if isinstance(value, dict):
@@ -120,6 +118,9 @@ class RedactionWalk:
         return value
 
     def _members(self, value: dict[str, Any], pointer: str, named: Mapping[str, int]) -> dict[str, Any]:
+        if HELD_AS in value and self.types.get(pointer, "").startswith(HOLDERS):
+            self._held_as |= {f"{pointer}/{place}": name for name, place in value[HELD_AS].items()}
+            value = {key: item for key, item in value.items() if key != HELD_AS}
         result: dict[str, Any] = {}
         columns = _columns_of(value)
         told = {key for key, item in value.items() if _speaks(item)}
@@ -237,7 +238,11 @@ class RedactionWalk:
     def _string(self, value: str, pointer: str) -> str:
         tag = self.types.get(pointer) if self.types else None
         told = _plain_text(value, tag)
+        if pointer in self._of_keys:
+            return self._hidden(value, pointer)
         clean = self.redactor.text(told)
+        if self.redactor.reads_texts and begins_key(told):
+            self._note_lines(pointer)
         if clean == told:
             return value
         self.types[pointer] = "redacted"
@@ -248,6 +253,13 @@ class RedactionWalk:
             else clean.encode("utf-8", "backslashreplace").decode()
         )
 
+    def _note_lines(self, pointer: str) -> None:
+        """Note where the lines of a private key stand whose first line is the text at a pointer."""
+        start, root = self._root
+        for column in columns_behind(root, pointer[len(start) :]):
+            lines = ((start + below, self._told(text, start + below)) for below, text in column)
+            self._of_keys.update(lines_of_key(lines))
+
     def _told(self, value: str, pointer: str) -> str:
         return _plain_text(value, self.types.get(pointer) if self.types else None)
 
@@ -256,9 +268,17 @@ class RedactionWalk:
         place = f"{pointer}/{escape(clean)}"
         if clean != key:
             old = f"{pointer}/{escape(key)}"
-            for known in [known for known in self.types if known == old or known.startswith(old + "/")]:
-                self.types[place + known[len(old) :]] = self.types.pop(known)
+            moved = {place + known[len(old) :]: tag for known, tag in self._untagged(old).items()}
+            self.types |= moved
+            at = bisect_left(self._tagged, place + "/")
+            self._tagged[at:at] = [known for known in moved if known != place]
         return place
+
+    def _untagged(self, pointer: str) -> dict[str, str]:
+        """Take the tags of a pointer and of all below it, and return them."""
+        # in order, all pointers below one stand together
+        below = slice(*(bisect_left(self._tagged, pointer + end) for end in "/0"))
+        return {at: self.types.pop(at) for at in (pointer, *self._tagged[below]) if at in self.types}
 
     def _under(self, key: str, says: int, value: Any, pointer: str) -> Any:
         """Redact a value under a key; `says` is how certain the key names a secret."""
@@ -281,8 +301,8 @@ class RedactionWalk:
             return value
         if says == LIKELY:
             return self._likely(value, pointer)
-        if isinstance(value, dict) and _is_schema(value):
-            named = dict.fromkeys(_SCHEMA_VALUES, SURE)
+        if isinstance(value, dict) and is_schema(value):
+            named = dict.fromkeys(SCHEMA_VALUES, SURE)
             return self._members(value, pointer, named)
         if isinstance(value, str) and self._told(value, pointer) == value:
             # "Bearer abc" under `authorization` is the same secret as "abc" under `token`.
@@ -307,8 +327,7 @@ class RedactionWalk:
         # An object's class and digest are not secrets: only its attributes are searched for elsewhere.
         is_form = isinstance(value, dict) and self.types.get(pointer) == "opaque"
         held = value.get("attributes") if is_form else value
-        for inner in [known for known in self.types if known == pointer or known.startswith(pointer + "/")]:
-            del self.types[inner]
+        self._untagged(pointer)
         self.types[pointer] = "redacted"
         for text in [told] if told else _texts_in(held):
             if len(self.found) < _MAX_REPEATED and worth_finding(text):
@@ -317,7 +336,7 @@ class RedactionWalk:
 
     def _pair(self, pair: Any, pointer: str) -> Any:
         """Redact a [key, value] pair of a mapping with keys other than texts, or of a list of headers."""
-        if not isinstance(pair, list) or len(pair) != 2:
+        if not isinstance(pair, list) or len(pair) != 2 or pointer in self._held_as:
             return self.value(pair, pointer)
         name = self._name_of(pair[0], f"{pointer}/0")
         return [
@@ -399,17 +418,6 @@ def _are_pairs(value: Sequence[Any]) -> bool:
     return bool(value) and all(
         isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in value
     )
-
-
-def _is_schema(value: dict[str, Any]) -> bool:
-    """Whether a mapping is a JSON schema, which describes a secret without containing it."""
-    if str(value.get("type")) in _OPENAPI_TYPES and _OPENAPI_KEYS.issuperset(value):
-        return True
-    if not _SCHEMA_KEYS.issuperset(value):
-        return False
-    kind = value.get("type")
-    kinds = kind if isinstance(kind, list) else [kind]
-    return all(one in _SCHEMA_TYPES for one in kinds) if kind else not _SCHEMA_MARKS.isdisjoint(value)
 
 
 def _keeps_scheme(key: str, scheme: str) -> bool:
@@ -655,7 +663,7 @@ class Redactor:
             types: its tags; each changed pointer is marked there.
             found: receives the secrets recognised by name, at most 16.
         """
-        walk = RedactionWalk(self, types)
+        walk = RedactionWalk(self, types, (pointer, value))
         clean = walk.value(value, pointer)
         if walk.found and self.reads_texts:
             clean = Repeats(self, walk.found).value(clean, pointer, types)

@@ -225,7 +225,12 @@ _NAME_ENDS: Final = {
     *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),
     *b"credit_cards connection_strings connectionstrings webhookuri word_list wordlist wordslist".split(),
     *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code ?appid &appid".split(),
-    *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
+    *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind", b"key_block"),
+    *(
+        f"{name}{end}".encode()
+        for name in "pass_word pass_wort pass_phrase pass_code pass_wd kenn_wort wacht_woord".split()
+        for end in ("", "s")
+    ),
     *(b"token string", b"key string", b"secret string"),
     *(
         f"{kind}{joint}{end}".encode()

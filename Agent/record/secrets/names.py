@@ -34,8 +34,11 @@ _KEY_OWNERS: Final = (
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d++))*+$"
+_ENDS_NAME: Final = r"_?(?:[:(]|[\]*?]{0,3}$)"
+"""Signs behind a name in a form: `Pass word (required)`, `[passWord]`."""
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
+    | (?<![^\W_])(?<!by_)(?:pass_(?:word|wort|phrase|code|wd) | kenn_wort | wacht_woord)s?(?:{_SUFFIX}|{_ENDS_NAME})  # `passWord`
     | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
     | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo){_SUFFIX}
     | lösenord | jelszó | κωδικός | mật_khẩu | סיסמה | كلمة_(?:المرور|السر) | รหัสผ่าน | पासवर्ड | 口令
@@ -103,9 +106,11 @@ def plain_name(name: str) -> str:
         name = normalize(
             "NFKC", compiled(_WITHOUT_WIDTH).sub("", name)
         )  # wide letters of Chinese and Japanese fonts
-    return compiled(_SEPARATORS).sub("_", name).lower()
+    return compiled(_SEPARATORS).sub("_", name.strip(_QUOTES)).lower()
 
 
+_QUOTES: Final = "\"'`\\\u201c\u201d\u2018\u2019\u00ab\u00bb"
+"""Quotation marks, in which programs that split texts leave their keys."""
 _WITHOUT_WIDTH: Final = "[\u00ad\u200b\u2060\ufeff]"
 """Characters that are not seen."""
 
@@ -113,6 +118,7 @@ _WITHOUT_WIDTH: Final = "[\u00ad\u200b\u2060\ufeff]"
 @lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
     """Return how certain a value under this name is a secret: `SURE`, `LIKELY` or `NONE`."""
+    name = name.strip(_QUOTES)
     if not compiled(_NAME).fullmatch(name if name.isascii() else compiled(_WITHOUT_WIDTH).sub("", name)):
         return NONE
     plain = plain_name(name.lstrip("#-"))

@@ -123,7 +123,7 @@ def value_near(text: str, begin: int, end: int, *, is_seen: bool = False) -> Spa
     words = 0
     last = (end, end)
     for at, stop, lines in _words(text, end):
-        if at == end and text[begin:end].isascii() and begin < end:
+        if at == end and begin < end and max(text[begin:end]) < "\u2e80":
             return None  # the rest of a very long name
         value, gap = text[at:stop], text[last[1] : at]
         is_answer = (

@@ -41,6 +41,7 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.names import compiled as _compiled
 from Agent.record.secrets.nearby import REACH, next_mixed, value_before, value_near
+from Agent.record.secrets.private_keys import private_keys
 
 # ---- keys that are marked by their issuer ----
 
@@ -90,11 +91,6 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_KEY_BEGINS: Final = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-_KEY_ENDS: Final = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-_KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
-_KEY_LINE: Final = r"[A-Za-z0-9+/]{16,}"
-_LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
     r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
@@ -197,7 +193,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
     if "private key" in lower and "begin " in lower:
-        yield from _private_keys(text)
+        yield from private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
     if "into" in lower:
@@ -248,32 +244,6 @@ _COMMAND_NAMES: Final = frozenset(
     (*LOGINS, *(name for names in PASSWORD_OPTIONS.values() for name in names), *JOINED_OPTIONS["-p"])
 ) | {"ssh", "scp", "sftp", "rsync"}
 """The last four take other options after `sshpass`, so that its `-p` does not apply to them."""
-
-
-def _private_keys(text: str) -> Iterator[Span]:
-    """Yield private keys in text form, up to their end line.
-
-    Without an end line, the key is the rest of the text, or in a long text the characters that fit a key.
-    """
-    end: re.Match[str] | None = None
-    has_end = True
-    done = 0
-    for begin in _compiled(_KEY_BEGINS).finditer(text):
-        if begin.start() < done:
-            continue
-        if has_end and (end is None or end.start() < begin.end()):
-            end = _compiled(_KEY_ENDS).search(text, begin.end())
-            has_end = end is not None
-        if end is not None and end.start() - begin.end() <= _LONGEST_KEY:
-            done = end.end()
-        elif len(text) - begin.end() <= _LONGEST_KEY:
-            done = len(text)
-        else:
-            body = _compiled(_KEY_BODY).match(text, begin.end())
-            done = body.end() if body is not None else begin.end()
-        # In code that searches for the first line of a key, no key follows.
-        if any(not is_words(run[0]) for run in _compiled(_KEY_LINE).finditer(text, begin.end(), done)):
-            yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
@@ -394,13 +364,15 @@ Span = tuple[int, int]
 
 _ANCHORS: Final = (
     "appid|mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
-    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "(?<=pass )(?:word|wort)|phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|clé (?:api|secrète|d.accès)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
 _WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ .]\Z"
-_SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
+_SECOND_WORDS: Final = frozenset(
+    "key keys number phrase code codes string token password secret word words wort".split()
+)
 _PARAMETERS: Final = frozenset({"key", "code", "appid"})
 """Names that may be those of secrets as parameters of a URL."""
 _NUMBER_NAMES: Final = (
@@ -408,15 +380,21 @@ _NUMBER_NAMES: Final = (
 )
 
 # `b'X'` of Python, `N'X'` of SQL
-_PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=["']))?"""
+_PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=\\{0,3}["']))?"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
-_ASSIGNED: Final = (
-    rf"""(?P<closed>{OPEN})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+_SIGNED: Final = (
+    rf"""(?P<closed>{OPEN}{{1,2}})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
     # after `|` or `>`, a YAML block follows
     r"""(?:\*{1,2}(?=\s))?(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:{_PREFIX}(?P<open>{OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+)
+_ASSIGNED: Final = (
+    rf"""{_SIGNED}(?:{_PREFIX}(?P<open>{OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
+)
+_TRIPLED: Final = (
+    rf"""{_SIGNED}{_PREFIX}(?P<open>(?P<mark>{OPEN})(?P=mark){{2}})(?:\\?\s|\\{{1,2}}[nr]){{0,20}}{_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)"""
+    r"""(?:\s|\\{1,2}[nr]){0,20}(?P=open)"""
 )
 _ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>(?:<[Vv]alue>)?|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?:<!\[CDATA\[)?(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\]\]>)?(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, followed by its value in quotes, perhaps with `value` before it.
@@ -452,7 +430,7 @@ _DUMPED: Final = (
     rf"""{OPEN}\]=>(?:\s|\\[nrt]){{0,20}}string\(\d{{1,4}}\)[ ]{OPEN}(?P<quoted>[^\r\n"'\\]{{1,500}}){OPEN}"""
 )
 # `passwords: ['X', 'Y']`
-_LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
+_LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(](?:\s|\\{{1,2}}[nr]){{0,40}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}]{{3,2000}})[\])]"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
@@ -659,6 +637,12 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
 
 
+def _accepts_tripled(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    """Accept a text in triple quotes; on its own line below a name with a colon it documents a class."""
+    is_below = match["sign"] == ":" and _compiled(r"[\r\n]|\\[nr]").search(match["gap"]) is not None
+    return _accepts_assigned(text, match, value, name, LIKELY if is_below else says)
+
+
 def _is_attribute(value: str) -> bool:
     """Whether a value is an attribute in code: `var.db_password`, `form.token`, `request.url.username`."""
     parts = value.split(".")
@@ -698,9 +682,12 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
     return not is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
 
 
+_LIST_JOINT: Final = r"""\A(?:\s|\\+[nr]|\\*["'])+|(?:\s|\\+[nr]|\\*["'])+\Z"""
+
+
 def _accepts_list(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
     """Accept a list with a random text in it, as a whole."""
-    texts = (each.strip("\"'\\ ") for each in value.split(","))
+    texts = (_compiled(_LIST_JOINT).sub("", each) for each in value.split(","))
     return says == SURE and any(
         (looks_drawn(each) and not is_placeholder(each)) or may_be_chosen(each) for each in texts
     )
@@ -721,6 +708,7 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
 _ARRANGEMENTS: Final = (
     (_LISTED, _accepts_list),
     (_DUMPED, _accepts_element),
+    (_TRIPLED, _accepts_tripled),
     (_ASSIGNED, _accepts_assigned),
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),
