@@ -8,8 +8,8 @@ import pytest
 
 import Agent
 from Agent import AgentLogger, adopt, carry, setup_logging, shutdown_logging, tick, trace_agent_action
-from Agent.event.clock import SystemClock
 from Agent.event.codec import decode_line
+from Agent.event.system_clock import SystemClock
 
 
 class Worker:

@@ -15,7 +15,6 @@ import contextlib
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -28,6 +27,7 @@ import orjson
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
+from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.layout import (
     DIRECTORY_MODE,
@@ -201,7 +201,7 @@ class SessionInfo:
     @classmethod
     def begun_now(cls, **more: Any) -> Self:
         """Describe a session that this process starts now; `more` are further fields, by name."""
-        now_ns = time.time_ns()
+        now_ns = SystemClock.wall_ns()
         return cls(
             session_id=session_id_for(now_ns // 1000),
             session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
@@ -503,6 +503,7 @@ records_separately = False
 """Set by a replay: code that it calls must not record into the program's session."""
 
 _PATIENCE_S: Final = 5.0
+_TURN_S: Final = 0.002
 """How long to wait for another process, which may have been stopped while it held the lock."""
 _LONGEST_NAME: Final = 255
 
@@ -637,14 +638,12 @@ def _is_private(status: os.stat_result) -> bool:
 def _locked(path: Path, *, create: bool) -> int | None:
     """Open and lock a file; None if the file cannot be trusted, or the lock is not free within 5 s."""
     fcntl: Any = __import__("fcntl")
-    until = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < until:
+    for _ in turns(_PATIENCE_S, _TURN_S):
         fd = open_lock(path, create=create)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             close_lock(fd)
-            time.sleep(0.002)
             continue
         except OSError:
             close_lock(fd)
