@@ -56,7 +56,7 @@ def test_a_clock_that_is_behind_what_it_heard_says_by_how_much_and_only_there(tr
     shutdown_logging()
     (trace_root / "b").mkdir()
     real = SystemClock.wall_ns
-    monkeypatch.setattr(SystemClock, "wall_ns", lambda clock: real() - 5_000_000_000)
+    monkeypatch.setattr(SystemClock, "wall_ns", staticmethod(lambda: real() - 5_000_000_000))
     setup_logging(trace_root=trace_root / "b")
     Worker().work()
     with adopt(heard):
