@@ -521,6 +521,16 @@ def is_plain_class(cls: type) -> bool:
     )
 
 
+def is_all_attributes(cls: type) -> bool:
+    """Whether its objects have nothing but attributes, and the program does not notice when they end."""
+    return (
+        solid_base(cls) is object
+        and builtin_reducer(cls) is None
+        and registered_codec(cls) is None
+        and find_in_classes(cls, "__del__") is None
+    )
+
+
 _plans: dict[type, ClassPlan] = {}
 NAMED_CACHES.append(_plans)
 
