@@ -35,15 +35,15 @@ from Agent.tree.files.session import (
     replace_file,
 )
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NO_FOLLOW,
     SessionRef,
     cursors_dir,
     entries_in,
     is_session_name,
     list_sessions,
+    make_private,
     open_file,
+    open_private,
     parse_file_name,
     read_file,
     reading_lock_file,
@@ -115,7 +115,7 @@ def _leases_work(directory: Path) -> bool:
     path = directory / f".lease.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | NO_FOLLOW
     try:
-        writing = os.open(path, flags, FILE_MODE)
+        writing = open_private(path, flags)
         reading = -1
         try:
             reading = os.open(path, os.O_RDONLY | NO_FOLLOW)
@@ -185,7 +185,7 @@ IsHeld = Callable[[Path, os.stat_result], bool]
 def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
     """Save the position of an exporter; OSError if it cannot be written."""
     directory = cursors_dir(session)
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_private(directory, parents=True, exist_ok=True)
     replace_file(
         directory / f"{safe_name(name)}.json", orjson.dumps(cursor, option=orjson.OPT_APPEND_NEWLINE)
     )

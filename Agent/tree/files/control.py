@@ -22,12 +22,12 @@ from Agent.event.clock import format_timestamp
 from Agent.event.system_clock import SystemClock
 from Agent.tree.files.session import read_claims, replacing
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NEW_FILE,
     NO_LINK,
     control_dir,
+    make_private,
     open_file,
+    open_private,
     read_file,
 )
 
@@ -77,7 +77,7 @@ class ControlFiles:
 
     def __init__(self, session: Path, writer: str) -> None:
         directory = control_dir(session)
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(directory, exist_ok=True)
         program = read_program(session)
         if program is not None and is_live(session, program):
             raise SessionInUse("another process of the session is controlled", path=directory)
@@ -240,7 +240,7 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
 def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
     """Write a request atomically, if none is waiting."""
     temporary = path.with_name(f".{own_id}.new")
-    fd = os.open(temporary, NEW_FILE, FILE_MODE)
+    fd = open_private(temporary, NEW_FILE)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)

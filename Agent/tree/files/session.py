@@ -30,8 +30,6 @@ from Agent.event.ids import session_id_for, uuid7
 from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     FORKED,
     NEW_FILE,
     NO_FOLLOW,
@@ -43,7 +41,9 @@ from Agent.tree.layout import (
     create_session_dir,
     entries_in,
     is_session_name,
+    make_private,
     make_root,
+    open_private,
     programs_dir,
     read_file,
     remove_empty_session,
@@ -131,7 +131,7 @@ def process_start_ticks(pid: int) -> int | None:
 def write_claim(session: Path, claim: Claim) -> None:
     """Write a claim file; FileExistsError if the id is taken."""
     path = claims_dir(session) / f"{claim.writer}.json"
-    fd = os.open(path, NEW_FILE, FILE_MODE)
+    fd = open_private(path, NEW_FILE)
     try:
         data = orjson.dumps(asdict(claim), option=orjson.OPT_APPEND_NEWLINE)
         if os.write(fd, data) != len(data):
@@ -374,7 +374,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
     try:
-        with naming(path), os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+        with naming(path), os.fdopen(open_private(temporary, flags), "wb") as file:
             yield file
             file.flush()
             if sync:
@@ -607,7 +607,7 @@ def _directory(root: Path, *, create: bool) -> Path:
     directory = programs_dir(root)
     if create:
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=DIRECTORY_MODE)
+            make_private(directory)
     if not _is_private_directory(directory):
         raise PermissionError(13, "others can write there", str(directory))
     return directory

@@ -26,13 +26,13 @@ from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.files.lines import Inode, id_of
 from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NO_FOLLOW,
     chain_file,
     chains_dir,
     entries_in,
+    make_private,
     open_file,
+    open_private,
 )
 
 BLOCK_LINES: Final = 64
@@ -414,8 +414,8 @@ class LineChain:
         root = self._tree.root()
         head = (self._tree.count, salted_root(root) if self._tree.count else root)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
-        chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        fd = os.open(chain_file(self._session, self._writer), flags, FILE_MODE)
+        make_private(chains_dir(self._session), exist_ok=True)
+        fd = open_private(chain_file(self._session, self._writer), flags)
         fd = out_of_the_way(fd)
         status = os.fstat(fd)
         try:

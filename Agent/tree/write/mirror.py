@@ -21,7 +21,13 @@ from Agent.event.model import RedactedBytes
 from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW, inode_at
+from Agent.tree.layout import (
+    MIRROR_FILES,
+    NO_FOLLOW,
+    inode_at,
+    make_private,
+    open_private,
+)
 
 Form = Callable[[list[bytes]], list[bytes]]
 """Converts a batch of recorded lines to the lines of a mirror."""
@@ -154,7 +160,7 @@ class Mirrors:
         links_to_runs = self._root / "runs"
         for directory in directories | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
             try:
-                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_private(directory, parents=True, exist_ok=True)
                 _refuse_foreign_directory(directory, self._root)
             except OSError as error:
                 self.counts.fail("mirror", error)
@@ -343,7 +349,7 @@ class Mirrors:
                     raise FileNotFoundError(
                         errno.ENOENT, "the mirror's directory was removed", str(directory)
                     )
-                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_private(directory, parents=True, exist_ok=True)
                 mirror.had_directory = True
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
@@ -438,7 +444,7 @@ def _open(path: Path, root: Path) -> int:
     _refuse_foreign_directory(path.parent, root)
     directory_fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=directory_fd)
+        return open_private(path.name, _FLAGS, dir_fd=directory_fd)
     finally:
         os.close(directory_fd)
 

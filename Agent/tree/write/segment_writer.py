@@ -32,7 +32,7 @@ from Agent.tree.files.segment import (
     roll_segment,
 )
 from Agent.tree.files.session import sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, inode_at
+from Agent.tree.layout import inode_at, make_private
 from Agent.tree.undisturbed import has_timers, undisturbed
 from Agent.tree.write.chain import LineChain
 
@@ -645,7 +645,7 @@ class OwnFile:
             with contextlib.suppress(OSError):
                 for part in self._directory.relative_to(directory).parts:
                     directory /= part
-                    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                    make_private(directory, exist_ok=True)
             return True
         return False
 
