@@ -358,12 +358,42 @@ def test_values_with_objects_are_what_they_were_until_something_in_them_is_repla
         assert native.is_whole(value, kept)
 
 
+def test_functions_methods_and_exceptions_are_what_they_were_until_something_in_them_is_replaced():
+    held = [1]
+
+    def function(first=held, *, second=held):
+        return held, first, second
+
+    class Failed(Exception):
+        pass
+
+    def set_cell():
+        nonlocal held
+        held = [1]
+
+    error, cause = Failed("text", held), ValueError(held)
+    error.__cause__ = cause
+    value = [function, _Open(a=1).__init__, error]
+    changes = [
+        lambda: held.append(1), set_cell, lambda: setattr(function, "__defaults__", ([1],)),
+        lambda: setattr(function, "__kwdefaults__", {"second": 1}), lambda: setattr(function, "noted", 1),
+        lambda: setattr(function, "__code__", (lambda: held).__code__), lambda: error.add_note("a note"),
+        lambda: setattr(error, "args", ("other",)), lambda: setattr(cause, "args", ()),
+        lambda: setattr(error, "__cause__", None), lambda: setattr(value[1].__self__, "a", 2),
+    ]  # fmt: skip
+    for change in changes:
+        kept = native.whole(value, 1_000)
+        assert kept is not None and native.is_whole(value, kept)
+        change()
+        assert not native.is_whole(value, kept)
+
+
 def test_values_that_may_change_unseen_or_hold_too_much_are_not_taken():
     class Ends:
         def __del__(self):
             pass
 
-    for each in (bytearray(b"x"), ValueError(), lambda: 1, Ends(), Random(1)):
+    for each in (bytearray(b"x"), OSError(), Ends(), Random(1), iter([])):
         assert native.whole([each], 1_000) is None
         assert native.whole([_Open(a=[each])], 1_000) is None
     assert native.whole([_Open(a=1) for _ in range(1_000)], 1_000) is None

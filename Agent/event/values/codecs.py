@@ -247,11 +247,11 @@ def builtin_reducer(cls: type) -> Reducer | None:
     """Return the codec of a type of the standard library or of numpy; None for other classes."""
     try:
         known = _REDUCERS.get(cls)
+        if known is not None or cls in _foreign:
+            return known
     except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
         pass_on(error)
         return None
-    if known is not None:
-        return known
     module, _, name = class_name(cls).rpartition(".")
     reducer = _BY_NAME.get((module, name))
     if reducer is not None and vars(sys.modules[module]).get(name) is cls:
@@ -260,7 +260,14 @@ def builtin_reducer(cls: type) -> Reducer | None:
     reducer = numpy_reducer(cls)
     if reducer is not None:
         _REDUCERS[cls] = reducer
-    return reducer
+        return reducer
+    remember(_foreign, cls, None)
+    return None
+
+
+_foreign: dict[type, None] = {}
+"""Classes without such a codec."""
+NAMED_CACHES.append(_foreign)
 
 
 def is_builtin_type(cls: type) -> bool:
@@ -504,6 +511,8 @@ class ClassPlan(NamedTuple):
     """Objects keep a list of waiters, which is not part of their content."""
     form: dict[str, str] | None
     """The beginning of each object's form; None if the form has more than attributes."""
+    is_plain: bool
+    """Objects consist of their attributes; see `is_plain_class`."""
 
 
 def is_plain_class(cls: type) -> bool:
@@ -511,14 +520,7 @@ def is_plain_class(cls: type) -> bool:
 
     False for classes that define how they are copied, or what happens on deletion.
     """
-    plan = plan_of(cls)
-    return (
-        plan.form is not None
-        and registered_codec(cls) is None
-        and not has_own_reduction(cls)
-        and find_in_classes(cls, "__del__") is None
-        and find_in_classes(cls, "__agent_trace_recorded__") is None
-    )
+    return plan_of(cls).is_plain and registered_codec(cls) is None
 
 
 def is_all_attributes(cls: type) -> bool:
@@ -563,6 +565,10 @@ def _make_plan(cls: type) -> ClassPlan:
         lazy=frozenset[str]().union(*lazy),
         has_waiters=has_waiters(cls),
         form=form_head(cls) if has_form_head else None,
+        is_plain=has_form_head
+        and not has_own_reduction(cls)
+        and find_in_classes(cls, "__del__") is None
+        and find_in_classes(cls, "__agent_trace_recorded__") is None,
     )
 
 

@@ -162,9 +162,16 @@ most_needed: Callable[[Any], int] = _most_needed
 """
 
 
+def is_surely_small(value: Any) -> bool:
+    """Whether its JSON is short, so that its size is soonest known by writing it."""
+    return 0 <= most_needed(value) <= _OF_SMALL_VALUES
+
+
 def ask_memory_for(value: Any) -> None:
     """Raise MemoryError if orjson might lack memory for a value without cycles; skips small values."""
     most_bytes = most_needed(value)
+    if 0 <= most_bytes <= _OF_SMALL_VALUES or (type(value) in _NESTING and _is_small(value, 1)):
+        return
     if most_bytes < 0:
         most_bytes = _counted_needs(value)
     if most_bytes > _OF_SMALL_VALUES:
@@ -172,8 +179,6 @@ def ask_memory_for(value: Any) -> None:
 
 
 def _counted_needs(value: Any) -> int:
-    if type(value) in _NESTING and _is_small(value, 1):
-        return 0
     text_bytes = items = widest = 0
     pending = [value]
     children: Sequence[Any]

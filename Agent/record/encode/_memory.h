@@ -36,7 +36,8 @@ static int add_needs(Needs *needs, PyObject *node, int depth) {
 /* most_needed(value): an upper bound in bytes; -1 where Python has to count. */
 static PyObject *most_needed(PyObject *Py_UNUSED(module), PyObject *value) {
     Needs needs = {0};
-    int is_known = is_nesting(value) ? add_needs(&needs, value, 0) : add_child(&needs, value, 0);
+    if (!is_nesting(value)) needs.items = needs.widest = 1;
+    int is_known = add_child(&needs, value, -1);
     if (!is_known) return PyLong_FromLong(-1);
     return PyLong_FromSsize_t(OF_A_BYTE * needs.text_bytes + OF_AN_ITEM * needs.items + OF_THE_WIDEST * needs.widest);
 }

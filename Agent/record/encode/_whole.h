@@ -62,6 +62,38 @@ static int is_whole_type(PyTypeObject *kind) {
 
 static int whole_meet(Whole *whole, PyObject *value, int depth);
 
+static int whole_part(Whole *whole, PyObject *part, int depth) {
+    return part == NULL ? whole_one(whole, (PyObject *)&PyCell_Type) : whole_meet(whole, part, depth + 1);
+}
+
+/* Functions, bound methods and cells, whose content may be replaced. */
+static int is_callable_whole(PyTypeObject *kind) { return kind == &PyFunction_Type || kind == &PyMethod_Type || kind == &PyCell_Type; }
+
+static int whole_callable(Whole *whole, PyObject *value, int depth) {
+    if (PyCell_Check(value)) return whole_part(whole, PyCell_GET(value), depth);
+    if (PyMethod_Check(value)) return whole_part(whole, PyMethod_GET_FUNCTION(value), depth) && whole_part(whole, PyMethod_GET_SELF(value), depth);
+    PyFunctionObject *function = (PyFunctionObject *)value;
+    PyObject *noted = function->func_dict;
+    if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
+    return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, function->func_module)
+           && whole_part(whole, function->func_defaults, depth) && whole_part(whole, function->func_kwdefaults, depth)
+           && whole_part(whole, function->func_closure, depth) && whole_part(whole, noted, depth);
+}
+
+/* Whether an exception has nothing in C but what all have; a class with `__del__` would notice that it is held. */
+static int is_plain_error(PyTypeObject *kind) {
+    if (!PyType_FastSubclass(kind, Py_TPFLAGS_BASE_EXC_SUBCLASS) || kind->tp_finalize != NULL) return 0;
+    while (kind->tp_flags & Py_TPFLAGS_HEAPTYPE) kind = kind->tp_base;
+    return kind->tp_basicsize == sizeof(PyBaseExceptionObject);
+}
+
+static int whole_error(Whole *whole, PyObject *value, int depth) {
+    PyBaseExceptionObject *error = (PyBaseExceptionObject *)value;
+    if (error->args == NULL || !whole_meet(whole, error->args, depth + 1)) return 0;
+    if (error->cause == NULL) return whole_one(whole, (PyObject *)&PyCell_Type);
+    return whole_meet(whole, error->cause, depth + 1);
+}
+
 static int whole_object(Whole *whole, PyObject *value, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
     if (!whole_one(whole, (PyObject *)kind)) return 0; /* its class may be replaced */
@@ -90,7 +122,8 @@ static int whole_meet(Whole *whole, PyObject *value, int depth) {
     if (is_scalar(kind) || value == Py_None) return 1;
     int is_dict = kind == &PyDict_Type, is_list = kind == &PyList_Type, is_tuple = kind == &PyTuple_Type;
     int is_set = kind == &PySet_Type || kind == &PyFrozenSet_Type;
-    if (!(is_dict || is_list || is_tuple || is_set || is_whole_type(kind)))
+    int is_callable = is_callable_whole(kind), is_error = is_plain_error(kind);
+    if (!(is_dict || is_list || is_tuple || is_set || is_callable || is_error || is_whole_type(kind)))
         return UNKNOWN_TYPE == NULL && (!whole->are_taken || is_unchanging(value));
     int enters = whole_enters(whole, value);
     if (enters <= 0) return enters == 0;
@@ -107,7 +140,9 @@ static int whole_meet(Whole *whole, PyObject *value, int depth) {
         Py_hash_t hash;
         for (Py_ssize_t place = 0; _PySet_NextEntry(value, &place, &item, &hash);)
             if (!whole_meet(whole, item, depth + 1)) return 0;
-    } else if (!whole_object(whole, value, depth)) {
+    } else if (is_callable) {
+        if (!whole_callable(whole, value, depth)) return 0;
+    } else if ((is_error && !whole_error(whole, value, depth)) || !whole_object(whole, value, depth)) {
         return 0;
     }
     return whole_one(whole, value);
