@@ -210,7 +210,7 @@ def taken_ns(call: Callable[[], object], batches: int, calls: int) -> float:
 
 def stop_time() -> None:
     """Have each reading of the clock be 10 us after the last, so that a run takes the same instructions again."""
-    from Agent.event.clock import SystemClock
+    from Agent.event.system_clock import SystemClock
 
     start_ns = 1_763_000_000_000_000_000
     SystemClock.wall_ns = itertools.count(start_ns, 10_000).__next__  # type: ignore[assignment]

@@ -39,7 +39,6 @@ from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import naming, open_session, refuse_links, sync_directory
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
     FILE_MODE,
     MIRROR_FILES,
     NEW_FILE,
@@ -51,7 +50,9 @@ from Agent.tree.layout import (
     inode_at,
     is_encrypted,
     list_sessions,
+    make_private,
     open_file,
+    open_private,
     run_dirs,
     session_file,
     session_id_of,
@@ -307,7 +308,7 @@ def _write(session: Path, target: Path, key: bytes) -> dict[str, str]:
         sealed_at=format_timestamp(time.time_ns() // 1000),
     )
     digests = {}
-    fd = os.open(target, NEW_FILE, FILE_MODE)
+    fd = open_private(target, NEW_FILE)
     with naming(target), os.fdopen(fd, "wb") as file:
         encrypting = _Encrypting(file, key, header)
         buffered = io.BufferedWriter(encrypting, _COPY_BYTES)
@@ -481,12 +482,12 @@ def _unpack(session: Path, key: bytes, target: Path) -> int:
     for member in _members(encrypted_file(session), key, session_id_of(session)):
         path = target / member.name
         for below in reversed(PurePosixPath(member.name).parents):
-            (target / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            make_private(target / below, exist_ok=True)
         number += 1
         if member.content is None:
             os.link(target / member.link, path)
             continue
-        with naming(path), os.fdopen(os.open(path, NEW_FILE, FILE_MODE), "wb") as file:
+        with naming(path), os.fdopen(open_private(path, NEW_FILE), "wb") as file:
             shutil.copyfileobj(member.content, file, _COPY_BYTES)
             file.flush()
             os.utime(file.fileno(), ns=(member.mtime_ns, member.mtime_ns))
@@ -509,7 +510,7 @@ def decrypt(session: Path, key: bytes) -> int:
             raise UsageError("another process encrypts this session", path=session, remedy="wait for it")
         staging = session / ".decrypting"
         _remove(staging)
-        staging.mkdir(mode=DIRECTORY_MODE)
+        make_private(staging)
         try:
             number = _unpack(session, key, staging)
             # leftovers of a kill are in the encrypted file, too, which has been read by now
@@ -564,10 +565,10 @@ def open_encrypted(session: Path, key: bytes) -> Path:
     _remove_at_exit(above)
     _held.enter_context(locked(above, wait=True))
     directory = above / session.name
-    directory.mkdir(mode=DIRECTORY_MODE)
+    make_private(directory)
     try:
         _unpack(session, key, directory)
-        origin = os.open(above / OPENED_FROM, NEW_FILE, FILE_MODE)
+        origin = open_private(above / OPENED_FROM, NEW_FILE)
         with os.fdopen(origin, "wb") as file:
             file.write(os.fsencode(session))
     except BaseException:

@@ -32,7 +32,9 @@ from Agent.tree.layout import (
     files_below,
     inode_at,
     log_files,
+    make_private,
     open_file,
+    open_private,
     parse_file_name,
     read_file,
     runs_dir,
@@ -182,7 +184,7 @@ def _copied_logs(session: Path, merged_dir: Path, shifted_us: int) -> dict[str, 
     names = _names([path.relative_to(session).as_posix() for path, _ in logs], session, merged_dir)
     for path, lines in logs:
         target = merged_dir / names[path.relative_to(session).as_posix()]
-        target.parent.mkdir(mode=0o700, exist_ok=True)
+        make_private(target.parent, exist_ok=True)
         _write(target, lines, shifted_us)
     return names
 
@@ -256,14 +258,14 @@ def _copy_state(session: Path, merged_dir: Path) -> None:
 
 
 def _copy(path: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(target.parent, parents=True, exist_ok=True)
     descriptor, _ = open_file(path)
     with os.fdopen(descriptor, "rb") as source, _new(target) as file:
         shutil.copyfileobj(source, file)
 
 
 def _new(target: Path) -> BinaryIO:
-    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    return os.fdopen(open_private(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
 
 
 def _copy_runs(session: Path, merged_dir: Path, shifted_us: int) -> None:
@@ -279,7 +281,7 @@ def _copy_runs(session: Path, merged_dir: Path, shifted_us: int) -> None:
                 remedy="give the runs of each host their own ids",
             )
         if shifted_us and path.suffix == ".jsonl" and (inode := inode_at(path)) is not None:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(target.parent, parents=True, exist_ok=True)
             _write(target, (raw.line for raw in read_lines(path, inode)), shifted_us)
         else:
             _copy(path, target)

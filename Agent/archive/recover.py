@@ -34,13 +34,13 @@ from Agent.tree.files.lines import (
 )
 from Agent.tree.files.session import open_session, refuse_links, update_session
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
     MIRROR_FILES,
     NO_FOLLOW,
     boards_dir,
     entries_in,
     is_encrypted,
     list_sessions,
+    make_private,
     open_file,
     session_id_of,
     summary_file,
@@ -152,7 +152,7 @@ def _make_state_directory(session: Path, reader: TreeReader) -> None:
     if not os.path.lexists(state) and not reader.has_files():
         raise SessionNotFound("nothing was recorded in it", path=session, remedy="remove the directory")
     try:
-        state.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(state, exist_ok=True)
     except FileExistsError as error:
         raise InputError(
             "a directory of the session is missing, and something else has its name",
@@ -343,7 +343,7 @@ def rebuild_mirrors(
         for left in entries_in(root, beginning=_MAKING):
             delete_tree(left)
         directory = root / f"{_MAKING}{os.urandom(4).hex()}"
-        directory.mkdir(mode=0o700)
+        make_private(directory)
         try:
             counts = _fill(root, directory, as_text)
             for category, name in MIRROR_FILES.items():
@@ -421,5 +421,5 @@ def _replace_mirror(old: Path, new: Path) -> None:
         if path.name == old.name or path.name.removeprefix(f"{old.name}.").isdigit():
             path.unlink()
     for path in entries_in(new.parent, beginning=new.name):
-        old.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(old.parent, parents=True, exist_ok=True)
         path.rename(old.parent / path.name)

@@ -46,6 +46,7 @@ from Agent.tree.layout import (
     chains_dir,
     entries_in,
     files_below,
+    open_private,
     parse_file_name,
     recovered_file,
     retired_file,
@@ -638,7 +639,7 @@ def _write(
     shared = {name: stored[name] for name in names if name in stored}
     description = orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     described: dict[str, tuple[int, str]] = {}
-    fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
+    fd = open_private(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW)
     with naming(aside), os.fdopen(fd, "w+b") as file:
         with zipfile.ZipFile(file, "w") as package:
             described["session.json"] = _add(package, "session.json", iter([description]), len(description))

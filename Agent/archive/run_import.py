@@ -54,8 +54,6 @@ from Agent.tree.files.session import (
     update_session,
 )
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     FORKED,
     NEW_FILE,
     RESUMED,
@@ -65,8 +63,10 @@ from Agent.tree.layout import (
     entries_in,
     list_sessions,
     log_files,
+    make_private,
     make_root,
     open_file,
+    open_private,
     run_ids,
     runs_dir,
     session_file,
@@ -191,7 +191,7 @@ def _remove_leftovers(root: Path) -> None:
 def _staging(root: Path) -> Iterator[Path]:
     """Yield a new directory, locked during the block, and removed unless it was renamed to a session."""
     staging = root / f"{_STAGING}{os.urandom(8).hex()}"
-    staging.mkdir(mode=DIRECTORY_MODE)
+    make_private(staging)
     try:
         with locked(staging, wait=True):
             yield staging
@@ -205,13 +205,13 @@ def _extract(
 ) -> None:
     """Write every member and compare it with the manifest; then check the lines."""
     for directory in (agents_dir(staging), staging / ".state", claims_dir(staging), boards_dir(staging)):
-        directory.mkdir(mode=DIRECTORY_MODE)
+        make_private(directory)
     left_bytes = limits.max_bytes
     for name, (size_bytes, digest) in sorted(manifest.members.items()):
         target = staging.joinpath(*name.split("/"))
         # `parents=True` would create the parents with access for everybody
         for below in reversed(Path(name).parents):
-            (staging / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            make_private(staging / below, exist_ok=True)
         left_bytes -= size_bytes
         try:
             copied = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
@@ -228,7 +228,7 @@ def _extract(
 def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
     """Write a member, at most one byte more than allowed; returns its size and digest."""
     hasher, size_bytes = new_hash(), 0
-    fd = os.open(target, NEW_FILE, FILE_MODE)
+    fd = open_private(target, NEW_FILE)
     with package.open(name) as member, naming(target), os.fdopen(fd, "wb") as file:
         while chunk := member.read(min(_CHUNK_BYTES, most_bytes + 1 - size_bytes)):
             hasher.update(chunk)
@@ -418,14 +418,14 @@ class StoredSession:
     """
 
     def __init__(self, root: Path, session_uid: str, began_us: int) -> None:
-        root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(root, exist_ok=True)
         self._session_id = session_id_for(began_us)
         self._began_us = began_us
         began = format_timestamp(began_us)
         info = SessionInfo(self._session_id, session_uid, started_at=began, ended_at=began)
         self.path = create_session(root, info)
         for directory in (agents_dir(self.path), runs_dir(self.path)):
-            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            make_private(directory, exist_ok=True)
         make_run_dir(self.path, ROOT_RUN)  # the session is found under its UUID by this
         self.lacking: list[str] = []
         """Artifacts whose content was not sent."""
@@ -454,7 +454,7 @@ class StoredSession:
             run_id = run_ids[name]
             if path.name == "events.jsonl" and run_id is not None:
                 make_run_dir(self.path, run_id)
-            path.touch(FILE_MODE)
+            os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
             with path.open("wb") as file:
                 for _, part in sorted(slices[name], key=itemgetter(0)):
                     file.write(of_file[part])
@@ -472,8 +472,8 @@ class StoredSession:
         path = artifact_path(self.path, run_id, ref)
         below = path.relative_to(self.path)
         for directory in reversed(below.parents):
-            (self.path / directory).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        path.touch(FILE_MODE)
+            make_private(self.path / directory, exist_ok=True)
+        os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
         path.write_bytes(text.encode())
 
 

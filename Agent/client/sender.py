@@ -24,7 +24,7 @@ from Agent.config.process import call_at_last, child_environment
 from Agent.errors import SessionInUse
 from Agent.record.health import note, say
 from Agent.tree.files.descriptors import close_lock, open_lock
-from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, safe_name
+from Agent.tree.layout import cursors_dir, make_private, safe_name
 
 _MODULE: Final = "Agent.client.sender_process"
 _NOTHING: Final[dict[str, Any]] = {"delivered": False, "sent": 0, "problem": "nothing is being sent"}
@@ -210,7 +210,7 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
     """
     directory = cursors_dir(session)
     try:
-        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(directory, parents=True, exist_ok=True)
         lock = open_lock(directory / f"{safe_name(destination.cursor_name)}.lock", create=True)
     except OSError:
         return None  # the service stores an event once, so sending twice does no harm

@@ -8,7 +8,6 @@ from __future__ import annotations
 # Imported early: after a fork in another thread, the child's first event would find it half imported.
 import logging  # noqa: F401
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from Agent.analysis.debug import experiment_seam
@@ -17,6 +16,7 @@ from Agent.config.process import has_ended, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.event.limits_of_time import pass_on
+from Agent.event.system_clock import SystemClock
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
 from Agent.tree import default_root
@@ -70,7 +70,7 @@ def _begin() -> Exception | None:
                 say(f"nothing is recorded: {prefix}{error}")
             unrecorded.obstacle = f"{prefix}{error}"
             if _may_pass(error):
-                unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
+                unrecorded.try_again_ns = SystemClock.monotonic_ns() + unrecorded.RETRY_NS
             return error
     return None
 

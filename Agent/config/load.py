@@ -31,6 +31,7 @@ from Agent.config.options import (
 )
 from Agent.errors import ConfigurationError
 from Agent.record.health import note, say
+from Agent.tree.layout import make_private, open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -256,10 +257,10 @@ def session_key(root: Path, environment: Mapping[str, str] | None = None) -> byt
 
 def _store_key(key: bytes, path: Path) -> bytes:
     """Store a new key; if another process was faster, return its key."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent, parents=True, exist_ok=True)
     # Written aside and then linked, so that two processes that start together agree on one key.
     aside = path.with_name(f"redaction.key.{os.getpid()}")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = open_private(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
     try:
         os.write(fd, key)
     finally:

@@ -11,10 +11,11 @@ import errno
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from Agent.event.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,11 +62,11 @@ class Unrecorded:
     def wait_for_removal(self, root: Path) -> None:
         """Try again once the trace root is removed, or after a delay: its removal may be in progress."""
         self._removed = root
-        self.try_again_ns = time.monotonic_ns() + self.RETRY_NS
+        self.try_again_ns = SystemClock.monotonic_ns() + self.RETRY_NS
 
     def waits(self) -> bool:
         """Whether it is too soon to try again; a lack of descriptors waits only until one is free."""
-        if time.monotonic_ns() >= self.try_again_ns:
+        if SystemClock.monotonic_ns() >= self.try_again_ns:
             return False
         if self._removed is not None:
             return os.path.lexists(self._removed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -25,6 +24,7 @@ from Agent.config.process import call_at_last, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse
 from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
+from Agent.event.system_clock import SystemClock, turns
 from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, RecordOptions, record_session
@@ -112,9 +112,9 @@ class RetentionThread:
             if rolled == self._rolled_before:
                 pause_s = _INTERVAL_S
                 continue
-            began = time.monotonic()
+            began = SystemClock.monotonic_s()
             done = self._retire()
-            took_s = time.monotonic() - began
+            took_s = SystemClock.monotonic_s() - began
             if done is not None and not done.in_use:
                 self._rolled_before = rolled
             # if much was retired, as much may have been written in the meantime
@@ -148,12 +148,12 @@ class RetentionThread:
         program that writes faster than retention deletes.
         """
         if threading.current_thread() is self._thread:
-            now = time.perf_counter()
+            now = SystemClock.monotonic_s()
             excess = excess_bytes / self._options.max_session_bytes
             burst_s = _BURST_S if excess < 0.25 else min(_BURST_S + excess * _LONG_BURST_S, _LONG_BURST_S)
             if now - self._burst_began > burst_s:
-                time.sleep(_PAUSE_S)
-                self._burst_began = time.perf_counter()
+                SystemClock.pause(_PAUSE_S)
+                self._burst_began = SystemClock.monotonic_s()
         return not self._stopping.is_set()
 
     def _emit_retired(self, done: Retired) -> None:
@@ -207,9 +207,9 @@ class RetentionThread:
         if self._options.max_session_bytes > 0:
             self._stopping = threading.Event()
             # even if this process rolled nothing: its children may have blocked each other's passes
-            until = time.monotonic() + _LAST_PASS_S
-            while self._retire() is None and time.monotonic() < until:
-                time.sleep(_LAST_PASS_S / 10)
+            for _ in turns(_LAST_PASS_S, _LAST_PASS_S / 10):
+                if self._retire() is not None:
+                    break
 
     def abandon(self) -> None:
         """Stop the thread of a session whose directory was removed."""

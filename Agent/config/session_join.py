@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +19,7 @@ from Agent.config.options import SETTABLE, Options
 from Agent.config.process import program
 from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
+from Agent.event.system_clock import SystemClock
 from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import printable
 from Agent.record.health import say
@@ -135,7 +135,7 @@ def end_program() -> None:
 
 
 def _end(path: Path) -> None:
-    update_session(path, ended_at=format_timestamp(time.time_ns() // 1000))
+    update_session(path, ended_at=format_timestamp(SystemClock.wall_ns() // 1000))
 
 
 def _reopen(path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -136,6 +137,7 @@ def has_own_reduction(cls: type) -> bool:
     return False
 
 
+@lru_cache(maxsize=1024)
 def is_installed(file: str) -> bool:
     """Return whether a file belongs to Python or an installed package, not to the user's program."""
     import sysconfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Protocol
@@ -28,13 +27,6 @@ class Clock(Protocol):
 
     def monotonic_ns(self) -> int:
         """Nanoseconds that never decrease, for durations."""
-
-
-class SystemClock:
-    """The system clock."""
-
-    wall_ns = staticmethod(time.time_ns)
-    monotonic_ns = staticmethod(time.perf_counter_ns)
 
 
 def format_timestamp(unix_us: int) -> str:

@@ -247,7 +247,7 @@ _ROWS = (
         "error",
         _ERRORS,
         "{error_type}: {error_message}",
-        "error_type:string/label error_message:string error_module?:string/label error_args?:array error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string/digest action_type?:string/name "
+        "error_type:string/label error_message:string error_module?:string/label error_args?:array error_left_out?:integer error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string/digest action_type?:string/name "
         "learning_stage?:string/name metric_name?:string/name call?:string/name args?:object context?:any",
         about="error_type",
         view="errors",

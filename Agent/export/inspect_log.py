@@ -21,7 +21,7 @@ from Agent.event.model import Event
 from Agent.export.span_content import json_text, messages_in, recorded_value
 from Agent.flight.run_reading import RunRef
 from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.layout import FILE_MODE, NEW_FILE, session_id_of
+from Agent.tree.layout import NEW_FILE, open_private, session_id_of
 from Agent.version import __version__
 
 LOG_VERSION: Final = 2
@@ -144,7 +144,7 @@ def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
     if "status" in imported:
         log.pop("error", None)  # samples can fail in a successful evaluation
     log |= imported | {"eval": log["eval"] | imported.get("eval", {}), "version": LOG_VERSION}
-    with os.fdopen(os.open(target, NEW_FILE, FILE_MODE), "wb") as file:
+    with os.fdopen(open_private(target, NEW_FILE), "wb") as file:
         size_bytes = file.write(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
     return InspectLog(target, len(samples), sum(len(each["events"]) for each in log["samples"]), size_bytes)
 

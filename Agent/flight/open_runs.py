@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line, run_key,
 from Agent.event.ids import uuid7
 from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
+from Agent.event.system_clock import SystemClock
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import LIMITS, current_pipeline
@@ -226,7 +226,7 @@ _roots: dict[Pipeline, Run] = {}
 
 def new_run_id() -> str:
     """A new UUIDv7, so that ids sort by the time of creation."""
-    unix_ms, rest_ns = divmod(time.time_ns(), 1_000_000)
+    unix_ms, rest_ns = divmod(SystemClock.wall_ns(), 1_000_000)
     # The 12 bits after the millisecond hold its fraction (RFC 9562, method 3): ids sort below 1 ms, too.
     part = (rest_ns << 12) // 1_000_000
     return uuid7(unix_ms, part.to_bytes(2, "big") + os.urandom(8))

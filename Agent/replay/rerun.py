@@ -55,7 +55,7 @@ from Agent.replay.program_verdict import (
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import DIRECTORY_MODE, run_dir
+from Agent.tree.layout import make_private, run_dir
 
 ROOT_RUN = "root"
 _HASH_SEEDS = 2
@@ -725,7 +725,7 @@ def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
     path = run_dir(session, run_id) / "replays" / replay_id
     try:
         for directory in (*reversed(path.parents[:3]), path):
-            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=directory is not path)
+            make_private(directory, exist_ok=directory is not path)
     except OSError:
         return None  # `_keep` adds a remark to the report
     return path

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from Agent.errors import DamagedInput, InputError, UsageError
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.layout import make_private, open_private
 from Agent.version import __version__
 
 READER_ROLE: Final = "agent_trace_reader"
@@ -175,11 +175,11 @@ def fold_log(engine: Engine) -> None:
 def _make_file(path: Path) -> None:
     """Create the database file with access for the user only; SQLite uses its mode for the other files."""
     for directory in reversed(path.absolute().parents):
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(directory, exist_ok=True)
     # An existing file must not be opened: closing it would release the POSIX locks of this process's other
     # connections, and the next process to close the database would then delete the log while they use it.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
 
 def _postgres_engine(url: URL, role: Role) -> Engine:

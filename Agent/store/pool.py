@@ -31,7 +31,7 @@ from Agent.store.engines import WRITES, Role, check_version, make_engine, migrat
 from Agent.store.keys import DEFAULT_PROJECT, add_project
 from Agent.store.schema import MAX_LIMIT, CheckpointRow, Project, ReplayRow, all_items, now_us
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.layout import make_private
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir
 
@@ -235,7 +235,7 @@ class Pool:
         """Make the checkpoints of a run in the local session equal to those in the database."""
         store, project = self._known()
         make_run_dir(session, run_id)
-        checkpoints_dir(session, run_id).mkdir(DIRECTORY_MODE, exist_ok=True)  # identifies the run
+        make_private(checkpoints_dir(session, run_id), exist_ok=True)  # identifies the run
         with LocalCheckpointStore(session) as local:
             with contextlib.suppress(RunNotFound):  # the run has no checkpoints yet
                 local.delete_checkpoints(run_id)

@@ -12,6 +12,7 @@ import re
 import stat
 from base64 import b32encode
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -538,11 +539,45 @@ def entries_in(directory: Path, ending: str = "", beginning: str = "") -> list[P
     ]
 
 
+def make_private(path: Path, *, parents: bool = False, exist_ok: bool = False) -> None:
+    """Create a directory that its owner alone may use, whatever the umask; parents get the usual mode."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileNotFoundError:
+        if not parents or path.parent == path:
+            raise
+        for above in reversed([each for each in path.parents if not os.path.lexists(each)]):
+            with suppress(FileExistsError):
+                above.mkdir()
+                _let_owner_use(above)
+        make_private(path, exist_ok=exist_ok)
+    except OSError:
+        if not exist_ok or not path.is_dir():
+            raise
+    else:
+        _let_owner_use(path)
+
+
+def _let_owner_use(directory: Path) -> None:
+    mode = os.lstat(directory).st_mode
+    if DIRECTORY_MODE & ~mode:
+        directory.chmod(stat.S_IMODE(mode) | DIRECTORY_MODE)
+
+
+def open_private(path: Path | str, flags: int, *, dir_fd: int | None = None) -> int:
+    """Open a file; if that creates it, its owner alone may read and write it, whatever the umask."""
+    fd = os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
+    status = os.fstat(fd)
+    if FILE_MODE & ~status.st_mode and status.st_size == 0 and stat.S_ISREG(status.st_mode):
+        os.fchmod(fd, FILE_MODE)
+    return fd
+
+
 def make_root(root: Path) -> None:
     """Create the trace root, and a README.md that explains it if none is there."""
-    root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_private(root, parents=True, exist_ok=True)
     try:
-        fd = os.open(root / "README.md", NEW_FILE, FILE_MODE)
+        fd = open_private(root / "README.md", NEW_FILE)
     except FileExistsError:
         return  # an existing README.md is kept
     with os.fdopen(fd, "w", encoding="utf-8") as readme:
@@ -559,12 +594,12 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
     for final_id in _candidates(session_id):
         session = root / f"{_SESSION_PREFIX}{final_id}"
         try:
-            session.mkdir(mode=DIRECTORY_MODE)
+            make_private(session)
         except FileExistsError:
             continue  # taken: try the next id
         try:
             for directory in _subdirectories(session):
-                directory.mkdir(mode=DIRECTORY_MODE)
+                make_private(directory)
         except OSError:
             remove_empty_session(session)
             raise

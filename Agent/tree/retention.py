@@ -13,7 +13,6 @@ import heapq
 import os
 import signal
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.errors import InputError
+from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import (
@@ -35,15 +35,15 @@ from Agent.tree.files.session import (
     replace_file,
 )
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NO_FOLLOW,
     SessionRef,
     cursors_dir,
     entries_in,
     is_session_name,
     list_sessions,
+    make_private,
     open_file,
+    open_private,
     parse_file_name,
     read_file,
     reading_lock_file,
@@ -84,7 +84,7 @@ class WriterWatch:
         try:
             if self._leases:
                 return not _can_lease(fd)
-            age_s = time.time() - max(status.st_mtime, status.st_ctime)
+            age_s = SystemClock.wall_ns() / 1e9 - max(status.st_mtime, status.st_ctime)
             return age_s < _SETTLED_S
         finally:
             os.close(fd)
@@ -115,7 +115,7 @@ def _leases_work(directory: Path) -> bool:
     path = directory / f".lease.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | NO_FOLLOW
     try:
-        writing = os.open(path, flags, FILE_MODE)
+        writing = open_private(path, flags)
         reading = -1
         try:
             reading = os.open(path, os.O_RDONLY | NO_FOLLOW)
@@ -170,13 +170,12 @@ def readers_excluded(session: Path) -> Iterator[bool]:
     New readers wait until the block ends.
     """
     with locked(retention_lock_file(session), create=True, wait=True):
-        patience_s = time.monotonic() + _PATIENCE_S
-        while True:
+        for _ in turns(_PATIENCE_S, _RECHECK_S):
             with locked(reading_lock_file(session), create=True) as alone:
-                if alone or time.monotonic() >= patience_s:
-                    yield alone
+                if alone:
+                    yield True
                     return
-            time.sleep(_RECHECK_S)
+        yield False
 
 
 IsHeld = Callable[[Path, os.stat_result], bool]
@@ -186,7 +185,7 @@ IsHeld = Callable[[Path, os.stat_result], bool]
 def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
     """Save the position of an exporter; OSError if it cannot be written."""
     directory = cursors_dir(session)
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_private(directory, parents=True, exist_ok=True)
     replace_file(
         directory / f"{safe_name(name)}.json", orjson.dumps(cursor, option=orjson.OPT_APPEND_NEWLINE)
     )
@@ -473,7 +472,7 @@ def writers_clause(session: Path, *, now_s: float | None = None) -> str | None:
 
 def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
     """Return the reason why a session must not be removed now, as a clause; None if it is unused."""
-    now_s = time.time() if now_s is None else now_s
+    now_s = SystemClock.wall_ns() / 1e9 if now_s is None else now_s
     if (reason := writers_clause(session, now_s=now_s)) is not None:
         return reason
     try:
@@ -489,7 +488,7 @@ def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
 
 def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | None:
     """Return a clause if another machine may write to a session; None if not, or unchanged for a day."""
-    now_s = time.time() if now_s is None else now_s
+    now_s = SystemClock.wall_ns() / 1e9 if now_s is None else now_s
     try:
         info = open_session(session)
     except InputError:

@@ -224,3 +224,15 @@ def test_files_of_the_tree_are_opened_where_a_pipe_in_their_place_is_not_waited_
 def test_each_extra_that_users_install_is_tried_alone():
     packages = runpy.run_path(str(REPOSITORY / ".ci" / "packages.py"))
     assert sorted(packages["extras_of_users"]()) == sorted(packages["TRIES"].keys() - {""})
+
+
+def test_recording_reads_no_clock_that_a_program_can_replace():
+    found = []
+    for package in ("event", "tree", "record", "flight", "config"):
+        for path in sorted((PACKAGE / package).rglob("*.py")):
+            name = str(path.relative_to(PACKAGE))
+            if name in ("event/system_clock.py", "record/sources/seams.py", "record/sources/sources.py"):
+                continue  # the clock itself, and the clocks of the program
+            imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+            found += [name for node in imports for alias in node.names if alias.name == "time"]
+    assert found == []

@@ -26,8 +26,8 @@ print(carry(logger.log_action("order", {"parcel": 9}, {})))
 """
 WORKER = """
 import os, signal, sys, time
-from Agent.event.clock import SystemClock
-SystemClock.wall_ns = lambda self: time.time_ns() - int(sys.argv[1])
+from Agent.event.system_clock import SystemClock
+SystemClock.wall_ns = staticmethod(lambda: time.time_ns() - int(sys.argv[1]))
 from Agent import AgentLogger, adopt, trace_agent_action
 class Worker:
     agent_id = "worker"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.clock import SystemClock, format_timestamp, parse_timestamp
+from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.system_clock import SystemClock
 
 MICROSECONDS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 

@@ -113,3 +113,19 @@ def test_what_is_written_is_what_orjson_writes():
         assert write_json(value) == orjson.dumps(value)
         assert read_json(write_json(value)) == value
     assert write_json({"b": 1, "a": 2}, orjson.OPT_SORT_KEYS) == b'{"a":2,"b":1}'
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_count_in_c_is_the_count_in_python(count):
+    if native is not None:
+        for value in [
+            *values(count).values(),
+            values(count),
+            "text",
+            "\u4e2d" * 9,
+            1,
+            None,
+            [1, [2, (3, {4: "x"})]],
+        ]:
+            assert native.most_needed(value) == plain._counted_needs(value)
+        assert native.most_needed(nested(300, [])) == -1

@@ -403,16 +403,24 @@ def test_a_pipe_under_a_mirrors_name_makes_nobody_wait(trace_root):
 
 
 @pytest.mark.process
-def test_files_are_private_whatever_the_umask(trace_root):
+@pytest.mark.parametrize("umask", ["0", "0o177", "0o777"])
+def test_files_are_private_whatever_the_umask(umask, tmp_path):
+    trace_root = tmp_path / "made" / "trace"
     told, _ = run(
-        """
-        os.umask(0)
+        f"""
+        os.umask({umask})
         setup_logging(segment_size_bytes=4096)
-        tell(*[AgentLogger(f"a{n % 3}", "x").log_action("w", {"text": "x" * 500}) for n in range(60)])
+        tell(*[AgentLogger(f"a{{n % 3}}", "x").log_action("w", {{"text": "x" * 500}}) for n in range(60)])
+        from Agent.flight import Recorder
+        recorder = Recorder(agent="a1")
+        run_id = recorder.start_run()
+        recorder.save_artifact("notes/some.txt", "some text", run_id=run_id)
         """,
-        trace_root,
+        tmp_path / "trace",
+        AGENT_TRACE_ROOT=str(trace_root),
     )
     assert_all_there(told, trace_root)
+    assert stat.S_IMODE(trace_root.parent.lstat().st_mode) & 0o700 == 0o700
     for path in [trace_root, *trace_root.rglob("*")]:
         mode = stat.S_IMODE(path.lstat().st_mode)
         if not path.is_symlink() and path.name != "README.md":

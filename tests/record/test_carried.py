@@ -8,8 +8,8 @@ import pytest
 
 import Agent
 from Agent import AgentLogger, adopt, carry, setup_logging, shutdown_logging, tick, trace_agent_action
-from Agent.event.clock import SystemClock
 from Agent.event.codec import decode_line
+from Agent.event.system_clock import SystemClock
 
 
 class Worker:
@@ -56,7 +56,7 @@ def test_a_clock_that_is_behind_what_it_heard_says_by_how_much_and_only_there(tr
     shutdown_logging()
     (trace_root / "b").mkdir()
     real = SystemClock.wall_ns
-    monkeypatch.setattr(SystemClock, "wall_ns", lambda clock: real() - 5_000_000_000)
+    monkeypatch.setattr(SystemClock, "wall_ns", staticmethod(lambda: real() - 5_000_000_000))
     setup_logging(trace_root=trace_root / "b")
     Worker().work()
     with adopt(heard):

@@ -319,18 +319,100 @@ def test_digests_of_objects_name_a_copied_directory_by_its_original(monkeypatch)
     assert {form(each, b"Os1:C", None) for form in forms for each in (given, original)} == told
 
 
-@given(st.recursive(_BESIDE, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=2), inner)))
-def test_plain_arguments_are_held_whole_and_others_not_at_all(value):
-    def is_plain(each):
-        if type(each) is dict:
-            return all(map(is_plain, each.values()))
-        return all(map(is_plain, each)) if type(each) is list else type(each) not in (bytes, tuple)
+class _Open:
+    def __init__(self, **held):
+        self.__dict__.update(held)
 
-    arguments = {"value": value}
-    kept = native.held_plain(arguments)
-    if type(value) not in (list, dict):
-        assert kept is None
-    elif kept:
-        assert is_plain(value) and native.still_holds(arguments, kept)
-    else:
-        assert not is_plain(value) or len(repr(value)) > 64
+
+class _Slotted:
+    __slots__ = ("first", "second")
+
+
+def _objects(inner):
+    def slotted(first):
+        made = _Slotted()
+        made.first = first
+        return made
+
+    names = st.text(max_size=2)
+    made = st.dictionaries(names, inner).map(lambda held: _Open(**held)) | inner.map(slotted)
+    return st.lists(inner) | st.dictionaries(names, inner) | st.tuples(inner, inner) | made
+
+
+@given(st.recursive(st.integers() | st.text() | st.floats() | st.none(), _objects, max_leaves=12))
+def test_values_with_objects_are_what_they_were_until_something_in_them_is_replaced(value):
+    kept = native.whole(value, 1_000)
+    assert kept is not None
+    assert native.is_whole(value, kept)
+    pending = [value]
+    for each in pending:
+        kind = type(each)
+        if kind is list or kind is dict or kind is tuple:
+            pending += each.values() if kind is dict else each
+        if kind is list:
+            each.append(1)
+            assert not native.is_whole(value, kept)
+            each.pop()
+        elif kind is dict:
+            each["added"] = each
+            assert not native.is_whole(value, kept)
+            del each["added"]
+        elif kind is _Open:
+            pending += vars(each).values()
+            each.added = 1
+            assert not native.is_whole(value, kept)
+            del each.added
+        elif kind is _Slotted:
+            pending.append(each.first)
+            each.second = 1
+            assert not native.is_whole(value, kept)
+            del each.second
+        assert native.is_whole(value, kept)
+
+
+def test_functions_methods_and_exceptions_are_what_they_were_until_something_in_them_is_replaced():
+    held = [1]
+
+    def function(first=held, *, second=held):
+        return held, first, second
+
+    class Failed(Exception):
+        pass
+
+    def set_cell():
+        nonlocal held
+        held = [1]
+
+    error, cause = Failed("text", held), ValueError(held)
+    error.__cause__ = cause
+    value = [function, _Open(a=1).__init__, error]
+    changes = [
+        lambda: held.append(1), set_cell, lambda: setattr(function, "__defaults__", ([1],)),
+        lambda: setattr(function, "__kwdefaults__", {"second": 1}), lambda: setattr(function, "noted", 1),
+        lambda: setattr(function, "__code__", (lambda: held).__code__), lambda: error.add_note("a note"),
+        lambda: setattr(error, "args", ("other",)), lambda: setattr(cause, "args", ()),
+        lambda: setattr(error, "__cause__", None), lambda: setattr(value[1].__self__, "a", 2),
+    ]  # fmt: skip
+    for change in changes:
+        kept = native.whole(value, 1_000)
+        assert kept is not None and native.is_whole(value, kept)
+        change()
+        assert not native.is_whole(value, kept)
+
+
+def test_values_that_may_change_unseen_or_hold_too_much_are_not_taken():
+    class Ends:
+        def __del__(self):
+            pass
+
+    for each in (bytearray(b"x"), OSError(), Ends(), Random(1), iter([])):
+        assert native.whole([each], 1_000) is None
+        assert native.whole([_Open(a=[each])], 1_000) is None
+    assert native.whole([_Open(a=1) for _ in range(1_000)], 1_000) is None
+    arguments = [_Open(a=1) for _ in range(1_000)]
+    arguments.append(arguments)
+    arguments[0].back = arguments
+    kept = native.whole(arguments, 10_000)
+    assert native.is_whole(arguments, kept)
+    arguments[0].__class__ = type("Other", (_Open,), {})
+    assert not native.is_whole(arguments, kept)

@@ -371,6 +371,38 @@ def test_a_group_of_exceptions_is_told_with_what_it_holds_and_with_its_notes(rec
         assert text in error["traceback"]
 
 
+def test_a_large_group_is_recorded_with_its_first_hundred_exceptions_and_the_number_of_the_rest(
+    recorded, log
+):
+    def rows(count):
+        return [ValueError(f"row {number}") for number in range(count)]
+
+    class Rejected(ExceptionGroup):
+        def __init__(self, message, rows, table):
+            self.args = (table, message, rows)
+
+        def __new__(cls, message, rows, table):
+            return super().__new__(cls, message, rows)
+
+    groups = [
+        ExceptionGroup("few", rows(100)),
+        ExceptionGroup("many", rows(5_000)),
+        ExceptionGroup(
+            "nested", [*rows(3), ExceptionGroup("inner", rows(96)), ExceptionGroup("one more", rows(1))]
+        ),
+        ExceptionGroup("deep", [ExceptionGroup("inner", rows(5_000))]),
+        Rejected("own", rows(300), "orders"),
+    ]
+    for group in groups:
+        log.error("oops", exc_info=group)
+    errors = [event["extra"] for event in recorded.of("error")]
+    assert [error.get("error_left_out") for error in errors] == [None, 4_900, 1, 1, 200]
+    assert [len(error["error_args"][1]) for error in errors[:4]] == [100, 100, 4, 0]
+    assert [len(error["error_args"][2]) for error in errors[4:]] == [100]
+    assert "exceptions" in errors[0]["error_members"] and "error_members" not in errors[1]
+    assert "many (5000 sub-exceptions)" in errors[1]["error_message"]
+
+
 def test_a_group_with_an_argument_nobody_can_print_keeps_its_notes(recorded, log):
     class Huge:
         def __repr__(self):

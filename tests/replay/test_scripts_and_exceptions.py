@@ -289,6 +289,15 @@ def test_remaking_an_exception_runs_no_constructor_of_the_program():
     assert Counted.made == before
 
 
+def test_a_group_of_which_exceptions_were_left_out_says_so():
+    group = ExceptionGroup("g", [ValueError(number) for number in range(120)])
+    told = told_of(group)
+    assert "20 exceptions of its ExceptionGroup" in remade(told).lack
+    outer, lack = remade(told_of(_from(ValueError("outer"), group)))
+    assert "20 exceptions of its ExceptionGroup" in lack
+    assert len(outer.__cause__.exceptions) == 100
+
+
 def test_what_an_exception_lacks_is_named():
     told = told_of(_from(Coded("t", 5), ValueError("inner")))
     assert "code" in str(remade(told, without={("error_attributes", "code")}).lack)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tree_kit import Recorder, make_line
 
 from Agent.errors import DamagedInput
+from Agent.event.system_clock import SystemClock
 from Agent.tree import retention
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
@@ -206,7 +207,7 @@ def test_where_leases_are_not_to_be_had_a_young_segment_counts_as_open(session, 
     monkeypatch.setattr("Agent.tree.retention._leases_work", lambda _: False)
     oldest = min(tree_files(session), key=lambda path: path.stat().st_mtime_ns)
     assert WriterWatch(session).is_open(oldest)
-    monkeypatch.setattr("Agent.tree.retention.time.time", lambda: oldest.stat().st_ctime + 31)
+    monkeypatch.setattr(SystemClock, "wall_ns", lambda: oldest.stat().st_ctime_ns + 31 * 10**9)
     assert not WriterWatch(session).is_open(oldest)
 
 

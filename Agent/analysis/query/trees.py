@@ -37,6 +37,8 @@ from Agent.tree.layout import (
     agents_dir,
     claims_dir,
     entries_in,
+    make_private,
+    open_private,
     parse_file_name,
     readable_sessions,
     runs_dir,
@@ -353,10 +355,10 @@ def selected_session(
     )
     with tempfile.TemporaryDirectory(prefix="agent-trace-") as place:
         path = create_session(Path(place), replace(SessionInfo.begun_now(), session_id=_name(engine, trees)))
-        agents_dir(path).mkdir(mode=0o700, exist_ok=True)
+        make_private(agents_dir(path), exist_ok=True)
         for agent, own in groupby(rows, key=lambda row: row["agent_id"]):
             name = "system.log" if agent is None else f"agents/{safe_name(agent)}.log"
-            descriptor = os.open(path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = open_private(path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with os.fdopen(descriptor, "wb") as file:
                 file.writelines(encode_event(_event(row)) + b"\n" for row in own)
         _keep_accounts(trees, path)
@@ -377,7 +379,7 @@ def _keep_accounts(trees: Trees, path: Path) -> None:
     for tree in trees.local:
         recovery.writers |= read_recovery(tree.session).writers
         for claim in entries_in(claims_dir(tree.session), ".json"):
-            claims_dir(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(claims_dir(path), parents=True, exist_ok=True)
             shutil.copy(claim, claims_dir(path))
     if recovery.writers:
         write_recovery(path, recovery)

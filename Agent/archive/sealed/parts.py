@@ -46,7 +46,6 @@ from Agent.tree.files.session import (
     sync_directory,
 )
 from Agent.tree.layout import (
-    FILE_MODE,
     LINK,
     NEW_FILE,
     agents_dir,
@@ -54,6 +53,7 @@ from Agent.tree.layout import (
     entries_in,
     log_files,
     open_file,
+    open_private,
     parse_file_name,
     read_file,
     scan,
@@ -584,7 +584,7 @@ def _write(
     number = sum(each.lines for each in seen)
     line_bytes = sum(segment.size_bytes for segment in group) // max(number, 1)
     target.unlink(missing_ok=True)
-    os.close(os.open(target, NEW_FILE, FILE_MODE))
+    os.close(open_private(target, NEW_FILE))
     session_uid = _session_uid(target.parent.parent)
     connection.execute(copy_statement(rows_of(lines), str(target), session_uid, line_bytes))
     back = _read_back(connection, group, seen, target)

@@ -39,7 +39,14 @@ from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import is_running, refuse_links, replacing, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, entries_in, is_text, parse_file_name, segment_order, shown_name
+from Agent.tree.layout import (
+    entries_in,
+    is_text,
+    make_private,
+    parse_file_name,
+    segment_order,
+    shown_name,
+)
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.event_counts import EventCounts
@@ -649,7 +656,7 @@ def unseal(
 
 
 def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target: Path) -> Path:
-    target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_private(target.parent, parents=True, exist_ok=True)
     digest = new_hash()
     with replacing(target) as file:
         for chunk in _chunks(lines, segment):

@@ -36,7 +36,7 @@ from Agent.archive.sealed.reader import cores, digests_of, open_connection, remo
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import refuse_links, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, entries_in
+from Agent.tree.layout import entries_in, make_private
 from Agent.tree.retention import nothing_retired
 
 PART_BYTES: Final = 96 * 1024 * 1024
@@ -113,7 +113,7 @@ def seal(
     directory = archive_dir(path)
     if not finished and not directory.is_dir():
         return done
-    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    make_private(directory, exist_ok=True)
     with locked(directory) as is_alone, nothing_retired(path):
         if not is_alone:
             raise UsageError(

@@ -19,7 +19,7 @@ from Agent.cli.parameters import Place, Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
 from Agent.render import formats
-from Agent.tree.layout import session_id_of
+from Agent.tree.layout import open_private, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.log_import import ImportedLines
@@ -162,7 +162,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     from Agent.config.load import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches
-    from Agent.tree.layout import FILE_MODE, NEW_FILE
+    from Agent.tree.layout import NEW_FILE
 
     allowed = AllowList(redaction_key())
     name, attributes = described_program(service)
@@ -171,7 +171,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
         out: BinaryIO = sys.stdout.buffer
         if file is not None:
             with _reporting_existing(file):
-                out = stack.enter_context(os.fdopen(os.open(file, NEW_FILE, FILE_MODE), "wb"))
+                out = stack.enter_context(os.fdopen(open_private(file, NEW_FILE), "wb"))
         for portion in in_batches(_spans(ref, allowed, content)):
             line = as_json(portion, name, attributes) + b"\n"
             out.write(line)

@@ -255,11 +255,11 @@ def builtin_reducer(cls: type) -> Reducer | None:
     """Return the codec of a type of the standard library or of numpy; None for other classes."""
     try:
         known = _REDUCERS.get(cls)
+        if known is not None or cls in _foreign:
+            return known
     except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
         pass_on(error)
         return None
-    if known is not None:
-        return known
     module, _, name = class_name(cls).rpartition(".")
     reducer = _BY_NAME.get((module, name))
     if reducer is not None and vars(sys.modules[module]).get(name) is cls:
@@ -268,7 +268,14 @@ def builtin_reducer(cls: type) -> Reducer | None:
     reducer = numpy_reducer(cls)
     if reducer is not None:
         _REDUCERS[cls] = reducer
-    return reducer
+        return reducer
+    remember(_foreign, cls, None)
+    return None
+
+
+_foreign: dict[type, None] = {}
+"""Classes without such a codec."""
+NAMED_CACHES.append(_foreign)
 
 
 def is_builtin_type(cls: type) -> bool:
@@ -513,6 +520,8 @@ class ClassPlan(NamedTuple):
     """Objects keep a list of waiters, which is not part of their content."""
     form: dict[str, str] | None
     """The beginning of each object's form; None if the form has more than attributes."""
+    is_plain: bool
+    """Objects consist of their attributes; see `is_plain_class`."""
 
 
 def is_plain_class(cls: type) -> bool:
@@ -520,13 +529,16 @@ def is_plain_class(cls: type) -> bool:
 
     False for classes that define how they are copied, or what happens on deletion.
     """
-    plan = plan_of(cls)
+    return plan_of(cls).is_plain and registered_codec(cls) is None
+
+
+def is_all_attributes(cls: type) -> bool:
+    """Whether its objects have nothing but attributes, and the program does not notice when they end."""
     return (
-        plan.form is not None
+        solid_base(cls) is object
+        and builtin_reducer(cls) is None
         and registered_codec(cls) is None
-        and not has_own_reduction(cls)
         and find_in_classes(cls, "__del__") is None
-        and find_in_classes(cls, "__agent_trace_recorded__") is None
     )
 
 
@@ -562,6 +574,10 @@ def _make_plan(cls: type) -> ClassPlan:
         lazy=frozenset[str]().union(*lazy),
         has_waiters=has_waiters(cls),
         form=form_head(cls) if has_form_head else None,
+        is_plain=has_form_head
+        and not has_own_reduction(cls)
+        and find_in_classes(cls, "__del__") is None
+        and find_in_classes(cls, "__agent_trace_recorded__") is None,
     )
 
 

@@ -329,7 +329,14 @@ def is_name_of_lock(name: str) -> bool:
 
 def is_lock(cls: type) -> bool:
     """Whether the class is exactly one of those."""
-    return class_name(cls) in _KNOWN
+    try:
+        return _locks[cls]
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
+        return remember(_locks, cls, class_name(cls) in _KNOWN)
+
+
+_locks: dict[type, bool] = {}
 
 
 def has_waiters(cls: type) -> bool:

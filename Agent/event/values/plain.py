@@ -5,7 +5,7 @@ Plain means: exact dict, list, str, int, float, bool and None, with nothing to t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -151,10 +151,34 @@ def _is_small(value: Any, levels: int) -> bool:
     return not is_dict or sum(map(len, value)) <= _FEW_ITEMS * _SHORT_CHARS
 
 
+def _most_needed(_value: Any) -> int:
+    return -1
+
+
+most_needed: Callable[[Any], int] = _most_needed
+"""Returns the bytes that orjson may need for a value; -1 if they have to be counted here.
+
+`record/` replaces it by a C function.
+"""
+
+
+def is_surely_small(value: Any) -> bool:
+    """Whether its JSON is short, so that its size is soonest known by writing it."""
+    return 0 <= most_needed(value) <= _OF_SMALL_VALUES
+
+
 def ask_memory_for(value: Any) -> None:
     """Raise MemoryError if orjson might lack memory for a value without cycles; skips small values."""
-    if type(value) in _NESTING and _is_small(value, 1):
+    most_bytes = most_needed(value)
+    if 0 <= most_bytes <= _OF_SMALL_VALUES or (type(value) in _NESTING and _is_small(value, 1)):
         return
+    if most_bytes < 0:
+        most_bytes = _counted_needs(value)
+    if most_bytes > _OF_SMALL_VALUES:
+        bytes(_AT_LEAST + most_bytes)
+
+
+def _counted_needs(value: Any) -> int:
     text_bytes = items = widest = 0
     pending = [value]
     children: Sequence[Any]
@@ -183,9 +207,7 @@ def ask_memory_for(value: Any) -> None:
             text_bytes += sum([most_utf8(child) for child in children if type(child) is str])
         if not kinds.isdisjoint(_NESTING):
             pending += [child for child in children if type(child) in _NESTING]
-    most_bytes = _OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest
-    if most_bytes > _OF_SMALL_VALUES:
-        bytes(_AT_LEAST + most_bytes)
+    return _OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest
 
 
 def write_json(value: Any, options: int = 0) -> bytes:

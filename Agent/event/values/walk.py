@@ -46,6 +46,7 @@ from Agent.event.values.plain import (
     ask_memory,
     ask_memory_for_more,
     exceeds,
+    is_surely_small,
     most_utf8,
     scalars_fit,
     write_json,
@@ -482,7 +483,7 @@ class Walk:
         """Whether the container holds only plain scalars and fits; if so, charge it to the budget."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
-        if exceeds(container, self.bytes_left):
+        if not is_surely_small(container) and exceeds(container, self.bytes_left):
             return False
         try:
             data = write_json(container, DUMP_OPTIONS)

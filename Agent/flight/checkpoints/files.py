@@ -31,12 +31,12 @@ from Agent.record.loggers.loggers import present
 from Agent.tree.files.descriptors import fcntl, names, write_all
 from Agent.tree.files.session import replacing
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NO_FOLLOW,
     entries_in,
     inode_at,
+    make_private,
     open_file,
+    open_private,
     read_file,
     run_dir,
     run_dirs,
@@ -125,12 +125,12 @@ def _damaged(why: str, path: Path) -> DamagedInput:
 def make_directory(path: Path) -> None:
     """Create a directory and its parents, each with access for this user only."""
     try:
-        path.mkdir(mode=DIRECTORY_MODE)
+        make_private(path)
     except FileExistsError:
         return  # it exists, perhaps created by another process
     except FileNotFoundError:
         make_directory(path.parent)
-        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(path, exist_ok=True)
 
 
 def append_frame(path: Path, frame: bytes) -> int:
@@ -141,7 +141,7 @@ def append_frame(path: Path, frame: bytes) -> int:
     Raises:
         OSError: it could not be written.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW, FILE_MODE)
+    fd = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW)
     try:
         offset = os.fstat(fd).st_size
         try:
@@ -553,7 +553,7 @@ class CheckpointIndex:
             # O_EXCL, because closing an existing database would release the POSIX locks of this process.
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, flags, FILE_MODE))
+                os.close(open_private(path, flags))
         # A tree on a read-only medium, such as an archive, is opened as immutable.
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
         self._connection: sqlite3.Connection | None = None

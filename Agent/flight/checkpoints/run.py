@@ -47,7 +47,7 @@ from Agent.flight.checkpoints.files import (
 from Agent.flight.checkpoints.model import CheckpointProblem, Removed
 from Agent.record.health import say
 from Agent.tree.files.descriptors import fcntl, give_back, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW, entries_in, files_below, read_file
+from Agent.tree.layout import NO_FOLLOW, entries_in, files_below, open_private, read_file
 
 _CLAIM_SUFFIX: Final = ".writer"
 _PACK_BYTES: Final = 8 << 20
@@ -169,7 +169,7 @@ class RunCheckpoints:
 
     def _claimed(self) -> tuple[int, tuple[int, int]]:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
-        fd = out_of_the_way(os.open(self._claim_of(self.writer), flags, FILE_MODE))
+        fd = out_of_the_way(open_private(self._claim_of(self.writer), flags))
         if fcntl is not None:  # platforms without advisory locks support only one process
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(fd)

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any, Final, Self
 from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import moment_of, parse_timestamp, unix_us
 from Agent.event.pointers import tags_below
+from Agent.event.system_clock import SystemClock
 from Agent.event.values.plain import write_json
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
@@ -68,7 +68,9 @@ _REMOVED_SUFFIX: Final = ".removed"
 
 def row_of(checkpoint: Checkpoint, redactor: Redactor) -> Row:
     """The index row of a checkpoint; the user's texts are redacted."""
-    saved_us = time.time_ns() // 1000 if checkpoint.timestamp is None else unix_us(checkpoint.timestamp)
+    saved_us = (
+        SystemClock.wall_ns() // 1000 if checkpoint.timestamp is None else unix_us(checkpoint.timestamp)
+    )
 
     def text(value: object) -> str | None:
         return None if value is None else redactor.text(str(value))

@@ -48,6 +48,7 @@ from Agent.flight.open_runs import recorded_root
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.default_root import default_root
+from Agent.tree.layout import make_private, open_private
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -447,8 +448,8 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():  # a connection does not survive a fork
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private(self.path.parent, parents=True, exist_ok=True)
+            os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
             db = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(SCHEMA)

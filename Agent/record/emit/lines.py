@@ -8,13 +8,13 @@ does not wait for a sync at each.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from Agent.event.clock import Clock, format_timestamp
 from Agent.event.model import RedactedBytes
+from Agent.event.system_clock import SystemClock
 from Agent.record.encode.event_template import AgentBinding, Slot
 from Agent.record.encode.native import native
 from Agent.record.health import Health
@@ -227,7 +227,7 @@ class EventBuffer:
 
     def _flush_late(self) -> None:
         while self._lines:
-            time.sleep(self._age_s)
+            SystemClock.pause(self._age_s)
             self.flush()
         self._waker = None
         if self._lines:  # a line was added after the flush, when this thread still counted as the waker

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from Agent.event.clock import Clock, SystemClock
+from Agent.event.clock import Clock
 from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX
 from Agent.event.kinds import Category
 from Agent.event.model import RedactedBytes
 from Agent.event.payloads import KINDS
+from Agent.event.system_clock import SystemClock
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.record.emit.context import Reads, SpanScope, current_scope

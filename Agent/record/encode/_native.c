@@ -1121,23 +1121,6 @@ static PyObject *are_few_scalars(PyObject *Py_UNUSED(module), PyObject *attribut
     Py_RETURN_TRUE;
 }
 
-static int stays_as_it_is(PyObject *value) {
-    return value == Py_None || PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) || PyBool_Check(value);
-}
-
-/* held_plain(arguments): the same, for a dict of any values: () also where anything in them is no scalar, dict or list. */
-static PyObject *held_plain(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyObject *kept = held(NULL, arguments);
-    if (kept == NULL || kept == Py_None) return kept;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kept); i++) {
-        PyObject *each = PyTuple_GET_ITEM(kept, i);
-        if (stays_as_it_is(each) || PyDict_CheckExact(each) || PyList_CheckExact(each)) continue;
-        Py_DECREF(kept);
-        return PyTuple_New(0);
-    }
-    return kept;
-}
-
 /* still_holds(arguments, held): whether they hold the very objects that they held; of plain ones none but containers can
    change, and of these each item is looked at. */
 static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
@@ -1376,6 +1359,16 @@ static int meet_any(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, 
     return meet_one(held, value, at, are_taken);
 }
 
+/* Ask Python about the type that was met; 0 if that failed. Only where nothing is walked over, since it may run any code. */
+static int ask_about_type(void) {
+    PyObject *kind = Py_NewRef((PyObject *)UNKNOWN_TYPE), *answer = PyObject_CallOneArg(JUDGE_TYPE, kind);
+    if (PyDict_GET_SIZE(UNCHANGING) >= MAX_TYPES) PyDict_Clear(UNCHANGING);
+    int is_told = answer != NULL && PyDict_SetItem(UNCHANGING, kind, answer) == 0;
+    Py_DECREF(kind);
+    Py_XDECREF(answer);
+    return is_told;
+}
+
 /* snapshot(value): all objects in a value, kept alive, by which it is known to be what it was; None where something in it
    may change unseen, or it is too large. */
 static PyObject *snapshot(PyObject *Py_UNUSED(module), PyObject *value) {
@@ -1384,14 +1377,7 @@ static PyObject *snapshot(PyObject *Py_UNUSED(module), PyObject *value) {
     Py_ssize_t at = 0;
     UNKNOWN_TYPE = NULL;
     while (!meet_any(&all, value, &at, 1, 0)) {
-        if (UNKNOWN_TYPE == NULL || JUDGE_TYPE == NULL) return left_to_python();
-        /* asked where nothing is walked over, since that may run any code */
-        PyObject *kind = Py_NewRef((PyObject *)UNKNOWN_TYPE), *answer = PyObject_CallOneArg(JUDGE_TYPE, kind);
-        if (PyDict_GET_SIZE(UNCHANGING) >= MAX_TYPES) PyDict_Clear(UNCHANGING);
-        int failed = answer == NULL || PyDict_SetItem(UNCHANGING, kind, answer) < 0;
-        Py_DECREF(kind);
-        Py_XDECREF(answer);
-        if (failed) return left_to_python();
+        if (UNKNOWN_TYPE == NULL || JUDGE_TYPE == NULL || !ask_about_type()) return left_to_python();
         UNKNOWN_TYPE = NULL;
         at = 0;
     }
@@ -1509,6 +1495,8 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_draws.h"
 #include "_named.h"
 #include "_scalars.h"
+#include "_whole.h"
+#include "_memory.h"
 
 /* ---- agents ---- */
 
@@ -1779,7 +1767,6 @@ static PyMethodDef functions[] = {
     {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
     {"are_few_scalars", are_few_scalars, METH_O, "Whether each attribute is a short scalar that is shown unchanged."},
     {"digester", digester, METH_VARARGS, "A function that digests objects of few short scalars."},
-    {"held_plain", held_plain, METH_O, "The same; () where they hold anything but scalars, dicts and lists."},
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,
      "Those held objects that may differ from their last look."},
@@ -1803,6 +1790,9 @@ static PyMethodDef functions[] = {
     {"named_form", (PyCFunction)(void (*)(void))named_form, METH_FASTCALL,
      "What the digest of an agent's fields is taken over, and the names of the opaque ones; None where Python has to look."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
+    {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "All objects in a value and in its objects; None where something in it may change unseen."},
+    {"is_whole", (PyCFunction)(void (*)(void))is_whole, METH_FASTCALL, "Whether a value and its objects hold those very objects."},
+    {"most_needed", most_needed, METH_O, "How many bytes orjson may need for a value; -1 where Python has to count."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
     {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},

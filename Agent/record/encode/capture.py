@@ -17,7 +17,7 @@ import orjson
 from Agent.event import classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
-from Agent.event.values import opaque, values
+from Agent.event.values import opaque, plain, values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.digest import ALGORITHM
@@ -44,6 +44,7 @@ if native is not None:
         orjson.dumps, values.SORTED, ALGORITHM, values.digest_of_scalars
     )
     opaque.shown_of = native.shown
+    plain.most_needed = native.most_needed
     classes.in_slots = native.in_slots
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
@@ -302,7 +303,10 @@ class Capture:
         """Whether every key in a JSON value is known to be harmless."""
         if type(value) is dict:
             if not self.redactor.keys_pass(value):
-                return False
+                for key in value:
+                    self.redactor.says(key)  # new ones may become known
+                if not self.redactor.keys_pass(value):
+                    return False
             value = value.values()
         elif type(value) is not list:
             return True

@@ -522,7 +522,8 @@ _SHORT = 200
 
 # Shorter texts can contain neither a name with its secret nor a vendor's key.
 _SHORTEST = 7
-_HIDING_TAGS = BYTES_TAGS | {"str", "tuple"}
+_HIDING_TAGS = BYTES_TAGS | {"str"}
+_NO_TEXT = frozenset({int, float, bool, type(None)})
 
 
 class Levels(Protocol):
@@ -739,15 +740,22 @@ def hides_text(types: Mapping[str, str], value: Any = None, pointer: str = "") -
     """Whether a tag shows that a text is recorded in an encoded form, or a name as a list item.
 
     Args:
-        value: the JSON value that has these tags, if it is at hand: pairs whose keys are no texts hide none.
+        value: the JSON value that has these tags, if it is at hand: pairs whose keys are no texts hide none,
+            nor do tuples without texts.
         pointer: its pointer.
     """
     for place, tag in types.items():
         if tag in _HIDING_TAGS:
             return True
+        if tag == "tuple" and (value is None or _has_texts(value_at(value, place[len(pointer) :]))):
+            return True
         if tag.startswith(PAIR_TAGS) and (value is None or _has_names(value, place[len(pointer) :])):
             return True
     return False
+
+
+def _has_texts(items: Any) -> bool:
+    return type(items) is not list or not _NO_TEXT.issuperset(map(type, items))
 
 
 def _has_names(value: Any, place: str) -> bool:

@@ -9,11 +9,11 @@ import math
 import os
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
+from Agent.event.system_clock import SystemClock
 from Agent.record.emit.installed import LIMITS, current_pipeline
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ResourceSampler:
             self._pipeline = current_pipeline()
         except RuntimeError:  # recording could not be set up, which was already reported
             return self
-        self._before_ns = (time.perf_counter_ns(), time.process_time_ns())
+        self._before_ns = (SystemClock.monotonic_ns(), SystemClock.processor_ns())
         self._stopping = threading.Event()
         self._sample(self._pipeline, is_first=True)
         thread = threading.Thread(
@@ -108,7 +108,7 @@ class ResourceSampler:
             return
         try:
             payload = usage()
-            now_ns = (time.perf_counter_ns(), time.process_time_ns())
+            now_ns = (SystemClock.monotonic_ns(), SystemClock.processor_ns())
             passed_ns = now_ns[0] - self._before_ns[0]
             # A percentage needs two readings with more time between them than the resolution of the clocks.
             if not is_first and passed_ns >= 1_000_000:

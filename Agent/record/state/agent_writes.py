@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from Agent.event.system_clock import turns
 from Agent.event.values.codecs import UNFINISHED, is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.event_template import AgentBinding
@@ -41,13 +41,11 @@ def wait_for_turn(taken: dict[str, tuple[int]], mine: tuple[int]) -> None:
     Args:
         mine: the thread's id, in a tuple of this turn alone; a thread does not wait for itself.
     """
-    until_s = 0.0
-    while (by := taken.setdefault(BY, mine)) is not mine and by[0] != mine[0]:
-        now_s = time.monotonic()
-        until_s = until_s or now_s + LOOK_S
-        if now_s >= until_s:
+    if taken.setdefault(BY, mine)[0] == mine[0]:
+        return
+    for _ in turns(LOOK_S, _TURN_S):
+        if taken.setdefault(BY, mine)[0] == mine[0]:
             return
-        time.sleep(_TURN_S)
 
 
 """How long an action waits for the lock, in seconds. The wait is limited because the thread that holds it may

@@ -28,7 +28,7 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_contents import is_over_memory
-from Agent.event.values.codecs import is_queue, parts_of_queue
+from Agent.event.values.codecs import is_all_attributes, is_queue, parts_of_queue
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.opaque import OpaqueKind, describe
@@ -656,10 +656,12 @@ def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 
 
-def _stays(cls: type) -> bool:
-    """Whether objects of exactly this class are immutable."""
+def _stays(cls: type) -> bool | None:
+    """Whether objects of exactly this class are immutable; None if they have nothing but attributes."""
     if cls in _UNCHANGING or issubclass(type(cls), EnumType):
         return True
+    if is_all_attributes(cls):
+        return None
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     return isinstance(generic, type) and issubclass(cls, generic) and cls.__name__ not in {"void", "object_"}
 
@@ -735,7 +737,7 @@ def _is_unchanging(value: Any) -> bool:
         return value.tzinfo is None or value.tzinfo is UTC
     if kind.__flags__ & _HEAP_TYPE and type(kind) not in (type, EnumType):
         return False
-    return _stays(kind)
+    return _stays(kind) is True
 
 
 snapshot: Callable[[Any], tuple[Any, ...] | None] = _snapshot

@@ -63,34 +63,32 @@ def _still_holds(_arguments: dict[str, Any], _held: tuple[Any, ...]) -> bool:
 
 held: Callable[[dict[str, Any]], tuple[Any, ...] | None] = _held if native is None else native.held
 """All objects in plain arguments, or () if there are too many; None if no argument can change."""
-held_plain: Callable[[dict[str, Any]], tuple[Any, ...] | None] = (
-    _held if native is None else native.held_plain
-)
-"""The same; () also if they hold anything but scalars, dicts and lists."""
 still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
     _still_holds if native is None else native.still_holds
 )
 """Whether arguments hold the same objects as before, so that nothing changed; if False, compare the JSON."""
 
 
-Flat = tuple[dict[str, Any], tuple[Any, ...]]
-"""Arguments with the attributes of objects in their place, and all objects in them."""
+_LEAST_WHOLE = 512
 
 
-def held_flat(arguments: Mapping[str, Any]) -> Flat | None:
-    """Return the objects in arguments whose objects hold plain data alone; None for any other arguments."""
-    flat: dict[str, Any] = {}
-    for name, value in arguments.items():
-        kind = type(value)
-        # The class itself is asked before any set is, since its metaclass may refuse to be hashed.
-        if kind is list or kind is dict or cannot_change((kind,)):
-            flat[name] = value
-        elif _has_dict_alone(kind):
-            flat[name] = object.__getattribute__(value, "__dict__")
-        else:
-            return None
-    kept = held_plain(flat)
-    return (flat, kept) if kept else None
+class Whole:
+    """All objects in arguments and in their objects, taken before the arguments are encoded.
+
+    Args:
+        arguments: the arguments by name.
+        json_bytes: the size of their JSON in the call before; it has at least a byte for each object.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, arguments: dict[str, Any], json_bytes: int) -> None:
+        most = max(json_bytes, _LEAST_WHOLE)
+        self._kept = None if native is None else native.whole(arguments, most)
+
+    def is_in(self, arguments: dict[str, Any]) -> bool:
+        """Whether they hold the same objects as before; if False, something may have changed."""
+        return self._kept is not None and native is not None and native.is_whole(arguments, self._kept)
 
 
 def _has_dict_alone(kind: type) -> bool:

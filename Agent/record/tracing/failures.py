@@ -95,6 +95,8 @@ def _remade(
                 f"attributes that the constructor of {cls.__qualname__} sets are not in the recording"
             )
     error = error or _bare(cls, tuple(args))
+    if left_out := told.get("error_left_out"):
+        lacks.append(f"{left_out} exceptions of its {cls.__qualname__} are not in the recording")
     for name, value in held.items():
         if value is LACKING or not _put(error, name, value):
             lacks.append(f"the attribute {name} of its {cls.__qualname__} cannot be restored")
@@ -210,6 +212,8 @@ _MAX_FRAMES = 40
 _MAX_CHAIN = 20
 _MAX_MEMBERS = 100
 _MAX_CAUSES = 5
+_MAX_RECORDED = 100
+"""How many exceptions of a group are recorded, those of groups in it included; the rest is counted."""
 _NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
 """Members that are not recorded; `obj` of an AttributeError may be a whole agent."""
 _ARGS: Any = BaseException.__dict__["args"]
@@ -381,30 +385,37 @@ def _payload_of(
         trace = _traceback_of(error)
     except Exception as trouble:  # noqa: BLE001 - formatting runs the user's __str__ and __repr__
         trace = f"<the traceback could not be made: {type(trouble).__name__}>"
+    held = _held_by(error, _MAX_CAUSES)
     payload: dict[str, Any] = {
         "error_type": error_type,
         "error_module": str(type(error).__module__),
         "error_message": clean_head(text, redact, _MAX_MESSAGE_CHARS),
-        "error_args": list(_ARGS.__get__(error)),
+        "error_args": held["error_args"],
         "traceback": clean_tail(trace, redact, _MAX_TRACEBACK_CHARS),
         "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
         **more,
     }
-    payload.update(_beside_arguments(error, _MAX_CAUSES))
+    payload.update(held)
     return payload
 
 
-def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
-    """Return what an exception holds in addition to its arguments, so that `remake_error` can rebuild it.
+def _held_by(error: BaseException, most_causes: int) -> dict[str, Any]:
+    """Return what an exception holds, so that `remake_error` can rebuild it.
 
-    `error_attributes` has its instance attributes and notes, `error_members` the values that its class keeps
-    elsewhere (slots, the `filename` of an OSError), `error_cause` the exception that it was raised from.
+    `error_args` has its arguments, `error_left_out` the number of exceptions in a group that are not among
+    them, `error_attributes` its instance attributes and notes, `error_members` the values that its class
+    keeps elsewhere (slots, the `filename` of an OSError), `error_cause` the one that it was raised from.
     """
-    held: dict[str, Any] = {}
+    arguments, left_out = _told_arguments(error)
+    held: dict[str, Any] = {"error_args": arguments}
+    if left_out:
+        held["error_left_out"] = left_out
     attributes = {name: value for name, value in _attributes(error).items() if name != ERROR_MARK}
     if attributes:
         held["error_attributes"] = attributes
     members = _members(error)
+    if left_out:
+        members.pop("exceptions", None)
     if members:
         held["error_members"] = members
     cause = _CAUSE.__get__(error)
@@ -413,10 +424,26 @@ def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
             "error_type": type(cause).__qualname__,
             "error_module": str(type(cause).__module__),
             "error_message": message_of(cause),
-            "error_args": list(_ARGS.__get__(cause)),
-            **_beside_arguments(cause, most_causes - 1),
+            **_held_by(cause, most_causes - 1),
         }
     return held
+
+
+def _told_arguments(error: BaseException) -> tuple[list[Any], int]:
+    """Return the arguments, of a large group with its first exceptions, and how many are left out."""
+    arguments = list(_ARGS.__get__(error))
+    if not isinstance(error, BaseExceptionGroup) or len(_everything(error)) <= _MAX_MEMBERS:
+        return arguments, 0
+    members = _MEMBERS_OF_GROUP.__get__(error)
+    left, kept = _MAX_RECORDED, 0
+    while kept < len(members) and (left := left - len(_everything(members[kept]))) >= 0:
+        kept += 1
+    if kept < len(members):
+        # not necessarily the second: its class may have arguments of its own
+        are_members = [type(each) in (list, tuple) and len(each) == len(members) for each in arguments]
+        for at in [at for at, is_list in enumerate(are_members) if is_list]:
+            arguments[at] = list(members[:kept])
+    return arguments, len(members) - kept
 
 
 def _members(error: BaseException) -> dict[str, Any]:

@@ -321,6 +321,8 @@ class FunctionFacts:
         self.limit = LIMITS[self.category]
         self.label_key = _LABEL_KEY[kind]
         self.slot_key = kind, level
+        self.json_bytes = 100_000
+        """The size of the JSON of the arguments of its last call that were not plain; before, a guess."""
         self.is_stepped = False
         """Whether it is a generator, whose calls are suspended and resumed."""
         self.is_async = False

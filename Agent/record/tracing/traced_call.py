@@ -28,10 +28,10 @@ from Agent.record.state.introspection import is_object
 from Agent.record.state.tracker import NONE, Known, StateTracker
 from Agent.record.tracing.changed_arguments import (
     Place,
+    Whole,
     args_after,
     cannot_change,
     held,
-    held_flat,
     places_held,
     result_is,
     shares_parts,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
     from Agent.record.state.held_objects import HeldObject
-    from Agent.record.tracing.changed_arguments import Flat
 
 MOST_TURNS = 4_096
 """An async call that resumes more often records only this many turns."""
@@ -66,11 +65,29 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "flat", "held", "is_entry", "is_probed", "leave",
-        "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
-        "turns", "types",
+        "args_body",
+        "binding",
+        "board_slot",
+        "changeable",
+        "held",
+        "is_entry",
+        "is_probed",
+        "leave",
+        "pipeline",
+        "reads",
+        "root",
+        "secrets",
+        "span_id",
+        "spec",
+        "started_ns",
+        "target",
+        "token",
+        "tracker",
+        "turns",
+        "types",
+        "whole",
     )  # fmt: skip
-    flat: Flat | None
+    whole: Whole | None
     """The objects in arguments that are not plain, if those hold plain data alone."""
     turns: list[int]
     """Numbers of an async call's begin and resumptions, in the order of all such turns in the process."""
@@ -146,10 +163,11 @@ class Call:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         can_change = self.spec.is_action and not cannot_change(map(type, arguments.values()))
         # Taken before encoding, as above.
-        self.flat = held_flat(arguments) if can_change else None
+        self.whole = Whole(arguments, self.spec.json_bytes) if can_change else None
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
+        self.spec.json_bytes = len(body)
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places:
@@ -268,7 +286,7 @@ class Call:
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
-        elif self.flat is not None and still_holds(*self.flat):
+        elif self.whole is not None and self.whole.is_in(arguments):
             is_same = True
         else:
             now, now_types = capture.body({"args": arguments})

@@ -47,7 +47,7 @@ from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions
 from Agent.replay.worker.fork_server import Progress
 from Agent.tree.files.session import SessionInfo, replace_file
-from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.layout import make_private
 from Agent.tree.retention import delete_tree
 
 _MOST_DIFFERENCES: Final = 20
@@ -229,7 +229,7 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 def _make_parent(directory: Path) -> None:
     for each in (*reversed(directory.parents), directory):
-        each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(each, exist_ok=True)
 
 
 def _settings(info: SessionInfo | None) -> dict[str, Any]:

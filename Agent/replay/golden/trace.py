@@ -30,7 +30,7 @@ from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import record_of, replace_file, update_session
-from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
+from Agent.tree.layout import entries_in, files_below, make_private, safe_name
 from Agent.tree.retention import delete_tree
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
@@ -132,7 +132,7 @@ class GoldenTrace:
 
     def save(self) -> None:
         """Write the description; create the directory if it does not exist."""
-        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(self.directory, parents=True, exist_ok=True)
         data = orjson.dumps(self.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_file(self.directory / _DESCRIPTION, data)
 

@@ -11,7 +11,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +19,15 @@ import orjson
 
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.session import read_claims, replacing
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NEW_FILE,
     NO_LINK,
     control_dir,
+    make_private,
     open_file,
+    open_private,
     read_file,
 )
 
@@ -77,7 +77,7 @@ class ControlFiles:
 
     def __init__(self, session: Path, writer: str) -> None:
         directory = control_dir(session)
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(directory, exist_ok=True)
         program = read_program(session)
         if program is not None and is_live(session, program):
             raise SessionInUse("another process of the session is controlled", path=directory)
@@ -125,7 +125,7 @@ class ControlFiles:
         """Change the description, and write it."""
         program = self.program
         if "state" in changes:
-            program.since = format_timestamp(time.time_ns() // 1000)
+            program.since = format_timestamp(SystemClock.wall_ns() // 1000)
         for name, value in changes.items():
             setattr(program, name, value)
         with replacing(self._path, sync=False) as file:
@@ -214,9 +214,9 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
         NoTick: the program did not answer in time.
     """
     program = controlled(session)
-    until = time.monotonic() + wait_s
+    until = SystemClock.monotonic_s() + wait_s
     own_id = secrets.token_hex(8)
-    asked_at = format_timestamp(time.time_ns() // 1000)
+    asked_at = format_timestamp(SystemClock.wall_ns() // 1000)
     message = {"id": own_id, "token": program.token, "asked_at": asked_at, **content}
     path = control_dir(session) / "request.json"
     _put(path, own_id, orjson.dumps(message), until)
@@ -230,7 +230,8 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
     if _withdraw(path, own_id):
         more = "" if program.has_ticked else "; it has begun none yet: with tick(n) marks its steps"
         raise NoTick(f"the program began no tick within {wait_s:g} s, and the request was withdrawn{more}")
-    answer = _answer(session, own_id, time.monotonic() + _LIVENESS_S)  # it was accepted at the last moment
+    # it was accepted at the last moment
+    answer = _answer(session, own_id, SystemClock.monotonic_s() + _LIVENESS_S)
     if answer is None:
         raise NoTick(f"the program goes on to its next tick, which took longer than {wait_s:g} s")
     return answer
@@ -239,7 +240,7 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
 def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
     """Write a request atomically, if none is waiting."""
     temporary = path.with_name(f".{own_id}.new")
-    fd = os.open(temporary, NEW_FILE, FILE_MODE)
+    fd = open_private(temporary, NEW_FILE)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -247,9 +248,9 @@ def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                if time.monotonic() > until:
+                if SystemClock.monotonic_s() > until:
                     raise SessionInUse("another request waits for the next tick", path=path) from None
-                time.sleep(_POLL_S)
+                SystemClock.pause(_POLL_S)
             except OSError as error:
                 if error.errno not in NO_LINK:
                     raise
@@ -263,12 +264,12 @@ def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
 
 def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
     """Wait for the answer to a request; None after the timeout."""
-    look_at = time.monotonic() + _LIVENESS_S
+    look_at = SystemClock.monotonic_s() + _LIVENESS_S
     while True:
         program = read_program(session)
         if program is not None and program.answered is not None and program.answered.get("id") == own_id:
             return program.answered
-        now = time.monotonic()
+        now = SystemClock.monotonic_s()
         if program is None or program.state == ENDED:
             raise InputError("the program ended before it answered", path=session)
         if now > look_at:
@@ -276,7 +277,7 @@ def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
             look_at = now + _LIVENESS_S
         if now > until:
             return None
-        time.sleep(_POLL_S)
+        SystemClock.pause(_POLL_S)
 
 
 def _withdraw(path: Path, own_id: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW
+from Agent.tree.layout import NO_FOLLOW, open_private
 
 fcntl: Any
 resource: Any
@@ -200,7 +200,7 @@ def open_lock(path: Path, *, create: bool) -> int:
     Raises:
         OSError: it cannot be opened, or is missing and `create` is false.
     """
-    fd = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | NO_FOLLOW, FILE_MODE)
+    fd = open_private(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | NO_FOLLOW)
     _open.add(fd)
     return fd
 

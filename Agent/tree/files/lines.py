@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import stat
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
 from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, open_file, parse_file_name, retired_file, stem_files, tree_entries
@@ -476,7 +476,7 @@ class Tail:
             for inode, position in self._grown_files(only):
                 yield from self._blocks_of(inode, position, None)
             return
-        is_new = not self._waiting or time.monotonic() > self._list_again_s
+        is_new = not self._waiting or SystemClock.monotonic_s() > self._list_again_s
         if is_new:
             self._list(limit_bytes, only)
         left_bytes = limit_bytes
@@ -498,20 +498,20 @@ class Tail:
 
     def _list(self, limit_bytes: int, only: Collection[Path] | None) -> None:
         """List the files that have grown, and compute how much of each to read in a pass."""
-        began = time.monotonic()
+        began = SystemClock.monotonic_s()
         grown = self._grown_files(only)
         # the file that waited longest comes first, so that busy files do not starve others
         grown.sort(key=lambda pair: pair[1].read_in_pass)
         self._waiting = deque(grown)
         self._share_bytes = max(limit_bytes // max(len(grown), 1), _LEAST_SHARE_BYTES)
         self._pass += 1
-        ended = time.monotonic()
+        ended = SystemClock.monotonic_s()
         if only is None:
             self.listing_s = ended - began
         self._list_again_s = ended + max(_LISTING_INTERVAL_S, self.listing_s / _LISTING_SHARE)
 
     def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, FilePosition]]:
-        now = time.monotonic()
+        now = SystemClock.monotonic_s()
         self._retires = self._retires or os.path.lexists(retired_file(self._session))
         self._look += 1
         grown: list[tuple[Inode, FilePosition]] = []

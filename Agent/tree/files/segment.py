@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW, NO_LINK, inode_at
+from Agent.tree.layout import NO_FOLLOW, NO_LINK, inode_at, open_private
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -61,7 +61,7 @@ CLOSED: Final = Segment(-1, -1, (-1, -1))
 
 def claim_segment(path: Path | str, limit_bytes: int) -> Segment:
     """Create a new file for this writer; FileExistsError if it exists."""
-    return _opened(os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, FILE_MODE), limit_bytes)
+    return _opened(open_private(path, _APPEND | os.O_CREAT | os.O_EXCL), limit_bytes)
 
 
 def reopen_segment(path: str, limit_bytes: int, inode: tuple[int, int], *, torn: bool) -> Segment:
@@ -76,7 +76,7 @@ def reopen_segment(path: str, limit_bytes: int, inode: tuple[int, int], *, torn:
 
 def open_for_one_line(path: Path | str) -> int:
     """Open or create a file of this writer to append one line; returns the descriptor."""
-    return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
+    return open_private(path, _APPEND | os.O_CREAT)
 
 
 def _opened(fd: int, limit_bytes: int) -> Segment:

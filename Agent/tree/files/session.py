@@ -15,7 +15,6 @@ import contextlib
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -28,10 +27,9 @@ import orjson
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
+from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     FORKED,
     NEW_FILE,
     NO_FOLLOW,
@@ -43,7 +41,9 @@ from Agent.tree.layout import (
     create_session_dir,
     entries_in,
     is_session_name,
+    make_private,
     make_root,
+    open_private,
     programs_dir,
     read_file,
     remove_empty_session,
@@ -131,7 +131,7 @@ def process_start_ticks(pid: int) -> int | None:
 def write_claim(session: Path, claim: Claim) -> None:
     """Write a claim file; FileExistsError if the id is taken."""
     path = claims_dir(session) / f"{claim.writer}.json"
-    fd = os.open(path, NEW_FILE, FILE_MODE)
+    fd = open_private(path, NEW_FILE)
     try:
         data = orjson.dumps(asdict(claim), option=orjson.OPT_APPEND_NEWLINE)
         if os.write(fd, data) != len(data):
@@ -201,7 +201,7 @@ class SessionInfo:
     @classmethod
     def begun_now(cls, **more: Any) -> Self:
         """Describe a session that this process starts now; `more` are further fields, by name."""
-        now_ns = time.time_ns()
+        now_ns = SystemClock.wall_ns()
         return cls(
             session_id=session_id_for(now_ns // 1000),
             session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
@@ -374,7 +374,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
     try:
-        with naming(path), os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+        with naming(path), os.fdopen(open_private(temporary, flags), "wb") as file:
             yield file
             file.flush()
             if sync:
@@ -503,6 +503,7 @@ records_separately = False
 """Set by a replay: code that it calls must not record into the program's session."""
 
 _PATIENCE_S: Final = 5.0
+_TURN_S: Final = 0.002
 """How long to wait for another process, which may have been stopped while it held the lock."""
 _LONGEST_NAME: Final = 255
 
@@ -606,7 +607,7 @@ def _directory(root: Path, *, create: bool) -> Path:
     directory = programs_dir(root)
     if create:
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=DIRECTORY_MODE)
+            make_private(directory)
     if not _is_private_directory(directory):
         raise PermissionError(13, "others can write there", str(directory))
     return directory
@@ -637,14 +638,12 @@ def _is_private(status: os.stat_result) -> bool:
 def _locked(path: Path, *, create: bool) -> int | None:
     """Open and lock a file; None if the file cannot be trusted, or the lock is not free within 5 s."""
     fcntl: Any = __import__("fcntl")
-    until = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < until:
+    for _ in turns(_PATIENCE_S, _TURN_S):
         fd = open_lock(path, create=create)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             close_lock(fd)
-            time.sleep(0.002)
             continue
         except OSError:
             close_lock(fd)

@@ -10,7 +10,6 @@ import bisect
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final, Self
 
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.model import Event
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.lines import (
     Damage,
     DamageLog,
@@ -149,12 +149,12 @@ class Follower:
 
     def _batches(self, stop: Callable[[], bool], settle_s: float) -> Iterator[list[tuple[RawLine, Event]]]:
         self._start_notices()
-        last_event, caught_up_s = 0.0, time.monotonic()
+        last_event, caught_up_s = 0.0, SystemClock.monotonic_s()
         while True:
             # call it before reading the files, so that lines written before it became true are yielded
             stopping = stop()
             self._wake.clear()
-            began = time.monotonic()
+            began = SystemClock.monotonic_s()
             only = None if stopping else self._noticed()
             events = self._take(only)
             settled = len(events) if stopping or self.behind else _settled(events, settle_s)
@@ -168,11 +168,11 @@ class Follower:
             any_came = bool(events)
             del events
             if self.behind:
-                if time.monotonic() - caught_up_s > _BEHIND_S:
+                if SystemClock.monotonic_s() - caught_up_s > _BEHIND_S:
                     # all files are checked anyway, and unused notifications would pile up
                     self.close()
                 continue
-            caught_up_s = time.monotonic()
+            caught_up_s = SystemClock.monotonic_s()
             if stopping:
                 return
             if self._observer is None:
@@ -180,22 +180,22 @@ class Follower:
                 # nothing notifies of lines written before notifications started
                 self._full_scan_s = 0.0
                 continue
-            now = time.monotonic()
+            now = SystemClock.monotonic_s()
             if any_came:
                 last_event = now
             if self._ahead:
-                time.sleep(settle_s)
+                SystemClock.pause(settle_s)
                 continue
             interval = _BUSY_INTERVAL_S if now - last_event < 1.0 else _POLL_INTERVAL_S
             if not any_came and not self._observer:
                 # without notifications, every check lists all files
-                time.sleep(min((now - began) * (1 / _LOOKING_SHARE - 1), _POLL_INTERVAL_S))
+                SystemClock.pause(min((now - began) * (1 / _LOOKING_SHARE - 1), _POLL_INTERVAL_S))
             self._wake.wait(interval)
 
     def _noticed(self) -> list[Path] | None:
         """Return the files with notifications since the last check; None if all files are due."""
         written = {self._written.popleft() for _ in range(len(self._written))}
-        now = time.monotonic()
+        now = SystemClock.monotonic_s()
         if self.behind or not self._observer or now >= self._full_scan_s:
             # set before the check, so that a notification during it is not lost
             self._scanned_s = now
@@ -331,7 +331,7 @@ def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
     """Return how many leading events of a sorted list are old enough; all if a clock was set back."""
     if not events or not settle_s:
         return len(events)
-    now_us = time.time() * 1e6
+    now_us = SystemClock.wall_ns() / 1e3
     if events[-1][1].timestamp_us > now_us:
         return len(events)
     limit_us = now_us - settle_s * 1e6

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, Tail, tail_writer
 from Agent.tree.files.sequence_set import SeqSet, last_seq_in, retired_by
 from Agent.tree.files.session import Claim, read_claims
@@ -495,7 +495,7 @@ class Scan:
         read = set() if cold is None else set(cold.files())
         for attempt in range(MAX_PASSES):
             if attempt:
-                time.sleep(RECHECK_S)
+                SystemClock.pause(RECHECK_S)
             self._writers = writers = Writers(self._session, account)
             if not attempt and cold is not None:
                 kinds = None if self._kinds is None else self._kinds | ACCOUNTED_KINDS

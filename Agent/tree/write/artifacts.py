@@ -20,11 +20,11 @@ from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import write_all
 from Agent.tree.files.session import open_session, sync_directory
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NEW_FILE,
     NO_LINK,
+    make_private,
     open_file,
+    open_private,
     run_dir,
     runs_dir,
     safe_name,
@@ -116,11 +116,11 @@ def make_run_dir(session: Path, run_id: str) -> Path:
     directory = run_dir(session, run_id)
     for path in (runs_dir(session), directory):
         with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=DIRECTORY_MODE)
+            make_private(path)
     links = session.parent / "runs"
     with contextlib.suppress(OSError, InputError):  # the link is for people only and can be recreated
         name = directory.name if run_id != ROOT_RUN else open_session(session).session_uid
-        links.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(links, exist_ok=True)
         (links / name).symlink_to(Path("..", session.name, "runs", directory.name))
     return directory
 
@@ -249,7 +249,7 @@ class ArtifactFiles:
         try:
             os.link(new, blob, follow_symlinks=False)
         except FileNotFoundError:
-            blob.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            make_private(blob.parent, exist_ok=True)
             with contextlib.suppress(OSError):  # without a blob, the content is just not shared
                 os.link(new, blob, follow_symlinks=False)
         except FileExistsError:
@@ -281,7 +281,7 @@ class ArtifactFiles:
 
     def _write_new(self, path: str, chunks: Iterable[bytes]) -> None:
         """Write a new file; it is removed if writing fails."""
-        fd = os.open(path, NEW_FILE, FILE_MODE)
+        fd = open_private(path, NEW_FILE)
         try:
             try:
                 for chunk in chunks:
@@ -298,7 +298,7 @@ class ArtifactFiles:
     def _new_file(self) -> Path:
         directory = blobs_dir(self.session)
         if not self._has_blobs:
-            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            make_private(directory, exist_ok=True)
             self._has_blobs = True
         return directory / f".{os.getpid()}-{os.urandom(6).hex()}.new"
 
@@ -311,7 +311,7 @@ class ArtifactFiles:
         for part in ("", *directory.split("/")):
             directory_path /= part
             with contextlib.suppress(FileExistsError):
-                directory_path.mkdir(mode=DIRECTORY_MODE)
+                make_private(directory_path)
         if len(self._bases) >= _MAX_COUNTERS:
             self._bases.clear()
         self._bases[run_id, directory] = str(base)

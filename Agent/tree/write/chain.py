@@ -11,7 +11,6 @@ import itertools
 import os
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256, shake_128
@@ -22,17 +21,18 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 
 from Agent.event.clock import format_timestamp
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.files.lines import Inode, id_of
 from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import (
-    DIRECTORY_MODE,
-    FILE_MODE,
     NO_FOLLOW,
     chain_file,
     chains_dir,
     entries_in,
+    make_private,
     open_file,
+    open_private,
 )
 
 BLOCK_LINES: Final = 64
@@ -197,7 +197,7 @@ class LineChain:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._all_at_s = time.monotonic() + _ALL_EVERY_S
+        self._all_at_s = SystemClock.monotonic_s() + _ALL_EVERY_S
 
     def began(self, inode: Inode, path: str) -> None:
         """Register a new file of this writer; the first one starts the thread."""
@@ -250,7 +250,7 @@ class LineChain:
     def _run(self) -> None:
         pause_s = _INTERVAL_S
         while not self._stopping.wait(pause_s):
-            began = time.monotonic()
+            began = SystemClock.monotonic_s()
             with self._turn:
                 everything = began >= self._all_at_s
                 if everything:
@@ -263,13 +263,13 @@ class LineChain:
         if self._busy or self._ended:
             return 0.0  # re-entered from a signal handler that ends the program during a pass
         self._busy = True
-        began = time.monotonic()
+        began = SystemClock.monotonic_s()
         looked_s = 0.0
         try:
             if self._unsaved:
                 self._save()  # after a full disk, retry first, so that at most one pass is held in memory
             grown = self._grown(is_last=everything and not background)
-            looked_s = time.monotonic() - began
+            looked_s = SystemClock.monotonic_s() - began
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
             for inode, position, size in grown:
@@ -321,7 +321,7 @@ class LineChain:
             size = status.st_size - position.offset
             if size > 0:
                 grown.append((inode, position, size))
-            elif position.is_rolled and time.time() - status.st_mtime > _QUIET_S:
+            elif position.is_rolled and SystemClock.wall_ns() / 1e9 - status.st_mtime > _QUIET_S:
                 self._files.pop(inode, None)
         return grown
 
@@ -389,15 +389,15 @@ class LineChain:
 
     def _paced(self, blocks: Iterator[BlockState]) -> Iterator[BlockState]:
         """Yield the blocks with pauses, so that logging calls need not wait for this thread."""
-        burst_began = time.perf_counter()
+        burst_began = SystemClock.monotonic_s()
         for block in blocks:
             yield block
-            if not self._stopping.is_set() and time.perf_counter() - burst_began > _BURST_S:
-                time.sleep(_PAUSE_S)
-                burst_began = time.perf_counter()
+            if not self._stopping.is_set() and SystemClock.monotonic_s() - burst_began > _BURST_S:
+                SystemClock.pause(_PAUSE_S)
+                burst_began = SystemClock.monotonic_s()
 
     def _add(self, position: _CoveredFile, kind: str, state: BlockState) -> None:
-        block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
+        block = ChainBlock(self._tree.count, kind, format_timestamp(SystemClock.wall_ns() // 1000), state)
         name = None
         if position.recorded_path != position.path:
             name = position.path.removeprefix(f"{self._session}{os.sep}").replace(os.sep, "/")
@@ -414,8 +414,8 @@ class LineChain:
         root = self._tree.root()
         head = (self._tree.count, salted_root(root) if self._tree.count else root)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
-        chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        fd = os.open(chain_file(self._session, self._writer), flags, FILE_MODE)
+        make_private(chains_dir(self._session), exist_ok=True)
+        fd = open_private(chain_file(self._session, self._writer), flags)
         fd = out_of_the_way(fd)
         status = os.fstat(fd)
         try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW, read_file
+from Agent.tree.layout import NO_FOLLOW, open_private, read_file
 
 SIZE_BYTES: Final = 128 * 1024
 THREAD_SLOTS: Final = 256
@@ -131,7 +131,7 @@ class Board:
         Raises:
             OSError: the disk is full, or the directory cannot be written.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
+        fd = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW)
         try:
             _reserve(fd)
             return cls(path, fd)
@@ -253,7 +253,7 @@ class Board:
                 self._further_fd = -1
             if self._further_fd < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
-                self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
+                self._further_fd = out_of_the_way(open_private(_names_path(self.path), flags))
                 status = os.fstat(self._further_fd)
                 self._further_inode = (status.st_dev, status.st_ino)
             # a short write counts as a failure, because readers parse the entries one after another

@@ -19,7 +19,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replacing
-from Agent.tree.layout import DIRECTORY_MODE, entries_in, read_file, retired_file, tree_files
+from Agent.tree.layout import entries_in, make_private, read_file, retired_file, tree_files
 
 MOST_ERRORS: Final = 100
 """Maximum number of errors in a session's summary."""
@@ -95,7 +95,7 @@ def save_counts(session: Path, counts: EventCounts) -> None:
         "errors": counts.errors,
     }
     with contextlib.suppress(OSError):  # without this cache the lines are counted again
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        make_private(directory, exist_ok=True)
         with replacing(directory / f"{min(counts.writers)}.json", sync=False) as file:
             file.write(orjson.dumps(data))
 

@@ -12,16 +12,22 @@ import errno
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from Agent.event.limits_of_time import pass_on
 from Agent.event.model import RedactedBytes
+from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW, inode_at
+from Agent.tree.layout import (
+    MIRROR_FILES,
+    NO_FOLLOW,
+    inode_at,
+    make_private,
+    open_private,
+)
 
 Form = Callable[[list[bytes]], list[bytes]]
 """Converts a batch of recorded lines to the lines of a mirror."""
@@ -102,7 +108,7 @@ class _Mirror:
 
     def is_too_early(self) -> bool:
         """Return whether it is too early to recreate the file, because the root may be in removal."""
-        now_ns = time.monotonic_ns()
+        now_ns = SystemClock.monotonic_ns()
         self.missing_since_ns = self.missing_since_ns or now_ns
         return now_ns - self.missing_since_ns < _REMOVAL_NS
 
@@ -160,7 +166,7 @@ class Mirrors(MirrorsSlots):
         links_to_runs = self._root / "runs"
         for directory in directories | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
             try:
-                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_private(directory, parents=True, exist_ok=True)
                 _refuse_foreign_directory(directory, self._root)
             except OSError as error:
                 self.counts.fail("mirror", error)
@@ -241,7 +247,7 @@ class Mirrors(MirrorsSlots):
             wake.clear()
             quiet_rounds = 0
             while quiet_rounds < _IDLE_ROUNDS and not self._closed:
-                time.sleep(_INTERVAL_S)
+                SystemClock.pause(_INTERVAL_S)
                 quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
             self._idle = True
             # write lines whose callers still read `_idle` as False
@@ -263,12 +269,12 @@ class Mirrors(MirrorsSlots):
     def _flush(self, mirror: _Mirror, patience_s: float = 0.0, *, is_last: bool = False) -> None:
         """Write the waiting lines, and close the file at the end; nothing if another thread is writing."""
         mine, taken = object(), mirror.taken
-        until_s = time.monotonic() + patience_s if patience_s else 0.0
         try:
-            while taken.setdefault(_BY, mine) is not mine:  # one step among threads
-                if time.monotonic() >= until_s:
-                    return
-                time.sleep(_TURN_S)
+            for _ in turns(patience_s, _TURN_S):
+                if taken.setdefault(_BY, mine) is mine:  # one step among threads
+                    break
+            else:
+                return
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
             if lines:
@@ -305,7 +311,7 @@ class Mirrors(MirrorsSlots):
                 let_go(mirror.fd)
                 mirror.fd, mirror.check_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
-            if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.check_at_ns:
+            if mirror.room_bytes < 0 or SystemClock.monotonic_ns() > mirror.check_at_ns:
                 self._open_for(mirror, len(batch))
                 status = os.fstat(mirror.fd)
                 size_bytes = status.st_size
@@ -342,7 +348,7 @@ class Mirrors(MirrorsSlots):
                     raise FileNotFoundError(
                         errno.ENOENT, "the mirror's directory was removed", str(directory)
                     )
-                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_private(directory, parents=True, exist_ok=True)
                 mirror.had_directory = True
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
@@ -363,7 +369,7 @@ class Mirrors(MirrorsSlots):
             room_bytes = mirror.limit_bytes - ours.st_size - size_bytes
             if ours.st_size == 0 or room_bytes >= 0:
                 if mirror.backups > 0:
-                    mirror.check_at_ns = time.monotonic_ns() + _RECHECK_NS
+                    mirror.check_at_ns = SystemClock.monotonic_ns() + _RECHECK_NS
                     mirror.room_bytes = min(room_bytes, mirror.limit_bytes // _CHECKS_PER_SIZE)
                 return
             if not self._rotate(mirror, mirror.inode):
@@ -437,7 +443,7 @@ def _open(path: Path, root: Path) -> int:
     _refuse_foreign_directory(path.parent, root)
     directory_fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=directory_fd)
+        return open_private(path.name, _FLAGS, dir_fd=directory_fd)
     finally:
         os.close(directory_fd)
 

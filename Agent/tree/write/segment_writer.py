@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
+from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import is_removed, let_go, names, open_unnamed, read_behind, write_own
 from Agent.tree.files.segment import (
     CLOSED,
@@ -31,7 +32,7 @@ from Agent.tree.files.segment import (
     roll_segment,
 )
 from Agent.tree.files.session import sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, inode_at
+from Agent.tree.layout import inode_at, make_private
 from Agent.tree.undisturbed import has_timers, undisturbed
 from Agent.tree.write.chain import LineChain
 
@@ -125,7 +126,7 @@ class OpenFiles:
         self.max_open = max(1, max_open)
         self._ring: deque[Evictable] = deque()
         self._graveyard: list[Segment] = []
-        self._removal_ends_s = self._probe_s = 0.0
+        self._removal_ends_s = self._probe_s = -math.inf
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -195,7 +196,7 @@ class OpenFiles:
 
         A process that removes a tree fails if a new file appears in a directory that it has already listed.
         """
-        now_s = time.monotonic()
+        now_s = SystemClock.monotonic_s()
         if now_s >= self._removal_ends_s:
             if now_s < self._probe_s:
                 return
@@ -204,8 +205,9 @@ class OpenFiles:
                 return
             self._removal_ends_s = now_s + _REMOVAL_S
             self._probe_s = now_s + 21 * _REMOVAL_S
-        while time.monotonic() < self._removal_ends_s and os.path.lexists(directory):
-            time.sleep(_REMOVAL_S / 100)
+        for _ in turns(min(self._removal_ends_s - now_s, _REMOVAL_S), _REMOVAL_S / 100):
+            if not os.path.lexists(directory):
+                return
 
     def _any_removed(self) -> bool:
         for file in (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED)):
@@ -234,9 +236,9 @@ class OpenFiles:
 
     def wait_until_closed(self) -> bool:
         """Wait up to 100 ms for writes in progress; returns whether all files are closed."""
-        until = time.monotonic() + _PATIENCE_S
-        while self._graveyard and time.monotonic() < until:
-            time.sleep(_PATIENCE_S / 100)
+        for _ in turns(_PATIENCE_S, _PATIENCE_S / 100):
+            if not self._graveyard:
+                break
             with self.lock:
                 if self.busy:
                     return False
@@ -464,9 +466,9 @@ class OwnFile:
             return []
         try:
             shared.files.drop(self)
-            until = time.monotonic() + _PATIENCE_S
-            while segment.pins and time.monotonic() < until:
-                time.sleep(_PATIENCE_S / 100)
+            for _ in turns(_PATIENCE_S, _PATIENCE_S / 100):
+                if not segment.pins:
+                    break
             return read_behind(fd, seen_bytes).splitlines(keepends=True)
         finally:
             os.close(fd)
@@ -643,7 +645,7 @@ class OwnFile:
             with contextlib.suppress(OSError):
                 for part in self._directory.relative_to(directory).parts:
                     directory /= part
-                    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                    make_private(directory, exist_ok=True)
             return True
         return False
 

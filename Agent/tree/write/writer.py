@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -17,6 +16,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
+from Agent.event.system_clock import SystemClock
 from Agent.tree.files.descriptors import most_open, write_own
 from Agent.tree.files.segment import ErrorCounters, Segment
 from Agent.tree.files.session import Claim, boot_id, hostname, process_start_ticks, write_claim
@@ -136,7 +136,7 @@ class SessionWriter:
         max_open_files: int = DEFAULT_MAX_OPEN_FILES,
         board: bool = True,
         random_bytes: Callable[[int], bytes] = os.urandom,
-        wall_ns: Callable[[], int] = time.time_ns,
+        wall_ns: Callable[[], int] = SystemClock.wall_ns,
     ) -> None:
         if segment_size_bytes < 1 or max_open_files < 1:
             raise ConfigurationError("segment_size_bytes and max_open_files must be at least 1")

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import DIRECTORY_MODE, is_directory, view_dir
+from Agent.tree.layout import is_directory, make_private, view_dir
 
 _SMALL_BYTES: Final = 256 * 1024
 _LEAST_ROOM: Final = 4_096
@@ -37,7 +37,7 @@ def create_view_dir(session: Path) -> Path:
     directory = view_dir(session)
     if not is_directory(directory.parent) or directory.is_symlink():
         raise NotADirectoryError(directory)
-    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    make_private(directory, exist_ok=True)
     return directory
 
 

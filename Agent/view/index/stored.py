@@ -28,7 +28,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from Agent.tree.files.session import replacing
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW, open_file, view_dir
+from Agent.tree.layout import NO_FOLLOW, open_file, open_private, view_dir
 from Agent.view.index.columns import (
     LINK_TYPES,
     MESSAGE_TYPES,
@@ -242,7 +242,7 @@ class LineStore:
             create_view_dir(session)
             temporary.unlink(missing_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
-            store = cls(os.open(temporary, flags, FILE_MODE), temporary)
+            store = cls(open_private(temporary, flags), temporary)
         except OSError:
             with tempfile.TemporaryFile() as file:
                 store = cls(os.dup(file.fileno()), None)

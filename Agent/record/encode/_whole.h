@@ -1,0 +1,194 @@
+/* Whether arguments are what they were, with the objects in them: all that containers, `__dict__` and slots hold, by
+   identity. Included by `_native.c`. */
+
+enum { DEEPEST_WHOLE = 64 };
+
+typedef struct {
+    PyObject **items; /* borrowed until all are met */
+    Py_ssize_t count, room, most;
+    int are_taken;
+    Py_ssize_t at;
+    uintptr_t *met; /* containers and objects that were entered: a table of `slots` places, a power of 2 */
+    size_t slots, used;
+} Whole;
+
+static int whole_one(Whole *whole, PyObject *value) {
+    if (!whole->are_taken) return whole->at < whole->count && whole->items[whole->at++] == value;
+    if (whole->at == whole->room) {
+        Py_ssize_t room = whole->room == 0 ? 256 : 2 * whole->room;
+        PyObject **items = whole->at >= whole->most ? NULL : PyMem_RawRealloc(whole->items, room * sizeof *items);
+        if (items == NULL) return 0;
+        whole->items = items;
+        whole->room = room;
+    }
+    whole->items[whole->at++] = value;
+    return 1;
+}
+
+static size_t whole_slot(uintptr_t *met, size_t slots, uintptr_t value) {
+    size_t at = (size_t)((value >> 4) * 0x9E3779B97F4A7C15u) & (slots - 1);
+    while (met[at] != 0 && met[at] != value) at = (at + 1) & (slots - 1);
+    return at;
+}
+
+/* 1 for a container or object that is met for the first time, 0 for a known one, -1 without memory. */
+static int whole_enters(Whole *whole, PyObject *value) {
+    if (2 * whole->used >= whole->slots) {
+        size_t slots = whole->slots == 0 ? 256 : 2 * whole->slots;
+        uintptr_t *met = PyMem_RawCalloc(slots, sizeof *met);
+        if (met == NULL) return -1;
+        for (size_t i = 0; i < whole->slots; i++)
+            if (whole->met[i] != 0) met[whole_slot(met, slots, whole->met[i])] = whole->met[i];
+        PyMem_RawFree(whole->met);
+        whole->met = met;
+        whole->slots = slots;
+    }
+    size_t at = whole_slot(whole->met, whole->slots, (uintptr_t)value);
+    if (whole->met[at] != 0) return 0;
+    whole->met[at] = (uintptr_t)value;
+    whole->used++;
+    return 1;
+}
+
+/* Whether Python said that objects of a type are all in their `__dict__` and slots; its answer is None then. */
+static int is_whole_type(PyTypeObject *kind) {
+    PyTypeObject *meta = Py_TYPE(kind);
+    if (!(kind->tp_flags & Py_TPFLAGS_HEAPTYPE)) return 0;
+    if (meta->tp_hash != PyType_Type.tp_hash || meta->tp_richcompare != PyType_Type.tp_richcompare) return 0;
+    PyObject *known = PyDict_GetItemWithError(UNCHANGING, (PyObject *)kind);
+    if (known == NULL) UNKNOWN_TYPE = kind;
+    return known == Py_None;
+}
+
+static int whole_meet(Whole *whole, PyObject *value, int depth);
+
+static int whole_part(Whole *whole, PyObject *part, int depth) {
+    return part == NULL ? whole_one(whole, (PyObject *)&PyCell_Type) : whole_meet(whole, part, depth + 1);
+}
+
+/* Functions, bound methods and cells, whose content may be replaced. */
+static int is_callable_whole(PyTypeObject *kind) { return kind == &PyFunction_Type || kind == &PyMethod_Type || kind == &PyCell_Type; }
+
+static int whole_callable(Whole *whole, PyObject *value, int depth) {
+    if (PyCell_Check(value)) return whole_part(whole, PyCell_GET(value), depth);
+    if (PyMethod_Check(value)) return whole_part(whole, PyMethod_GET_FUNCTION(value), depth) && whole_part(whole, PyMethod_GET_SELF(value), depth);
+    PyFunctionObject *function = (PyFunctionObject *)value;
+    PyObject *noted = function->func_dict;
+    if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
+    return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, function->func_module)
+           && whole_part(whole, function->func_defaults, depth) && whole_part(whole, function->func_kwdefaults, depth)
+           && whole_part(whole, function->func_closure, depth) && whole_part(whole, noted, depth);
+}
+
+/* Whether an exception has nothing in C but what all have; a class with `__del__` would notice that it is held. */
+static int is_plain_error(PyTypeObject *kind) {
+    if (!PyType_FastSubclass(kind, Py_TPFLAGS_BASE_EXC_SUBCLASS) || kind->tp_finalize != NULL) return 0;
+    while (kind->tp_flags & Py_TPFLAGS_HEAPTYPE) kind = kind->tp_base;
+    return kind->tp_basicsize == sizeof(PyBaseExceptionObject);
+}
+
+static int whole_error(Whole *whole, PyObject *value, int depth) {
+    PyBaseExceptionObject *error = (PyBaseExceptionObject *)value;
+    if (error->args == NULL || !whole_meet(whole, error->args, depth + 1)) return 0;
+    if (error->cause == NULL) return whole_one(whole, (PyObject *)&PyCell_Type);
+    return whole_meet(whole, error->cause, depth + 1);
+}
+
+static int whole_object(Whole *whole, PyObject *value, int depth) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (!whole_one(whole, (PyObject *)kind)) return 0; /* its class may be replaced */
+    for (PyTypeObject *base = kind; base != NULL && base != &PyBaseObject_Type; base = base->tp_base)
+        for (PyMemberDef *slot = base->tp_members; slot != NULL && slot->name != NULL; slot++) {
+            if (slot->type != T_OBJECT_EX) continue;
+            PyObject *held = *(PyObject **)((char *)value + slot->offset);
+            if (!(held == NULL ? whole_one(whole, (PyObject *)base) : whole_meet(whole, held, depth + 1))) return 0;
+        }
+    if (kind->tp_dictoffset == 0) return 1;
+    PyObject *held = PyObject_GenericGetDict(value, NULL);
+    if (held == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    int is_met = PyDict_CheckExact(held) && whole_meet(whole, held, depth + 1);
+    Py_DECREF(held); /* the object has it */
+    return is_met;
+}
+
+/* Meet a value and all that is in it, in an order that says what stands where. 0 where something differs, may change
+   unseen, or is too large or too deep. */
+static int whole_meet(Whole *whole, PyObject *value, int depth) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (depth > DEEPEST_WHOLE || !whole_one(whole, value)) return 0;
+    if (is_scalar(kind) || value == Py_None) return 1;
+    int is_dict = kind == &PyDict_Type, is_list = kind == &PyList_Type, is_tuple = kind == &PyTuple_Type;
+    int is_set = kind == &PySet_Type || kind == &PyFrozenSet_Type;
+    int is_callable = is_callable_whole(kind), is_error = is_plain_error(kind);
+    if (!(is_dict || is_list || is_tuple || is_set || is_callable || is_error || is_whole_type(kind)))
+        return UNKNOWN_TYPE == NULL && (!whole->are_taken || is_unchanging(value));
+    int enters = whole_enters(whole, value);
+    if (enters <= 0) return enters == 0;
+    if (is_dict) {
+        PyObject *key, *item;
+        for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);)
+            if (!PyUnicode_CheckExact(key) ? !whole_meet(whole, key, depth + 1) : !whole_one(whole, key)) return 0;
+            else if (!whole_meet(whole, item, depth + 1)) return 0;
+    } else if (is_list || is_tuple) {
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++)
+            if (!whole_meet(whole, PySequence_Fast_GET_ITEM(value, i), depth + 1)) return 0;
+    } else if (is_set) {
+        PyObject *item;
+        Py_hash_t hash;
+        for (Py_ssize_t place = 0; _PySet_NextEntry(value, &place, &item, &hash);)
+            if (!whole_meet(whole, item, depth + 1)) return 0;
+    } else if (is_callable) {
+        if (!whole_callable(whole, value, depth)) return 0;
+    } else if ((is_error && !whole_error(whole, value, depth)) || !whole_object(whole, value, depth)) {
+        return 0;
+    }
+    return whole_one(whole, value);
+}
+
+/* As `whole_meet`, while no garbage is collected: a `__dict__` that is made would run any code. */
+static int whole_meets(Whole *whole, PyObject *value) {
+    int collects = PyGC_Disable(), is_met = whole_meet(whole, value, 0);
+    if (collects) PyGC_Enable();
+    PyMem_RawFree(whole->met);
+    return is_met;
+}
+
+/* whole(value, most): all objects in a value and in its objects, kept alive, by which it is known to be what it was; None
+   where something in it may change unseen, or they are more than about `most`. */
+static PyObject *whole(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    Py_ssize_t most = count == 2 ? PyLong_AsSsize_t(arguments[1]) : -1;
+    if (most < 0) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "whole(value, most)");
+        return NULL;
+    }
+    Whole all;
+    for (;;) {
+        all = (Whole){.are_taken = 1, .most = most};
+        UNKNOWN_TYPE = NULL;
+        if (whole_meets(&all, arguments[0])) break;
+        PyMem_RawFree(all.items);
+        if (UNKNOWN_TYPE == NULL || JUDGE_TYPE == NULL || !ask_about_type()) return left_to_python();
+    }
+    for (Py_ssize_t i = 0; i < all.at; i++) Py_INCREF(all.items[i]);
+    PyObject *kept = PyTuple_New(all.at);
+    for (Py_ssize_t i = 0; i < all.at; i++) {
+        if (kept == NULL) Py_DECREF(all.items[i]);
+        else PyTuple_SET_ITEM(kept, i, all.items[i]);
+    }
+    PyMem_RawFree(all.items);
+    return kept;
+}
+
+/* is_whole(value, whole): whether it holds the very objects that it held then. */
+static PyObject *is_whole(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "is_whole(value, whole)");
+        return NULL;
+    }
+    Whole all = {.items = ((PyTupleObject *)arguments[1])->ob_item, .count = PyTuple_GET_SIZE(arguments[1])};
+    UNKNOWN_TYPE = NULL;
+    return PyBool_FromLong(whole_meets(&all, arguments[0]) && all.at == all.count);
+}
