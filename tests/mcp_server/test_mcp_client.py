@@ -152,19 +152,22 @@ def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answ
 def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is_answered(root):
     ping = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
     sent = b"\n".join([b"hello", b"\xff{", b"", b'{"a":1}', b"[" * 9999, ping, b""])
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "Agent", "mcp", "--root", str(root)],
-        input=sent,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=60,
-        check=False,
-    )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(sent)
+        server.stdin.flush()
+        # At the end of its input, the server drops what it has not answered.
+        answers = [json.loads(server.stdout.readline()) for _ in range(5)]
+        server.stdin.close()
+        assert server.wait(timeout=60) == 0
     assert [(each["id"], each["error"]["code"]) for each in answers if each["id"] is None] == [
         *[(None, -32700)] * 2,
         (None, -32600),
         (None, -32700),
     ]
     assert [each["id"] for each in answers if each["id"] is not None] == [7]
-    assert done.returncode == 0
