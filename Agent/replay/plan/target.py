@@ -5,12 +5,14 @@ The name is checked by the caller's process; only the worker process imports and
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import sys
+import sysconfig  # noqa: F401 - `is_installed` must not import it in the middle of an import
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from Agent.errors import (
     TargetNotGiven,
     UsageError,
 )
-from Agent.event.classes import find_class
+from Agent.event.classes import find_class, is_installed
 from Agent.event.pointers import copy_tree
 from Agent.event.values.opaque import STAND_IN, StandIn
 from Agent.event.values.values import decode_value
@@ -115,6 +117,26 @@ def _name_of(target: Callable[..., Any]) -> str:
     return f"{module}:{qualname}"
 
 
+def _facts_of_source(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:
+    """Return what Python compares bytecode with; OSError, so that it reads the source, if that is not older.
+
+    Python compares only the second and the size: after an edit of `2` to `3` in the second of the recording
+    it would run the code from before the edit.
+    """
+    facts = _path_stats(loader, path)
+    bytecode = Path(importlib.util.cache_from_source(path))
+    if (
+        bytecode.exists()
+        and bytecode.stat().st_mtime_ns <= Path(path).stat().st_ctime_ns
+        and not is_installed(path)
+    ):
+        raise OSError(f"the bytecode of {path} is not newer than it")
+    return facts
+
+
+_path_stats = SourceFileLoader.path_stats
+
+
 def import_target(name: str) -> Callable[..., Any]:
     """Import the factory with this name.
 
@@ -122,6 +144,7 @@ def import_target(name: str) -> Callable[..., Any]:
         TargetNotImported: it cannot be imported.
     """
     module_name, _, qualname = name.partition(":")
+    SourceFileLoader.path_stats = _facts_of_source  # type: ignore[method-assign, assignment]
     try:
         value: Any = importlib.import_module(module_name)
     except BaseException as error:
