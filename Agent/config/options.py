@@ -137,7 +137,7 @@ _LARGEST = 2**63 - 1
 
 
 def _shown(value: Any) -> str:
-    """A value for a message, which an integer may be too long for."""
+    """A value as a message shows it; an integer may be too long for that."""
     try:
         return repr(value)
     except ValueError:

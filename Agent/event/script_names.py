@@ -19,7 +19,7 @@ NAMED_CACHES: Final[list[dict[type, Any]]] = []
 """Caches by class whose entries contain its name; `name_script` clears them."""
 
 COPIES: Final = "agent-trace-replay-"
-"""How the names of directories with copies begin; `_scalars.h` looks for a part of it."""
+"""The beginning of the names of directories with copies; `_scalars.h` searches for a part of it."""
 
 _scripts: dict[str, str] = {}
 _directories: dict[str, str] = {}
@@ -34,12 +34,12 @@ def name_script(module: str, name: str) -> None:
 
 
 def name_copy(copy: str, original: str) -> None:
-    """Use `original` for a directory in digests from now on, where a program runs in a copy of it."""
+    """In digests, name the original of a directory where a program runs in a copy of it."""
     _directories.update({os.path.realpath(copy): original, copy: original})
 
 
 def as_original(data: bytes, copy: str, original: str) -> bytes:
-    """Return JSON with the paths of a copy as those of the original directory, also in JSON Pointers."""
+    """Return JSON in which paths of a copy, also in JSON Pointers, are those of the original directory."""
     for each in (os.path.realpath(copy), copy):
         data = data.replace(_in_json(each), _in_json(original))
         data = data.replace(_in_json(escape(each)), _in_json(escape(original)))
@@ -76,7 +76,7 @@ def without_addresses(data: bytes) -> bytes:
 
 
 def text_elsewhere(text: str) -> bytes:
-    """Return a text as it is in every process: without addresses, with original directories."""
+    """Return a text in the form that all processes share: without addresses, with original directories."""
     for copy, original in _directories.items():
         text = text.replace(copy, original)
     return without_addresses(text.encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Time and pauses of recording itself: those of the system, whatever stands in their place in `time`.
+"""The clocks and the sleep of recording: the system's own, even where a program replaces those of `time`.
 
 Tests freeze clocks (`freezegun`) and replace `time.monotonic` or `time.sleep`, in `time` and in every module
 that has imported them, but not in classes. Imported with the package, before the first event.

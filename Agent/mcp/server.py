@@ -75,7 +75,7 @@ def _description(method: Callable[..., Any]) -> str:
 
 
 class _Messages:
-    """The messages of a client; a line that is none is answered with an error, which the SDK leaves out."""
+    """The messages of a client; a line that is none is answered with an error, which the SDK omits."""
 
     def __init__(self, lines: Any, answers: Any) -> None:
         self._lines = lines

@@ -24,7 +24,7 @@ _END_US = 1_000_000
 
 
 def recorded_until_us(info: SessionInfo) -> int:
-    """Return when the recorded program wrote no more files, in microseconds since 1970."""
+    """Return the time after which the recorded program wrote no more files, in microseconds since 1970."""
     return parse_timestamp(info.ended_at or info.started_at) + _END_US
 
 
@@ -74,7 +74,7 @@ def copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> Copy |
 
 
 def tell_as_original(session: Path, copy: Path, original: Path) -> None:
-    """Replace the paths of a copied directory in a recording of the program that ran there."""
+    """Replace paths of a copied directory by those of the original in what the program recorded there."""
     for path in session.rglob("*"):
         if path.is_file():
             data = path.read_bytes()

@@ -74,7 +74,7 @@ def reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
 
 
 def may_be_caused_from_outside(outcome: ReplayOutcome) -> bool:
-    """Whether nothing is proved, or other code may have changed the agents' state or arguments."""
+    """Whether the calls prove nothing, or other code may have changed the agents' state or arguments."""
     is_open = judge(outcome)[0] is Verdict.UNVERIFIED
     is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
     return is_open or is_of_arguments or bool(outcome.imposed or outcome.references or outcome.beside)

@@ -72,7 +72,7 @@ OPENED_FROM: Final = ".opened_from"
 
 _SESSION_PREFIX = "session_"
 _IN_SESSION = frozenset({"session.json", "sealed.aes", "agents", "archive", "runs", ".state"})
-"""Names of which every session has one."""
+"""Every session has one of these names."""
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")

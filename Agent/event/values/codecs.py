@@ -533,7 +533,7 @@ def is_plain_class(cls: type) -> bool:
 
 
 def is_all_attributes(cls: type) -> bool:
-    """Whether its objects have nothing but attributes, and the program does not notice when they end."""
+    """Whether its objects consist of attributes only, and their end runs none of the program's code."""
     return (
         solid_base(cls) is object
         and builtin_reducer(cls) is None

@@ -163,7 +163,7 @@ most_needed: Callable[[Any], int] = _most_needed
 
 
 def is_surely_small(value: Any) -> bool:
-    """Whether its JSON is short, so that its size is soonest known by writing it."""
+    """Whether its JSON is so short that writing it is the fastest way to know its size."""
     return 0 <= most_needed(value) <= _OF_SMALL_VALUES
 
 

@@ -99,7 +99,7 @@ class RedactionWalk:
         self._root = root
         self._tagged = sorted(types)
         self._of_keys: set[str] = set()
-        """The pointers of lines of private keys, of which each is a text of its own."""
+        """The pointers of texts that are single lines of a private key."""
         self._held_as: dict[str, str] = {}
         """The names of the values that functions hold, by pointer."""
         self.found: list[str] = []
@@ -254,7 +254,7 @@ class RedactionWalk:
         )
 
     def _note_lines(self, pointer: str) -> None:
-        """Note where the lines of a private key stand whose first line is the text at a pointer."""
+        """Note the places of the lines of a private key that begins with the text at a pointer."""
         start, root = self._root
         for column in columns_behind(root, pointer[len(start) :]):
             lines = ((start + below, self._told(text, start + below)) for below, text in column)
@@ -276,7 +276,7 @@ class RedactionWalk:
 
     def _untagged(self, pointer: str) -> dict[str, str]:
         """Take the tags of a pointer and of all below it, and return them."""
-        # in order, all pointers below one stand together
+        # in a sorted list, all pointers below one pointer are neighbours
         below = slice(*(bisect_left(self._tagged, pointer + end) for end in "/0"))
         return {at: self.types.pop(at) for at in (pointer, *self._tagged[below]) if at in self.types}
 

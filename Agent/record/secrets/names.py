@@ -35,7 +35,7 @@ _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d++))*+$"
 _ENDS_NAME: Final = r"_?(?:[:(]|[\]*?]{0,3}$)"
-"""Signs behind a name in a form: `Pass word (required)`, `[passWord]`."""
+"""Characters after a name in a form: `Pass word (required)`, `[passWord]`."""
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
     | (?<![^\W_])(?<!by_)(?:pass_(?:word|wort|phrase|code|wd) | kenn_wort | wacht_woord)s?(?:{_SUFFIX}|{_ENDS_NAME})  # `passWord`
@@ -110,7 +110,7 @@ def plain_name(name: str) -> str:
 
 
 _QUOTES: Final = "\"'`\\\u201c\u201d\u2018\u2019\u00ab\u00bb"
-"""Quotation marks, in which programs that split texts leave their keys."""
+"""Quotation marks, which remain around keys when programs split texts."""
 _WITHOUT_WIDTH: Final = "[\u00ad\u200b\u2060\ufeff]"
 """Characters that are not seen."""
 

@@ -638,7 +638,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
 
 
 def _accepts_tripled(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    """Accept a text in triple quotes; on its own line below a name with a colon it documents a class."""
+    """Accept a text in triple quotes, unless it is the docstring of a class: on its own line below a name with a colon."""
     is_below = match["sign"] == ":" and _compiled(r"[\r\n]|\\[nr]").search(match["gap"]) is not None
     return _accepts_assigned(text, match, value, name, LIKELY if is_below else says)
 

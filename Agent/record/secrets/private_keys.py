@@ -1,4 +1,4 @@
-"""Finds private keys in text form: in one text, or with each line a text of its own, as `readlines()` returns them."""
+"""Finds private keys in text form: within one text, or split into lines, as `readlines()` returns them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def lines_of_key(lines: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def columns_behind(value: Any, pointer: str) -> Iterator[Iterator[tuple[str, str]]]:
-    """Yield what may follow a text at a pointer, innermost first: in each list around it, the same place of the next items.
+    """Yield what may follow a text: for each list around its pointer, innermost first, the same place in the next items.
 
     Each is the pointers and texts up to an item that has no text there.
     """

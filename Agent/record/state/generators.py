@@ -157,7 +157,7 @@ def _drawn(generator: Any, bits: Any) -> Position:
 
 
 def stream_position(generator: Any) -> Position:
-    """Return the same without the number of others that it spawned, which full states have.
+    """Return the same without the number of generators that it spawned, which full states have.
 
     For a `RandomState` also without whether it keeps half of a pair of normal numbers: numpy gives that only
     together with all 624 words, which takes 30 us.
@@ -177,7 +177,7 @@ _PARTS_OF_RANDOM_STATE = 3
 
 
 def is_mark_of(generator: Any, mark: object) -> bool:
-    """Whether a generator stands at a recorded mark, in which an older recording counts no children."""
+    """Whether a generator is at a recorded position; older recordings do not count what it spawned."""
     present = generator_mark(generator)
     if (
         type(mark) is str

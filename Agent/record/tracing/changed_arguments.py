@@ -73,7 +73,7 @@ _LEAST_WHOLE = 512
 
 
 class Whole:
-    """All objects in arguments and in their objects, taken before the arguments are encoded.
+    """All objects reachable from arguments, noted before the arguments are encoded.
 
     Args:
         arguments: the arguments by name.

@@ -213,7 +213,7 @@ _MAX_CHAIN = 20
 _MAX_MEMBERS = 100
 _MAX_CAUSES = 5
 _MAX_RECORDED = 100
-"""How many exceptions of a group are recorded, those of groups in it included; the rest is counted."""
+"""Number of exceptions of a group that are recorded, nested ones included; the others are only counted."""
 _NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
 """Members that are not recorded; `obj` of an AttributeError may be a whole agent."""
 _ARGS: Any = BaseException.__dict__["args"]
@@ -430,7 +430,7 @@ def _held_by(error: BaseException, most_causes: int) -> dict[str, Any]:
 
 
 def _told_arguments(error: BaseException) -> tuple[list[Any], int]:
-    """Return the arguments, of a large group with its first exceptions, and how many are left out."""
+    """Return the arguments, and how many exceptions of a large group are left out of them."""
     arguments = list(_ARGS.__get__(error))
     if not isinstance(error, BaseExceptionGroup) or len(_everything(error)) <= _MAX_MEMBERS:
         return arguments, 0

@@ -322,7 +322,7 @@ class FunctionFacts:
         self.label_key = _LABEL_KEY[kind]
         self.slot_key = kind, level
         self.json_bytes = 100_000
-        """The size of the JSON of the arguments of its last call that were not plain; before, a guess."""
+        """The size in bytes of the JSON of the last arguments that were not plain; at first a guess."""
         self.is_stepped = False
         """Whether it is a generator, whose calls are suspended and resumed."""
         self.is_async = False

@@ -269,7 +269,7 @@ class ReplayOutcome:
 
     @property
     def may_be_of_target(self) -> bool:
-        """Whether the factory may have given its objects other functions than the program does."""
+        """Whether the factory may have given its objects functions that differ from the program's."""
         is_built = self.divergence is not None and self.divergence.place == MADE_BY_FACTORY
         return is_built or bool(self.changed_inside)
 

@@ -323,7 +323,7 @@ def codes_of(events: Iterable[Event]) -> dict[str, str]:
 
 
 def first_classes_of(events: Iterable[Event], script: str) -> dict[str, str]:
-    """Return {agent: its class when it was first seen}; `script` is the module's name of the script."""
+    """Return {agent: its class when it was first seen}; `script` is the name to import the script by."""
     classes: dict[str, str] = {}
     for event in events:
         name = event.extra.get("class")

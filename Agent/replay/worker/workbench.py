@@ -110,7 +110,7 @@ _TRIED = 50
 _MOST_QUESTIONS = 5
 """Maximum number of reasons from `questions`, which may have one per step."""
 _MOST_ENTRIES = 64
-"""The size of a module's dict up to which its entries are looked at."""
+"""Entries of a larger dict of a module are not looked at."""
 
 
 class Workbench:

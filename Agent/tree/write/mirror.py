@@ -492,7 +492,7 @@ def _shift_backups(path: Path, most: int) -> None:
 
 
 class Adder:
-    """Adds lines to one mirror. In C, too, where the thread of the mirrors is awake and will write them."""
+    """Adds lines to one mirror; C code does so itself while the thread of the mirrors is awake."""
 
     __slots__ = ("_mirror", "mirrors", "most", "waiting")
 
