@@ -7,9 +7,10 @@ import importlib
 
 import pytest
 
-from Agent import shutdown_logging
+from Agent import health, shutdown_logging
 from Agent.errors import MissingExtra, UsageError
 from Agent.flight import find_run, list_runs, read_run
+from Agent.record.emit.installed import LIMITS
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
 
 pytestmark = pytest.mark.filterwarnings("default")  # what the library warns of is its own
@@ -69,7 +70,9 @@ def recorded(toy, trace_root):
     module = load(toy, SOURCE)
     module.build().invoke({"messages": [("user", "hi")], "tries": 0})
     shutdown_logging()
-    run_id = next(list_runs()).run_id
+    runs = list(list_runs())
+    assert runs, (health(), {name: limit.value for name, limit in LIMITS.items()}, [*trace_root.rglob("*")])
+    run_id = runs[0].run_id
 
     def again(step, old="", new="", **how):
         if old:
