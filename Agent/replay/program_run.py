@@ -573,7 +573,7 @@ def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | No
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
     values = ValuesOfRun((began_s[0], began_s[1]), durations=measured) if len(began_s) == 2 else None
-    return compare_actions(one, other, made=values, are_of_one_program=True)
+    return compare_actions(one, other, values)
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:

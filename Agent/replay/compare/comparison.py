@@ -66,6 +66,10 @@ class Difference:
     recorded: Any
     replayed: Any
 
+    def under(self, pointer: str) -> Difference:
+        """Return the difference as one of the value that holds these two at a pointer."""
+        return replace(self, path=f"{pointer}{self.path}")
+
 
 @dataclass(slots=True)
 class Agreement:

@@ -27,7 +27,7 @@ from Agent.replay.compare.emitted_events import (
     as_change,
     describe,
     effect_difference,
-    event_difference,
+    pair_difference,
     sort_key,
     state_of,
 )
@@ -247,9 +247,7 @@ class ActionJudge:
                 Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
             )
             if difference is not None:
-                self._differs(
-                    action, "error", Difference(f"/{key}", difference.recorded, difference.replayed)
-                )
+                self._differs(action, "error", difference.under(f"/{key}"))
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
@@ -330,7 +328,7 @@ class ActionJudge:
         for one in recorded:
             for index, other in enumerate(free):
                 mark = self._comparison.mark()
-                if describe(one) == describe(other) and not event_difference(one, other, self._comparison):
+                if pair_difference(one, other, self._comparison) is None:
                     del free[index]
                     break
                 self._comparison.go_back(mark)
