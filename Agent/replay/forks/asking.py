@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -171,14 +171,8 @@ def _moment(fork: Fork, plan: Plan) -> ForkPoint:
         point = place_at(parse_timestamp(step), f"at {step}", actions)
     except ValueError:
         ref = RunRef(recording.session, fork.bench.request["run_id"])
-        named_point = find_point(step, plan, recording, ref)
-        point = ForkPoint(
-            f"after {named_point.what}",
-            named_point.index,
-            named_point.effect,
-            named_point.state,
-            named_point.saved_us,
-        )
+        point = find_point(step, plan, recording, ref)
+        point = replace(point, what=f"after {point.what}")
     if point.effect is None:
         return point
     return ForkPoint(f"{point.what}, before the action that was running then", point.index)

@@ -378,14 +378,23 @@ def _is_ahead(event: Event) -> bool:
 def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Iterable[Event]:
     """Assign writes to other agents to the next action; return those after the last action."""
     waiting = deque(ahead)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
-        own: list[Event] = []
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            event = waiting.popleft()
-            (own if event.agent_id == action.agent_id else action.ahead).append(event)
+    for action, events in _taken_in_turn(waiting, roots):
+        own = [event for event in events if event.agent_id == action.agent_id]
+        action.ahead += [event for event in events if event.agent_id != action.agent_id]
         if own:
             action.before = sorted([*own, *action.before], key=order_key)
     return waiting
+
+
+def _taken_in_turn(
+    waiting: deque[Event], roots: Mapping[str, DrivenAction]
+) -> Iterator[tuple[DrivenAction, list[Event]]]:
+    """Yield each action, in the order of their ends, with the waiting events before it, which are removed."""
+    for action in sorted(roots.values(), key=lambda each: order_key(each.event)) if waiting else ():
+        events = []
+        while waiting and order_key(waiting[0]) < order_key(action.event):
+            events.append(waiting.popleft())
+        yield action, events
 
 
 def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
@@ -423,9 +432,8 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
     """Assign changes of held objects to the next action; they were made while no action was open."""
     waiting = deque(moves)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            action.moved.append(waiting.popleft())
+    for action, events in _taken_in_turn(waiting, roots):
+        action.moved += events
     plan.moved_last = list(waiting)
 
 
@@ -442,9 +450,8 @@ def _place_by_hand(
             waiting.append(event)
         else:
             root.by_hand_inside.append(event)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)) if waiting else ():
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            action.by_hand.append(waiting.popleft())
+    for action, events in _taken_in_turn(waiting, roots):
+        action.by_hand += events
     plan.by_hand_last = list(waiting)
 
 
