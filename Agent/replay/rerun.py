@@ -80,6 +80,8 @@ _Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
 """The outcome of a replay, its stdout and its stderr."""
 _OnceMore: TypeAlias = Callable[[str], _Replayed]
 """Replays once more, with the argument `turns` as in `Driver`."""
+_PASSED_ON = ("network", "asked_for", "strict_factory", "no_writes", "keep_going")
+"""The options that a request has under the same names."""
 _REPLAY = Job("replay", "Agent.replay.worker.workbench:replay")
 
 
@@ -319,7 +321,11 @@ def _report(
         stdout=stdout,
         stderr=stderr,
     )
-    _keep(report)
+    why = "the session cannot be written"
+    if report.path is not None:
+        why = keep_json(report.path / "report.json", report.to_dict())
+    if why:
+        outcome.remarks.append(f"the report could not be stored: {why}")
     return report
 
 
@@ -392,13 +398,12 @@ def _place_of(divergence: Divergence | None) -> int:
 
 def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
     """Replay, and repeat the replay if a difference or its absence may be random."""
-    outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
+    outcome, stdout, stderr = _in_child(reference, target, options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None or bool(outcome.answered)
 
-    def once_more(turns: str, *, look_at_fields: bool = False, clock_shift_s: int = 0) -> _Replayed:
-        more = {"look_at_fields": look_at_fields, "turns": turns, "clock_shift_s": clock_shift_s}
-        return _in_child(reference, target, options, worker, more)
+    def once_more(turns: str, **more: Any) -> _Replayed:
+        return _in_child(reference, target, options, worker, turns=turns, **more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         is_whole = reference.agent_id is None
@@ -684,14 +689,10 @@ def _agreed_steps(outcome: ReplayOutcome) -> int:
 
 
 def _in_child(
-    reference: RunRef,
-    target: str,
-    options: RedriveOptions,
-    worker: Worker | None,
-    more: dict[str, Any],
-) -> tuple[ReplayOutcome, str, str]:
+    reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None, **more: Any
+) -> _Replayed:
     """Replay in a worker process; `more` is added to the request."""
-    request = {**_request(reference, target, options), **more}
+    request = _request(reference, target, options) | more
     run = None if worker is None else worker.run
     result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)
     if result.answer is not None:
@@ -709,13 +710,9 @@ def _request(reference: RunRef, target: str, options: RedriveOptions) -> dict[st
         "agent_id": reference.agent_id,
         "target": target,
         "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
-        "network": options.network,
         "agents": None if options.agents is None else sorted(options.agents),
-        "asked_for": options.asked_for,
         "ignore": list(options.ignore),
-        "strict_factory": options.strict_factory,
-        "no_writes": options.no_writes,
-        "keep_going": options.keep_going,
+        **{name: getattr(options, name) for name in _PASSED_ON},
     }
 
 
@@ -727,16 +724,8 @@ def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
         for directory in (*reversed(path.parents[:3]), path):
             make_private(directory, exist_ok=directory is not path)
     except OSError:
-        return None  # `_keep` adds a remark to the report
+        return None  # `_report` adds a remark to the report
     return path
-
-
-def _keep(report: ReplayReport) -> None:
-    why = "the session cannot be written"
-    if report.path is not None:
-        why = keep_json(report.path / "report.json", report.to_dict())
-    if why:
-        report.outcome.remarks.append(f"the report could not be stored: {why}")
 
 
 def keep_json(path: Path, value: object) -> str:

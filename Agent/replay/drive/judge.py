@@ -31,7 +31,7 @@ from Agent.replay.compare.emitted_events import (
     sort_key,
     state_of,
 )
-from Agent.replay.compare.outcome import Divergence, ReplayStopped
+from Agent.replay.compare.outcome import Divergence, ReplayStopped, add_new
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
@@ -313,12 +313,12 @@ class ActionJudge:
         if difference is not None and mark is not None:
             self._comparison.go_back(mark)
             if self._are_same_in_any_order(action.effects, effects):
-                self._normaliser("order of what actions did, as declared")
+                add_new(self._outcome.normalisers, "order of what actions did, as declared")
                 difference = None
         elif difference is not None and has_concurrent_calls(action):
             ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
             if effect_difference(*ordered, self._comparison) is None:
-                self._normaliser("order of what concurrent calls did")
+                add_new(self._outcome.normalisers, "order of what concurrent calls did")
                 difference = None
         return difference
 
@@ -372,10 +372,6 @@ class ActionJudge:
             self._differs(
                 action, "effects", Difference("", one or shown(ABSENT), other or shown(ABSENT)), "metrics"
             )
-
-    def _normaliser(self, name: str) -> None:
-        if name not in self._outcome.normalisers:
-            self._outcome.normalisers.append(name)
 
     def note_code(self, action: DrivenAction, code: str) -> None:
         """Store the digests of the recorded code and of the code that ran."""

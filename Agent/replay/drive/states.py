@@ -45,7 +45,7 @@ from Agent.replay.compare.comparison import (
     in_payload,
     shown_beside,
 )
-from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.replay.compare.outcome import ReplayOutcome, add_new
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.target import Decoder, is_tag_of_generator
@@ -127,8 +127,7 @@ def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) 
 
     def stand_in(*_args: Any, **_kwargs: Any) -> None:
         doubt = f"{what}, was called, and its effect is not replayed: set it in the factory"
-        if doubt not in outcome.doubts:
-            outcome.doubts.append(doubt)
+        add_new(outcome.doubts, doubt)
         if outcome.changed_code:
             outcome.ask(doubt)
 
@@ -475,7 +474,7 @@ class FieldRules:
         full = f"{agent_id}.{name}"
         is_match = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
         if is_match:
-            self._add(self._outcome.ignored, full)
+            add_new(self._outcome.ignored, full)
         return is_match
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
@@ -535,11 +534,11 @@ class FieldRules:
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name, text)
         for kind in agreement.handles.values():
-            self._add(self._outcome.handles, f"{full} ({kind})")
+            add_new(self._outcome.handles, f"{full} ({kind})")
 
     def _note_by_name(self, agent_id: str, name: str, why: str) -> None:
         self.by_name[agent_id, name] = None
-        self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
+        add_new(self._outcome.references, f"{agent_id}.{name} ({why})")
 
     def pass_older(self, agent_id: str, recorded: Mapping[str, Any], replayed: Recorded) -> Recorded:
         """Return an action's changes, without fields that an older recording could not contain."""
@@ -577,10 +576,6 @@ class FieldRules:
         if key not in self._noted:
             self._noted.add(key)
             note()
-
-    def _add(self, names: list[str], name: str) -> None:
-        if name not in names:
-            names.append(name)
 
 
 def _only(agreement: Agreement, path: str) -> Agreement:

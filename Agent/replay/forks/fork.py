@@ -1,6 +1,6 @@
 """A fork in the worker process: the target's objects are brought to the point, and continue from there.
 
-`record_fork` does this once and records it; `sweep_job.py` continues with many changes at one point, and
+`record_fork` does this once and records it; `unrecorded.py` continues with many changes at one point, and
 experiments continue with and without an event.
 """
 

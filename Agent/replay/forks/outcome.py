@@ -17,9 +17,7 @@ import orjson
 
 from Agent.errors import UsageError
 from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_at
-
-_COUNTERS = ("answered", "live")
-
+from Agent.replay.compare.outcome import add_new, counters_in
 
 ERROR = "error"
 STOPPED = "stopped"
@@ -86,8 +84,7 @@ class ForkOutcome:
 
     def note(self, text: str) -> None:
         """Add a note unless it exists already."""
-        if text not in self.notes:
-            self.notes.append(text)
+        add_new(self.notes, text)
 
     def to_object(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -99,9 +96,7 @@ class ForkOutcome:
         """Restore an outcome from a JSON object."""
         values = dict(stored)
         values["errors"] = [RaisedError(**error) for error in values["errors"]]
-        for name in _COUNTERS:
-            values[name] = Counter(values[name])
-        return cls(**values)
+        return cls(**values | counters_in(cls, values))
 
 
 @dataclass(frozen=True, slots=True)

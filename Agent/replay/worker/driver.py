@@ -337,19 +337,8 @@ class Driver:
             error = raised
         finally:
             current_scope.reset(token)
-        self._outcome.counts.driven += 1
         self._judge.begin(action)
-        if self._player.is_stopped:
-            self._look_back(action, method)
-            raise ReplayStopped
-        self._finish(action, obj, error)
-
-    def _look_back(self, action: DrivenAction, method: Any) -> None:
-        """Compare the part of a stopped action that was replayed."""
-        spec = getattr(method, TRACED, None)
-        if spec is not None:
-            self._judge.note_code(action, spec.identify().digest)
-        self._judge.look_back(action, self.effects_so_far())
+        self._finish(action, method, obj, error)
 
     def _note_ending(self, action: DrivenAction) -> None:
         outcome = action.event.extra.get("outcome")
@@ -508,14 +497,18 @@ class Driver:
             error = raised
         finally:
             current_scope.reset(token)
-        self._outcome.counts.driven += 1
         self._held.doubt_draws(action.agent_id)
-        if self._player.is_stopped:
-            self._look_back(action, method)
-            raise ReplayStopped
-        self._finish(action, obj, error)
+        self._finish(action, method, obj, error)
 
-    def _finish(self, action: DrivenAction, obj: object, error: BaseException | None) -> None:
+    def _finish(self, action: DrivenAction, method: Any, obj: object, error: BaseException | None) -> None:
+        """Compare an action that ended, or the part of a stopped one that was replayed."""
+        self._outcome.counts.driven += 1
+        if self._player.is_stopped:
+            spec = getattr(method, TRACED, None)
+            if spec is not None:
+                self._judge.note_code(action, spec.identify().digest)
+            self._judge.look_back(action, self.effects_so_far())
+            raise ReplayStopped
         if not self._player.has_begun:
             what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
             self._player.stop(
