@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
 _KEYS = orjson.OPT_NON_STR_KEYS
-
-
 MADE_BY_FACTORY = "what the factory made"
 """The place of a difference from a recorded first state."""
 
@@ -432,6 +430,7 @@ def _from_name(pointer: str, event: Event | None = None, key: str = "args") -> s
 # The report of a replay: the verdict, the proof, and hints for the reader.
 
 _MOST_NAMED = 6
+_MOST_OF_LIBRARIES = 2
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
@@ -788,9 +787,6 @@ def _describe_reads(reads: Sequence[SourceRead]) -> list[str]:
     if more > 0:
         reasons[-1] += f", and {more} more {'read' if more == 1 else 'reads'} by installed libraries"
     return reasons
-
-
-_MOST_OF_LIBRARIES = 2
 
 
 def _nothing_driven(outcome: ReplayOutcome) -> str:

@@ -89,12 +89,13 @@ class Peers:
         self._player = player
         self._refuse = refuse
         self._made: dict[str, Any] = {}
-        self._asked_for: set[str] = set()
+        self.asked_for: set[str] = set()
+        """The agents for which the factory requested a stub."""
 
     def __call__(self, agent_id: str) -> Any:
         """Return the stub of an agent for a factory; see `stand_in`."""
         stub = self.stand_in(agent_id)
-        self._asked_for.add(agent_id)
+        self.asked_for.add(agent_id)
         return stub
 
     def stand_in(self, agent_id: str) -> Any:
@@ -115,11 +116,6 @@ class Peers:
                 methods[name] = self._method(agent_id, facts.role, name, is_async=is_async)
             self._made[agent_id] = _make_stand_in(agent_id, facts.role, methods, self._refuse_now)
         return self._made[agent_id]
-
-    @property
-    def asked_for(self) -> frozenset[str]:
-        """The agents for which the factory requested a stub."""
-        return frozenset(self._asked_for)
 
     def _refuse_now(self, reason: str) -> None:
         self._refuse(reason)  # looked up at call time, since `answer_by` may replace it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -37,6 +37,7 @@ from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
     DrivenAction,
     PlannedCall,
+    calls_in,
     has_concurrent_calls,
     is_of_framework,
     names_only_objects,
@@ -228,7 +229,7 @@ class ActionJudge:
 
     def _is_alone(self, action: DrivenAction, event: Event) -> bool:
         """Whether no code but that of the event's call can have changed its arguments while it ran."""
-        call = next((each for each in _with_calls_inside(action.call) if each.event is event), None)
+        call = next((each for each in (action.call, *calls_in(action.call)) if each.event is event), None)
         if call is None or not (call is action.call or call.agent_id in self._live):
             return False
         is_concurrent = call.is_async or action.call.is_async or action.overlaps
@@ -471,12 +472,6 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
         and (event.kind == "metric") is metrics
         and any(span_id == driven.span_id for span_id in spans_around(event, parents))
     ]
-
-
-def _with_calls_inside(call: PlannedCall) -> Iterator[PlannedCall]:
-    yield call
-    for child in call.children:
-        yield from _with_calls_inside(child)
 
 
 def _ending_of(event: Event, errors: dict[str, Event]) -> str:

@@ -25,8 +25,7 @@ from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
 from Agent.replay.forks.forking import fork_request
 from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
-from Agent.replay.forks.player import calls_in
-from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
+from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 from Agent.replay.plan.target import Target
 from Agent.replay.worker.jobs import Job, run_job

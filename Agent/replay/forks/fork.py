@@ -58,10 +58,9 @@ from Agent.replay.forks.player import (
     ForkSources,
     ResponseRecorder,
     answerable,
-    calls_in,
     seed_generators,
 )
-from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.actions import DrivenAction, Plan, calls_in, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
@@ -293,15 +292,14 @@ class Fork:
         self.outcome.seconds = time.monotonic() - began
         self.outcome.processor_seconds = time.process_time() - used
         driver.close()
-        if self.trigger is not None:
-            self._end_trigger(self.trigger)
-        self._note_states(pipeline)
-
-    def _end_trigger(self, trigger: ForkTrigger) -> None:
-        if trigger.error is not None:
+        trigger, objects = self.trigger, self.bench.given
+        if trigger is not None and trigger.error is not None:
             raise trigger.error
-        if not trigger.has_acted and self.outcome.stopped is None:
+        if trigger is not None and not trigger.has_acted and self.outcome.stopped is None:
             self.outcome.stopped = f"{self.outcome.point} was not reached, so nothing was changed"
+        for agent_id, obj in {**acting_in(pipeline), **objects}.items():
+            if self._shows(agent_id, list(objects)):
+                self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _go_on_alone(self, resume: Callable[[], Any], player: ForkPlayer) -> None:
         error = self.driver.raised_by(resume, [], {})
@@ -382,12 +380,6 @@ class Fork:
         )
         bench.peers.answer_by(lambda: player, player.stop)
         return player
-
-    def _note_states(self, pipeline: Pipeline) -> None:
-        objects = self.bench.given
-        for agent_id, obj in {**acting_in(pipeline), **objects}.items():
-            if self._shows(agent_id, list(objects)):
-                self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _entries(self) -> list[Event]:
         """Return the actions of the run: those made in it, and those that contain its start."""

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -296,19 +296,6 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
         if above is None or above.agent_id is None or above.agent_id in own:
             calls_found.append(call)
     return sorted(calls_found, key=lambda call: (call.began_us, call.event.seq))
-
-
-def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
-    """Yield the calls inside a call, in order.
-
-    Args:
-        live: the agents whose code runs; if given, calls inside an answered call are left out, since a fork
-            does not make them.
-    """
-    for child in call.children:
-        yield child
-        if live is None or child.agent_id is None or child.agent_id in live:
-            yield from calls_in(child, live)
 
 
 class ResponseRecorder:

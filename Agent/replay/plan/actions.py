@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
@@ -108,6 +108,19 @@ class PlannedCall:
         # A recorded start may be too late by the time of capturing the result, which matters only for tasks.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return self.began_us < other.ended_us + slack and other.began_us < self.ended_us + slack
+
+
+def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
+    """Yield the calls inside a call, in order.
+
+    Args:
+        live: the agents whose code runs; if given, calls inside an answered call are left out, since a fork
+            does not make them.
+    """
+    for child in call.children:
+        yield child
+        if live is None or child.agent_id is None or child.agent_id in live:
+            yield from calls_in(child, live)
 
 
 @dataclass(slots=True)
