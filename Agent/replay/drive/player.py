@@ -210,16 +210,7 @@ class RecordedPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """Close a live call."""
-        tokens = (current_lane.get() or self._only).tokens
-        index = len(tokens) - 1
-        while index >= 0 and tokens[index][0] is not call:
-            index -= 1
-        if index < 0:
-            return
-        try:
-            _open_call.reset(tokens.pop(index)[1])
-        except ValueError:  # it ended in a different task than it began in
-            _open_call.set(None)
+        close_call((current_lane.get() or self._only).tokens, call, _open_call)
 
     def begin(self, action: DrivenAction) -> None:
         """Start replaying this action."""
@@ -429,6 +420,26 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
             stop(str(error))
 
     return answer._replace(change=or_stop)
+
+
+def close_call(opened: list[Any], call: TracedCall, variable: ContextVar[Any]) -> Any:
+    """Remove a call from the open ones; return its entry, or None if it is not among them.
+
+    Args:
+        opened: for each open call a tuple of the call, the token of `variable`, and more; innermost last.
+        variable: gets the value that it had around the call.
+    """
+    index = len(opened) - 1
+    while index >= 0 and opened[index][0] is not call:
+        index -= 1
+    if index < 0:
+        return None
+    entry = opened.pop(index)
+    try:
+        variable.reset(entry[1])
+    except ValueError:  # the call ended in a different task than it began in
+        variable.set(None)
+    return entry
 
 
 def open_call() -> PlannedCall | None:

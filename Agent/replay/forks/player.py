@@ -33,7 +33,14 @@ from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.player import AnswerBook, Positional, both_arguments, named_arguments, with_stop
+from Agent.replay.drive.player import (
+    AnswerBook,
+    Positional,
+    both_arguments,
+    close_call,
+    named_arguments,
+    with_stop,
+)
 from Agent.replay.drive.source_results import CallReads, RecordedDraws, SourceAnswers
 from Agent.replay.drive.states import generators_in
 from Agent.replay.forks.outcome import ForkOutcome
@@ -171,17 +178,9 @@ class ForkPlayer:
 
     def close_call(self, call: TracedCall) -> None:
         """Remove a call from the open calls."""
-        opened = self._opened
-        index = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
-        if index is None:
-            return
-        _, token, ended = opened.pop(index)
-        try:
-            _open.reset(token)
-        except ValueError:  # the call ended in a different task than it began in
-            _open.set(None)
-        if ended.recorded is not None:
-            self.left(ended.recorded)
+        entry = close_call(self._opened, call, _open)
+        if entry is not None and entry[2].recorded is not None:
+            self.left(entry[2].recorded)
 
     def _enter_own(self, call: TracedCall) -> None:
         """Open a call whose body runs, and find its counterpart inside the enclosing call's counterpart."""
