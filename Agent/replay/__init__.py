@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from Agent.replay.executors.replay_executor import ReplayExecutor
     from Agent.replay.executors.result import ReplayConfig, ReplayResult
     from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
-    from Agent.replay.forks.asking import Answer, ask_agent
     from Agent.replay.forks.forking import (
         ForkResult,
         SweepReport,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         sweep_forks,
         turning_point,
     )
+    from Agent.replay.forks.unrecorded import Answer, ask_agent
     from Agent.replay.golden.adding import (
         AddedGolden,
         ShrunkGolden,
@@ -108,9 +108,9 @@ _HOMES = {
     "executors.replay_executor": "ReplayExecutor",
     "executors.result": "ReplayConfig ReplayResult",
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
-    "forks.asking": "Answer ask_agent",
     "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport turning_point "
     "TurningPoint",
+    "forks.unrecorded": "Answer ask_agent",
     "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",
     "history": "HistoryReport replay_agents replay_runs ReplayedRun",

@@ -329,11 +329,9 @@ def _replayed(
     try:
         name = target or target_name(None, session_info(reference.session), reference.agent_id)
         report = _report(reference, name, options, pool, stop)
-    except TargetNotFound as error:
-        if is_given:
-            raise
-        return ReplayedRun(reference.name, Verdict.UNVERIFIED, target, reasons=(str(error),))
     except AgentTraceError as error:
+        if is_given and isinstance(error, TargetNotFound):
+            raise
         return ReplayedRun(reference.name, Verdict.UNVERIFIED, target, reasons=(str(error),))
     counts = report.outcome.counts
     return ReplayedRun(

@@ -150,22 +150,19 @@ def play_run(
         RunNotFound: several runs begin with that prefix.
     """
     flush_active()
-    run_reference = find_explicit_run(run, root)
-    if run_reference is not None and run_reference.run_id is not None:
-        reader = open_reader(run_reference.session)
-        events = (event for event in reader.events(agent_id) if event.run_id == run_reference.run_id)
-        return Playback(
-            str(run_reference.run_id), run_reference.session, agent_id, tuple(_steps(list(events))), reader
-        )
-    reference = find_session_run(run, root, agent_id)
-    reader = open_reader(reference.session)
-    if reference.agent_id is not None:
-        check_agent(reader, reference.agent_id)
+    reference = find_explicit_run(run, root)
+    if reference is None or reference.run_id is None:
+        reference = find_session_run(run, root, agent_id)
+        agent_id = reference.agent_id
+    reader, run_id = open_reader(reference.session), reference.run_id
+    if run_id is None and agent_id is not None:
+        check_agent(reader, agent_id)
+    events = [event for event in reader.events(agent_id) if run_id in {None, event.run_id}]
     return Playback(
-        run=reference.name,
+        run=reference.name if run_id is None else run_id,
         session=reference.session,
-        agent_id=reference.agent_id,
-        steps=tuple(_steps(list(reader.events(reference.agent_id)))),
+        agent_id=agent_id,
+        steps=tuple(_steps(events)),
         reader=reader,
     )
 

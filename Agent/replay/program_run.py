@@ -6,8 +6,10 @@ code, but the program does. `judged_by_program` records the program again, and c
 
 from __future__ import annotations
 
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as StopEvent
@@ -17,11 +19,11 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.event.script_names import COPIES
+from Agent.event.script_names import COPIES, as_original
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
-from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
@@ -45,7 +47,6 @@ from Agent.replay.plan.recording import (
     session_info,
     spans_around,
 )
-from Agent.replay.program_copy import COPY, copied, recorded_until_us, tell_as_original
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
@@ -124,7 +125,7 @@ class ProgramRun:
     @property
     def other_files(self) -> str:
         """Files that the run read and that the recorded run may not have read so, with a remedy; else ""."""
-        asked, read = _listed(self.found_changed_files), _listed(self.read_newer)
+        asked, read = listed(self.found_changed_files, _MOST_NEW), listed(self.read_newer, _MOST_NEW)
         left = f"; it asks for {asked}, left by the recorded run: remove it or put back what was there before"
         newer = f"; it reads {read}, newer than the recording: put back the old one"
         return (left if self.found_changed_files else "") + (newer if self.read_newer else "")
@@ -279,15 +280,16 @@ def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun)
     ]
 
 
+def _reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
+    """Yield the sources that recorded actions read, each with what one action read from it."""
+    for event in recording.events:
+        reads = event.extra.get("reads")
+        yield from reads.items() if isinstance(reads, dict) else ()
+
+
 def _has_ids_and_times(recording: Recording) -> bool:
     """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
-    reads = (event.extra.get("reads") for event in recording.events)
-    return any(
-        type(recorded_reads) is list and "@" not in source
-        for each in reads
-        if isinstance(each, dict)
-        for source, recorded_reads in each.items()
-    )
+    return any(type(reads) is list and "@" not in source for source, reads in _reads_in(recording))
 
 
 def _may_hold_durations(recording: Recording, runs: Sequence[ProgramRun]) -> bool:
@@ -309,8 +311,7 @@ def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[Pr
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
     """Say so if the recording holds the draws, which a run of the whole program makes anew."""
-    reads = (event.extra.get("reads") for event in recording.events)
-    sources = {source.partition("@")[0] for each in reads if isinstance(each, dict) for source in each}
+    sources = {source.partition("@")[0] for source, _ in _reads_in(recording)}
     return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
 
 
@@ -492,14 +493,14 @@ class _Program:
         configured = self.info.configuration
         settings = {name: configured[name] for name in _SETTINGS if name in configured}
         directory.mkdir()
-        here = Path.cwd()
-        copy = copied(here, directory / COPY, self.session, self.info)
+        here, copy = Path.cwd(), directory / COPY
+        left_out = copied(here, copy, self.session, self.info)
         request = {
             "program": str(self.script),
             "argv": list(self.info.argv),
             "directory": str(directory),
-            "moved": [str(here), str(here if copy is None else copy.directory)],
-            "left_out": [] if copy is None else list(map(str, copy.left_out)),
+            "moved": [str(here), str(here if left_out is None else copy)],
+            "left_out": list(map(str, left_out or ())),
             "recorded_until_ns": recorded_until_us(self.info) * 1000,
             "by_hand": self.by_hand,
             "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
@@ -534,23 +535,19 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         by_form = True  # only libraries made times and ids
         comparison = _compared(program.session, sessions[0], by_form=True)
     reader = open_reader(sessions[0])
-    code = codes_of(reader.events())
+    names = ("refused", "read_newer", "unseeded", "drawn_by_libraries", "clocks")
     return ProgramRun(
-        sessions[0],
-        comparison,
-        code,
-        first_classes_of(reader.events(), script_name(program.session, program.info)),
-        is_sound,
-        tuple(refused),
-        failure,
-        tuple(answer["asked_for_left_out"]),
-        tuple(answer["read_newer"]),
-        answer["chance"],
-        tuple(answer["unseeded"]),
-        tuple(answer["drawn_by_libraries"]),
-        tuple(answer["clocks"]),
-        bool(answer["has_free_order"] or (program.looks_at_order and answer["clocks"])),
-        by_form,
+        session=sessions[0],
+        comparison=comparison,
+        code=codes_of(reader.events()),
+        classes=first_classes_of(reader.events(), script_name(program.session, program.info)),
+        is_sound=is_sound,
+        failure=failure,
+        found_changed_files=tuple(answer["asked_for_left_out"]),
+        chance=answer["chance"],
+        has_free_order=bool(answer["has_free_order"] or (program.looks_at_order and answer["clocks"])),
+        is_by_form=by_form,
+        **{name: tuple(answer[name]) for name in names},
     )
 
 
@@ -573,7 +570,7 @@ def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | No
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
     values = ValuesOfRun((began_s[0], began_s[1]), durations=measured) if len(began_s) == 2 else None
-    return compare_actions(one, other, made=values, are_of_one_program=True)
+    return compare_actions(one, other, values)
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
@@ -673,7 +670,7 @@ def _why(outcome: ReplayOutcome) -> str:
     if outcome.divergence is None:
         if judge(outcome)[0] is Verdict.UNVERIFIED:
             return "calls of the recorded actions one by one prove nothing"
-        changed = _listed(outcome.changed_code or outcome.changed_modules)
+        changed = listed(outcome.changed_code or outcome.changed_modules, _MOST_NEW)
         return f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
     return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
 
@@ -736,6 +733,68 @@ def _describe_difference(program: Path, run: ProgramRun) -> str:
     return f"{remark}; it reads a clock: {run.clocks[0]}" if run.clocks else remark
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NEW} more" if len(names) > _MOST_NEW else ""
-    return ", ".join(names[:_MOST_NEW]) + more
+# The copy of the working directory in which the program runs again, and where it may write.
+#
+# What it records tells the paths of the copy as those of the working directory.
+
+COPY = "copy"
+_MOST_FILES = 2_000
+_MOST_BYTES = 64 << 20
+"""The size limit of a working directory that is copied."""
+_END_US = 1_000_000
+"""How long after the end of its recording a program may still have written files."""
+
+
+def recorded_until_us(info: SessionInfo) -> int:
+    """Return the time after which the recorded program wrote no more files, in microseconds since 1970."""
+    return parse_timestamp(info.ended_at or info.started_at) + _END_US
+
+
+def copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> list[Path] | None:
+    """Copy the working directory without files written during the recording; None if it is too large.
+
+    The trace root is left out too. Symbolic links are copied as links.
+
+    Returns:
+        The files written during the recording, such as redirected output, by their paths in the copy.
+    """
+    left_out = {session.parent.resolve(), session.resolve()}
+    written_us = range(parse_timestamp(info.started_at), recorded_until_us(info))
+    files, size_bytes = 0, 0
+    lacking: list[Path] = []
+
+    def names(place: str, listing: list[str]) -> list[str]:
+        nonlocal files, size_bytes
+        left = []
+        for name in listing:
+            path = Path(place) / name
+            status = path.lstat()
+            is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
+            is_tool = name.startswith(".") and stat.S_ISDIR(status.st_mode)  # such as .git and .venv
+            if is_tool or name == "__pycache__" or path.resolve() in left_out:
+                left.append(name)
+            elif is_new and path.suffix != ".py":
+                left.append(name)
+                lacking.append(copy / path.relative_to(source))
+            else:
+                files += 1
+                size_bytes += status.st_size
+        if files > _MOST_FILES or size_bytes > _MOST_BYTES:
+            raise OverflowError
+        return left
+
+    try:
+        shutil.copytree(source, copy, symlinks=True, ignore=names)
+    except (OSError, shutil.Error, OverflowError):
+        return None
+    return lacking
+
+
+def tell_as_original(session: Path, copy: Path, original: Path) -> None:
+    """Replace paths of a copied directory by those of the original in what the program recorded there."""
+    for path in session.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            told = as_original(data, str(copy), str(original))
+            if told != data:
+                path.write_bytes(told)

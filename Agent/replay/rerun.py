@@ -28,7 +28,8 @@ from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_se
 from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
-from Agent.replay.compare.library_values import form_of
+from Agent.replay.compare.emitted_events import ARGS_AFTER
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, agree_by_form, form_of
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import (
     Divergence,
@@ -39,19 +40,11 @@ from Agent.replay.compare.outcome import (
     judge,
     locate,
 )
+from Agent.replay.compare.program_state import program_state_of
 from Agent.replay.drive.states import SHARED
-from Agent.replay.plan.recording import (
-    check_agent,
-    session_info,
-)
+from Agent.replay.plan.recording import check_agent, session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.program_run import judged_by_program, replay_program
-from Agent.replay.program_verdict import (
-    is_unchanged,
-    joined_with_program,
-    may_be_caused_from_outside,
-    reads_program_state,
-)
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.files.session import replace_file
@@ -80,6 +73,8 @@ _Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
 """The outcome of a replay, its stdout and its stderr."""
 _OnceMore: TypeAlias = Callable[[str], _Replayed]
 """Replays once more, with the argument `turns` as in `Driver`."""
+_PASSED_ON = ("network", "asked_for", "strict_factory", "no_writes", "keep_going")
+"""The options that a request has under the same names."""
 _REPLAY = Job("replay", "Agent.replay.worker.workbench:replay")
 
 
@@ -268,7 +263,7 @@ def drive_again(
     elif (
         with_others
         and len(open_reader(reference.session).agents()) > 1
-        and (_may_be_caused_by_others(outcome) or reads_program_state(outcome, reference.session))
+        and (_may_be_caused_by_others(outcome) or _reads_program_state(outcome, reference.session))
     ):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         verdict, divergence = judge(whole[0])[0], whole[0].divergence
@@ -281,7 +276,7 @@ def drive_again(
                 "was replayed"
             )
             agent_id = None
-        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and is_unchanged(outcome):
+        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and _is_unchanged(outcome):
             outcome.doubts.append(
                 f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
                 "an order that a replay does not impose"
@@ -290,7 +285,7 @@ def drive_again(
     if options.program and is_whole and _may_need_program_run(outcome, options, reference.session):
         rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if rerun is not None:
-            outcome, agent_id = joined_with_program(
+            outcome, agent_id = _joined_with_program(
                 outcome, rerun, agent_id, reference.session, keeps_going=bool(options.keep_going)
             )
     return _report(reference, target, outcome, agent_id, stdout, stderr)
@@ -319,7 +314,11 @@ def _report(
         stdout=stdout,
         stderr=stderr,
     )
-    _keep(report)
+    why = "the session cannot be written"
+    if report.path is not None:
+        why = keep_json(report.path / "report.json", report.to_dict())
+    if why:
+        outcome.remarks.append(f"the report could not be stored: {why}")
     return report
 
 
@@ -329,7 +328,7 @@ def _may_be_caused_by_others(outcome: ReplayOutcome) -> bool:
     if verdict is not Verdict.DIVERGED:
         return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
     is_shared = any(SHARED in each for each in outcome.references)
-    return outcome.needs_others or is_shared or is_unchanged(outcome)
+    return outcome.needs_others or is_shared or _is_unchanged(outcome)
 
 
 def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, session: Path) -> bool:
@@ -341,8 +340,8 @@ def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, sessi
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        is_open = may_be_caused_from_outside(outcome) or not outcome.changed_code
-        return is_open or reads_program_state(outcome, session)
+        is_open = _may_be_caused_from_outside(outcome) or not outcome.changed_code
+        return is_open or _reads_program_state(outcome, session)
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.
@@ -371,7 +370,7 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     note = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
     # Without changed code, what others did at the same time may be why one differs.
-    by_code = [each for each in differing if not is_unchanged(each[0])]
+    by_code = [each for each in differing if not _is_unchanged(each[0])]
     if by_code:
         earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{note}agents were replayed alone, and this is the earliest difference")
@@ -392,20 +391,25 @@ def _place_of(divergence: Divergence | None) -> int:
 
 def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
     """Replay, and repeat the replay if a difference or its absence may be random."""
-    outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
+    outcome, stdout, stderr = _in_child(reference, target, options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None or bool(outcome.answered)
 
-    def once_more(turns: str, *, look_at_fields: bool = False, clock_shift_s: int = 0) -> _Replayed:
-        more = {"look_at_fields": look_at_fields, "turns": turns, "clock_shift_s": clock_shift_s}
-        return _in_child(reference, target, options, worker, more)
+    def once_more(turns: str, **more: Any) -> _Replayed:
+        return _in_child(reference, target, options, worker, turns=turns, **more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         is_whole = reference.agent_id is None
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more, is_whole=is_whole)
     is_changed = outcome.changed_code or outcome.changed_modules
     if outcome.has_held and is_changed and judge(outcome)[0] in _GREEN:
-        _check_holds(outcome, once_more("free")[0])
+        free = once_more("free")[0]  # actions continue after an `await` as soon as they can
+        if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
+            outcome.reason(
+                "code changed, and after each await actions continued in the recorded order; without that "
+                f"order, this differs: {free.divergence.step_text}. Changed delays or a busy machine can "
+                "cause it"
+            )
     # Without changed code, the order of a set may be the cause. Forks of one process share a hash seed, so
     # only a new process can show that.
     looks_at_hashes = outcome.is_same_code and launches_anew()
@@ -442,20 +446,6 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         _report_left_out(outcome, ", ".join(left_out))
     _check_library_reads(outcome, once_more)
     return outcome, stdout, stderr
-
-
-def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
-    """Add a reason if changed code agrees only because its actions were held to the recorded order.
-
-    Args:
-        outcome: the replay in which actions continued after an `await` in the recorded order.
-        free: a replay in which they continued as soon as they could.
-    """
-    if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
-        outcome.reason(
-            "code changed, and after each await actions continued in the recorded order; without that order, "
-            f"this differs: {free.divergence.step_text}. Changed delays or a busy machine can cause it"
-        )
 
 
 def _check_is_steady(
@@ -684,14 +674,10 @@ def _agreed_steps(outcome: ReplayOutcome) -> int:
 
 
 def _in_child(
-    reference: RunRef,
-    target: str,
-    options: RedriveOptions,
-    worker: Worker | None,
-    more: dict[str, Any],
-) -> tuple[ReplayOutcome, str, str]:
+    reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None, **more: Any
+) -> _Replayed:
     """Replay in a worker process; `more` is added to the request."""
-    request = {**_request(reference, target, options), **more}
+    request = _request(reference, target, options) | more
     run = None if worker is None else worker.run
     result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)
     if result.answer is not None:
@@ -709,13 +695,9 @@ def _request(reference: RunRef, target: str, options: RedriveOptions) -> dict[st
         "agent_id": reference.agent_id,
         "target": target,
         "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
-        "network": options.network,
         "agents": None if options.agents is None else sorted(options.agents),
-        "asked_for": options.asked_for,
         "ignore": list(options.ignore),
-        "strict_factory": options.strict_factory,
-        "no_writes": options.no_writes,
-        "keep_going": options.keep_going,
+        **{name: getattr(options, name) for name in _PASSED_ON},
     }
 
 
@@ -727,24 +709,92 @@ def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
         for directory in (*reversed(path.parents[:3]), path):
             make_private(directory, exist_ok=directory is not path)
     except OSError:
-        return None  # `_keep` adds a remark to the report
+        return None  # `_report` adds a remark to the report
     return path
-
-
-def _keep(report: ReplayReport) -> None:
-    why = "the session cannot be written"
-    if report.path is not None:
-        why = keep_json(report.path / "report.json", report.to_dict())
-    if why:
-        report.outcome.remarks.append(f"the report could not be stored: {why}")
 
 
 def keep_json(path: Path, value: object) -> str:
     """Write a JSON file with permissions for its owner only; return the error text, "" on success."""
     try:
-        replace_file(
-            path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
-        )
+        data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+        replace_file(path, data)
     except OSError as error:
         return f"{error.strerror} ({path})"
     return ""
+
+
+# Which verdict counts where a replay called the recorded actions, and then ran the whole program again.
+
+
+def _joined_with_program(
+    outcome: ReplayOutcome, rerun: ReplayOutcome, agent_id: str | None, session: Path, *, keeps_going: bool
+) -> tuple[ReplayOutcome, str | None]:
+    """Return the outcome that counts, of the calls or the program (`rerun`), and its agent; None for all."""
+    first, differs = outcome.divergence, rerun.divergence
+    reads_state = _reads_program_state(outcome, session)
+    is_outside = _may_be_caused_from_outside(outcome)
+    if first is not None and differs is not None:
+        is_open = is_outside or _is_unchanged(outcome)
+        if reads_state:
+            is_same = (first.step, first.replayed) == (differs.step, differs.replayed)
+            is_open = not is_same and not agree_by_form(first.recorded, first.replayed)
+        if not is_open:
+            return outcome, agent_id  # both show a difference, and the calls show where for this agent
+    if first is not None and differs is None and _hides_by_form(outcome, rerun):
+        if not agree_by_form(first.recorded, first.replayed):
+            outcome.doubts.append(
+                f"{rerun.remarks[-1]}, but for ids and times, in which other code may differ"
+            )
+        return outcome, agent_id
+    if differs is not None and agent_id not in {None, differs.agent_id, differs.inner_agent_id}:
+        outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
+    elif differs is not None or is_outside or reads_state:
+        if keeps_going and differs is not None:
+            rerun.remark(
+                "--keep-going looks for further differences where calls are replayed one by one; of a run of "
+                "the whole program only the first one counts, since later ones may follow from it"
+            )
+        return rerun, None
+    elif first is None:
+        for remark in rerun.remarks:
+            outcome.remark(remark)
+        outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
+    else:
+        outcome.remark(
+            f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
+            "differ in a part that a replay does not restore"
+        )
+    return outcome, agent_id
+
+
+def _hides_by_form(outcome: ReplayOutcome, rerun: ReplayOutcome) -> bool:
+    """Whether code changed where calls differ, and the program's ids and times agree by their form alone.
+
+    Calls get recorded ids and times, so that they show what changed code makes of these.
+    """
+    is_changed = outcome.changed_code or outcome.changed_modules
+    return (
+        bool(is_changed)
+        and judge(outcome)[0] is Verdict.DIVERGED
+        and any(remark.endswith(MADE_BY_LIBRARIES) for remark in rerun.remarks)
+    )
+
+
+def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
+    """Whether there is a difference where globals, closures or the like change, maybe by other code."""
+    if judge(outcome)[0] is not Verdict.DIVERGED or outcome.may_be_of_target:
+        return False
+    program_state = program_state_of(open_reader(session).events())
+    return program_state is not None and bool(program_state.changed or program_state.unknown)
+
+
+def _may_be_caused_from_outside(outcome: ReplayOutcome) -> bool:
+    """Whether the calls prove nothing, or other code may have changed the agents' state or arguments."""
+    is_open = judge(outcome)[0] is Verdict.UNVERIFIED
+    is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
+    return is_open or is_of_arguments or bool(outcome.imposed or outcome.references or outcome.beside)
+
+
+def _is_unchanged(outcome: ReplayOutcome) -> bool:
+    """Whether the recording shows no changed code that could be the cause of the difference."""
+    return outcome.is_same_code and not outcome.changed_modules

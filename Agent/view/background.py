@@ -158,7 +158,7 @@ def _compare(session: Path, other: str) -> dict[str, Any]:
 
 
 def _differences(session: Path, other: str, agent: str) -> dict[str, Any]:
-    from Agent.replay.diff.event_pairs import differing_events
+    from Agent.replay.diff.run_comparison import differing_events
 
     listed, more = differing_events(session, other, agent, session.parent)
     return {"pairs": [_describe(each) for each in listed], "more": more}

@@ -17,7 +17,7 @@ from Agent.cli.commands import tail
 from Agent.cli.event_lines import event_line
 from Agent.cli.main import SECTIONS
 from Agent.render import layout
-from Agent.replay.diff.run_comparison import Meter, OutOfOrder, SeekableLog, number_of
+from Agent.replay.diff.run_side import Meter, OutOfOrder, SeekableLog, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader

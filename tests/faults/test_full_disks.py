@@ -15,8 +15,8 @@ from support.processes import child_environment
 from support.session_files import session_directories
 from test_places import MOUNTS, needs
 
-from Agent.replay.golden.trace import write_file
 from Agent.replay.rerun import keep_json
+from Agent.tree.files.session import replace_file
 
 PROGRAM = """
 import contextlib, io, json, os, shutil, subprocess, sys
@@ -135,7 +135,7 @@ def test_a_command_on_a_full_disk_says_so_in_a_line_and_ends_its_work_later(
 
 
 @pytest.mark.parametrize(
-    "write", [keep_json, lambda path, value: write_file(path, json.dumps(value).encode())]
+    "write", [keep_json, lambda path, value: replace_file(path, json.dumps(value).encode())]
 )
 def test_reports_of_replays_and_golden_traces_are_written_whole_or_not_at_all(write, tmp_path, monkeypatch):
     path = tmp_path / "report.json"

@@ -9,8 +9,8 @@ from Agent.event.payloads import KINDS
 from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import event_difference
-from Agent.replay.diff.event_pairs import differing_events
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
+from Agent.replay.diff.run_comparison import differing_events
 from Agent.tree.layout import agent_files, list_sessions
 
 RING = """

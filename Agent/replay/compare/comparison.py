@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from Agent.event.model import Event
-from Agent.event.pointers import escape, fold_tags
+from Agent.event.pointers import escape, fold_tags, tags_below
 from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
@@ -65,6 +65,10 @@ class Difference:
     path: str
     recorded: Any
     replayed: Any
+
+    def under(self, pointer: str) -> Difference:
+        """Return the difference as one of the value that holds these two at a pointer."""
+        return replace(self, path=f"{pointer}{self.path}")
 
 
 @dataclass(slots=True)
@@ -336,7 +340,7 @@ class Comparison:
         if left.kind is not right.kind:
             return Difference(path, _shown_object(one), _shown_object(other))
         if one.get("same_as") != other.get("same_as"):
-            return Difference(path, _shown_place(one), _shown_place(other))
+            return Difference(path, *(_shown_held(form.get("same_as")) for form in (one, other)))
         if left.kind is OpaqueKind.HANDLE:
             self.agreement.handles[path] = left.text
             return None
@@ -480,12 +484,10 @@ class Comparison:
             return False
         free = list(other)
         for left in one:
-            index_of_match = next(
-                (index for index, right in enumerate(free) if self._agree(left, right)), None
-            )
-            if index_of_match is None:
+            match = next((index for index, right in enumerate(free) if self._agree(left, right)), None)
+            if match is None:
                 return False
-            del free[index_of_match]
+            del free[match]
         return True
 
     def _agree(self, one: Any, other: Any) -> bool:
@@ -625,21 +627,14 @@ def _shown_object(form: Any) -> Any:
     return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
 
 
-def _shown_place(form: Mapping[str, Any]) -> str:
-    """Describe where the same object occurs elsewhere in the value, or say that it does not."""
-    return _shown_held(form.get("same_as"))
-
-
 def _shown_held(place: str | None) -> str:
+    """Describe where the same object occurs elsewhere in the value, or say that it does not."""
     return "a separate object" if place is None else f"the object at {place or 'the top'}"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:
     """Return the tags of a value by relative pointer; None if values with equal bytes may still differ."""
-    start, below = recorded.pointer, recorded.pointer + "/"
-    tags = {
-        at[len(start) :]: tag for at, tag in recorded.types.items() if at == start or at.startswith(below)
-    }
+    tags = tags_below(recorded.types, recorded.pointer)
     is_sure = all(
         type(tag) is str
         and not tag.startswith(_UNSURE)

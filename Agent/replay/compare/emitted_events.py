@@ -6,6 +6,7 @@ Ids, times, durations and measured numbers differ in every run, and are not comp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
@@ -188,18 +189,12 @@ def effect_difference(
         replayed: those of the replay.
         comparison: compares their payloads.
     """
-    for number, (one, other) in enumerate(zip(recorded, replayed, strict=False), start=1):
-        place, agent_id = f"effect {number} ({describe(one)})", one.agent_id or ""
-        if describe(one) != describe(other):
-            return EffectDifference(place, Difference("", describe(one), describe(other)), agent_id)
-        difference = event_difference(one, other, comparison)
+    for number, (one, other) in enumerate(zip_longest(recorded, replayed), start=1):
+        difference = pair_difference(one, other, comparison)
         if difference is not None:
-            return EffectDifference(place, difference, agent_id)
-    number = min(len(recorded), len(replayed))
-    for event in (*recorded[number:], *replayed[number:]):
-        is_recorded = number < len(recorded)
-        sides = (describe(event), shown(ABSENT)) if is_recorded else (shown(ABSENT), describe(event))
-        return EffectDifference(f"effect {number + 1}", Difference("", *sides), event.agent_id or "")
+            what = f" ({describe(one)})" if one is not None and other is not None else ""
+            agent_id = next(event.agent_id for event in (one, other) if event is not None)
+            return EffectDifference(f"effect {number}{what}", difference, agent_id or "")
     return None
 
 
@@ -212,6 +207,13 @@ def describe(event: Event) -> str:
     return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
 
 
+def pair_difference(one: Event | None, other: Event | None, comparison: Comparison) -> Difference | None:
+    """Return the first difference of two events, of which one may be missing; None if they are equal."""
+    if one is not None and other is not None and describe(one) == describe(other):
+        return event_difference(one, other, comparison)
+    return Difference("", *(shown(ABSENT) if each is None else describe(each) for each in (one, other)))
+
+
 def event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
     """Return the first difference of two events of one kind, except times and measurements; None if equal."""
     for name in ("level", "logger", "tick"):
@@ -222,7 +224,7 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     if one.kind == "log":
         difference = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
         if difference is not None:
-            return Difference("/message", difference.recorded, difference.replayed)
+            return difference.under("/message")
     rules = comparison.fields
     payloads = _payload(one, rules), _payload(other, rules)
     if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
@@ -237,10 +239,7 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     difference, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
     if rules is not None:
         rules.note_state(str(one.agent_id), agreed)
-    if difference is None:
-        return None
-    difference = as_change(difference)
-    return Difference(f"/state{difference.path}", difference.recorded, difference.replayed)
+    return None if difference is None else as_change(difference).under("/state")
 
 
 UNCHANGED = "<unchanged>"
@@ -256,9 +255,7 @@ def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Di
             sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
             difference = comparison.difference(*sides)
             if difference is not None:
-                return Difference(
-                    f"/{escape(name)}{difference.path}", difference.recorded, difference.replayed
-                )
+                return difference.under(f"/{escape(name)}")
         else:
             texts = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
             return Difference(f"/{escape(name)}", *texts)

@@ -104,9 +104,13 @@ class LibraryValues:
                 continue
             if other["id"] is not None:
                 apart.append((one["id"], other["id"]))
-            elif f"{other['day']}T{other['time']}" not in self._seconds:
+            elif not self._is_moment(one, other):
                 return None
-        return apart if all(self._is_made(one, other) for one, other in apart) else None
+        return apart if all(self._is_made(*pair) for pair in apart) else None
+
+    def _is_moment(self, _recorded: re.Match[str], replayed: re.Match[str]) -> bool:
+        """Whether the replayed moment is a library's."""
+        return f"{replayed['day']}T{replayed['time']}" in self._seconds
 
     def _is_made(self, recorded: str, replayed: str) -> bool:
         """Whether the replayed id is a library's; a UUID version 7 contains the moment when it was made."""
@@ -146,17 +150,13 @@ class ValuesOfRun(LibraryValues):
             pairs = zip(_DURATION.findall(recorded), _DURATION.findall(replayed), strict=False)
             self._durations += [other for one, other in pairs if one != other]
             recorded, replayed = (_DURATION.sub("<duration>", each) for each in (recorded, replayed))
-        if _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
-            return None
-        apart = []
-        for one, other in zip(_PIECES.finditer(recorded), _PIECES.finditer(replayed), strict=True):
-            if one[0] == other[0]:
-                continue
-            if other["id"] is not None:
-                apart.append((one["id"], other["id"]))
-            elif not self._are_near(*(_moment_s(each) for each in (one, other))):
-                return None
-        return apart if all(_is_long(one) and _is_long(other) for one, other in apart) else None
+        return super().ids_apart(recorded, replayed)
+
+    def _is_moment(self, recorded: re.Match[str], replayed: re.Match[str]) -> bool:
+        return self._are_near(_moment_s(recorded), _moment_s(replayed))
+
+    def _is_made(self, recorded: str, replayed: str) -> bool:
+        return _is_long(recorded) and _is_long(replayed)
 
     def number(self, recorded: float, replayed: float) -> bool:
         """Whether two numbers are moments in the same unit, each near its run."""

@@ -42,12 +42,8 @@ class _Bindings(NamedTuple):
     recorded: dict[str, str]
 
 
-class _Mark(NamedTuple):
-    """A copy of the state of `Overlooked`."""
-
-    counts: Counter[str]
-    bound: _Bindings
-    of_libraries: int
+_Mark = tuple[Counter[str], _Bindings, int]
+"""A copy of the state of `Overlooked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ class Overlooked:
     def mark(self) -> _Mark:
         """Return a copy of the state, for `go_back` after a failed attempt."""
         bound = _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
-        return _Mark(Counter(self.counts), bound, self.of_libraries)
+        return Counter(self.counts), bound, self.of_libraries
 
     def go_back(self, mark: _Mark) -> None:
         """Restore the state of the mark."""

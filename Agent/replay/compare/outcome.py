@@ -6,7 +6,7 @@ Everything here is plain data, which the worker process sends to the caller as J
 from __future__ import annotations
 
 from collections import ChainMap, Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -28,10 +28,7 @@ from Agent.tree.read.reader import TreeReader
 if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
-_COUNTERS = ("answered", "inside", "undriven", "notes", "imposed", "by_hand")
 _KEYS = orjson.OPT_NON_STR_KEYS
-
-
 MADE_BY_FACTORY = "what the factory made"
 """The place of a difference from a recorded first state."""
 
@@ -234,13 +231,11 @@ class ReplayOutcome:
             f"argument {name} of {divergence.action} of {divergence.agent_id} ended differently than in the "
             f"recording (step {divergence.step}), where other code that holds it may have changed it"
         )
-        if reason not in self.open_arguments:
-            self.open_arguments.append(reason)
+        add_new(self.open_arguments, reason)
 
     def ask(self, question: str) -> None:
         """Note an effect of changed code that the recording cannot confirm."""
-        if question not in self.questions:
-            self.questions.append(question)
+        add_new(self.questions, question)
 
     def note_made(self, agent_id: str, name: str, description: str) -> None:
         """Store how the target's object differs from the first recorded state, which replaces its state."""
@@ -275,13 +270,11 @@ class ReplayOutcome:
 
     def reason(self, text: str) -> None:
         """Add a reason unless it exists already."""
-        if text not in self.reasons:
-            self.reasons.append(text)
+        add_new(self.reasons, text)
 
     def remark(self, text: str) -> None:
         """Add a remark unless it exists already."""
-        if text not in self.remarks:
-            self.remarks.append(text)
+        add_new(self.remarks, text)
 
     def to_object(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -297,9 +290,19 @@ class ReplayOutcome:
             values["divergence"] = Divergence(**values["divergence"])
         values["further"] = [Divergence(**each) for each in values["further"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
-        for name in _COUNTERS:
-            values[name] = Counter(values[name])
-        return cls(**values)
+        return cls(**values | counters_in(cls, values))
+
+
+def counters_in(cls: type, stored: Mapping[str, Any]) -> dict[str, Counter[str]]:
+    """Return the fields of a dataclass that are counters, from their form as JSON objects."""
+    names = (each.name for each in fields(cls) if str(each.type).startswith("Counter"))
+    return {name: Counter(stored[name]) for name in names}
+
+
+def add_new(texts: list[str], text: str) -> None:
+    """Add a text unless the list has it already."""
+    if text not in texts:
+        texts.append(text)
 
 
 def redacted_texts(value: Any, redactor: Redactor) -> Any:
@@ -427,6 +430,7 @@ def _from_name(pointer: str, event: Event | None = None, key: str = "args") -> s
 # The report of a replay: the verdict, the proof, and hints for the reader.
 
 _MOST_NAMED = 6
+_MOST_OF_LIBRARIES = 2
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
@@ -513,15 +517,13 @@ class ReplayReport(TextInNotebook):
     @property
     def proof(self) -> dict[str, Any]:
         """What was compared, in numbers and names, as JSON values."""
-        proof = self.outcome.to_object()
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
             "run": self.run,
             "target": self.target,
-            **proof,
+            **self.outcome.to_object(),
             "reasons": list(self.reasons),
-            "divergence": proof["divergence"],
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -538,7 +540,7 @@ class ReplayReport(TextInNotebook):
     def headline(self) -> str:
         """The verdict, the coverage and the fields that could not be seen, in one line."""
         counts = self.outcome.counts
-        who = _names(self.outcome.agents) or self.run
+        who = listed(self.outcome.agents) or self.run
         scope = (
             ", the complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
         )
@@ -550,14 +552,14 @@ class ReplayReport(TextInNotebook):
             "handles, not compared": self._own(self.outcome.handles),
             "ignored": self.ignored,
         }
-        seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
+        seen = [f"{label}: {listed(names)}" for label, names in lacking.items() if names]
         if not counts.driven:
             undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
             seen = seen or [undriven]
         elif self.verdict not in {Verdict.DIVERGED, Verdict.UNVERIFIED}:
             seen = seen or ["all fields seen"]
         if self.at_full_states:
-            seen.append(f"at full states only: {_names(self.at_full_states)}")
+            seen.append(f"at full states only: {listed(self.at_full_states)}")
         return "; ".join([f"{self.verdict} {who}: {self._coverage}{scope}", *seen])
 
     @property
@@ -605,10 +607,10 @@ class ReplayReport(TextInNotebook):
             if self.is_same_code and not outcome.changed_modules:
                 yield self._same_code
         if self.changed_code:
-            yield f"changed since the recording: {_names(self.changed_code)}"
+            yield f"changed since the recording: {listed(self.changed_code)}"
         elif outcome.changed_modules:
             yield (
-                f"changed since the recording, but in no replayed method: {_names(outcome.changed_modules)}, "
+                f"changed since the recording, but in no replayed method: {listed(outcome.changed_modules)}, "
                 "such as what the methods call, a constructor or a constant"
             )
         yield from (f"because {reason}" for reason in self.reasons)
@@ -638,7 +640,7 @@ class ReplayReport(TextInNotebook):
     @property
     def _same_code(self) -> str:
         outcome = self.outcome
-        reason = f"no compared code changed ({_names(outcome.code)})"
+        reason = f"no compared code changed ({listed(outcome.code)})"
         if outcome.are_modules_known:
             reason += ", and no module of the program: look at the factory, files, environment and libraries"
         else:
@@ -663,17 +665,17 @@ class ReplayReport(TextInNotebook):
         numbers = ", ".join(counted) or "nothing"
         yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
         if outcome.references:
-            yield f"compared by name: {_names(outcome.references)}"
+            yield f"compared by name: {listed(outcome.references)}"
         if counts.answers:
-            yield f"{counts.answers:,} calls had recorded responses: {_names(outcome.answered)}"
+            yield f"{counts.answers:,} calls had recorded responses: {listed(outcome.answered)}"
         if outcome.inside:
-            yield f"ran inside the replayed agents: {_names(outcome.inside)}"
+            yield f"ran inside the replayed agents: {listed(outcome.inside)}"
         if outcome.imposed:
-            yield f"written from outside, repeated from the recording: {_names(outcome.imposed)}"
+            yield f"written from outside, repeated from the recording: {listed(outcome.imposed)}"
         if outcome.by_hand:
-            yield f"changed by hand, repeated from the recording: {_names(outcome.by_hand)}"
+            yield f"changed by hand, repeated from the recording: {listed(outcome.by_hand)}"
         if outcome.opened_for_writing:
-            yield f"existing files opened for writing: {_names(outcome.opened_for_writing)}"
+            yield f"existing files opened for writing: {listed(outcome.opened_for_writing)}"
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
             yield (
                 f"out of scope: the last {counts.driven - counts.covered:,} replayed actions, which left "
@@ -698,10 +700,11 @@ def _difference(divergence: Divergence, what: str) -> Iterator[str]:
         )
 
 
-def _names(names: Iterable[str]) -> str:
-    listed = list(names)
-    shown = ", ".join(str(name) for name in listed[:_MOST_NAMED])
-    return shown + (f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else "")
+def listed(names: Iterable[str], most: int = _MOST_NAMED) -> str:
+    """Return names in one line; of more than `most`, the first ones and the number of the others."""
+    all_names = list(names)
+    more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
+    return ", ".join(all_names[:most]) + more
 
 
 MAY_BE_WHY = "this may be why the replay differs, so the difference is not counted"
@@ -784,9 +787,6 @@ def _describe_reads(reads: Sequence[SourceRead]) -> list[str]:
     if more > 0:
         reasons[-1] += f", and {more} more {'read' if more == 1 else 'reads'} by installed libraries"
     return reasons
-
-
-_MOST_OF_LIBRARIES = 2
 
 
 def _nothing_driven(outcome: ReplayOutcome) -> str:

@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from Agent.event.kinds import ACTION_KINDS
@@ -25,7 +24,7 @@ from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     arguments_difference,
     describe,
-    event_difference,
+    pair_difference,
     sort_key,
 )
 from Agent.replay.compare.outcome import place_in
@@ -152,40 +151,33 @@ class SameIds:
         return (text[:8] in self._processes and _SPAN_ID.fullmatch(text) is not None) or text in self.run_ids
 
 
-@dataclass(slots=True)
-class PlacedDivergence:
+class PlacedDivergence(NamedTuple):
     """The first difference of one pair of streams, with its order among those of other streams."""
 
     divergence: RunDivergence
     order: Order
 
 
-class TickTimes:
-    """The tick at each moment of a run, which places events without one among those of other streams.
+TickTimes = tuple[list[str], list[int]]
+"""The times of events with ticks, in order, and the highest tick up to each."""
 
-    Args:
-        events: returns the run's events; called when they are first needed.
-    """
 
-    def __init__(self, events: Callable[[], Iterable[Event]]) -> None:
-        self._events = events
+def tick_times(events: Iterable[Event]) -> TickTimes:
+    """Return the ticks of a run's events, which place events without one among those of other streams."""
+    timed = sorted((event.timestamp, event.tick) for event in events if event.tick is not None)
+    return [time for time, _ in timed], list(itertools.accumulate((tick for _, tick in timed), max))
 
-    @cached_property
-    def _begun(self) -> tuple[list[str], list[int]]:
-        """The times of events with ticks, in order, and the highest tick up to each."""
-        timed = sorted((event.timestamp, event.tick) for event in self._events() if event.tick is not None)
-        return [time for time, _ in timed], list(itertools.accumulate((tick for _, tick in timed), max))
 
-    def placed(self, found: PlacedDivergence | None) -> PlacedDivergence | None:
-        """Return a difference with a tick in its order; if its event has none, the tick at its time."""
-        if found is None or found.divergence.tick is not None or found.divergence.action in _ENDS:
-            return found
-        tick, time, writer, number = found.order
-        times, ticks = self._begun
-        before = bisect_right(times, time)
-        if before:
-            tick = max(tick, float(ticks[before - 1]))
-        return PlacedDivergence(found.divergence, (tick, time, writer, number))
+def with_tick(found: PlacedDivergence | None, begun: Callable[[], TickTimes]) -> PlacedDivergence | None:
+    """Return a difference with a tick in its order; if its event has none, the tick at its time."""
+    if found is None or found.divergence.tick is not None or found.divergence.action in _ENDS:
+        return found
+    tick, time, writer, number = found.order
+    times, ticks = begun()
+    before = bisect_right(times, time)
+    if before:
+        tick = max(tick, float(ticks[before - 1]))
+    return found._replace(order=(tick, time, writer, number))
 
 
 def _always(_event: Event) -> bool:
@@ -301,19 +293,16 @@ class StreamWalk:
             self._states.add(side, event)
 
     def _difference(self, one: Event | None, other: Event | None) -> Difference | None:
-        if one is None or other is None or describe(one) != describe(other):
-            return Difference(
-                "",
-                shown(ABSENT) if one is None else describe(one),
-                shown(ABSENT) if other is None else describe(other),
-            )
-        difference = event_difference(one, other, self.comparison) or self._draws_difference(one, other)
+        difference = pair_difference(one, other, self.comparison)
+        if difference is not None or one is None or other is None:
+            return difference
+        difference = self._draws_difference(one, other)
         is_inside = is_traced_action(one) and one.code is None
         needed = WITH_CHANGES_INSIDE if is_inside else WITH_CHANGED_ARGUMENTS
         if difference is not None or self.recording < needed:
             return difference
         changed = arguments_difference(one, other, self.comparison)
-        return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
+        return changed and changed.under(f"/{ARGS_AFTER}")
 
     def _draws_difference(self, one: Event, other: Event) -> Difference | None:
         """Compare the positions of the agents' generators after two actions, if both runs record them."""
@@ -358,7 +347,7 @@ class StreamWalk:
                 continue
             args = self.comparison.difference(in_payload(outer, "args"), in_payload(its_like, "args"), ("",))
             if args is not None:
-                return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
+                return outer, its_like, args.under("/args")
         return one, other, difference
 
 
@@ -446,8 +435,7 @@ def _state_divergence(
     state_difference: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
 ) -> PlacedDivergence:
     one, other = state_difference.events
-    path = f"/fields/{escape(state_difference.name)}{state_difference.difference.path}"
-    difference = Difference(path, state_difference.difference.recorded, state_difference.difference.replayed)
+    difference = state_difference.difference.under(f"/fields/{escape(state_difference.name)}")
     order = _BEHIND_ALL if state_difference.is_patched else _order(one if one is not None else other, order)
     return placed_divergence(one, other, difference, number, alike, order)
 

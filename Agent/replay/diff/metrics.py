@@ -86,7 +86,10 @@ def replay_metrics(
             own, sound = _checkpointed(directory, session)
             runs, good = runs + own, good + sound
         else:
-            _compare(lineage.run, lineage.run_id, directory, forks, unread)
+            try:
+                forks.append(bool(compare_runs(lineage.run, lineage.run_id, directory)))
+            except InputError as error:
+                unread.append(f"fork {lineage.run_id}: {error}")
         size += _stored_bytes(session)
         done += _reports(session, unread)
         progress(number / len(sessions))
@@ -114,13 +117,6 @@ def _checkpointed(root: Path, session: Path) -> tuple[int, int]:
         kept = names & set(store.runs())
         sound = sum(not any(problem.step_id for problem in store.check(run_id)) for run_id in kept)
     return len(names), sound
-
-
-def _compare(origin: str, fork: str, root: Path, forks: list[bool], unread: list[str]) -> None:
-    try:
-        forks.append(bool(compare_runs(origin, fork, root)))
-    except InputError as error:
-        unread.append(f"fork {fork}: {error}")
 
 
 def _stored_bytes(session: Path) -> int:

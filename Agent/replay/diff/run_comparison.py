@@ -1,27 +1,27 @@
-"""`compare_runs`: the first difference of two sessions, recorded runs or forks.
+"""`compare_runs`: the first difference of two sessions, runs or forks; `differing_events`: all of one agent.
 
-Sessions are bisected if possible; they are reported as alike only after every event was compared.
+Sessions are bisected if possible; they are reported as alike only after every event was compared. After the
+first difference two runs no longer agree event by event, so `differing_events` pairs events by tick, kind and
+action; an event without a partner is reported as one that only one run has.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
-from Agent.errors import ReplayError
-from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.flight.run_reading import RunName
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.comparison import Comparison, in_payload
-from Agent.replay.compare.emitted_events import describe, event_difference
+from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
@@ -32,489 +32,28 @@ from Agent.replay.diff.first_difference import (
     RunDivergence,
     SameIds,
     StreamWalk,
-    TickTimes,
-    end_differences,
+    placed_divergence,
+    tick_times,
+    with_tick,
 )
-from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side, pair_agents
+from Agent.replay.diff.run_side import (
+    END,
+    Bisection,
+    Meter,
+    RunSide,
+    StreamKey,
+    Unseekable,
+    align,
+    open_side,
+    pair_agents,
+)
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names, session_info
-from Agent.tree.files.lines import line_key
-from Agent.tree.layout import open_file
-
-# Bisection of two sessions: full states and the fields that actions set show when the runs began to differ.
-#
-# It reads a few blocks of each file. It assumes that agents that differ once continue to differ, and checks
-# this at random places. If seeking in the files is impossible, both sessions are compared event by event.
-
-_TAIL_BYTES = 3 * 1024
-_END_BYTES = 8 * 1024
-_STATE_BYTES = 512 * 1024
-_SAMPLES = 48
-_CONTEXT = 1
-
-
-_BLOCK_BYTES = 2048
-_MAX_SOUGHT_BYTES = 1024 * 1024
-"""The longest line for bisection, which may read a line several times; else all is read once instead."""
-_TICK = re.compile(rb'"tick":(-?\d+)')
-END = float("inf")
-"""The place after all lines."""
-
-Axis = Callable[[bytes], int | None]
-"""Returns the place of a line: its tick, or its number; None if it has none."""
-
-
-class OutOfOrder(ReplayError):
-    """A file cannot be searched: its places are not ascending, or a line is damaged or too long."""
-
-
-@dataclass(slots=True)
-class Meter:
-    """Counts how much of the recording was read, and its total size."""
-
-    lines: int = 0
-    size_bytes: int = 0
-    total_bytes: int = 0
-
-    @property
-    def share(self) -> float:
-        """The bytes read divided by the total size; a byte that is read twice counts twice."""
-        return self.size_bytes / self.total_bytes if self.total_bytes else 0.0
-
-
-def tick_of(line: bytes) -> int | None:
-    """Return the tick of a line; None if it has none."""
-    end = line.find(b',"extra":')
-    match = _TICK.search(line, 0, end if end >= 0 else len(line))
-    return None if match is None else int(match[1])
-
-
-def number_of(line: bytes) -> int | None:
-    """Return the sequence number that a line's writer gave it; None if the line has none."""
-    key = line_key(line)
-    return None if key is None else key[2]
-
-
-class SeekableLog:
-    """The segments of one stream as one file that can be searched along an axis.
-
-    Args:
-        paths: the files in order.
-        axis: returns the place of a line.
-        meter: counts the bytes and lines read.
-    """
-
-    def __init__(self, paths: list[Path], axis: Axis, meter: Meter) -> None:
-        self._axis = axis
-        self._meter = meter
-        self._parts: list[tuple[int, int, Path]] = []
-        self.size = 0
-        for path in paths:
-            size = path.stat().st_size
-            self._parts.append((self.size, self.size + size, path))
-            self.size += size
-        meter.total_bytes += self.size
-        self._known: list[tuple[float, int]] = []
-        """(place, offset) of lines that were read; both ascending."""
-        self._head: bytes | None = None
-
-    def seek(self, place: float) -> int:
-        """Return the offset of the first line at or after a place.
-
-        A line without a place belongs to the line before it.
-        """
-        at = bisect_left(self._known, (place, -1))
-        low = self._known[at - 1][1] if at else 0
-        high = self._known[at][1] if at < len(self._known) else self.size
-        while high - low > _BLOCK_BYTES:
-            middle = (low + high) // 2
-            _, end, line_place = self._placed_line(middle, high)
-            if line_place >= place:
-                high = middle
-            else:
-                low = end
-        for start, line in self._lines(low, self.size):
-            own = self._axis(line)
-            if own is not None and own >= place:
-                return start
-        return self.size
-
-    def _placed_line(self, offset: int, limit: int) -> tuple[int, int, float]:
-        """Return (start, end, place) of the first line after an offset that has a place; END if none has."""
-        for start, line in self._lines(offset, self.size, whole=False):
-            line_place = self._axis(line)
-            if line_place is not None:
-                self._note(line_place, start)
-                return start, start + len(line) + 1, line_place
-            if start > limit:
-                break
-        return self.size, self.size, END
-
-    def _note(self, place: float, offset: int) -> None:
-        at = bisect_left(self._known, (place, offset))
-        if at < len(self._known) and self._known[at] == (place, offset):
-            return
-        before = self._known[at - 1][1] if at else -1
-        behind = self._known[at][1] if at < len(self._known) else self.size
-        if not before < offset < behind:
-            raise OutOfOrder("events are not in order")
-        self._known.insert(at, (place, offset))
-
-    def head(self) -> bytes:
-        """Return the first line, which is read once and cached."""
-        if self._head is None:
-            self._head = next((line for _, line in self._lines(0, self.size)), b"")
-        return self._head
-
-    def first_place(self) -> float:
-        """Return the place of the first line that has one; END if none has."""
-        line_place = self._axis(self.head())
-        return self._placed_line(0, self.size)[2] if line_place is None else line_place
-
-    def last_place(self) -> float:
-        """Return the place of the last line that has one; -END if none was found."""
-        budget = 2 * _BLOCK_BYTES
-        while True:
-            lines = self.before(self.size, budget)
-            for start, line in reversed(lines):
-                line_place = self._axis(line)
-                if line_place is not None:
-                    self._note(line_place, start)
-                    return line_place
-            if budget >= self.size:
-                return -END
-            budget *= 4
-
-    def before(self, offset: int, budget_bytes: int) -> list[tuple[int, bytes]]:
-        """Return the whole lines in the last `budget_bytes` before an offset; at least one if possible."""
-        while True:
-            begin = max(0, offset - budget_bytes)
-            lines = list(self._lines(begin, offset, whole=begin == 0))
-            if lines or begin == 0:
-                return lines
-            budget_bytes *= 2
-
-    def until(self, start: int, place: float) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines from the start of a line at an offset up to the first line at or after a place."""
-        for offset, line in self._lines(start, self.size):
-            line_place = self._axis(line)
-            if line_place is not None and line_place >= place:
-                return
-            yield offset, line
-
-    def _lines(self, offset: int, end: int, *, whole: bool = True) -> Iterator[tuple[int, bytes]]:
-        """Yield (offset, line) of the whole lines from an offset on.
-
-        Args:
-            offset: where to begin.
-            end: where to stop.
-            whole: whether a line begins at the offset; else the rest of a partial line is skipped.
-
-        Raises:
-            OutOfOrder: a line is longer than _MAX_SOUGHT_BYTES.
-        """
-        at, rest, skips = offset, b"", not whole and offset > 0
-        if skips:
-            at -= 1  # if the byte before the offset is a newline, a line begins exactly at the offset
-        position = at
-        while position < end:
-            # Read as much as is held already: a fixed size would copy a long line once per block.
-            data = self._read(position, min(max(_BLOCK_BYTES, len(rest)), end - position))
-            if not data:
-                return
-            position += len(data)
-            pieces = (rest + data).split(b"\n")
-            rest = pieces.pop()
-            if len(rest) > _MAX_SOUGHT_BYTES:
-                raise OutOfOrder(f"a line is longer than {_MAX_SOUGHT_BYTES >> 20} MiB")
-            for piece in pieces:
-                start, at = at, at + len(piece) + 1
-                if skips:
-                    skips = False
-                    continue
-                self._meter.lines += 1
-                yield start, piece
-
-    def _read(self, offset: int, size: int) -> bytes:
-        for begin, end, path in self._parts:
-            if begin <= offset < end:
-                fd, _ = open_file(path)
-                try:
-                    data = os.pread(fd, min(size, end - offset), offset - begin)
-                finally:
-                    os.close(fd)
-                self._meter.size_bytes += len(data)
-                return data
-        return b""
-
-
-def decoded(lines: list[tuple[int, bytes]]) -> list[Event]:
-    """Decode lines to events; OutOfOrder for a damaged line, which the full comparison counts instead."""
-    try:
-        return [decode_line(line) for _, line in lines if line]
-    except DamagedLine as error:
-        raise OutOfOrder(f"a line is damaged ({error})") from error
-
-
-class BisectionWindow(NamedTuple):
-    """The part of two sessions that contains their first difference."""
-
-    first: float
-    """The first tick or number of the window."""
-    last: float
-    """The first tick or number after it."""
-    unit: str
-    pivot: StreamKey
-    notes: tuple[str, ...] = ()
-
-
-class Unseekable(Exception):
-    """These sessions cannot be bisected; the message says why."""
-
-
-class _Pair(NamedTuple):
-    one: SeekableLog
-    other: SeekableLog
-
-
-@dataclass(slots=True)
-class Bisection:
-    """Finds the first difference of two sessions by binary search in their files."""
-
-    one: RunSide
-    other: RunSide
-    same_ids: SameIds
-    meter: Meter = field(default_factory=Meter)
-    unit: str = "tick"
-    _pairs: dict[StreamKey, _Pair] = field(default_factory=dict)
-    _comparison: Comparison = field(init=False)
-
-    def __post_init__(self) -> None:
-        scripts = module_names(self.one.session, self.other.session)
-        self._comparison = Comparison(None, self.same_ids, scripts=scripts)
-
-    def window(self) -> BisectionWindow | None:
-        """Return the window of the first difference; None if the ends of the sessions do not differ.
-
-        Raises:
-            Unseekable: several writers, no common axis, sealed segments, or lines that are out of order or
-                too long.
-        """
-        try:
-            self._open()
-            return self._first_window()
-        except OutOfOrder as error:
-            raise Unseekable(error.message) from error
-
-    def _open(self) -> None:
-        for axis, unit in ((tick_of, "tick"), (number_of, "number")):
-            self._pairs = self._tracks(axis)
-            self.unit = unit
-            agents = [pair for key, pair in self._pairs.items() if key.kind == "agent"]
-            if not agents:
-                raise Unseekable("no agent has states to compare")
-            if all(track.first_place() != END for pair in agents for track in pair):
-                break
-        if self.unit == "number" and any(_writers(side) > 1 for side in (self.one, self.other)):
-            raise Unseekable("events carry no ticks, and several processes wrote them")
-
-    def _tracks(self, axis: Axis) -> dict[StreamKey, _Pair]:
-        self.meter.total_bytes = 0
-        pairs = {}
-        keys = dict.fromkeys((*self.one.streams(), *self.other.streams()))
-        for key in keys:
-            files = self.one.files(key), self.other.files(key)
-            if files[0] is None or files[1] is None:
-                raise Unseekable(
-                    f"{key.kind} {key.name} is sealed, was written by several processes, or is only a part"
-                )
-            if not (files[0] or files[1]):
-                continue
-            pairs[key] = _Pair(
-                SeekableLog(files[0], axis, self.meter), SeekableLog(files[1], axis, self.meter)
-            )
-        return pairs
-
-    def _first_window(self) -> BisectionWindow | None:
-        starts = [
-            (min(track.first_place() for track in pair), key)
-            for key, pair in self._pairs.items()
-            if self._differ_at_start(pair)
-        ]
-        if starts:
-            first, pivot = min(starts)
-            return BisectionWindow(-END, first + 1, self.unit, pivot)
-        differing = [key for key in self._pairs if self._differ_at_end(key)]
-        if not differing:
-            return self._window_at_end()
-        chance = random.Random(0)
-        chance.shuffle(differing)
-        pivot, end = self._earliest(differing[0], differing, END)
-        pivot, end = self._sampled(chance, pivot, end)
-        notes = []
-        begin = end - 1 if end != END else self._last_place(pivot)
-        state = self._state_behind(pivot, begin)
-        if state is not None:
-            notes.append(state)
-        return BisectionWindow(begin, end, self.unit, pivot, tuple(notes))
-
-    def _window_at_end(self) -> BisectionWindow | None:
-        """Return the last place as window if referenced objects ended with different contents, else None."""
-        for key in self._pairs:
-            if key.kind != "agent":
-                continue
-            one, other = self._last_states(self._tails(key))
-            if next(end_differences(one, other, {}), None) is not None:
-                end = self._last_place(key) + 1
-                pivot, end = self._sampled(random.Random(0), key, end)
-                return BisectionWindow(end - 1, END, self.unit, pivot)
-        return None
-
-    def _tails(self, key: StreamKey) -> list[list[Event]]:
-        """Return the last events of each side of a stream."""
-        return [decoded(track.before(track.size, _END_BYTES)) for track in self._pairs[key]]
-
-    def _last_states(self, tails: list[list[Event]]) -> Iterator[Event | None]:
-        return (next((e for e in reversed(tail) if e.kind == "state"), None) for tail in tails)
-
-    def _earliest(self, pivot: StreamKey, differing: list[StreamKey], end: float) -> tuple[StreamKey, float]:
-        """Return the stream that differs first, and the first place before which it differs."""
-        end = self._bisect(pivot, end)
-        others = list(self._pairs) if len(self._pairs) < 2 * len(differing) else differing
-        for key in others:
-            if key != pivot and end != END and self._differ_before(key, end - 1):
-                pivot, end = key, self._bisect(key, end - 1)
-        return pivot, end
-
-    def _sampled(self, chance: random.Random, pivot: StreamKey, end: float) -> tuple[StreamKey, float]:
-        """Sample random earlier places, since an earlier difference may have disappeared again."""
-        keys = list(self._pairs)
-        for number in range(_SAMPLES):
-            key = chance.choice(keys)
-            low = self._pairs[key].one.first_place()
-            if END in (low, end) or end - low < 2:
-                continue
-            place = int(low + (end - low) * (number + chance.random()) / _SAMPLES)
-            if low < place < end and self._differ_before(key, place):
-                return self._earliest(key, [each for each in keys if each != key], place)
-        return pivot, end
-
-    def _bisect(self, key: StreamKey, end: float) -> float:
-        """Return the first place up to `end` before which the two sides of a stream differ."""
-        pair = self._pairs[key]
-        low = min(track.first_place() for track in pair)
-        if low == END:
-            return END
-        high = max(track.last_place() for track in pair) + 1
-        high = min(high, end) if end != END else high
-        if not self._differ_before(key, high):
-            return END if end == END else end
-        if self._differ_before(key, low):
-            return low
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._differ_before(key, middle):
-                high = middle
-            else:
-                low = middle
-        return high
-
-    def _last_place(self, key: StreamKey) -> float:
-        return min(track.last_place() for track in self._pairs[key])
-
-    def _differ_at_start(self, pair: _Pair) -> bool:
-        """Whether the first events differ; usually a first state, which contains the random generators."""
-        return self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
-
-    def _differ_at_end(self, key: StreamKey) -> bool:
-        """Whether the final states differ; if a side has none, whether the last events do."""
-        tails = self._tails(key)
-        one, other = self._last_states(tails)
-        if key.kind == "agent" and one is not None and other is not None:
-            if one.extra.get("digest") == other.extra.get("digest"):
-                return False
-            return self._states_differ(one, other)
-        return self._tails_differ(*tails)
-
-    def _differ_before(self, key: StreamKey, place: float) -> bool:
-        """Whether the last events before a place differ, including full states."""
-        return self._tails_differ(
-            *(decoded(track.before(track.seek(place), _TAIL_BYTES)) for track in self._pairs[key])
-        )
-
-    def _tails_differ(self, ones: list[Event], others: list[Event]) -> bool:
-        left = [event for event in ones if event.kind not in PASSED_OVER]
-        right = [event for event in others if event.kind not in PASSED_OVER]
-        if bool(left) != bool(right):
-            return True
-        for one, other in zip(reversed(left), reversed(right), strict=False):
-            self.same_ids.see(one)
-            self.same_ids.see(other)
-            if describe(one) != describe(other) or event_difference(one, other, self._comparison) is not None:
-                return True
-        return False
-
-    def _states_differ(self, one: Event, other: Event) -> bool:
-        sides = in_payload(one, "fields"), in_payload(other, "fields")
-        return self._comparison.difference(*sides, ("",)) is not None
-
-    def _state_behind(self, key: StreamKey, place: float) -> str | None:
-        """Compare an agent's last full states before a place, in words; None if there is none nearby."""
-        if key.kind != "agent":
-            return None
-        states = []
-        for track in self._pairs[key]:
-            lines = track.before(track.seek(place), min(_STATE_BYTES, track.size // 64))
-            states.append(
-                next((e for e in decoded([x for x in lines if b'"event_type":"state"' in x[1]][-1:])), None)
-            )
-        if states[0] is None or states[1] is None:
-            return None
-        at = f"{self.unit} {states[0].tick}" if states[0].tick is not None else f"event {states[0].id}"
-        if self._states_differ(states[0], states[1]):
-            return (
-                f"the full state of {key.name} at {at} differs already, in fields that its actions do not set"
-            )
-        return f"the full states of {key.name} at {at} are equal"
-
-    def events(self, key: StreamKey, window: BisectionWindow) -> tuple[Iterator[Event], Iterator[Event]]:
-        """Return both sides of a stream in a window, with one place of context before and after it.
-
-        Raises:
-            Unseekable: a line is damaged or too long, or places are not ascending.
-        """
-        first, last = window.first - _CONTEXT, window.last + _CONTEXT
-        try:
-            one, other = (
-                iter(decoded(list(track.until(self._begin(track, first), last))))
-                for track in self._pairs[key]
-            )
-        except OutOfOrder as error:
-            raise Unseekable(error.message) from error
-        return one, other
-
-    def _begin(self, track: SeekableLog, place: float) -> int:
-        return 0 if place == -END else track.seek(place)
-
-    def streams(self) -> list[StreamKey]:
-        """Return the streams of both sessions."""
-        return list(self._pairs)
-
-
-def _writers(side: RunSide) -> int:
-    """Count the writers of the compared files; the separate writer of metrics does not write to these."""
-    from Agent.tree.files.lines import first_id
-
-    writers = set()
-    for key in side.streams():
-        for path in side.files(key) or ():
-            identity = first_id(path)
-            if identity is not None:
-                writers.add(identity.partition("-")[0])
-    return len(writers)
-
 
 _MOST_NAMED = 5
+MOST_DIFFERING: Final = 200
+_MOST_PAIRED: Final = 4_000
+"""The maximum number of events per run that are paired at once; pairing takes up to its square in steps."""
 
 
 @dataclass(frozen=True)
@@ -633,7 +172,7 @@ def compare_runs(
     pair_agents(one, other)
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
-    same_ids = same_ids_of(one, other)
+    same_ids = _same_ids(one, other)
     if not exhaustive and not every_agent and not is_aligned:
         try:
             comparison = _bisected(one, other, same_ids, notes)
@@ -643,36 +182,24 @@ def compare_runs(
             if comparison is not None:
                 return comparison
             notes.append("compared every event, since the ends are alike")
-    return _walked(one, other, same_ids, notes, has_ends=True, every_agent=every_agent, progress=progress)
+    return _walked(one, other, same_ids, notes, every_agent=every_agent, progress=progress)
 
 
-def compare_actions(
-    a: RunName, b: RunName, *, made: LibraryValues | None = None, are_of_one_program: bool = False
-) -> RunComparison:
-    """Find the first difference of two sessions inside their actions and in their states.
+def compare_actions(a: Path, b: Path, made: LibraryValues | None) -> RunComparison:
+    """Find the first difference of two runs of one whole program inside their actions and in their states.
 
     Writes of untraced code between actions are not compared, since the moment at which they are noticed
-    depends on timing. Neither are the final contents of referenced objects.
+    depends on timing. Neither are the final contents of referenced objects. Code inside values may differ,
+    since the actions show its effect, and it matters which of several equal objects another one holds.
 
     Args:
         a: the first session.
         b: the second.
         made: the ids and times that libraries made, which agree by form.
-        are_of_one_program: whether the program ran whole in both: then code inside values may differ, since
-            the actions show its effect, and it matters which of several equal objects another one holds.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    return _walked(
-        one,
-        other,
-        same_ids_of(one, other),
-        [],
-        has_ends=False,
-        progress=lambda _: None,
-        made=made,
-        are_of_one_program=are_of_one_program,
-    )
+    return _walked(one, other, _same_ids(one, other), [], made=made, are_of_one_program=True)
 
 
 def _recording_of_both(one: RunSide, other: RunSide) -> int:
@@ -683,8 +210,7 @@ def _recording_of_both(one: RunSide, other: RunSide) -> int:
     return min(0 if info is None else info.recording for info in infos)
 
 
-def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
-    """Return the matcher for the ids of two runs."""
+def _same_ids(one: RunSide, other: RunSide) -> SameIds:
     sides = one, other
     return SameIds(
         frozenset(name for side in sides for name in side.writers()),
@@ -692,33 +218,33 @@ def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
     )
 
 
+def _comparison(one: RunSide, other: RunSide, same_ids: SameIds, **more: Any) -> Comparison:
+    """Return the comparison of two runs' values; `more` are other arguments of `Comparison`."""
+    return Comparison(None, same_ids, scripts=module_names(one.session, other.session), **more)
+
+
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
-    bisection = Bisection(one, other, same_ids)
+    comparison = _comparison(one, other, same_ids)
+    bisection = Bisection(one, other, same_ids, comparison)
     window = bisection.window()
     if window is None:
         return None
-    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
     recording = _recording_of_both(one, other)
     walk = StreamWalk(comparison, same_ids, has_ends=True, recording=recording)
     best: PlacedDivergence | None = None
-    for key in bisection.streams():
+    for key in bisection.pairs:
         best = _earlier(best, walk.first_divergence(*bisection.events(key, window), limit=best))
     if best is None:
         raise Unseekable("the difference at the end could not be located by blocks")
-    grounds = (
-        *window.notes,
-        *(
-            [
-                f"events before {window.unit} {window.first:.0f} were sampled and found alike; "
-                "--exhaustive compares all of them"
-            ]
-            if window.first != -END
-            else []
-        ),
-    )
+    notes += window.notes
+    if window.first != -END:
+        notes.append(
+            f"events before {window.unit} {window.first:.0f} were sampled and found alike; --exhaustive "
+            "compares all of them"
+        )
     return RunComparison(
         one.name, other.name, best.divergence, walk.compared, walk.states, "bisection", bisection.meter,
-        (*notes, *grounds),
+        tuple(notes),
     )  # fmt: skip
 
 
@@ -728,24 +254,22 @@ def _walked(
     same_ids: SameIds,
     notes: list[str],
     *,
-    has_ends: bool,
-    progress: Callable[[float], None],
+    progress: Callable[[float], None] = lambda _: None,
     every_agent: bool = False,
     made: LibraryValues | None = None,
     are_of_one_program: bool = False,
 ) -> RunComparison:
     seen = ReplayOutcome()
-    scripts = module_names(one.session, other.session)
-    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen), made=made)
+    comparison = _comparison(one, other, same_ids, fields=FieldRules(seen), made=made)
     comparison.passes_code = comparison.compares_sharing = are_of_one_program
     walk = StreamWalk(
         comparison,
         same_ids,
         (one.counts, other.counts),
-        has_ends=has_ends,
+        has_ends=not are_of_one_program,
         recording=_recording_of_both(one, other),
     )
-    ticks = TickTimes(lambda: (event for key in one.streams() for event in one.events(key)))
+    begun = cache(lambda: tick_times(event for key in one.streams() for event in one.events(key)))
     best: PlacedDivergence | None = None
     each: list[PlacedDivergence] = []
     keys = dict.fromkeys((*one.streams(), *other.streams()))
@@ -753,26 +277,26 @@ def _walked(
         lineage = one.forked if key.kind == "agent" else None
         forked = None if lineage is None else ForkedAt.of(lineage, key.name)
         limit = None if every_agent else best
-        divergence = ticks.placed(walk.first_divergence(one.events(key), other.events(key), limit, forked))
+        divergence = walk.first_divergence(one.events(key), other.events(key), limit, forked)
+        divergence = with_tick(divergence, begun)
         best = _earlier(best, divergence)
         each += [divergence] if divergence is not None and every_agent else []
         progress(number / len(keys))
-    agreement = comparison.agreement
     if comparison.overlooked.of_libraries:
         notes.append(f"{comparison.overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
-    if agreement.redacted:
-        notes.append(f"{agreement.redacted:,} values are redacted in both runs")
+    if comparison.agreement.redacted:
+        notes.append(f"{comparison.agreement.redacted:,} values are redacted in both runs")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
             notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
-    each.sort(key=lambda placed_divergence: placed_divergence.order)
+    each.sort(key=lambda placed: placed.order)
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
         Meter(), tuple(notes), {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
-        tuple(placed_divergence.divergence for placed_divergence in each),
+        tuple(placed.divergence for placed in each),
     )  # fmt: skip
 
 
@@ -793,3 +317,62 @@ def _earlier(one: PlacedDivergence | None, other: PlacedDivergence | None) -> Pl
     if one is None or (other is not None and other.order < one.order):
         return other
     return one
+
+
+def differing_events(
+    a: RunName,
+    b: RunName,
+    agent_id: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    most: int = MOST_DIFFERING,
+) -> tuple[list[RunDivergence], bool]:
+    """List the events of an agent in which two runs differ, in order, and whether there are more.
+
+    Args:
+        a, b, root: as `compare_runs` takes them; ids, times and measurements are ignored likewise.
+        agent_id: the agent whose events are compared.
+        most: the maximum number of differences.
+
+    Raises:
+        RunNotFound, SessionNotFound: a run does not exist.
+    """
+    flush_active()
+    one, other = open_side(a, root), open_side(b, root)
+    align(one, other)
+    same_ids = _same_ids(one, other)
+    comparison = _comparison(one, other, same_ids, fields=FieldRules(ReplayOutcome()))
+
+    def differences() -> Iterator[RunDivergence]:
+        for number, pair in enumerate(_event_pairs(*(_compared(side, agent_id) for side in (one, other))), 1):
+            for event in filter(None, pair):
+                same_ids.see(event)
+            difference = pair_difference(*pair, comparison)
+            if difference is not None:
+                yield placed_divergence(*pair, difference, number, ()).divergence
+
+    listed = list(islice(differences(), most + 1))
+    return listed[:most], len(listed) > most
+
+
+def _compared(side: RunSide, agent_id: str) -> Iterator[Event]:
+    for event in side.events(StreamKey("agent", agent_id)):
+        if event.kind not in PASSED_OVER and event.kind != "state" and side.counts(event):
+            yield event
+
+
+def _event_pairs(
+    ones: Iterator[Event], others: Iterator[Event]
+) -> Iterator[tuple[Event | None, Event | None]]:
+    """Pair the events of two runs block by block, those of one kind and tick in order."""
+    while True:
+        left, right = list(islice(ones, _MOST_PAIRED)), list(islice(others, _MOST_PAIRED))
+        if not (left or right):
+            return
+        first, second = ([(event.tick, describe(event)) for event in side] for side in (left, right))
+        for what, i0, i1, j0, j1 in SequenceMatcher(a=first, b=second, autojunk=False).get_opcodes():
+            if what == "equal":
+                yield from zip(left[i0:i1], right[j0:j1], strict=True)
+            else:
+                yield from ((event, None) for event in left[i0:i1])
+                yield from ((None, event) for event in right[j0:j1])

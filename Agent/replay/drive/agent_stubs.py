@@ -16,6 +16,7 @@ from typing import Any
 
 from Agent.errors import RecordingMiss
 from Agent.event.classes import is_of_library
+from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
@@ -27,7 +28,7 @@ from Agent.record.state.followed_values import copied
 from Agent.record.state.generators import is_own_stream
 from Agent.record.state.introspection import Sort, live_attributes, read_state, sort_of
 from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
+from Agent.replay.compare.outcome import ReplayOutcome, SourceRead, listed
 from Agent.replay.drive.player import Positional
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder
@@ -88,12 +89,13 @@ class Peers:
         self._player = player
         self._refuse = refuse
         self._made: dict[str, Any] = {}
-        self._asked_for: set[str] = set()
+        self.asked_for: set[str] = set()
+        """The agents for which the factory requested a stub."""
 
     def __call__(self, agent_id: str) -> Any:
         """Return the stub of an agent for a factory; see `stand_in`."""
         stub = self.stand_in(agent_id)
-        self._asked_for.add(agent_id)
+        self.asked_for.add(agent_id)
         return stub
 
     def stand_in(self, agent_id: str) -> Any:
@@ -114,11 +116,6 @@ class Peers:
                 methods[name] = self._method(agent_id, facts.role, name, is_async=is_async)
             self._made[agent_id] = _make_stand_in(agent_id, facts.role, methods, self._refuse_now)
         return self._made[agent_id]
-
-    @property
-    def asked_for(self) -> frozenset[str]:
-        """The agents for which the factory requested a stub."""
-        return frozenset(self._asked_for)
 
     def _refuse_now(self, reason: str) -> None:
         self._refuse(reason)  # looked up at call time, since `answer_by` may replace it
@@ -178,10 +175,11 @@ def _make_stand_in(
     return AgentStub()
 
 
-def constructor_arguments(
-    recorded: Mapping[str, Any], types: Mapping[str, str], decoder: Decoder
-) -> ConstructorArguments:
-    """Return the recorded constructor arguments as Python values."""
+def constructor_arguments(first: Event, decoder: Decoder) -> ConstructorArguments | None:
+    """Return the constructor arguments in an agent's first state as Python values; None if it has none."""
+    recorded, types = first.extra.get("init"), first.types or {}
+    if not isinstance(recorded, dict):
+        return None
     lacking: list[str] = []
 
     def restored(value: Any, section: str, name: str) -> Any:
@@ -373,12 +371,10 @@ class FieldReads:
             )
         if not self._found:
             return doubts
-        more = f" and {len(self._found) - _MOST_NAMED} more" if len(self._found) > _MOST_NAMED else ""
         return [
             *doubts,
             "the replayed code reads fields of agents whose code does not run, as the target built them: "
-            f"{', '.join(list(self._found)[:_MOST_NAMED])}{more}; replay the whole run, or read them through "
-            "a traced method",
+            f"{listed(self._found, _MOST_NAMED)}; replay the whole run, or read them through a traced method",
         ]
 
     def _watch_variables(self, modules: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -27,16 +27,17 @@ from Agent.replay.compare.emitted_events import (
     as_change,
     describe,
     effect_difference,
-    event_difference,
+    pair_difference,
     sort_key,
     state_of,
 )
-from Agent.replay.compare.outcome import Divergence, ReplayStopped
+from Agent.replay.compare.outcome import Divergence, ReplayStopped, add_new
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
     DrivenAction,
     PlannedCall,
+    calls_in,
     has_concurrent_calls,
     is_of_framework,
     names_only_objects,
@@ -228,7 +229,7 @@ class ActionJudge:
 
     def _is_alone(self, action: DrivenAction, event: Event) -> bool:
         """Whether no code but that of the event's call can have changed its arguments while it ran."""
-        call = next((each for each in _with_calls_inside(action.call) if each.event is event), None)
+        call = next((each for each in (action.call, *calls_in(action.call)) if each.event is event), None)
         if call is None or not (call is action.call or call.agent_id in self._live):
             return False
         is_concurrent = call.is_async or action.call.is_async or action.overlaps
@@ -247,9 +248,7 @@ class ActionJudge:
                 Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
             )
             if difference is not None:
-                self._differs(
-                    action, "error", Difference(f"/{key}", difference.recorded, difference.replayed)
-                )
+                self._differs(action, "error", difference.under(f"/{key}"))
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
@@ -315,12 +314,12 @@ class ActionJudge:
         if difference is not None and mark is not None:
             self._comparison.go_back(mark)
             if self._are_same_in_any_order(action.effects, effects):
-                self._normaliser("order of what actions did, as declared")
+                add_new(self._outcome.normalisers, "order of what actions did, as declared")
                 difference = None
         elif difference is not None and has_concurrent_calls(action):
             ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
             if effect_difference(*ordered, self._comparison) is None:
-                self._normaliser("order of what concurrent calls did")
+                add_new(self._outcome.normalisers, "order of what concurrent calls did")
                 difference = None
         return difference
 
@@ -330,7 +329,7 @@ class ActionJudge:
         for one in recorded:
             for index, other in enumerate(free):
                 mark = self._comparison.mark()
-                if describe(one) == describe(other) and not event_difference(one, other, self._comparison):
+                if pair_difference(one, other, self._comparison) is None:
                     del free[index]
                     break
                 self._comparison.go_back(mark)
@@ -374,10 +373,6 @@ class ActionJudge:
             self._differs(
                 action, "effects", Difference("", one or shown(ABSENT), other or shown(ABSENT)), "metrics"
             )
-
-    def _normaliser(self, name: str) -> None:
-        if name not in self._outcome.normalisers:
-            self._outcome.normalisers.append(name)
 
     def note_code(self, action: DrivenAction, code: str) -> None:
         """Store the digests of the recorded code and of the code that ran."""
@@ -477,12 +472,6 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
         and (event.kind == "metric") is metrics
         and any(span_id == driven.span_id for span_id in spans_around(event, parents))
     ]
-
-
-def _with_calls_inside(call: PlannedCall) -> Iterator[PlannedCall]:
-    yield call
-    for child in call.children:
-        yield from _with_calls_inside(child)
 
 
 def _ending_of(event: Event, errors: dict[str, Event]) -> str:

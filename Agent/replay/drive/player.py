@@ -47,7 +47,7 @@ from Agent.replay.compare.comparison import (
 )
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
-from Agent.replay.drive.states import FieldRules
+from Agent.replay.drive.states import FieldRules, StateComparison
 from Agent.replay.drive.thread_watch import ThreadWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
@@ -210,16 +210,7 @@ class RecordedPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """Close a live call."""
-        tokens = (current_lane.get() or self._only).tokens
-        index = len(tokens) - 1
-        while index >= 0 and tokens[index][0] is not call:
-            index -= 1
-        if index < 0:
-            return
-        try:
-            _open_call.reset(tokens.pop(index)[1])
-        except ValueError:  # it ended in a different task than it began in
-            _open_call.set(None)
+        close_call((current_lane.get() or self._only).tokens, call, _open_call)
 
     def begin(self, action: DrivenAction) -> None:
         """Start replaying this action."""
@@ -332,21 +323,19 @@ class RecordedPlayer:
         if lane.tools is None:
             lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
         try:
-            answer = lane.tools.answer(call)
+            given = lane.tools.answer(call)
         except Unanswerable as error:
             self.stop(str(error))
-        if isinstance(answer, ToolMiss):
-            field, recorded, replayed, path = answer
-            if recorded == NO_CALL:
+        if isinstance(given, ToolMiss):
+            if given.difference.recorded == NO_CALL:
                 self._stop_in_thread(call)
-            self._diverge(
-                action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
-            )
+            self._diverge(action, *given, place=f"{call.kind} {call.action_type}")
+        answer, doubt = given
         self._outcome.counts.answers += 1
         self._outcome.answered[call.action_type] += 1
-        if answer.doubt is not None:
-            self._outcome.doubts.append(answer.doubt)
-        return with_stop(answer.answer, self.stop)
+        if doubt is not None:
+            self._outcome.doubts.append(doubt)
+        return with_stop(answer, self.stop)
 
     def _match(
         self, call: TracedCall, action: DrivenAction, waiting: list[PlannedCall], same: list[PlannedCall]
@@ -358,26 +347,18 @@ class RecordedPlayer:
             if difference is None:
                 earlier = [other for other in waiting[: waiting.index(child)] if not other.overlaps(child)]
                 if earlier:
-                    self._diverge(action, "calls", earlier[0].whose, _named(call), place="order")
+                    order = Difference("", earlier[0].whose, _named(call))
+                    self._diverge(action, "calls", order, place="order")
                 return child
-            first_difference = first_difference or (child, difference)
+            first_difference = first_difference or difference
         if first_difference is not None:
-            child, difference = first_difference
-            self._diverge(
-                action,
-                "args",
-                difference.recorded,
-                difference.replayed,
-                path=difference.path,
-                place=f"{_named(call)}",
-            )
+            self._diverge(action, "args", first_difference, place=_named(call))
         expected = waiting[0].whose if waiting else NO_CALL
         if not waiting:
             self._stop_in_thread(call)
-        self._diverge(action, "calls", expected, _named(call))
-        raise AssertionError("unreachable: a divergence ends the action")
+        return self._diverge(action, "calls", Difference("", expected, _named(call)))
 
-    def _args_difference(self, call: TracedCall, event: Event) -> Any:
+    def _args_difference(self, call: TracedCall, event: Event) -> Difference | None:
         if "args" not in event.extra:
             self._outcome.remark(
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
@@ -418,19 +399,12 @@ class RecordedPlayer:
         return None
 
     def _diverge(
-        self,
-        action: DrivenAction,
-        field: str,
-        recorded: Any,
-        replayed: Any,
-        *,
-        path: str = "",
-        place: str = "",
+        self, action: DrivenAction, field: str, difference: Difference, *, place: str = ""
     ) -> NoReturn:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
-        difference = Difference(path, *shown_beside(recorded, replayed))
-        self.differs(action, field, difference, place=place)
+        sides = shown_beside(difference.recorded, difference.replayed)
+        self.differs(action, field, Difference(difference.path, *sides), place=place)
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
@@ -446,6 +420,26 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
             stop(str(error))
 
     return answer._replace(change=or_stop)
+
+
+def close_call(opened: list[Any], call: TracedCall, variable: ContextVar[Any]) -> Any:
+    """Remove a call from the open ones; return its entry, or None if it is not among them.
+
+    Args:
+        opened: for each open call a tuple of the call, the token of `variable`, and more; innermost last.
+        variable: gets the value that it had around the call.
+    """
+    index = len(opened) - 1
+    while index >= 0 and opened[index][0] is not call:
+        index -= 1
+    if index < 0:
+        return None
+    entry = opened.pop(index)
+    try:
+        variable.reset(entry[1])
+    except ValueError:  # the call ended in a different task than it began in
+        variable.set(None)
+    return entry
 
 
 def open_call() -> PlannedCall | None:
@@ -596,20 +590,11 @@ class AnswerBook:
         return LACKING if restored.unrestored else restored.value
 
 
-class Given(NamedTuple):
-    """An answer, and why it may be less than the original result."""
-
-    answer: Answer
-    doubt: str | None
-
-
 class ToolMiss(NamedTuple):
-    """A call that the recording lacks, and the recorded calls in its place."""
+    """A call that the recording lacks, beside the recorded call in its place."""
 
     field: str
-    recorded: Any
-    replayed: Any
-    path: str = ""
+    difference: Difference
 
 
 class ActionTools:
@@ -623,11 +608,11 @@ class ActionTools:
     def __init__(self, calls: CallBook, comparison: Comparison) -> None:
         # A call may move within the code, but its arguments and its order must not change.
         self._book = calls
-        self._replayer = ToolReplayer(book=self._book, tolerance=0.0)
+        self._replayer = ToolReplayer(book=calls, tolerance=0.0)
         self._comparison = comparison
 
-    def answer(self, call: TracedCall) -> Given | ToolMiss:
-        """Return the recorded response, or what the recording has instead.
+    def answer(self, call: TracedCall) -> tuple[Answer, str | None] | ToolMiss:
+        """Return the recorded response and what it lacks, as `AnswerBook` does, or what was recorded instead.
 
         Raises:
             Unanswerable: the call is in the recording, but its result cannot be returned again.
@@ -649,7 +634,7 @@ class ActionTools:
         doubt = self._book.lacks.get(match.call.event.id)
         if not match.is_exact:
             doubt = "the call was matched although an argument contains a secret"
-        return Given(answer, None if doubt is None else f"the response of {call.action_type}: {doubt}")
+        return answer, None if doubt is None else f"the response of {call.action_type}: {doubt}"
 
     def _as_declared(self, requested: RequestedCall) -> Match | None:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""
@@ -671,13 +656,11 @@ class ActionTools:
         if not nearest:
             unused = self._replayer.unused
             recorded = f"{unused[0].kind} {unused[0].name}" if unused else NO_CALL
-            return ToolMiss("calls", recorded, f"{requested.kind} {requested.name}")
+            return ToolMiss("calls", Difference("", recorded, f"{requested.kind} {requested.name}"))
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
-        recorded, requested_arguments = (
-            value_at(each.value, path, ABSENT) for each in (one.call.arguments, requested.arguments)
-        )
-        return ToolMiss("args", recorded, requested_arguments, path)
+        sides = (value_at(each.value, path, ABSENT) for each in (one.call.arguments, requested.arguments))
+        return ToolMiss("args", Difference(path, *sides))
 
 
 # The shared parts of one replay, created by the workbench when the target's objects exist.
@@ -701,3 +684,8 @@ class ReplayContext:
     fields: FieldRules
     """Which fields are compared."""
     player: RecordedPlayer
+
+    @property
+    def states(self) -> StateComparison:
+        """Compares states of objects with recorded ones."""
+        return StateComparison(self.pipeline, self.comparison, self.fields)

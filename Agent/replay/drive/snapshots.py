@@ -7,6 +7,7 @@ agrees, after each following one: an object that it shares with others may chang
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -35,15 +36,12 @@ from Agent.replay.compare.comparison import (
 from Agent.replay.compare.emitted_events import UNCHANGED
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
-from Agent.replay.drive.living_agents import LivingAgents
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import (
-    differences_of,
     generators_in,
     is_function,
     remove_fields,
     restorable,
-    state_difference,
 )
 from Agent.replay.plan.actions import DrivenAction, Plan, is_outside_write
 from Agent.replay.plan.recording import ends_of
@@ -51,6 +49,69 @@ from Agent.replay.plan.recording import ends_of
 _MOST_NAMED = 4
 _PLACE = "the full state"
 _CLASS = "__class__"
+
+
+# Agents by id, held weakly: a replay that kept agents alive would change programs that release them.
+#
+# A scheduler with weak references, such as Mesa's, still calls a removed agent while something holds it.
+
+
+class LivingAgents(Mapping[str, object]):
+    """The agents that still exist, by id."""
+
+    def __init__(self) -> None:
+        self.lasting: Collection[str] = ()
+        """Agents that are kept alive."""
+        self._references: dict[str, Callable[[], object]] = {}
+        self._held: dict[str, object] = {}
+
+    def add(self, agent_id: str, agent: object) -> Callable[[], object]:
+        """Add an agent, and return the reference to it."""
+        if agent_id in self.lasting:
+            self._held[agent_id] = agent
+        reference = self._references[agent_id] = weakly(agent)
+        return reference
+
+    def update(self, agents: Mapping[str, object]) -> None:
+        """Add agents."""
+        for agent_id, agent in agents.items():
+            self.add(agent_id, agent)
+
+    def __getitem__(self, agent_id: str) -> object:
+        agent = self._references[agent_id]()
+        if agent is None:
+            raise KeyError(agent_id)
+        return agent
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, reference in list(self._references.items()) if reference() is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def weakly(value: object) -> Callable[[], object]:
+    """Return a weak reference to a value; a strong one if its class has only slots."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+class ObjectsSeen:
+    """The objects that were seen before, held weakly."""
+
+    def __init__(self) -> None:
+        self._references: dict[int, Callable[[], object]] = {}
+        """By `id()`, which a later object may reuse."""
+
+    def is_new(self, value: object) -> bool:
+        """Add an object, and return whether it is new."""
+        known = self._references.get(id(value))
+        if known is not None and known() is value:
+            return False
+        self._references[id(value)] = weakly(value)
+        return True
 
 
 class WholeStates:
@@ -119,10 +180,8 @@ class WholeStates:
         self._context.outcome.note_code(name, divergence)
 
     def _difference(self, action: DrivenAction, event: Event, obj: object) -> tuple[str, Difference] | None:
-        context = self._context
-        difference = state_difference(event, obj, context.pipeline, context.comparison, context.fields)
         return (
-            difference
+            self._context.states.first(event, obj)
             or self._class_difference(action.agent_id, event, obj)
             or self._class_change(action.agent_id, event, obj)
         )
@@ -206,11 +265,8 @@ class WholeStates:
         return None if one == other else (_CLASS, Difference("", one, other))
 
     def _class_differences(self, event: Event, obj: object) -> Iterator[tuple[str, Difference]]:
-        context, present = self._context, read_class_state(type(obj))
-        yield from differences_of(
-            str(event.agent_id), in_payload(event, "class_fields"), present, context.pipeline,
-            context.comparison, context.fields,
-        )  # fmt: skip
+        recorded, present = in_payload(event, "class_fields"), read_class_state(type(obj))
+        yield from self._context.states.in_fields(str(event.agent_id), recorded, present)
 
     def _is_class_live(self, obj: object) -> bool:
         """Whether no agent of that class runs elsewhere, whose code could also write to the class."""
@@ -406,9 +462,7 @@ class LastStates:
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
         for is_alone in (True, False):  # held objects were read alone, followed ones together
-            difference = state_difference(
-                event, obj, context.pipeline, context.comparison, context.fields, [name], is_alone=is_alone
-            )
+            difference = context.states.first(event, obj, [name], is_alone=is_alone)
             if difference is None:
                 return None
             context.comparison.go_back(mark)
@@ -444,7 +498,7 @@ class LastStates:
         )
 
     def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
-        action = self._last_action(agent_id)
+        action = self._plan.actions[self._plan.acted[agent_id] - 1]
         self._context.outcome.doubts.append(
             f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
             "recorded; keep it until shutdown_logging()"
@@ -457,9 +511,6 @@ class LastStates:
             agent_id=agent_id,
             place="its last state (gone)",
         )
-
-    def _last_action(self, agent_id: str) -> DrivenAction:
-        return self._plan.actions[self._plan.acted[agent_id] - 1]
 
     def _is_changed(self, agent_id: str, event: Event) -> bool:
         """Whether the agent's last state differs from its first."""

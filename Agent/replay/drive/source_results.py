@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, in_payload
 from Agent.replay.drive.player import ReplayContext, driven_here, open_call
 from Agent.replay.drive.watched import SourceWatch
-from Agent.replay.plan.actions import DrivenAction, PlannedCall
+from Agent.replay.plan.actions import DrivenAction, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording
 
 T = TypeVar("T")
@@ -256,13 +257,10 @@ class SourceAnswers:
     def _drew_in_action(self, adopted: Adopted) -> bool:
         """Whether the recorded action drew from that generator elsewhere: then all draws are recorded."""
         action, place = driven_here() or self._watch.action, self._places.of(adopted)
-        pending = [] if action is None or place is None or self._watch.allows(adopted) else [action.call]
-        while pending:
-            call = pending.pop()
-            if any((each.kind, each.place) == (adopted.kind, place) for each in self._of(call).draws):
-                return True
-            pending += call.children
-        return False
+        if action is None or place is None or self._watch.allows(adopted):
+            return False
+        draws = (each for call in (action.call, *calls_in(action.call)) for each in self._of(call).draws)
+        return any((each.kind, each.place) == (adopted.kind, place) for each in draws)
 
     def _undrawn(self, adopted: Adopted) -> None:
         """Report a draw that the recording lacks, unless it follows from the agent's state."""
@@ -303,17 +301,16 @@ class SourceAnswers:
         return self._bases[event_id]
 
     def _shown(self, name: str, value: Any) -> Any:
-        if isinstance(value, str) and name in self._recording_hidden():
+        if isinstance(value, str) and name in self._hidden:
             hidden = f"the variable {name} of the environment, hidden in the recording"
             if hidden not in self._outcome.normalisers:
                 self._outcome.normalisers.append(hidden)
                 self._outcome.doubts.append(f"the variable {name} of the environment is redacted")
         return value
 
-    def _recording_hidden(self) -> frozenset[str]:
-        if not hasattr(self, "_hidden"):
-            self._hidden = _hidden_variables(self._recording)
-        return self._hidden
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        return _hidden_variables(self._recording)
 
     def _more(self, recorded: str, replayed: str) -> None:
         call = open_call()
@@ -387,7 +384,7 @@ def _hidden_variables(recording: Recording) -> frozenset[str]:
 # Generators are distinguished by the agent's field that holds one, by the name or the function that adopted
 # it, or because only one exists.
 
-_WHAT = {"random": "words", "numpy": "calls"}
+_WHAT = {"random": "words from a random.Random", "numpy": "calls from a numpy generator"}
 
 
 _HIDDEN = frozenset({"random", "numpy.random"})
@@ -420,11 +417,8 @@ class RecordedDraws:
     @property
     def recorded(self) -> str:
         """The amount that was drawn, in words."""
-        return f"{sum(map(self._length, self._segments))} {_WHAT.get(self.kind, 'draws')} from {self._name}"
-
-    @property
-    def _name(self) -> str:
-        return {"random": "a random.Random", "numpy": "a numpy generator"}.get(self.kind, "a generator")
+        what = _WHAT.get(self.kind, "draws from a generator")
+        return f"{sum(map(self._length, self._segments))} {what}"
 
     def _length(self, segment: list[Any]) -> int:
         return len(segment) if self.kind == "draws" else int(segment[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ from Agent.replay.compare.comparison import (
     in_payload,
     shown_beside,
 )
-from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.replay.compare.outcome import ReplayOutcome, add_new
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.target import Decoder, is_tag_of_generator
@@ -116,41 +117,6 @@ def remove_fields(obj: Any, names: list[str]) -> None:
             continue  # already deleted; a remaining one shows as a difference of states
 
 
-def state_difference(
-    event: Event,
-    obj: object,
-    pipeline: Pipeline,
-    comparison: Comparison,
-    rules: FieldRules,
-    names: Collection[str] | None = None,
-    *,
-    is_alone: bool = False,
-) -> tuple[str, Difference] | None:
-    """Return the first field in which an object's state differs from a recorded full state, or None."""
-    differences = state_differences(event, obj, pipeline, comparison, rules, names, is_alone=is_alone)
-    return next(differences, None)
-
-
-def beyond_functions(
-    event: Event,
-    obj: object,
-    pipeline: Pipeline,
-    comparison: Comparison,
-    rules: FieldRules,
-    outcome: ReplayOutcome,
-) -> tuple[str, Difference] | None:
-    """Return the first field in which an object's state differs from its first recorded state, or None.
-
-    Functions that the program set on the object but the factory did not are replaced by stubs and not
-    compared.
-    """
-    while True:
-        difference = state_difference(event, obj, pipeline, comparison, rules)
-        if difference is None or not _put_stand_in(event, obj, difference[0], outcome):
-            return difference
-        rules.leave_out(str(event.agent_id), difference[0])
-
-
 def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) -> bool:
     form = event.extra["fields"].get(name)
     if not is_function(form) or read_state(obj).fields.get(name, obj) is not None:
@@ -161,8 +127,7 @@ def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) 
 
     def stand_in(*_args: Any, **_kwargs: Any) -> None:
         doubt = f"{what}, was called, and its effect is not replayed: set it in the factory"
-        if doubt not in outcome.doubts:
-            outcome.doubts.append(doubt)
+        add_new(outcome.doubts, doubt)
         if outcome.changed_code:
             outcome.ask(doubt)
 
@@ -178,77 +143,91 @@ def is_function(form: object) -> bool:
     return isinstance(form, dict) and form.get("class") == "builtins.function"
 
 
-def state_differences(
-    event: Event,
-    obj: object,
-    pipeline: Pipeline,
-    comparison: Comparison,
-    rules: FieldRules,
-    names: Collection[str] | None = None,
-    *,
-    is_alone: bool = False,
-) -> Iterator[tuple[str, Difference]]:
-    """Yield the fields in which an object's state differs from a recorded full state.
-
-    Args:
-        rules: which fields are compared; receives what could not be compared.
-        names: the fields to compare; None for all.
-        is_alone: whether each field was recorded with everything that it holds, as for a collected agent.
-    """
-    fields = read_state(obj).fields
-    places = None if is_alone else Places(fields)
-    if names is not None:
-        fields = {name: value for name, value in fields.items() if name in names}
-    recorded = in_payload(event, "fields")
-    yield from differences_of(
-        str(event.agent_id), recorded, fields, pipeline, comparison, rules, names, places
-    )
+FieldDifference = tuple[str, Difference]
+"""The name of a field, and how it differs."""
 
 
-def differences_of(
-    agent_id: str,
-    recorded: Recorded,
-    fields: Mapping[str, Any],
-    pipeline: Pipeline,
-    comparison: Comparison,
-    rules: FieldRules,
-    names: Collection[str] | None = None,
-    places: Places | None = None,
-) -> Iterator[tuple[str, Difference]]:
-    """Yield the fields in which recorded values and those of an object differ.
+@dataclass(frozen=True, slots=True)
+class StateComparison:
+    """Compares states of objects with recorded ones, field by field."""
 
-    Args:
-        fields: the object's fields.
-        rules, names: as for `state_differences`.
-        places: positions of objects in all fields of the object, if these are its fields.
-    """
-    pointer = recorded.pointer
-    present = as_captured(pipeline.capture.user_body(fields, pointer, agent_id, places), pointer)
-    if not isinstance(recorded.value, dict):
-        yield "", Difference("", *shown_beside(recorded.value, present.value))
-        return
-    for name in sorted(recorded.value.keys() | present.value.keys() if names is None else names):
-        sides = [each.part(name) for each in (recorded, present) if name in each.value]
-        is_on_both = len(sides) == len((recorded, present))
-        if rules.leaves_out(agent_id, name, *(each.types.get(each.pointer) for each in sides)):
-            if (
-                is_on_both
-                and rules.is_shared(agent_id, name)
-                and comparison.difference(sides[0], sides[1]) is not None
-            ):
-                rules.doubt_shared(agent_id, name)
-            continue
-        if name not in recorded.value and rules.is_newer(present, f"/{escape(name)}"):
-            rules.note(agent_id, name, Agreement(older={""}))
-            continue
-        if not is_on_both:
-            one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
-            yield name, Difference("", *shown_beside(one, other))
-            continue
-        difference, agreed = comparison.compare(sides[0], sides[1])
-        rules.note(agent_id, name, agreed)
-        if difference is not None:
-            yield name, difference
+    pipeline: Pipeline
+    comparison: Comparison
+    rules: FieldRules
+    """Which fields are compared; receives what could not be compared."""
+
+    def first(
+        self, event: Event, obj: object, names: Collection[str] | None = None, *, is_alone: bool = False
+    ) -> FieldDifference | None:
+        """Return the first field in which an object's state differs from a recorded full state, or None."""
+        return next(self.differences(event, obj, names, is_alone=is_alone), None)
+
+    def first_beyond_functions(
+        self, event: Event, obj: object, outcome: ReplayOutcome
+    ) -> FieldDifference | None:
+        """Return the first field in which an object's state differs from its first recorded state, or None.
+
+        Functions that the program set on the object but the factory did not are replaced by stubs and not
+        compared.
+        """
+        while True:
+            difference = self.first(event, obj)
+            if difference is None or not _put_stand_in(event, obj, difference[0], outcome):
+                return difference
+            self.rules.leave_out(str(event.agent_id), difference[0])
+
+    def differences(
+        self, event: Event, obj: object, names: Collection[str] | None = None, *, is_alone: bool = False
+    ) -> Iterator[FieldDifference]:
+        """Yield the fields in which an object's state differs from a recorded full state.
+
+        Args:
+            names: the fields to compare; None for all.
+            is_alone: whether each field was recorded with everything that it holds, as for a collected agent.
+        """
+        fields = read_state(obj).fields
+        places = None if is_alone else Places(fields)
+        if names is not None:
+            fields = {name: value for name, value in fields.items() if name in names}
+        yield from self.in_fields(str(event.agent_id), in_payload(event, "fields"), fields, names, places)
+
+    def in_fields(
+        self,
+        agent_id: str,
+        recorded: Recorded,
+        fields: Mapping[str, Any],
+        names: Collection[str] | None = None,
+        places: Places | None = None,
+    ) -> Iterator[FieldDifference]:
+        """Yield the fields in which recorded values and those of an object differ.
+
+        Args:
+            fields: the object's fields.
+            names: as for `differences`.
+            places: positions of objects in all fields of the object, if these are its fields.
+        """
+        pointer, rules = recorded.pointer, self.rules
+        present = as_captured(self.pipeline.capture.user_body(fields, pointer, agent_id, places), pointer)
+        if not isinstance(recorded.value, dict):
+            yield "", Difference("", *shown_beside(recorded.value, present.value))
+            return
+        for name in sorted(recorded.value.keys() | present.value.keys() if names is None else names):
+            sides = [each.part(name) for each in (recorded, present) if name in each.value]
+            is_on_both = len(sides) == len((recorded, present))
+            if rules.leaves_out(agent_id, name, *(each.types.get(each.pointer) for each in sides)):
+                is_shared = is_on_both and rules.is_shared(agent_id, name)
+                if is_shared and self.comparison.difference(sides[0], sides[1]) is not None:
+                    rules.doubt_shared(agent_id, name)
+            elif name not in recorded.value and rules.is_newer(present, f"/{escape(name)}"):
+                rules.note(agent_id, name, Agreement(older={""}))
+            elif not is_on_both:
+                one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
+                yield name, Difference("", *shown_beside(one, other))
+            else:
+                difference, agreed = self.comparison.compare(sides[0], sides[1])
+                rules.note(agent_id, name, agreed)
+                if difference is not None:
+                    yield name, difference
 
 
 def place_in(event: Event, name: str, difference: Difference) -> str:
@@ -289,14 +268,9 @@ def agents_in(obj: object) -> dict[str, object]:
     """Return {id: agent} for the agents in an object's fields, including those inside containers."""
     agents: dict[str, object] = {}
     seen: dict[int, int] = {}
-    for value in exposed_values(obj):
+    for value in read_state(obj).fields.values():
         _find_agents(value, _MAX_DEPTH, agents, seen)
     return agents
-
-
-def exposed_values(obj: object) -> list[Any]:
-    """Return the values of an object's exposed fields."""
-    return list(read_state(obj).fields.values())
 
 
 def _find_agents(value: Any, depth: int, agents: dict[str, object], seen: dict[int, int]) -> None:
@@ -500,7 +474,7 @@ class FieldRules:
         full = f"{agent_id}.{name}"
         is_match = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
         if is_match:
-            self._add(self._outcome.ignored, full)
+            add_new(self._outcome.ignored, full)
         return is_match
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
@@ -560,11 +534,11 @@ class FieldRules:
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name, text)
         for kind in agreement.handles.values():
-            self._add(self._outcome.handles, f"{full} ({kind})")
+            add_new(self._outcome.handles, f"{full} ({kind})")
 
     def _note_by_name(self, agent_id: str, name: str, why: str) -> None:
         self.by_name[agent_id, name] = None
-        self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
+        add_new(self._outcome.references, f"{agent_id}.{name} ({why})")
 
     def pass_older(self, agent_id: str, recorded: Mapping[str, Any], replayed: Recorded) -> Recorded:
         """Return an action's changes, without fields that an older recording could not contain."""
@@ -602,10 +576,6 @@ class FieldRules:
         if key not in self._noted:
             self._noted.add(key)
             note()
-
-    def _add(self, names: list[str], name: str) -> None:
-        if name not in names:
-            names.append(name)
 
 
 def _only(agreement: Agreement, path: str) -> Agreement:

@@ -113,8 +113,9 @@ class ReplayExecutor:
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
         input_value, original, shown = await asyncio.to_thread(self._recorded, saved)
-        name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
-        executor_config = _executor_config(saved, config, name, original)
+        labels = await asyncio.to_thread(_labels, saved)
+        name = config.executor or _framework(saved, shown, config, labels)
+        executor_config = _executor_config(saved, config, name, original, labels)
         chosen = MOCK if config.dry_run else name
         execute = find_executor(chosen)
         input_value, state = _input(input_value, config), _state(saved, config)
@@ -146,10 +147,9 @@ class ReplayExecutor:
 
 
 def _executor_config(
-    saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any
+    saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any, labels: dict[str, Any]
 ) -> dict[str, Any]:
     """Build the `config` argument of an executor."""
-    labels = _labels(saved)
     names = ("target", "modified_input", "modified_state", "live", "timeout_seconds")
     return {
         "checkpoint_id": saved.checkpoint_id,
@@ -243,9 +243,11 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
         return {}  # a run that left only checkpoints
 
 
-def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
+def _framework(
+    saved: SavedCheckpoint, shown: str | None, config: ReplayConfig, labels: Mapping[str, Any]
+) -> str:
     """Choose the executor: by the run's label, then by its steps, then by its target or the session's."""
-    label = _labels(saved).get("framework")
+    label = labels.get("framework")
     if label in registered_names():
         return str(label)
     if shown is not None:

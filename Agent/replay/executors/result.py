@@ -287,7 +287,8 @@ def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = N
 
 def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
     """Return a value as JSON without secrets, and its type tags by JSON pointer; accepts every value."""
-    body, types = _capture().body({"value": value}, "")
+    capture = Capture(Redactor(os.urandom(32)), CHECKPOINT_LIMITS, agent_id_of)
+    body, types = capture.body({"value": value}, "")
     return orjson.loads(b"{" + body + b"}")["value"], {
         pointer.removeprefix("/value"): tag for pointer, tag in (types or {}).items()
     }
@@ -303,10 +304,6 @@ def recorded_difference(
     """
     one, other = (Recorded(*recorded_form(value), "") for value in (original, replayed))
     return comparison.difference(one, other, names)
-
-
-def _capture() -> Capture:
-    return Capture(Redactor(os.urandom(32)), CHECKPOINT_LIMITS, agent_id_of)
 
 
 def _keyed(value: Any) -> dict[str, Any]:

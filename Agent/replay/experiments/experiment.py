@@ -52,7 +52,7 @@ from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
-from Agent.replay.forks.sweep_job import fork_each, raise_first, silenced
+from Agent.replay.forks.unrecorded import fork_each, raise_first, silenced
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import method_name
 from Agent.replay.worker.fork_server import Forks

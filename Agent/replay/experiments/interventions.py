@@ -25,8 +25,7 @@ from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
 from Agent.replay.forks.forking import fork_request
 from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
-from Agent.replay.forks.player import calls_in
-from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
+from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 from Agent.replay.plan.target import Target
 from Agent.replay.worker.jobs import Job, run_job
@@ -244,7 +243,7 @@ def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str
     if event.kind in CALL_KINDS:
         return PlannedPlace("tool", index, event, _tools_before(event, action))
     span_id = event.span_id if is_traced_action(event) else event.parent_span_id
-    around = _call_around(span_id, action, live)
+    around = next((call for call in calls_in(action.call, live) if call.event.span_id == span_id), None)
     if around is None:
         return PlannedPlace("action", index, action.event)
     return PlannedPlace("call", index, around.event, _ordinal(around, action, live))
@@ -268,11 +267,6 @@ def _tools_before(event: Event, action: DrivenAction) -> int:
         if each.kind == event.kind and each.extra.get(CALL_KINDS[each.kind]) == name
     ]
     return [each.id for each in same].index(event.id)
-
-
-def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str]) -> PlannedCall | None:
-    """Return the planned call with this span; None if the span is that of the action itself."""
-    return next((call for call in calls_in(action.call, live) if call.event.span_id == span_id), None)
 
 
 def _message_id(event: Event) -> str | None:
@@ -314,16 +308,12 @@ class DroppedMessage:
     """
 
     def __init__(self, message_id: str) -> None:
-        self._id = message_id
+        self.message_id = message_id
+        """The message's id in this fork."""
         self._searches = 0
         self.is_gone = False
         gc.unfreeze()  # frozen objects are not in gc.get_objects()
         self._message: Message | None = None
-
-    @property
-    def message_id(self) -> str:
-        """The message's id in this fork."""
-        return self._id
 
     def take_away(self) -> None:
         """Search for the message once, and remove it from its containers."""
@@ -331,9 +321,8 @@ class DroppedMessage:
             return
         self._searches += 1
         if self._message is None:
-            self._message = next(
-                (each for each in gc.get_objects() if type(each) is Message and each.id == self._id), None
-            )
+            messages = (each for each in gc.get_objects() if type(each) is Message)
+            self._message = next((each for each in messages if each.id == self.message_id), None)
         if self._message is not None:
             self.is_gone = _taken_from_all(self._message)
 
@@ -539,8 +528,8 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
         for agent_id in agents
         if outcome.concerns(str(agent_id), given)
     }
-    is_recorded = OutcomeOf.parse(outcome.field).of(ForkOutcome(agents=list(given), states=states)) != ABSENT
-    return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_recorded else None
+    recorded = ForkOutcome(agents=list(given), states=states)
+    return outcome.of(recorded) if OutcomeOf.parse(outcome.field).of(recorded) != ABSENT else None
 
 
 # `CauseExperiments`: each suspected event is tested in a child process, with and without the event.

@@ -1,6 +1,6 @@
 """A fork in the worker process: the target's objects are brought to the point, and continue from there.
 
-`record_fork` does this once and records it; `sweep_job.py` continues with many changes at one point, and
+`record_fork` does this once and records it; `unrecorded.py` continues with many changes at one point, and
 experiments continue with and without an event.
 """
 
@@ -58,10 +58,9 @@ from Agent.replay.forks.player import (
     ForkSources,
     ResponseRecorder,
     answerable,
-    calls_in,
     seed_generators,
 )
-from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.actions import DrivenAction, Plan, calls_in, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
@@ -242,7 +241,7 @@ class Fork:
         pipeline: Pipeline,
         patch: Patch | None = None,
         seed: int | None = None,
-        begin: Callable[[ForkPlayer], None] = lambda _player: None,
+        begin: Callable[[ForkPlayer], object] = lambda _player: None,
         call: Callable[[int, DrivenAction], Exception | None] | None = None,
     ) -> None:
         """Apply the changes, and run the rest; the result is in `outcome`.
@@ -293,15 +292,14 @@ class Fork:
         self.outcome.seconds = time.monotonic() - began
         self.outcome.processor_seconds = time.process_time() - used
         driver.close()
-        if self.trigger is not None:
-            self._end_trigger(self.trigger)
-        self._note_states(pipeline)
-
-    def _end_trigger(self, trigger: ForkTrigger) -> None:
-        if trigger.error is not None:
+        trigger, objects = self.trigger, self.bench.given
+        if trigger is not None and trigger.error is not None:
             raise trigger.error
-        if not trigger.has_acted and self.outcome.stopped is None:
+        if trigger is not None and not trigger.has_acted and self.outcome.stopped is None:
             self.outcome.stopped = f"{self.outcome.point} was not reached, so nothing was changed"
+        for agent_id, obj in {**acting_in(pipeline), **objects}.items():
+            if self._shows(agent_id, list(objects)):
+                self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _go_on_alone(self, resume: Callable[[], Any], player: ForkPlayer) -> None:
         error = self.driver.raised_by(resume, [], {})
@@ -382,12 +380,6 @@ class Fork:
         )
         bench.peers.answer_by(lambda: player, player.stop)
         return player
-
-    def _note_states(self, pipeline: Pipeline) -> None:
-        objects = self.bench.given
-        for agent_id, obj in {**acting_in(pipeline), **objects}.items():
-            if self._shows(agent_id, list(objects)):
-                self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _entries(self) -> list[Event]:
         """Return the actions of the run: those made in it, and those that contain its start."""
@@ -595,84 +587,22 @@ class _ObservedSink:
         return getattr(self._inner, name)
 
 
-class ForkRecording:
-    """The recording of one fork.
-
-    Args:
-        root: the trace root, where the session is created.
-        run_id: the id of its run.
-        lineage: the fork's origin.
-        configuration: the original's settings that affect the recording.
-        targets: the targets that can replay the fork, by agent.
-        observe: called with each line, if given.
-
-    Raises:
-        InputError: the root is not writable.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        run_id: str,
-        lineage: Lineage,
-        configuration: dict[str, Any],
-        targets: dict[str, str],
-        observe: Callable[[bytes], None] | None = None,
-    ) -> None:
-        self.run_id = run_id
-        redactor = Redactor(os.urandom(32), enabled=bool(configuration.get("redact", True)))
-        command = "fork" if lineage.relation == FORKED else "resume"
-        info = SessionInfo.begun_now(
-            argv=("agent-trace", command),
-            configuration=configuration,
-            targets=targets,
-            other={lineage.relation: redactor.object(lineage.to_object())},
-        )
-        try:
-            self.session = create_session(root, info)
-        except OSError as error:
-            raise _unwritten("no session can be made there", root, error) from error
-        self._writer = writer = SessionWriter(self.session)
-        sink: Any = None if observe is None else _ObservedSink(writer, observe)
-        options = options_of_replay(configuration.get("state"), gone_states=True)
-        self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
-        self.pipeline.announce(writer, writer.durability)
-        self._recorder = Recorder()
-        self._lineage = lineage
-
-    def begin_run(self, agent_id: str | None) -> None:
-        """Begin the run; the pipeline must be installed already."""
-        labels = {self._lineage.relation: f"{self._lineage.run} at {self._lineage.step}"}
-        self._recorder.start_run(agent_id, labels, run_id=self.run_id)
-
-    def discard(self) -> None:
-        """Delete the session, since the fork failed."""
-        self.pipeline.close()
-        shutil.rmtree(self.session)
-
-    def end(self, *, ok: bool, error: str | None, status: str | None) -> None:
-        """End the run, write the final states, and close the session.
-
-        Raises:
-            InputError: part of the session could not be written; the session is deleted.
-        """
-        self._recorder.finish_run(ok, error, status=status, run_id=self.run_id)
-        emit_last_states(self.pipeline)
-        self.pipeline.close()
-        try:
-            self._require_whole()
-            update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
-            write_summary(self.session)
-        except OSError as refused:
-            shutil.rmtree(self.session)
-            raise _unwritten("its session could not be written", self.session, refused) from refused
-
-    def _require_whole(self) -> None:
-        """Raise OSError if a line could not be written, since recording only counts such failures."""
-        names = [reason.partition(":")[2] for reason in self._writer.counters()]
-        code = next((getattr(errno, name) for name in names if hasattr(errno, name)), None)
-        if code is not None and self.pipeline.health.dropped:
-            raise OSError(code, os.strerror(code))
+def _end(
+    recorder: Recorder, pipeline: Pipeline, writer: SessionWriter, fork_id: str, outcome: ForkOutcome
+) -> None:
+    """End a fork's run, write the final states, and close the session; OSError if a part was not written."""
+    failure = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
+    status = "partial" if outcome.stopped else None
+    recorder.finish_run(failure is None, failure, status=status, run_id=fork_id)
+    emit_last_states(pipeline)
+    pipeline.close()
+    # Recording only counts failures.
+    names = [reason.partition(":")[2] for reason in writer.counters()]
+    code = next((getattr(errno, name) for name in names if hasattr(errno, name)), None)
+    if code is not None and pipeline.health.dropped:
+        raise OSError(code, os.strerror(code))
+    update_session(writer.session, ended_at=format_timestamp(time.time_ns() // 1000))
+    write_summary(writer.session)
 
 
 def _unwritten(what: str, path: Path, error: OSError) -> InputError:
@@ -700,32 +630,71 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     fork = Fork(request, reports_progress=True)
     fork.bring()
     bench, outcome = fork.bench, fork.outcome
-    info = bench.recording.info
+    info, lineage = bench.recording.info, _lineage(request, fork)
     turn_recording_away(bench.directory)()
-    recording = ForkRecording(
+    writer, pipeline = new_session(
         Path(request["root"]),
-        request["fork_id"],
-        _lineage(request, fork),
+        lineage,
         {} if info is None else dict(info.configuration),
         dict.fromkeys([*outcome.agents, "*"], request["target"]),
         fork.observe if fork.point.effect is not None else None,
     )
     turn_recording_away(bench.directory)
+    recorder, fork_id = Recorder(), request["fork_id"]
     alone = outcome.agents[0] if len(outcome.agents) == 1 else None
+    labels = {lineage.relation: f"{lineage.run} at {lineage.step}"}
+    what, path = "its temporary files could not be written", bench.directory
     try:
         fork.go_on(
-            recording.pipeline,
+            pipeline,
             request["patch"],
             request["seed"],
-            lambda _player: recording.begin_run(alone),
+            lambda _player: recorder.start_run(alone, labels, run_id=fork_id),
         )
-    except AgentTraceError:
-        recording.discard()
+        what, path = "its session could not be written", writer.session
+        _end(recorder, pipeline, writer, fork_id, outcome)
+    except (AgentTraceError, OSError) as error:
+        pipeline.close()
+        shutil.rmtree(writer.session)
+        if isinstance(error, OSError):
+            raise _unwritten(what, path, error) from error
         raise
+    return {"session": str(writer.session), "outcome": outcome.to_object()}
+
+
+def new_session(
+    root: Path,
+    lineage: Lineage,
+    configuration: dict[str, Any],
+    targets: dict[str, str],
+    observe: Callable[[bytes], None] | None = None,
+) -> tuple[SessionWriter, Pipeline]:
+    """Create the session of a fork; return its writer, and the pipeline that records in it.
+
+    Args:
+        root: the trace root.
+        lineage: the fork's origin.
+        configuration: the original's settings that affect the recording.
+        targets: the targets that can replay the fork, by agent.
+        observe: called with each line, if given.
+
+    Raises:
+        InputError: the root is not writable.
+    """
+    redactor = Redactor(os.urandom(32), enabled=bool(configuration.get("redact", True)))
+    info = SessionInfo.begun_now(
+        argv=("agent-trace", "fork" if lineage.relation == FORKED else "resume"),
+        configuration=configuration,
+        targets=targets,
+        other={lineage.relation: redactor.object(lineage.to_object())},
+    )
+    try:
+        session = create_session(root, info)
     except OSError as error:
-        recording.discard()
-        raise _unwritten("its temporary files could not be written", bench.directory, error) from error
-    ended_well = outcome.stopped is None and not outcome.errors
-    failure = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
-    recording.end(ok=ended_well, error=failure, status="partial" if outcome.stopped else None)
-    return {"session": str(recording.session), "outcome": outcome.to_object()}
+        raise _unwritten("no session can be made there", root, error) from error
+    writer = SessionWriter(session)
+    sink: Any = None if observe is None else _ObservedSink(writer, observe)
+    options = options_of_replay(configuration.get("state"), gone_states=True)
+    pipeline = record_session(session, writer, redactor, options, sink=sink)
+    pipeline.announce(writer, writer.durability)
+    return writer, pipeline

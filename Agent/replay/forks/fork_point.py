@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -165,11 +165,9 @@ def _of_checkpoint(info: CheckpointInfo, state: Recorded, plan: Plan, recording:
     what = f"checkpoint {info.step_id}"
     event = next((each for each in recording.events if each.id == info.event_id), None)
     if event is not None:
-        place = _place_of(event, what, plan.actions)
-    else:
-        place = place_at(parse_timestamp(info.timestamp), what, plan.actions)
-    saved_us = event.timestamp_us if event is not None else parse_timestamp(info.timestamp)
-    return ForkPoint(what, place.index, place.effect, state, saved_us)
+        return replace(_place_of(event, what, plan.actions), state=state, saved_us=event.timestamp_us)
+    saved_us = parse_timestamp(info.timestamp)
+    return replace(place_at(saved_us, what, plan.actions), state=state, saved_us=saved_us)
 
 
 def _place_of(event: Event, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:

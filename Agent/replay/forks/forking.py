@@ -41,7 +41,7 @@ from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.replay.worker.jobs import Job, run_job
 
 _FORK = Job("fork", "Agent.replay.forks.fork:record_fork")
-_SWEEP = Job("fork", "Agent.replay.forks.sweep_job:sweep")
+_SWEEP = Job("fork", "Agent.replay.forks.unrecorded:sweep")
 _ASKED = ("run", "step", "target", "outcome", "workers")
 _TOLD = (
     "point",

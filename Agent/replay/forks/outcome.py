@@ -16,10 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.errors import UsageError
-from Agent.event.pointers import copy_tree, escape, unescape, value_at
-
-_COUNTERS = ("answered", "live")
-
+from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_at
+from Agent.replay.compare.outcome import add_new, counters_in
 
 ERROR = "error"
 STOPPED = "stopped"
@@ -86,8 +84,7 @@ class ForkOutcome:
 
     def note(self, text: str) -> None:
         """Add a note unless it exists already."""
-        if text not in self.notes:
-            self.notes.append(text)
+        add_new(self.notes, text)
 
     def to_object(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -99,9 +96,7 @@ class ForkOutcome:
         """Restore an outcome from a JSON object."""
         values = dict(stored)
         values["errors"] = [RaisedError(**error) for error in values["errors"]]
-        for name in _COUNTERS:
-            values[name] = Counter(values[name])
-        return cls(**values)
+        return cls(**values | counters_in(cls, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +272,7 @@ def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patc
         for name, value in after.items()
         if name not in before
         or not _equal(before[name], value)
-        or _tags(types, name) != _tags(kept_types, name)
+        or tags_below(types, f"/{escape(name)}") != tags_below(kept_types, f"/{escape(name)}")
     ]
     return Patched(
         after,
@@ -353,11 +348,6 @@ def _keeps_tag(before: Any, after: Any, pointer: str, types: Mapping[str, str]) 
         return True
     # These tags describe the replaced value itself (a secret, an unsupported or a shortened value).
     return types[pointer] not in {"redacted", "opaque", "truncated"}
-
-
-def _tags(types: Mapping[str, str], name: str) -> dict[str, str]:
-    own = f"/{escape(name)}"
-    return {at: tag for at, tag in types.items() if at == own or at.startswith(f"{own}/")}
 
 
 def _equal(one: Any, other: Any) -> bool:

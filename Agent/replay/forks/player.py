@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,7 +33,14 @@ from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.player import AnswerBook, Positional, both_arguments, named_arguments, with_stop
+from Agent.replay.drive.player import (
+    AnswerBook,
+    Positional,
+    both_arguments,
+    close_call,
+    named_arguments,
+    with_stop,
+)
 from Agent.replay.drive.source_results import CallReads, RecordedDraws, SourceAnswers
 from Agent.replay.drive.states import generators_in
 from Agent.replay.forks.outcome import ForkOutcome
@@ -171,17 +178,9 @@ class ForkPlayer:
 
     def close_call(self, call: TracedCall) -> None:
         """Remove a call from the open calls."""
-        opened = self._opened
-        index = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
-        if index is None:
-            return
-        _, token, ended = opened.pop(index)
-        try:
-            _open.reset(token)
-        except ValueError:  # the call ended in a different task than it began in
-            _open.set(None)
-        if ended.recorded is not None:
-            self.left(ended.recorded)
+        entry = close_call(self._opened, call, _open)
+        if entry is not None and entry[2].recorded is not None:
+            self.left(entry[2].recorded)
 
     def _enter_own(self, call: TracedCall) -> None:
         """Open a call whose body runs, and find its counterpart inside the enclosing call's counterpart."""
@@ -296,19 +295,6 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
         if above is None or above.agent_id is None or above.agent_id in own:
             calls_found.append(call)
     return sorted(calls_found, key=lambda call: (call.began_us, call.event.seq))
-
-
-def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
-    """Yield the calls inside a call, in order.
-
-    Args:
-        live: the agents whose code runs; if given, calls inside an answered call are left out, since a fork
-            does not make them.
-    """
-    for child in call.children:
-        yield child
-        if live is None or child.agent_id is None or child.agent_id in live:
-            yield from calls_in(child, live)
 
 
 class ResponseRecorder:

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -33,14 +33,12 @@ from Agent.replay.golden.trace import (
     GoldenTrace,
     asked_for,
     check_golden,
-    check_unpacked,
+    check_recording,
     choose,
     golden_place,
     inside_agents,
     needed,
     unpacked,
-    up_to,
-    write_file,
 )
 from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
@@ -171,7 +169,7 @@ def keep_recording(
     *,
     failing: bool = False,
     twice: bool = False,
-    older: Mapping[str, Path] | None = None,
+    older: Path | None = None,
 ) -> AddedGolden:
     """Build a golden trace, check it, and move it to its place if it passes.
 
@@ -181,28 +179,26 @@ def keep_recording(
         only: selects the events to keep; all by default.
         failing: keep it even if it fails, provided that at least one action was replayed.
         twice: check it a second time.
-        older: recordings up to accepted changes, by file name.
+        older: the directory of the recordings up to accepted changes; without it none is kept.
     """
-    _make_parent(golden.directory.parent)
+    for each in (*reversed(golden.directory.parent.parents), golden.directory.parent):
+        make_private(each, exist_ok=True)
     aside = golden.directory.with_name(f".{golden.directory.name}.{os.getpid()}.new")
     delete_tree(aside)
     draft = replace(golden, directory=aside)
     try:
         draft.save()
         export_run(ref, draft.recording, only=only)
-        for name, source in (older or {}).items():
-            write_file(aside / name, source.read_bytes())
+        if older is not None:
+            for change in golden.accepted_with_files:
+                replace_file(aside / change.file, (older / change.file).read_bytes())
         report = check_golden(draft, keep_going=_MOST_DIFFERENCES if twice else 0)
         if report.undeclared:
             # The recording itself holds hidden values or event ids, which no check can compare: declare them.
             draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
         again = check_golden(draft, keep_going=_MOST_DIFFERENCES) if twice else None
-        differences = [
-            difference
-            for each in (report, again)
-            if each
-            for difference in each.report.outcome.factory_differences
-        ]
+        checks = [each.report.outcome for each in (report, again) if each is not None]
+        differences = [difference for outcome in checks for difference in outcome.factory_differences]
         draft = replace(draft, factory=tuple(dict.fromkeys(differences)))
         draft.save()
         in_place = replace(draft, directory=golden.directory)
@@ -211,7 +207,7 @@ def keep_recording(
         passes = report.passes and (again is None or again.passes)
         is_kept = passes or (failing and report.report.outcome.counts.actions > 0)
         if is_kept:
-            write_file(draft.expected, report.expected_text.encode())
+            replace_file(draft.expected, report.expected_text.encode())
             _put_in_place(aside, golden.directory)
     finally:
         delete_tree(aside)
@@ -225,11 +221,6 @@ def _put_in_place(aside: Path, target: Path) -> None:
         target.rename(old)
     aside.rename(target)
     delete_tree(old)
-
-
-def _make_parent(directory: Path) -> None:
-    for each in (*reversed(directory.parents), directory):
-        make_private(each, exist_ok=True)
 
 
 def _settings(info: SessionInfo | None) -> dict[str, Any]:
@@ -329,33 +320,25 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
         UsageError: the golden trace holds only some agents of a run.
         ReplayError: the code makes a call without a recorded response, or does not do the same twice.
     """
-    with unpacked(golden) as reference:
-        before = check_unpacked(golden, reference, target)
-        if before.report.exit_code == 4:
-            return before  # the new recording would be UNVERIFIED for the same reasons
-    applicable = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
-    older = {each.file: golden.directory / each.file for each in applicable if each.file}
-    report = record_anew(replace(golden, target=target or golden.target, accepted=applicable), golden, older)
-    return replace(report, dropped=tuple(each for each in golden.accepted if each not in applicable))
+    before = check_recording(golden, None, target)
+    if before.report.exit_code == 4:
+        return before  # the new recording would be UNVERIFIED for the same reasons
+    older = golden.accepted_with_files
+    dropped = tuple(each for each in older if not check_recording(golden, each, target).passes)
+    applicable = tuple(each for each in golden.accepted if each not in dropped)
+    report = record_anew(
+        replace(golden, target=target or golden.target, accepted=applicable), golden, golden.directory
+    )
+    return replace(report, dropped=dropped)
 
 
-def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) -> bool:
-    """Whether the code matches the older recording, which ends before an accepted change."""
-    if not change.file:
-        return True
-    with unpacked(golden, golden.directory / change.file) as reference:
-        return check_unpacked(up_to(golden, change), reference, target).passes
-
-
-def record_anew(
-    draft: GoldenTrace, golden: GoldenTrace, older: Mapping[str, Path] | None = None
-) -> GoldenReport:
+def record_anew(draft: GoldenTrace, golden: GoldenTrace, older: Path) -> GoldenReport:
     """Record a golden trace again with the current code and the recorded responses, and replace it.
 
     Args:
         draft: the new description.
         golden: the existing golden trace; it is unchanged on failure.
-        older: recordings up to accepted changes, by file name.
+        older: the directory of the recordings up to accepted changes.
 
     Raises:
         UsageError: the golden trace holds only some agents of a run.
@@ -367,8 +350,9 @@ def record_anew(
             remedy="record the run again, and add it with --replace",
         )
     with unpacked(golden) as reference:
+        session = str(reference.session)
         fork = resume_from_checkpoint(
-            _named(str(reference.session), golden.agent_id),
+            session if golden.agent_id is None else f"{session}{os.sep}{golden.agent_id}",
             "0",
             draft.target,
             timeout_seconds=golden.timeout_seconds,
@@ -389,10 +373,6 @@ def record_anew(
             remedy="the golden trace is unchanged",
         )
     return added.report
-
-
-def _named(session: str, agent_id: str | None) -> str:
-    return session if agent_id is None else f"{session}{os.sep}{agent_id}"
 
 
 def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | None = None) -> GoldenReport:
@@ -425,13 +405,12 @@ def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | Non
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
         change, *trimmed = (
             _cut(golden, each, step, checked.report, Path(directory))
-            for each in (None, *(each for each in golden.accepted if each.file))
+            for each in (None, *golden.accepted_with_files)
         )
         change = replace(change, reason=" ".join(reason.split()), at=format_timestamp(time.time_ns() // 1000))
         kept = (*(each for each in trimmed if each.file), change)
-        older = {each.file: Path(directory, each.file) for each in kept if each.file}
         draft = replace(golden, target=target or golden.target, accepted=kept)
-        return record_anew(draft, golden, older)
+        return record_anew(draft, golden, Path(directory))
 
 
 def _cut(
@@ -451,8 +430,7 @@ def _cut(
     Raises:
         UsageError: the current recording does not have this step.
     """
-    source = golden.recording if change is None else golden.directory / change.file
-    with unpacked(golden, source) as reference:
+    with unpacked(golden, change) as reference:
         recording = read_recording(reference.session, golden.agent_id)
         driven_agents = [each for each in report.outcome.agents if each in recording.agents]
         inside = inside_agents(report, recording)
@@ -524,25 +502,20 @@ class ShrunkGolden:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """How a replay fails, without details such as step numbers that change when less is replayed."""
+_Failure = tuple[Any, ...]
+"""How a replay fails, without details such as step numbers that change when less is replayed."""
 
-    verdict: Verdict
-    where: tuple[Any, ...]
 
-    @classmethod
-    def of(cls, checked: GoldenReport) -> _Failure | None:
-        report = checked.report
-        if checked.passes:
-            return None
-        divergence = report.divergence
-        if report.verdict is Verdict.DIVERGED and divergence is not None:
-            fields = asdict(divergence)
-            del fields["step"]  # the number changes when less is replayed
-            return cls(report.verdict, tuple(map(repr, fields.values())))
-        first = report.reasons[0] if report.reasons else ", ".join(checked.undeclared)
-        return cls(report.verdict, (_STEP.sub("step N", first),))
+def _failure_of(checked: GoldenReport) -> _Failure | None:
+    report, divergence = checked.report, checked.report.divergence
+    if checked.passes:
+        return None
+    if report.verdict is Verdict.DIVERGED and divergence is not None:
+        fields = asdict(divergence)
+        del fields["step"]
+        return (report.verdict, *map(repr, fields.values()))
+    first = report.reasons[0] if report.reasons else ", ".join(checked.undeclared)
+    return report.verdict, _STEP.sub("step N", first)
 
 
 @dataclass(slots=True)
@@ -595,7 +568,7 @@ class _Trials:
                 part_trace.recording,
                 only=needed(self.recording, chosen),
             )
-            return _Failure.of(check_golden(part_trace))
+            return _failure_of(check_golden(part_trace))
 
 
 def shrink_golden(
@@ -620,7 +593,7 @@ def shrink_golden(
     golden = replace(golden, target=target or golden.target)
     with unpacked(golden) as reference:
         first = check_golden(golden)
-        failure = _Failure.of(first)
+        failure = _failure_of(first)
         if failure is None:
             raise UsageError(
                 f"{golden.name} does not fail: the code does what was recorded",
@@ -640,7 +613,7 @@ def shrink_golden(
         part_trace = replace(trials.part(chosen, alone), name=new, directory=golden_place(new, place))
         only = needed(recording, chosen)
         added = keep_recording(part_trace, RunRef(reference.session, None), only, failing=True)
-    if not added.is_kept or _Failure.of(added.report) != failure:
+    if not added.is_kept or _failure_of(added.report) != failure:
         if added.is_kept:
             delete_tree(added.golden.directory)
         raise UsageError(

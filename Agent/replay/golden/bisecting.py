@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,20 +115,18 @@ def _meaning(exit_code: int) -> int:
     return exit_code if exit_code in {GOOD, BAD} else SKIP
 
 
+@dataclass(frozen=True, slots=True)
 class _Checks:
     """Checks of commits in the temporary working tree, each commit once."""
 
-    def __init__(
-        self, golden: GoldenTrace, root: Path, tree: Path, below: Path, progress: Callable[[str], None]
-    ) -> None:
-        self._golden = golden
-        self._root = root
-        self._tree = tree
-        self._below = below
-        self._progress = progress
-        self.found: dict[str, int] = {}
-        self.why: dict[str, str] = {}
-        self._fields: dict[str, str] = {}
+    _golden: GoldenTrace
+    _root: Path
+    _tree: Path
+    _below: Path
+    _progress: Callable[[str], None]
+    found: dict[str, int] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    _fields: dict[str, str] = field(default_factory=dict)
 
     def at(self, commit: str) -> int:
         """Return whether the golden trace passes with a commit: GOOD, BAD or SKIP."""

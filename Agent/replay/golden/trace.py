@@ -111,6 +111,11 @@ class GoldenTrace:
         return self.directory / "recording.zip"
 
     @property
+    def accepted_with_files(self) -> tuple[Accepted, ...]:
+        """The accepted changes with an older recording; one from the first step on has none."""
+        return tuple(change for change in self.accepted if change.file)
+
+    @property
     def expected(self) -> Path:
         """The file with the expected outcome, for people and for syrupy."""
         return self.directory / "expected.txt"
@@ -134,17 +139,12 @@ class GoldenTrace:
         """Write the description; create the directory if it does not exist."""
         make_private(self.directory, parents=True, exist_ok=True)
         data = orjson.dumps(self.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        write_file(self.directory / _DESCRIPTION, data)
+        replace_file(self.directory / _DESCRIPTION, data)
 
     @property
     def size_bytes(self) -> int:
         """The total size of its files in bytes."""
         return sum(path.stat().st_size for path in files_below(self.directory))
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file of a golden trace atomically, with permissions for its owner only."""
-    replace_file(path, data)
 
 
 def golden_place(name: str, directory: Path) -> Path:
@@ -421,36 +421,30 @@ def check_golden(
     Raises:
         DamagedInput: the recording is damaged.
     """
-    for change in golden.accepted:
-        if change.file:
-            with unpacked(golden, golden.directory / change.file) as reference:
-                checked = check_unpacked(
-                    up_to(golden, change), reference, target, stop, keep_going=keep_going
-                )
-            if not checked.passes:
-                return replace(checked, golden=golden, before=change)
-    with unpacked(golden) as reference:
-        return check_unpacked(golden, reference, target, stop, keep_going=keep_going)
+    for change in golden.accepted_with_files:
+        checked = check_recording(golden, change, target, stop, keep_going=keep_going)
+        if not checked.passes:
+            return replace(checked, golden=golden, before=change)
+    return check_recording(golden, None, target, stop, keep_going=keep_going)
 
 
-def up_to(golden: GoldenTrace, change: Accepted) -> GoldenTrace:
-    """Return the description of the older recording that ends before an accepted change."""
-    return replace(golden, agents=change.agents, asked_for=change.asked_for)
-
-
-def check_unpacked(
+def check_recording(
     golden: GoldenTrace,
-    reference: RunRef,
+    before: Accepted | None,
     target: str | None = None,
     stop: Event | None = None,
     *,
     keep_going: int = 0,
 ) -> GoldenReport:
-    """Check a recording that is already unpacked; accepted changes are not checked.
+    """Check one recording of a golden trace.
 
     Args:
+        before: the accepted change before which the older recording ends, which has a file; None for the
+            recording itself.
         keep_going: how many differences to look for after the first one.
     """
+    if before is not None:
+        golden = replace(golden, agents=before.agents, asked_for=before.asked_for)
     options = RedriveOptions(
         golden.timeout_seconds,
         golden.normaliser,
@@ -461,18 +455,20 @@ def check_unpacked(
         ignore=golden.ignore,
         keep_going=keep_going,
     )
-    return GoldenReport(golden, drive_again(reference, target or golden.target, options))
+    with unpacked(golden, before) as reference:
+        return GoldenReport(golden, drive_again(reference, target or golden.target, options))
 
 
 @contextmanager
-def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[RunRef]:
+def unpacked(golden: GoldenTrace, before: Accepted | None = None) -> Iterator[RunRef]:
     """Unpack a recording as a session in a temporary directory, which exists during the block.
 
     Args:
-        recording: the file to unpack; the default is the golden trace's recording.
+        before: as for `check_recording`.
     """
+    recording = golden.recording if before is None else golden.directory / before.file
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
-        session = import_run(recording or golden.recording, Path(directory, "trace")).session
+        session = import_run(recording, Path(directory, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
         yield RunRef(session, None, golden.agent_id)
 

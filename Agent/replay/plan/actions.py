@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
@@ -108,6 +108,19 @@ class PlannedCall:
         # A recorded start may be too late by the time of capturing the result, which matters only for tasks.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return self.began_us < other.ended_us + slack and other.began_us < self.ended_us + slack
+
+
+def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
+    """Yield the calls inside a call, in order.
+
+    Args:
+        live: the agents whose code runs; if given, calls inside an answered call are left out, since a fork
+            does not make them.
+    """
+    for child in call.children:
+        yield child
+        if live is None or child.agent_id is None or child.agent_id in live:
+            yield from calls_in(child, live)
 
 
 @dataclass(slots=True)
@@ -378,14 +391,23 @@ def _is_ahead(event: Event) -> bool:
 def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Iterable[Event]:
     """Assign writes to other agents to the next action; return those after the last action."""
     waiting = deque(ahead)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
-        own: list[Event] = []
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            event = waiting.popleft()
-            (own if event.agent_id == action.agent_id else action.ahead).append(event)
+    for action, events in _taken_in_turn(waiting, roots):
+        own = [event for event in events if event.agent_id == action.agent_id]
+        action.ahead += [event for event in events if event.agent_id != action.agent_id]
         if own:
             action.before = sorted([*own, *action.before], key=order_key)
     return waiting
+
+
+def _taken_in_turn(
+    waiting: deque[Event], roots: Mapping[str, DrivenAction]
+) -> Iterator[tuple[DrivenAction, list[Event]]]:
+    """Yield each action, in the order of their ends, with the waiting events before it, which are removed."""
+    for action in sorted(roots.values(), key=lambda each: order_key(each.event)) if waiting else ():
+        events = []
+        while waiting and order_key(waiting[0]) < order_key(action.event):
+            events.append(waiting.popleft())
+        yield action, events
 
 
 def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
@@ -423,9 +445,8 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
     """Assign changes of held objects to the next action; they were made while no action was open."""
     waiting = deque(moves)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            action.moved.append(waiting.popleft())
+    for action, events in _taken_in_turn(waiting, roots):
+        action.moved += events
     plan.moved_last = list(waiting)
 
 
@@ -442,9 +463,8 @@ def _place_by_hand(
             waiting.append(event)
         else:
             root.by_hand_inside.append(event)
-    for action in sorted(roots.values(), key=lambda each: order_key(each.event)) if waiting else ():
-        while waiting and order_key(waiting[0]) < order_key(action.event):
-            action.by_hand.append(waiting.popleft())
+    for action, events in _taken_in_turn(waiting, roots):
+        action.by_hand += events
     plan.by_hand_last = list(waiting)
 
 

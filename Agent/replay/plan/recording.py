@@ -58,7 +58,6 @@ class AgentFacts:
     """Whether `held` also includes containers with instances of dataclasses or attrs classes."""
     lives: int = 0
     """The number of first states: more than one means that several objects had this id."""
-    has_exit: bool = False
     shared_with: set[str | None] = field(default_factory=set)
     """Agents that recorded the same generators earlier; None for agents that the recording does not name."""
     shared_objects: dict[str, set[str]] = field(default_factory=dict)
@@ -393,8 +392,6 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.lives += 1
         if facts.first_state is None or order_key(event) < order_key(facts.first_state):
             facts.first_state = event
-    elif reason == "exit":
-        facts.has_exit = True
     _note_held(facts, event)
     adopted = event.extra.get("adopted")
     facts.adopted.update(adopted if isinstance(adopted, dict) else {})

@@ -338,7 +338,8 @@ class Decoder:
 
     def __init__(self, find_agent: AgentFinder, main_module: str | None = None) -> None:
         self.main_module = main_module
-        self._codecs = _Codecs(find_agent, main_module)
+        self.codecs = _Codecs(find_agent, main_module)
+        """The mapping of names in tags to objects in this process, for `decode_value`."""
 
     def restore_argument(self, recorded: Recorded, used: Callable[[str], Any]) -> Restored:
         """Restore an argument, with stand-ins for the recorded process's tasks and functions that hold them.
@@ -347,11 +348,11 @@ class Decoder:
             recorded: the argument.
             used: called with the name of a stand-in that is used; must raise.
         """
-        self._codecs.stand_in = lambda name: StandIn(name, used)
+        self.codecs.stand_in = lambda name: StandIn(name, used)
         try:
             return self.restore(recorded)
         finally:
-            self._codecs.stand_in = None
+            self.codecs.stand_in = None
 
     def restore(self, recorded: Recorded) -> Restored:
         """Restore a value; parts that cannot be restored are listed in the result."""
@@ -360,27 +361,20 @@ class Decoder:
             restored.value = copy_tree(recorded.value)
             return restored
         below = recorded.pointer + "/"
-        tags = {
+        own = {
             pointer: tag
             for pointer, tag in recorded.types.items()
             if pointer == recorded.pointer or pointer.startswith(below)
         }
-        for pointer, tag in list(tags.items()):
-            if tag == "redacted":
-                # The token replaces the secret, which works for code that only passes the value on.
-                restored.is_redacted = True
-                del tags[pointer]
+        # A token replaces its secret, which works for code that only passes the value on.
+        tags = {pointer: tag for pointer, tag in own.items() if tag != "redacted"}
+        restored.is_redacted = len(tags) < len(own)
         missing: list[str] = []
         restored.value = decode_value(
-            recorded.value, tags, recorded.pointer, codecs=self._codecs, unrestored=missing
+            recorded.value, tags, recorded.pointer, codecs=self.codecs, unrestored=missing
         )
         restored.unrestored = [f"{tags.get(at, '?')} at {at}" for at in missing]
         return restored
-
-    @property
-    def codecs(self) -> Mapping[str, Any]:
-        """The mapping of names in tags to objects in this process, for `decode_value`."""
-        return self._codecs
 
     def scripts(self) -> tuple[str, ...]:
         """Return the name under which the recorded `__main__` was imported here, or ()."""
@@ -388,7 +382,7 @@ class Decoder:
 
     def find_class(self, name: str) -> type | None:
         """Return the loaded class `module.QualName`, where `__main__` is the recorded program."""
-        chosen = self._codecs.get(name)
+        chosen = self.codecs.get(name)
         return chosen if isinstance(chosen, type) else find_class(name)
 
 

@@ -37,22 +37,18 @@ from Agent.replay.drive.calls import (
 from Agent.replay.drive.changes_by_hand import ChangesByHand
 from Agent.replay.drive.held_moves import HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
-from Agent.replay.drive.living_agents import LivingAgents, ObjectsSeen
 from Agent.replay.drive.player import ReplayContext, current_lane, driven_here
-from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
+from Agent.replay.drive.snapshots import LastStates, LivingAgents, ObjectsSeen, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
-    beyond_functions,
     generators_in,
     is_generator,
     is_of_names,
     place_in,
     put_back,
     restorable,
-    state_difference,
-    state_differences,
 )
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import (
@@ -106,6 +102,7 @@ class Driver:
         self._decoder = context.decoder
         self._comparison = context.comparison
         self._fields = context.fields
+        self._states = context.states
         self._watch = watch
         self._sources = sources
         self._judge = ActionJudge(context)
@@ -340,19 +337,8 @@ class Driver:
             error = raised
         finally:
             current_scope.reset(token)
-        self._outcome.counts.driven += 1
         self._judge.begin(action)
-        if self._player.is_stopped:
-            self._look_back(action, method)
-            raise ReplayStopped
-        self._finish(action, obj, error)
-
-    def _look_back(self, action: DrivenAction, method: Any) -> None:
-        """Compare the part of a stopped action that was replayed."""
-        spec = getattr(method, TRACED, None)
-        if spec is not None:
-            self._judge.note_code(action, spec.identify().digest)
-        self._judge.look_back(action, self.effects_so_far())
+        self._finish(action, method, obj, error)
 
     def _note_ending(self, action: DrivenAction) -> None:
         outcome = action.event.extra.get("outcome")
@@ -511,14 +497,18 @@ class Driver:
             error = raised
         finally:
             current_scope.reset(token)
-        self._outcome.counts.driven += 1
         self._held.doubt_draws(action.agent_id)
-        if self._player.is_stopped:
-            self._look_back(action, method)
-            raise ReplayStopped
-        self._finish(action, obj, error)
+        self._finish(action, method, obj, error)
 
-    def _finish(self, action: DrivenAction, obj: object, error: BaseException | None) -> None:
+    def _finish(self, action: DrivenAction, method: Any, obj: object, error: BaseException | None) -> None:
+        """Compare an action that ended, or the part of a stopped one that was replayed."""
+        self._outcome.counts.driven += 1
+        if self._player.is_stopped:
+            spec = getattr(method, TRACED, None)
+            if spec is not None:
+                self._judge.note_code(action, spec.identify().digest)
+            self._judge.look_back(action, self.effects_so_far())
+            raise ReplayStopped
         if not self._player.has_begun:
             what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
             self._player.stop(
@@ -682,7 +672,7 @@ class Driver:
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         self._whole.begin(agent_id, first, obj)
-        pair = beyond_functions(first, obj, self._pipeline, self._comparison, self._fields, self._outcome)
+        pair = self._states.first_beyond_functions(first, obj, self._outcome)
         if pair is None:
             return
         name, difference = pair
@@ -711,17 +701,14 @@ class Driver:
 
     def _of_code_alone(self, first: Event, obj: object) -> list[str]:
         """Return the differing fields if only code that they hold differs; the replay shows its effect."""
-        differences = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
-        with_code = [name for name, _ in differences]
-        differs = partial(state_difference, first, obj, self._pipeline, self._comparison, self._fields)
+        with_code = [name for name, _ in self._states.differences(first, obj)]
+        differs = partial(self._states.first, first, obj)
         return with_code if self._comparison.passes_code_from_here(differs) else []
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Report how the factory's object differs from the first recorded state, which replaces it."""
         self._outcome.factory_differences += self._fields.streams_made_otherwise(agent_id, first, obj)
-        for name, difference in state_differences(
-            first, obj, self._pipeline, self._comparison, self._fields, restored
-        ):
+        for name, difference in self._states.differences(first, obj, restored):
             if self._is_factory_strict:
                 self._differs_at_first(agent_id, first, name, difference)
             if is_generator(first, name):

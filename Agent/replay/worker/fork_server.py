@@ -75,9 +75,8 @@ _MODULES = (
     "Agent.replay.worker.jobs",
     "Agent.replay.worker.program",
     "Agent.replay.worker.workbench",
-    "Agent.replay.forks.asking",
     "Agent.replay.forks.fork",
-    "Agent.replay.forks.sweep_job",
+    "Agent.replay.forks.unrecorded",
     "Agent.replay.experiments.experiment",
 )
 """Loaded before the first request: the code that handles one, and what every recorded program imports."""

@@ -460,7 +460,8 @@ def _names_in(module_name: str) -> list[str]:
         tree = None if source is None else ast.parse(source.read_bytes())
     except (ImportError, OSError, SyntaxError, ValueError, AttributeError):
         return []
-    return [] if tree is None else list(_defined(tree))
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [] if tree is None else [node.name for node in tree.body if isinstance(node, kinds)]
 
 
 def _source(module_name: str) -> Path | None:
@@ -474,12 +475,6 @@ def _source(module_name: str) -> Path | None:
         below = path.parent / part
         path = below / "__init__.py" if (below / "__init__.py").is_file() else below.with_suffix(".py")
     return path if path.suffix == ".py" else None
-
-
-def _defined(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
 
 
 def import_alone(request: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, redacted_texts
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
     left_otherwise,
@@ -46,7 +46,6 @@ from Agent.replay.compare.program_state import (
 from Agent.replay.compare.varying_lines import varying_lines
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
-    ConstructorArguments,
     FieldReads,
     Peers,
     Spec,
@@ -268,18 +267,13 @@ class Workbench:
             agent_id=agent_id,
             agent_role=facts.role if facts is not None else None,
             agent_ids=tuple(each.agent_id for each in acting if self.agent_id in {None, each.agent_id}),
-            init=self._init(first),
+            init=None if first is None else constructor_arguments(first, self.decoder),
             state={} if first is None else restorable(first, self.decoder).fields,
             nested={} if self.agent_id is not None else {f.agent_id: None for f in acting if not f.roots},
             peer=self.peers,
             of=self._spec_of,
             sources=recorded_counts(recording, agent_id),
         )
-
-    def _init(self, first: Event | None) -> ConstructorArguments | None:
-        if first is None or not isinstance(first.extra.get("init"), dict):
-            return None
-        return constructor_arguments(first.extra["init"], first.types or {}, self.decoder)
 
     def driver_for(self, plan: Plan) -> Driver:
         """Return the driver of a plan, with its player and sources."""
@@ -613,12 +607,9 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
     outcome.counts.actions += sum(plan.undriven.values())
     unreturned = sorted(name for name in plan.undriven if name and name not in live)
     if unreturned:
-        named = ", ".join(unreturned[:4]) + (
-            f" and {len(unreturned) - 4} more" if len(unreturned) > 4 else ""
-        )
         outcome.reason(
-            f"the run has actions of {len(unreturned)} agents that the target did not return ({named}): "
-            "return them, or replay one agent as SESSION/agent_id"
+            f"the run has actions of {len(unreturned)} agents that the target did not return "
+            f"({listed(unreturned, 4)}): return them, or replay one agent as SESSION/agent_id"
         )
     inside = sum(count for name, count in plan.undriven.items() if name in live)
     if inside:
@@ -647,30 +638,23 @@ def _judge_built_objects(bench: Workbench, lines: Sequence[bytes]) -> None:
 def _first_difference_built(bench: Workbench, replayed: Iterable[Event]) -> Divergence | None:
     """Return the first difference in the factory if changed code caused it from an equal beginning."""
     recorded: dict[str, Iterator[Event]] = {}
+    kinds = {"state", *ACTION_KINDS}
     for other in replayed:
-        if other.kind != "state" and other.kind not in ACTION_KINDS:
+        if other.kind not in kinds:
             continue
         agent_id = str(other.agent_id)
         if agent_id not in recorded:
-            recorded[agent_id] = _states_and_actions(bench, agent_id)
+            own = [each for each in bench.recording.events if each.agent_id == agent_id]
+            recorded[agent_id] = iter([each for each in own if each.kind in kinds])
         one = next(recorded[agent_id], None)
         if one is None or describe(one) != describe(other):
             return None
         difference = event_difference(one, other, bench.comparison)
         if difference is not None:
-            is_outcome = _is_outcome(difference, one, other)
-            return _divergence_built(bench, one, other, difference) if is_outcome else None
+            is_begin = one.kind == "state" or difference.path.startswith("/args")
+            is_changed = None not in {one.code, other.code} and one.code != other.code
+            return None if is_begin or not is_changed else _divergence_built(bench, one, other, difference)
     return None
-
-
-def _states_and_actions(bench: Workbench, agent_id: str) -> Iterator[Event]:
-    kinds = {"state", *ACTION_KINDS}
-    return (each for each in bench.recording.events if each.agent_id == agent_id and each.kind in kinds)
-
-
-def _is_outcome(difference: Difference, one: Event, other: Event) -> bool:
-    is_begin = one.kind == "state" or difference.path.startswith("/args")
-    return not is_begin and None not in {one.code, other.code} and one.code != other.code
 
 
 def _divergence_built(bench: Workbench, one: Event, other: Event, difference: Difference) -> Divergence:
