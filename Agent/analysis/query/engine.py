@@ -51,13 +51,12 @@ from Agent.analysis.query.views import (
     scan,
     worded,
 )
+from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parts import OF_PART, archive_dir, escaped, file_digest, read_parts
 from Agent.archive.sealed.reader import (
     Spill,
     connected,
     cores,
-    load_duckdb,
-    numbers_of,
     refuse_non_utf8_path,
 )
 from Agent.errors import DamagedInput, InputError, UsageError
@@ -67,6 +66,7 @@ from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
 
 MEMORY_LIMIT = "1GB"
+_PURPOSE: Final = "an aggregate"
 MOST_THREADS = 4
 """Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
 _TRIES = 5
@@ -391,6 +391,8 @@ class Engine:
 
     def _relation(self, query: str, words: frozenset[str] | None) -> Any:
         """The query as DuckDB's relation."""
+        import duckdb  # noqa: F401 - the package, which gives connections `sql`
+
         self._make_views(words)
         # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
@@ -503,8 +505,7 @@ class Engine:
     def _check(self, query: str) -> frozenset[str] | None:
         """The words of a user's query; None if it may use any column; UsageError if it does not only read."""
         connection = self._open()
-        import duckdb
-
+        duckdb = load_duckdb(_PURPOSE)
         try:
             with in_use(self):
                 return words_of(check_reads_only(connection, query))
@@ -521,8 +522,7 @@ class Engine:
     @contextmanager
     def _translated(self, sql: str) -> Iterator[None]:
         """Translate DuckDB's errors into those of this package."""
-        import duckdb  # `load_duckdb` has already raised if it is missing
-
+        duckdb = load_duckdb(_PURPOSE)
         try:
             yield
         except duckdb.IOException as error:
@@ -579,7 +579,7 @@ class Engine:
     def _open(self) -> Any:
         if self._connection is not None:
             return self._connection
-        duckdb = load_duckdb("an aggregate")
+        duckdb = load_duckdb(_PURPOSE)
         refuse_non_utf8_path(self._session)
         self._spill = Spill(self._session)
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
@@ -674,8 +674,7 @@ def _bad_query(error: Exception, query: str) -> UsageError:
 
 def _damaged_part(sessions: Sequence[Path], error: Exception) -> Path | None:
     """The part of an archive that an error of DuckDB names, or that differs from what was sealed."""
-    import duckdb
-
+    duckdb = load_duckdb(_PURPOSE)
     of_the_query = duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException
     of_values = duckdb.ConversionException, duckdb.OutOfRangeException
     if isinstance(error, (*of_the_query, *of_values)):
