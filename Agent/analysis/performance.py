@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.kept import kept
@@ -378,6 +377,8 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
     index, p_value = pettitt(medians)
     if not index or p_value >= SIGNIFICANCE:
         return None
+    from statistics import median
+
     before, after = median(medians[:index]), median(medians[index:])
     if min(before, after) <= 0 or max(before / after, after / before) < LEAST_RATIO:
         return None

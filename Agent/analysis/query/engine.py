@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -38,7 +38,6 @@ from Agent.analysis.query.progress import (
     is_ending,
     shown_deadline,
 )
-from Agent.analysis.query.trees import RemoteTree, SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
 from Agent.analysis.query.views import (
     ACTION_STATES,
@@ -64,6 +63,9 @@ from Agent.event.codec import CURRENT_SCHEMA
 from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.trees import RemoteTree, SealedSources, SealedTree
 
 MEMORY_LIMIT = "1GB"
 _PURPOSE: Final = "an aggregate"
@@ -132,7 +134,10 @@ class Engine:
         self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
         self._sessions = [tree.session for tree in trees] if trees or remote else [self._session]
         self.remote = remote
-        if trees or remote:
+        self._is_of_many = bool(trees or remote)
+        if self._is_of_many:
+            from Agent.analysis.query.trees import SealedSources
+
             self._known = SealedSources(trees, [tree.sources for tree in remote])
         self._list_files = list_files
         self._sources = Sources()
@@ -587,7 +592,7 @@ class Engine:
         for macro in MACROS:
             connection.execute(f"CREATE TEMP MACRO {macro}")
         # for many sessions, the name within its session
-        here = "" if isinstance(self._known, SealedSources) else f"{self._session}/"
+        here = "" if self._is_of_many else f"{self._session}/"
         connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
@@ -605,7 +610,7 @@ class Engine:
         connection.execute("SET lock_configuration = true")
         self._connection = connection
         self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
-        self._streams &= not isinstance(self._known, SealedSources)
+        self._streams &= not self._is_of_many
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)

@@ -8,13 +8,10 @@ they are sealed, which is faster for queries about one agent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import os
-import secrets
 import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -52,7 +49,6 @@ from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.event_counts import EventCounts
 
 MEMORY_LIMIT_MB: Final = 1000
-_LARGE: Final = ctypes.c_size_t(1024 * 1024)
 _LEFTOVER_AGE_S: Final = 3600.0
 """On a shared disk, a process of another machine may have the same pid."""
 
@@ -101,8 +97,11 @@ def releasing_large_buffers() -> Iterator[None]:
     Its allocator keeps them for a while, although with rows of several KB it frees about 10 MB every 10 ms.
     Applies to the calling thread, on an open connection. Without this allocator, it does nothing.
     """
+    import ctypes
+
     import _duckdb
 
+    large = ctypes.c_size_t(1 << 20)
     control: Any = getattr(ctypes.CDLL(_duckdb.__file__), "duckdb_je_mallctl", None)
     before: dict[bytes, ctypes.c_size_t] = {}
     if control is not None:
@@ -110,7 +109,7 @@ def releasing_large_buffers() -> Iterator[None]:
         size = ctypes.c_size_t(ctypes.sizeof(arenas))
         control(b"arenas.narenas", ctypes.byref(arenas), ctypes.byref(size), None, ctypes.c_size_t(0))
         for arena in range(arenas.value):
-            name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), _LARGE
+            name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), large
             size = ctypes.c_size_t(ctypes.sizeof(old))
             # for an arena that no thread has used yet, it fails and changes nothing
             if not control(name, ctypes.byref(old), ctypes.byref(size), ctypes.byref(new), size):
@@ -145,7 +144,9 @@ class Spill:
 
 def _spill_path(state: Path) -> str:
     if os.access(state, os.W_OK):
-        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+        return str(state / f"spill-{os.getpid()}-{os.urandom(4).hex()}")
+    import tempfile
+
     try:
         return tempfile.mkdtemp(prefix="agent-trace-spill-")
     except OSError:
