@@ -71,6 +71,8 @@ MEMORY_LIMIT = "1GB"
 _PURPOSE: Final = "an aggregate"
 MOST_THREADS = 4
 """Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
+_SMALL_BYTES: Final = 128 << 20
+"""Less is read by one thread: a second one costs a tenth more processor time, and saves hardly any time."""
 _TRIES = 5
 _PATIENCE_S = 3.0
 _FEW = 3  # if more files are rolled during a query, as many will be during the next try
@@ -134,8 +136,7 @@ class Engine:
         self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
         self._sessions = [tree.session for tree in trees] if trees or remote else [self._session]
         self.remote = remote
-        self._is_of_many = bool(trees or remote)
-        if self._is_of_many:
+        if trees or remote:
             from Agent.analysis.query.trees import SealedSources
 
             self._known = SealedSources(trees, [tree.sources for tree in remote])
@@ -586,13 +587,18 @@ class Engine:
             return self._connection
         duckdb = load_duckdb(_PURPOSE)
         refuse_non_utf8_path(self._session)
+        streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
+        known = self._known
+        self._streams = streams and isinstance(known, KnownSources)
+        is_small = streams and isinstance(known, KnownSources) and known.size_bytes() < _SMALL_BYTES
         self._spill = Spill(self._session)
-        connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
+        threads = 1 if is_small else min(cores(), MOST_THREADS)
+        connection = connected(duckdb, self._spill, MEMORY_LIMIT, threads)
         connection.execute("SET preserve_insertion_order = false")
         for macro in MACROS:
             connection.execute(f"CREATE TEMP MACRO {macro}")
         # for many sessions, the name within its session
-        here = "" if self._is_of_many else f"{self._session}/"
+        here = f"{self._session}/" if isinstance(known, KnownSources) else ""
         connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
@@ -609,8 +615,6 @@ class Engine:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
-        self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
-        self._streams &= not self._is_of_many
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
