@@ -163,8 +163,8 @@ class KnownSources:
         return self._found
 
     def size_bytes(self) -> int:
-        """The size of all lines; of sealed ones, before they were sealed."""
-        files = self.find().standing.values()
+        """The size of all lines as last found; of sealed ones, before they were sealed."""
+        files = (self._found if self._listed else self.find()).standing.values()
         _, parts = self._listed or ((), [])
         sealed = (segment.size_bytes for part in parts for segment in part.segments)
         return sum(listed.size_bytes for listed in files) + sum(sealed)

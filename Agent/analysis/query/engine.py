@@ -238,9 +238,9 @@ class Engine:
 
     def _use_files(self) -> None:
         """List the current files and pass them to DuckDB."""
-        connection = self._open()
         before = self._sources
         self._sources = self._known.find()
+        connection = self._open()  # with threads for what was found
         if self._streams:
             self._sources = self._sources.set_apart(self._given, self._odd)
         if self._sources.lines != before.lines:
