@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 import re
+from _blake2 import blake2b  # hashlib has the same, and loads OpenSSL
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.kept import kept
@@ -44,10 +43,12 @@ def performance_report(engine: QueryEngine) -> dict[str, Any]:
         The keys of `performance_summary`, where each of `slowest` has its tree, and `latency_steps`,
         `throughput_curve`, `resource_curve` (see the functions of these names).
     """
-    with _sources(engine) as (spans, measured):
+    # its one pass over all lines also builds the index for the next queries
+    every = f"(SELECT ts_us, event_type = 'agent_action' AS is_action FROM {scan()})"
+    with kept(engine, "moments", every) as moments, _sources(engine) as (spans, measured):
         return _summary(engine, spans, measured, with_trees=True) | {
             "latency_steps": latency_steps(engine, spans),
-            "throughput_curve": throughput_curve(engine),
+            "throughput_curve": throughput_curve(engine, moments.text),
             "resource_curve": resource_curve(engine, measured),
         }
 
@@ -61,7 +62,7 @@ _MEASURED: Final = (
 @contextmanager
 def _sources(engine: QueryEngine) -> Iterator[tuple[str, str]]:
     """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
-    engine.ends_us()  # one pass over all lines builds an index for the next queries
+    engine.ends_us()  # builds the index if there is none
     others = (
         f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} "
         f"FROM {scan(*_MEASURED, only=Only(('metric', 'throughput', 'resource')))} "
@@ -376,6 +377,8 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
     index, p_value = pettitt(medians)
     if not index or p_value >= SIGNIFICANCE:
         return None
+    from statistics import median
+
     before, after = median(medians[:index]), median(medians[index:])
     if min(before, after) <= 0 or max(before / after, after / before) < LEAST_RATIO:
         return None
@@ -414,16 +417,18 @@ def _bucketed(
     return rows
 
 
-def throughput_curve(engine: QueryEngine) -> list[dict[str, Any]]:
+def throughput_curve(engine: QueryEngine, source: str) -> list[dict[str, Any]]:
     """Count events and actions in at most 60 equal intervals of the session; empty ones are left out.
+
+    `source` has the columns ts_us and is_action for each event.
 
     Returns:
         Dicts with start, seconds (length of the interval), events, actions, events_per_s, actions_per_s.
     """
     rows = _bucketed(
         engine,
-        scan(),
-        "count(*) AS events, count(*) FILTER (WHERE event_type = 'agent_action') AS actions",
+        source,
+        "count(*) AS events, count(*) FILTER (WHERE is_action) AS actions",
         engine.ends_us(),
     )
     for row in rows:

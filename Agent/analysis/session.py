@@ -6,7 +6,6 @@ Aggregates use the query engine, analyses of one agent use the reader.
 # ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections import Counter
@@ -117,6 +116,8 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
             remedy="agent-trace verify lists what is damaged",
         )
     known = sorted({agent.agent_id for agent in reader.agents() if agent.agent_id})
+    import difflib
+
     close = difflib.get_close_matches(agent_id, known, n=3, cutoff=0.5)
     if close:
         remedy = f"did you mean {', '.join(close)}?"

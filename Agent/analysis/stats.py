@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
@@ -49,6 +48,8 @@ def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) ->
         for left in range(len(values))
         for right in range(left + 1, len(values))
     ]
+    from statistics import median
+
     return median(slopes) if slopes else 0.0
 
 

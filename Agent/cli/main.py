@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 from keyword import iskeyword
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -193,9 +194,16 @@ def cli(debug: bool) -> None:
     """Record, explain and replay agents and multi-agent simulations from plain files."""
 
 
+_NEW_OBJECTS: Final = 100_000
+"""How many more objects there are when Python looks for garbage, at most some 10 MB."""
+
+
 def run() -> NoReturn:
     """Run the command line of this process, and exit with its exit code."""
     _complete_standard_streams()
+    # most of what a command makes lives until its end, so each of the many looks for garbage would be in vain
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
     sys.exit(main(sys.argv[1:], owns_process=True))
 
 

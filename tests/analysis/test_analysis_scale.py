@@ -11,6 +11,7 @@ import pytest
 from analysis_kit import SessionBuilder
 from known import Known
 
+from Agent.analysis.query import engine as engine_module
 from Agent.analysis.query.engine import MOST_THREADS, open_engine
 from Agent.analysis.query.views import LIVE, SEALED, resolve, scan
 from Agent.analysis.session import counted_losses, losses
@@ -132,9 +133,20 @@ def test_many_processors_do_not_take_all_the_memory(
 ) -> None:
     builder.emit("log", "a")
     monkeypatch.setattr("Agent.analysis.query.engine.cores", lambda: 64)
+    monkeypatch.setattr("Agent.analysis.query.engine._SMALL_BYTES", 0)
     engine = open_engine(builder.path)
     assert engine.row("SELECT current_setting('threads') AS n")["n"] == MOST_THREADS
     engine.close()
+
+
+@pytest.mark.skipif(engine_module.Files is None, reason="the native part was not built")
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_small_session_is_read_by_one_thread(builder: SessionBuilder, *, is_sealed: bool) -> None:
+    builder.emit("log", "a")
+    if is_sealed:
+        seal(builder.path, remove=True)
+    with open_engine(builder.path) as engine:
+        assert engine.row("SELECT current_setting('threads') AS n")["n"] == 1
 
 
 def test_keys_that_a_question_does_not_name_are_not_read(builder: SessionBuilder) -> None:

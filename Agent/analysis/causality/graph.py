@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.analysis.causality.chains import (
     INFERRED,
@@ -19,14 +19,15 @@ from Agent.analysis.causality.chains import (
 )
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.trees import ChosenEvents
 from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
 from Agent.errors import DamagedInput, EventNotFound
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut
-from Agent.render.html import shown, template
 from Agent.tree.read.reader import TreeReader
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.trees import ChosenEvents
 
 MAX_MISSING = 20
 _MAX_FORWARD = 2_000
@@ -167,6 +168,8 @@ def around_event(
         EventNotFound: no session has this event.
         UsageError: the seconds are negative.
     """
+    from Agent.analysis.query.trees import ChosenEvents
+
     checked_lookback_us(lookback_seconds, 0)
     times = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
     if not times:
@@ -322,6 +325,8 @@ def _drawn(graph: CausalGraph) -> str:
         {"look": "absent", "place": places[each.id], "lines": ("not in the recording", each.why, each.id)}
         for each in absent
     ]
+    from Agent.render.html import template
+
     return template("graph.svg", line=_line).render(
         title=f"What led to {graph.event['id']}",
         hidden=len(graph.nodes()) - len(rows),
@@ -355,6 +360,8 @@ def _node(row: Row, place: _Place, *, asked: bool) -> dict[str, Any]:
 
 
 def _line(text: object, width: int) -> str:
+    from Agent.render.html import shown
+
     return shown(" ".join(str(text).split()), width)
 
 

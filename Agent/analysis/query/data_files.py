@@ -162,6 +162,13 @@ class KnownSources:
                 break
         return self._found
 
+    def size_bytes(self) -> int:
+        """The size of all lines as last found; of sealed ones, before they were sealed."""
+        files = (self._found if self._listed else self.find()).standing.values()
+        _, parts = self._listed or ((), [])
+        sealed = (segment.size_bytes for part in parts for segment in part.segments)
+        return sum(listed.size_bytes for listed in files) + sum(sealed)
+
     def _holds(self, files: Sequence[Path], parts: list[Part]) -> bool:
         """Whether the cached sources are still current."""
         if self._listed is None or time.monotonic() - self._looked_s >= _UNSEEN_S:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -38,7 +38,6 @@ from Agent.analysis.query.progress import (
     is_ending,
     shown_deadline,
 )
-from Agent.analysis.query.trees import RemoteTree, SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
 from Agent.analysis.query.views import (
     ACTION_STATES,
@@ -51,13 +50,12 @@ from Agent.analysis.query.views import (
     scan,
     worded,
 )
+from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parts import OF_PART, archive_dir, escaped, file_digest, read_parts
 from Agent.archive.sealed.reader import (
     Spill,
     connected,
     cores,
-    load_duckdb,
-    numbers_of,
     refuse_non_utf8_path,
 )
 from Agent.errors import DamagedInput, InputError, UsageError
@@ -66,9 +64,15 @@ from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
 
+if TYPE_CHECKING:
+    from Agent.analysis.query.trees import RemoteTree, SealedSources, SealedTree
+
 MEMORY_LIMIT = "1GB"
+_PURPOSE: Final = "an aggregate"
 MOST_THREADS = 4
 """Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
+_SMALL_BYTES: Final = 128 << 20
+"""Less is read by one thread: a second one costs a tenth more processor time, and saves hardly any time."""
 _TRIES = 5
 _PATIENCE_S = 3.0
 _FEW = 3  # if more files are rolled during a query, as many will be during the next try
@@ -133,6 +137,8 @@ class Engine:
         self._sessions = [tree.session for tree in trees] if trees or remote else [self._session]
         self.remote = remote
         if trees or remote:
+            from Agent.analysis.query.trees import SealedSources
+
             self._known = SealedSources(trees, [tree.sources for tree in remote])
         self._list_files = list_files
         self._sources = Sources()
@@ -232,9 +238,9 @@ class Engine:
 
     def _use_files(self) -> None:
         """List the current files and pass them to DuckDB."""
-        connection = self._open()
         before = self._sources
         self._sources = self._known.find()
+        connection = self._open()  # with threads for what was found
         if self._streams:
             self._sources = self._sources.set_apart(self._given, self._odd)
         if self._sources.lines != before.lines:
@@ -391,6 +397,8 @@ class Engine:
 
     def _relation(self, query: str, words: frozenset[str] | None) -> Any:
         """The query as DuckDB's relation."""
+        import duckdb  # noqa: F401 - the package, which gives connections `sql`
+
         self._make_views(words)
         # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
@@ -503,8 +511,7 @@ class Engine:
     def _check(self, query: str) -> frozenset[str] | None:
         """The words of a user's query; None if it may use any column; UsageError if it does not only read."""
         connection = self._open()
-        import duckdb
-
+        duckdb = load_duckdb(_PURPOSE)
         try:
             with in_use(self):
                 return words_of(check_reads_only(connection, query))
@@ -521,8 +528,7 @@ class Engine:
     @contextmanager
     def _translated(self, sql: str) -> Iterator[None]:
         """Translate DuckDB's errors into those of this package."""
-        import duckdb  # `load_duckdb` has already raised if it is missing
-
+        duckdb = load_duckdb(_PURPOSE)
         try:
             yield
         except duckdb.IOException as error:
@@ -579,15 +585,20 @@ class Engine:
     def _open(self) -> Any:
         if self._connection is not None:
             return self._connection
-        duckdb = load_duckdb("an aggregate")
+        duckdb = load_duckdb(_PURPOSE)
         refuse_non_utf8_path(self._session)
+        streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
+        known = self._known
+        self._streams = streams and isinstance(known, KnownSources)
+        is_small = streams and isinstance(known, KnownSources) and known.size_bytes() < _SMALL_BYTES
         self._spill = Spill(self._session)
-        connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
+        threads = 1 if is_small else min(cores(), MOST_THREADS)
+        connection = connected(duckdb, self._spill, MEMORY_LIMIT, threads)
         connection.execute("SET preserve_insertion_order = false")
         for macro in MACROS:
             connection.execute(f"CREATE TEMP MACRO {macro}")
         # for many sessions, the name within its session
-        here = "" if isinstance(self._known, SealedSources) else f"{self._session}/"
+        here = f"{self._session}/" if isinstance(known, KnownSources) else ""
         connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
@@ -604,8 +615,6 @@ class Engine:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
-        self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
-        self._streams &= not isinstance(self._known, SealedSources)
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
@@ -674,8 +683,7 @@ def _bad_query(error: Exception, query: str) -> UsageError:
 
 def _damaged_part(sessions: Sequence[Path], error: Exception) -> Path | None:
     """The part of an archive that an error of DuckDB names, or that differs from what was sealed."""
-    import duckdb
-
+    duckdb = load_duckdb(_PURPOSE)
     of_the_query = duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException
     of_values = duckdb.ConversionException, duckdb.OutOfRangeException
     if isinstance(error, (*of_the_query, *of_values)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ import orjson
 from Agent.analysis.query.kept import needed
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words
-from Agent.render.html import block_html
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import Engine
@@ -133,6 +131,8 @@ class SqlResult(Sequence[dict[str, Any]]):
 
     def _repr_html_(self) -> str:
         """The first 50 rows as a table, for notebooks; every value is text."""
+        from Agent.render.html import block_html
+
         rows = [[_shown(value) for value in row.values()] for row in self._all()[:_SHOWN_ROWS]]
         left_out = len(self) - _SHOWN_ROWS
         more = block_html(Words(f"{left_out:,} rows more")) if left_out > 0 else ""
@@ -240,6 +240,8 @@ def write_csv(path: Path, result: SqlResult) -> int:
     Raises:
         FileExistsError: the file exists.
     """
+    import csv
+
     number = 0
     with _new(path) as file, io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from Agent.archive.sealed.duckdb_module import load_duckdb
 from Agent.errors import UsageError
 
 _READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
@@ -64,8 +65,7 @@ def first_of(connection: Any, query: str, rows: int) -> str:
     # on its own line, since the query may end with a comment
     whole = query.rstrip().rstrip(";")
     limited = f"SELECT * FROM (\n{whole}\n) LIMIT {rows}"  # noqa: S608 - the query is the user's own
-    import duckdb
-
+    duckdb = load_duckdb("a query")
     try:
         connection.extract_statements(limited)
     except duckdb.Error:

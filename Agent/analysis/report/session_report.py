@@ -7,14 +7,13 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis import errors as failures
 from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
-from Agent.analysis.query.trees import Trees
 from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
 from Agent.analysis.session import SessionRef, find
@@ -27,6 +26,9 @@ from Agent.render.layout import sections_text
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import recorded_at, session_id_of
 from Agent.tree.read.reader import TreeReader
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.trees import Trees
 
 EXPORT_VERSION = 1
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import hashlib
 import itertools
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -530,6 +528,8 @@ def _inspected(path: Path) -> LineMarks:
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
     """Write a copy in which lines that are not plain text are replaced by a mark and hexadecimal."""
+    import tempfile
+
     copy = tempfile.NamedTemporaryFile(prefix="lines-", suffix=".log")  # noqa: SIM115 - the stack closes it
     stack.enter_context(copy)
     fd, _ = open_file(path)
@@ -642,6 +642,8 @@ def _read_back(
 
 def file_digest(path: Path, *, sync: bool = False) -> str:
     """Return the BLAKE2b digest of a file's bytes, optionally syncing the file to the disk."""
+    import hashlib  # loads OpenSSL, which questions do not need
+
     with os.fdopen(open_file(path)[0], "rb") as file:
         digest = hashlib.file_digest(file, new_hash).hexdigest()
         if sync:

@@ -8,14 +8,10 @@ they are sealed, which is faster for queries about one agent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import os
-import re
-import secrets
 import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -24,6 +20,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
     Part,
@@ -34,7 +31,7 @@ from Agent.archive.sealed.parts import (
     read_parts,
     segments_only_archived,
 )
-from Agent.errors import DamagedInput, InputError, MissingExtra
+from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
@@ -52,9 +49,6 @@ from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.event_counts import EventCounts
 
 MEMORY_LIMIT_MB: Final = 1000
-OLDEST_DUCKDB: Final = (1, 4)
-"""Older versions lack functions and options that queries and sealing use."""
-_LARGE: Final = ctypes.c_size_t(1024 * 1024)
 _LEFTOVER_AGE_S: Final = 3600.0
 """On a shared disk, a process of another machine may have the same pid."""
 
@@ -103,8 +97,11 @@ def releasing_large_buffers() -> Iterator[None]:
     Its allocator keeps them for a while, although with rows of several KB it frees about 10 MB every 10 ms.
     Applies to the calling thread, on an open connection. Without this allocator, it does nothing.
     """
+    import ctypes
+
     import _duckdb
 
+    large = ctypes.c_size_t(1 << 20)
     control: Any = getattr(ctypes.CDLL(_duckdb.__file__), "duckdb_je_mallctl", None)
     before: dict[bytes, ctypes.c_size_t] = {}
     if control is not None:
@@ -112,7 +109,7 @@ def releasing_large_buffers() -> Iterator[None]:
         size = ctypes.c_size_t(ctypes.sizeof(arenas))
         control(b"arenas.narenas", ctypes.byref(arenas), ctypes.byref(size), None, ctypes.c_size_t(0))
         for arena in range(arenas.value):
-            name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), _LARGE
+            name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), large
             size = ctypes.c_size_t(ctypes.sizeof(old))
             # for an arena that no thread has used yet, it fails and changes nothing
             if not control(name, ctypes.byref(old), ctypes.byref(size), ctypes.byref(new), size):
@@ -147,7 +144,9 @@ class Spill:
 
 def _spill_path(state: Path) -> str:
     if os.access(state, os.W_OK):
-        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+        return str(state / f"spill-{os.getpid()}-{os.urandom(4).hex()}")
+    import tempfile
+
     try:
         return tempfile.mkdtemp(prefix="agent-trace-spill-")
     except OSError:
@@ -172,21 +171,6 @@ def remove_stale_spills(session: Path) -> None:
             shutil.rmtree(spill, ignore_errors=True)
 
 
-def load_duckdb(purpose: str) -> Any:
-    """Import duckdb; MissingExtra if it is missing, or too old for `purpose`."""
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtra(f"{purpose} needs duckdb", remedy="pip install duckdb") from error
-    if numbers_of(duckdb.__version__) < OLDEST_DUCKDB:
-        oldest = ".".join(map(str, OLDEST_DUCKDB))
-        raise MissingExtra(
-            f"{purpose} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
-            remedy=f"pip install 'duckdb>={oldest}'",
-        )
-    return duckdb
-
-
 def refuse_non_utf8_path(session: Path) -> None:
     """Raise InputError for a session whose path is not UTF-8, which the engine requires."""
     if not is_text(str(session)):
@@ -209,12 +193,6 @@ def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any
         # The eight threads for prefetching remote files would only waste memory.
         config["async_threads"] = 1
     return duckdb.connect(config=config)
-
-
-def numbers_of(version: object) -> tuple[int, ...]:
-    """Return the first two numbers of a version; (0, 0) if it has none."""
-    match = re.match(r"(\d+)\.(\d+)", str(version))
-    return (0, 0) if match is None else (int(match[1]), int(match[2]))
 
 
 def cores() -> int:
@@ -411,8 +389,7 @@ class ArchiveLines:
 @contextmanager
 def _reported_as_damage(session: Path) -> Iterator[None]:
     """Raise DamagedInput if the engine cannot read a session's archive."""
-    import duckdb  # opening a connection has reported it if duckdb is missing
-
+    duckdb = load_duckdb("the archive")
     try:
         yield
     except duckdb.Error as error:

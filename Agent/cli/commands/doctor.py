@@ -143,7 +143,7 @@ def _native_parts() -> Finding:
 
 
 def _libraries() -> Finding:
-    from Agent.archive.sealed.reader import OLDEST_DUCKDB, numbers_of
+    from Agent.archive.sealed.duckdb_module import OLDEST_DUCKDB, numbers_of
 
     versions = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, number in versions.items() if number is None]

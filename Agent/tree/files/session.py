@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
@@ -619,6 +618,8 @@ def _name(program: Program) -> str:
 
 def _pid_scope() -> str:
     """Return an id of the scope in which pids are unique: this machine or container since its boot."""
+    from hashlib import blake2b  # loads OpenSSL, which questions do not need
+
     return blake2b(f"{hostname()}|{boot_id()}".encode(), digest_size=6).hexdigest()
 
 

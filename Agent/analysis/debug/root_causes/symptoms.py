@@ -105,6 +105,7 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
         reaches[place] = share
     paths = dict(shares)
     onward: dict[int, tuple[float, int, Hashable]] = {}
+    likeliest = [0.0] * len(log.acts)
     size = math.log(max(2, len(log.acts)))
     places: dict[Hashable, list[int]] = {}
     for act in reversed(log.acts):
@@ -126,7 +127,8 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
             path = PASSED_ON * paths.get(act.place, 0.0) * weight / len(held) / closest
             for place in held:
                 reaches[place] += part
-                if path >= onward.get(place, (0.0,))[0]:
+                if path >= likeliest[place]:
+                    likeliest[place] = path
                     onward[place] = path, act.place, token
                     paths[place] = max(path, shares.get(place, 0.0))
     return Blame(reaches, onward)

@@ -227,6 +227,7 @@ class _Columns:
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = pairs
+        self._is_of_one = all(act is earlier for act, earlier in pairs)
         self._own: dict[str, _Column] = {}
         self._others: dict[str, _Column] = {}
 
@@ -238,6 +239,8 @@ class _Columns:
 
     def others(self, path: str) -> _Column:
         """Return the values of a path beside them."""
+        if self._is_of_one:
+            return self.own(path)
         if path not in self._others:
             self._others[path] = _Column([earlier.values.get(path, _LACKS) for _, earlier in self.pairs])
         return self._others[path]
@@ -493,27 +496,32 @@ def _is_part(row: tuple[Act, str, str]) -> bool:
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
     """Yield numbers far from those of other events with the same value of a field."""
+    numbers: dict[str, list[float | None]] = {}
     for other in fields:
-        groups: dict[Any, list[Act]] = defaultdict(list)
-        for act in acts:
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for row, act in enumerate(acts):
             if isinstance(act.values.get(other), str | bool):
-                groups[act.values[other]].append(act)
+                groups[act.values[other]].append(row)
         if not 2 <= len(groups) <= len(acts) / EACH:
             continue
         for path in fields:
             far: list[tuple[float, Act, float]] = []
             number = 0
+            if path not in numbers:
+                every = (act.values.get(path) for act in acts)
+                numbers[path] = [value if is_number(value) else None for value in every]
+            column = numbers[path]
             for group in groups.values():
-                own = [act for act in group if is_number(act.values.get(path))]
+                own = [(value, row) for row in group if (value := column[row]) is not None]
                 if len(own) < EACH:
                     continue
                 number += len(own)
-                level = median(act.values[path] for act in own)
-                spread = median(abs(act.values[path] - level) for act in own) + abs(level) / 50 + 1e-9
+                level = median(value for value, _ in own)
+                spread = median(abs(value - level) for value, _ in own) + abs(level) / 50 + 1e-9
                 far += [
-                    (away, act, level)
-                    for act in own
-                    if (away := abs(act.values[path] - level) / spread) > FAR
+                    (away, acts[row], level)
+                    for value, row in own
+                    if (away := abs(value - level) / spread) > FAR
                 ]
             if number >= MIN_SEEN and len(far) <= SELDOM * number:
                 far.sort(key=lambda each: (-each[0], each[1].place))
