@@ -48,7 +48,7 @@ def _extension() -> Any:
     except ImportError:
         return None
     extension: Any = _duckdb
-    if numbers_of(extension.__version__) != _KNOWN:
+    if numbers_of(extension.__version__) != _KNOWN or not hasattr(extension, "_set_arrow_sources"):
         return None
     # the package puts its own in their place when it is imported later
     extension._set_arrow_sources(_Sources)  # noqa: SLF001
