@@ -538,7 +538,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (is_plain) head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label);
     if (head != NULL) {
         Py_INCREF(head);
-        raw = tagged_json(lane->judge, payload, W_of_payload, NULL, &types);
+        raw = tagged_json(lane->judge, payload, W_of_payload, NULL, 0, &types);
         if (types != NULL && (tags = PyObject_CallOneArg(lane->judge->dumps, types)) == NULL) Py_CLEAR(raw);
     }
     if (raw == NULL) {

@@ -441,6 +441,7 @@ typedef struct {
     PyObject *given;   /* NULL, or {id: form} of values of the payload; other objects are then taken at its top alone */
     Py_ssize_t beyond; /* bytes that its JSON may have above those counted in `left` */
     Py_ssize_t widest; /* keys and values of the container that has most */
+    int below;         /* how many containers of the payload may stand around values that are `given` */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -611,8 +612,10 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
     PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
     if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
-    /* inside a container the order of the tags would be another than that of Python's walk */
-    if (name == NULL && walk->given != NULL && place->above != NULL) return 0;
+    /* inside a container that has a tag the order of the tags would be another than that of Python's walk */
+    int above = 0;
+    for (const Place *around = place->above; around != NULL; around = around->above) above++;
+    if (name == NULL && walk->given != NULL && above > walk->below) return 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
     for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
         if (PyList_GET_ITEM(walk->objects, i) == value) /* the second one tells the place of the first, unless it is a number */
@@ -788,7 +791,7 @@ static int same_objects(PyObject *some, PyObject *others) {
 static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
     *forms = forms_of(walk);
     if (*forms == NULL) return PyErr_Occurred() ? -1 : 0;
-    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL, walk->given};
+    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL, walk->given, 0, 0, walk->below};
     int answer = walk_payload(&again, payload);
     if (answer == 1 && !same_objects(walk->objects, again.objects)) answer = 0;
     Py_XSETREF(walk->types, again.types);
@@ -799,8 +802,8 @@ static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
 
 /* The JSON of a payload, with the tags of what JSON cannot hold (NULL if there is none); NULL where it needs another look,
    perhaps with an exception. */
-static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer, PyObject *given, PyObject **types) {
-    Walk walk = {judge, pointer, NULL, judge->unread_bytes, 0, NULL, given};
+static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer, PyObject *given, int below, PyObject **types) {
+    Walk walk = {judge, pointer, NULL, judge->unread_bytes, 0, NULL, given, 0, 0, below};
     PyObject *raw = NULL, *forms = NULL;
     int answer = walk_payload(&walk, payload);
     if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, payload, &forms);
@@ -816,13 +819,15 @@ static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer,
 }
 
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
-    if (count < 2 || count > 3 || !PyUnicode_CheckExact(arguments[1]) || (count == 3 && !PyDict_CheckExact(arguments[2]))) {
-        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms)");
+    if (count < 2 || count > 4 || !PyUnicode_CheckExact(arguments[1]) || (count > 2 && !PyDict_CheckExact(arguments[2]))) {
+        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms, below)");
         return NULL;
     }
+    int below = count == 4 ? (int)PyLong_AsLong(arguments[3]) : 0;
+    if (PyErr_Occurred()) return NULL;
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
     PyObject *types, *result = NULL;
-    PyObject *raw = tagged_json(judge, arguments[0], arguments[1], count == 3 ? arguments[2] : NULL, &types);
+    PyObject *raw = tagged_json(judge, arguments[0], arguments[1], count > 2 ? arguments[2] : NULL, below, &types);
     if (raw != NULL) result = PyTuple_Pack(2, raw, types == NULL ? Py_None : types);
     Py_XDECREF(raw);
     Py_XDECREF(types);
