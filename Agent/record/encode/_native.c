@@ -963,12 +963,18 @@ static void judge_dealloc(Judge *judge) {
     Py_TYPE(judge)->tp_free((PyObject *)judge);
 }
 
+static PyObject *judge_stays(Judge *judge, PyObject *const *arguments, Py_ssize_t count);
+static PyObject *judge_noted(Judge *judge, PyObject *const *arguments, Py_ssize_t count);
+
 static PyMethodDef judge_methods[] = {
     {"line_end", (PyCFunction)judge_line_end, METH_O, "The end of the line of a plain, known, clean payload, else None."},
     {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
     {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
      "(JSON, tags or None) of a payload with times, UUIDs, tuples and objects among plain values, else None."},
     {"clean", (PyCFunction)judge_clean, METH_O, "Whether no byte can belong to the shape of a secret."},
+    {"stays", (PyCFunction)(void (*)(void))judge_stays, METH_FASTCALL, "Whether JSON has only known keys and no secret."},
+    {"noted", (PyCFunction)(void (*)(void))judge_noted, METH_FASTCALL,
+     "(Inner JSON, tags or None) of the last known fields of an agent that is gone, else None."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1499,6 +1505,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_between.h"
 #include "_draws.h"
 #include "_named.h"
+#include "_noted.h"
 #include "_scalars.h"
 #include "_whole.h"
 #include "_memory.h"

@@ -316,7 +316,7 @@ class Capture:
         own_keys: frozenset[str],
         found: list[str] | None = None,
     ) -> tuple[bytes, Types | None]:
-        if not self._check:
+        if not self._check or (self.judge.stays(body, own_keys) and not (types and hides_text(types))):
             return body, types
         value = read_json(b"{" + body + b"}")
         known_keys = self.known_keys
@@ -394,6 +394,8 @@ def _short_json(value: Any) -> bytes | None:
 
 _SHORT_CHARS = 64
 Types = dict[str, str]
+Noted = Callable[[dict[str, Any], frozenset[str], dict[str, bytes]], tuple[bytes, Types | None] | None]
+"""`Judge.noted` for one pointer."""
 
 _MAX_PLAIN_DEPTH = 8
 # With these options orjson writes times as text, and the native judge adds the tags.
@@ -426,6 +428,19 @@ class Judge(Protocol):
 
     def clean(self, raw: bytes, /) -> bool:
         """Return whether JSON bytes contain nothing in the format of a secret."""
+
+    def stays(self, body: bytes, own: frozenset[str], /) -> bool:
+        """Return whether inner JSON has only known keys, or at its top `own` ones, and no secret."""
+
+    def noted(
+        self, last: dict[str, Any], heavy: frozenset[str], forms: dict[str, bytes], pointer: str, /
+    ) -> tuple[bytes, Types | None] | None:
+        """Return the inner JSON and the tags of what a tracker knows of a garbage-collected agent.
+
+        Args:
+            last: by field, the scalars and the bytes by which it compared values; without those in `heavy`.
+            forms: by field, the JSON of objects.
+        """
 
 
 KeysPass = Callable[[Mapping[str, Any]], bool]
@@ -497,6 +512,13 @@ class SweepingJudge:
     def clean(self, raw: bytes, /) -> bool:
         """See `Judge`."""
         return not self._check or looks_clean(raw)
+
+    def stays(self, body: bytes, own: frozenset[str], /) -> bool:  # noqa: ARG002
+        """See `Judge`; here the JSON is always parsed."""
+        return False
+
+    def noted(self, *_given: Any) -> None:
+        """See `Judge`; here each value is encoded separately."""
 
     def _plain(self, value: Any, *, known: bool) -> bytes | None:
         """Return the JSON of a plain value; with `known`, its top-level keys are checked, too."""

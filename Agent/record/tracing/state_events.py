@@ -301,11 +301,11 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
     tracker, binding = known.tracker, known.binding
     if tracker is None:
         return
-    seen = tracker.last_seen()
+    capture = pipeline.capture
+    seen = tracker.last_seen(lambda last, heavy, forms: capture.judge.noted(last, heavy, forms, _FIELDS))
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
-    capture = pipeline.capture
-    inner, types = capture.joined(
+    inner, types = seen.body or capture.joined(
         capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
     )
     about = {
