@@ -69,6 +69,16 @@ class Lane:
     def hold(self, function: Callable[[Any, bytes, bytes, bytes, bytes], str] | None, /) -> None: ...
     def put(self, slot: Any, head: bytes, links: bytes, extra: bytes, rest: bytes, /) -> str: ...
     def emit_plain(self, slot: Any, label: str, payload: dict[str, Any], /) -> str: ...
+    def emit_state(
+        self,
+        slot: Any,
+        label: str,
+        fields: bytes,
+        types: dict[str, str] | None,
+        said: dict[str, Any],
+        more: list[tuple[bytes, bytes, dict[str, str] | None]],
+        /,
+    ) -> bool: ...
 
 class Opener:
     def __init__(

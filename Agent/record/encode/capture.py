@@ -156,7 +156,7 @@ class Capture:
         return self._redact(body, types or None, pointer, own_keys=frozenset(payload))
 
     def _forms_alone(self, values: tuple[Any, ...]) -> dict[int, dict[str, Any]]:
-        """Return the forms of references with known keys, by their ids; none if a value is of another kind."""
+        """Return the forms of references with known keys, by id; {} if a value is of another kind."""
         forms: dict[int, dict[str, Any]] = {}
         if native is None or SCALARS.issuperset(map(type, values)):
             return forms

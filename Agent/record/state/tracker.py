@@ -90,7 +90,7 @@ class LastSeen(NamedTuple):
     """Fields of which only the JSON is known, with tags by pointers relative to the value."""
     unseen: Collection[str]
     body: tuple[bytes, Types | None] | None = None
-    """All of it as inner JSON, with its tags, if there is a fast path for that; then it has no other fields."""
+    """All of it as inner JSON, with its tags, from the fast path; then the other two are empty."""
 
 
 class StateTracker:

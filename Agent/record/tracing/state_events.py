@@ -316,7 +316,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
     }
-    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
+    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen, [])
 
 
 def _holders(values: dict[str, Any], name: str) -> int:
@@ -458,7 +458,7 @@ def _write_state(
     types: Types | None,
     about: dict[str, Any],
     hidden: Iterable[str],
-    more: Iterable[tuple[bytes, bytes, Types | None]] = (),
+    more: list[tuple[bytes, bytes, Types | None]],
 ) -> None:
     """Write a `state` event.
 
@@ -479,13 +479,17 @@ def _write_state(
     if pipeline.turns.is_used:
         about["loop_turn"] = pipeline.turns.next()
     rest = {name: value for name, value in about.items() if value}
-    said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
-    body = b'"fields":{' + inner + b"}," + said
-    for key, further, tags in more:
-        body += b"," + key + b":{" + further + b"}"
+    told = {"reason": reason, "digest": digest, **rest}
+    for _, _, tags in more:
         types = {**(types or {}), **(tags or {})} or None
-    slot = binding.slot("state", 20)
-    pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+    slot, label, lane = binding.slot("state", 20), f"State of {binding.agent_id} ({reason})", pipeline.lane
+    if lane is not None and lane.emit_state(slot, label, inner, types, told, more):
+        return
+    said, _ = pipeline.capture.body(told)
+    body = b'"fields":{' + inner + b"}," + said
+    for key, further, _ in more:
+        body += b"," + key + b":{" + further + b"}"
+    pipeline.emit(slot, label, body=body, types=types)
 
 
 def _class_name(cls: type) -> str:
