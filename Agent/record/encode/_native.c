@@ -1258,6 +1258,25 @@ static PyObject *holds_any(PyObject *Py_UNUSED(module), PyObject *const *given, 
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
+/* holds_none(attributes, perhaps, never): whether surely no value of a dict is followed: its type is ruled out by `perhaps`,
+   {type: bool}, or it holds an object of one of the classes in `never`. */
+static PyObject *holds_none(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 3 || !PyDict_CheckExact(given[0]) || !PyDict_CheckExact(given[1]) || !PyDict_CheckExact(given[2]))
+        return PyErr_SetString(PyExc_TypeError, "holds_none(attributes, perhaps, never) takes dicts"), NULL;
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(given[0], &at, &key, &value);) {
+        PyTypeObject *kind = Py_TYPE(value);
+        PyObject *found = Py_IS_TYPE(kind, &PyType_Type) ? PyDict_GetItemWithError(given[1], (PyObject *)kind) : NULL;
+        if (found == Py_False) continue;
+        PyObject *inside[] = {value, given[2]};
+        PyObject *answer = found == NULL ? NULL : holds_any(NULL, inside, 2);
+        if (answer == NULL && PyErr_Occurred()) return NULL;
+        Py_XDECREF(answer);
+        if (answer != Py_True) Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* Whether `text` is exactly a str that UTF-8 can encode; -1 with an exception. */
 static int is_encodable(PyObject *text) {
     if (!PyUnicode_CheckExact(text)) return 0;
@@ -1542,6 +1561,27 @@ static PyObject *looks_up_plainly(PyObject *Py_UNUSED(module), PyObject *cls) {
     return PyBool_FromLong(PyType_Check(cls) && ((PyTypeObject *)cls)->tp_getattro == PyObject_GenericGetAttr);
 }
 
+/* held_by(by_class, agent_of, asked): a function that says whether a value is an object and no agent, as `can_be_held` does, which
+   is `asked` where {class: whether all its objects are} does not tell. */
+static PyObject *can_be_held(PyObject *facts, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    /* to look for a class of another metaclass may run any code */
+    PyObject *known = Py_IS_TYPE(kind, &PyType_Type) ? PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, 0), (PyObject *)kind) : NULL;
+    if (known == NULL && PyErr_Occurred()) return NULL;
+    if (known != Py_True) return PyObject_CallOneArg(PyTuple_GET_ITEM(facts, 2), value);
+    PyObject *agent = PyObject_CallOneArg(PyTuple_GET_ITEM(facts, 1), value);
+    Py_XDECREF(agent);
+    return agent == NULL ? NULL : PyBool_FromLong(agent == Py_None);
+}
+
+static PyMethodDef can_be_held_definition = {"can_be_held", can_be_held, METH_O, "Whether it is an object that others may change."};
+
+static PyObject *held_by(PyObject *Py_UNUSED(module), PyObject *facts) {
+    if (PyTuple_GET_SIZE(facts) == 3 && PyDict_CheckExact(PyTuple_GET_ITEM(facts, 0)))
+        return PyCFunction_New(&can_be_held_definition, facts);
+    return PyErr_SetString(PyExc_TypeError, "held_by(by_class, agent_of, asked)"), NULL;
+}
+
 /* agent_of(by_attributes, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
 static PyObject *agent_of(PyObject *Py_UNUSED(module), PyObject *facts) {
     int is_right = PyTuple_GET_SIZE(facts) == ASKED + 1;
@@ -1796,6 +1836,8 @@ static PyMethodDef functions[] = {
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
+    {"held_by", held_by, METH_VARARGS, "A function that says which values are objects that others may change."},
+    {"holds_none", (PyCFunction)(void (*)(void))holds_none, METH_FASTCALL, "Whether surely no value of a dict is followed."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},

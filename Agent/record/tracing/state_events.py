@@ -34,6 +34,7 @@ from Agent.record.state.introspection import (
     Sort,
     can_be_held,
     generators_of,
+    held_by_class,
     is_object,
     items_perhaps,
     may_be_held,
@@ -120,9 +121,9 @@ def emit_state(
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     read_class = pipeline.class_fields.at_first if reason == "first" else pipeline.class_fields.body
-    held_by_class = read_class(type(obj), binding.agent_id)
-    if held_by_class is not None:
-        more.append((b'"class_fields"', *held_by_class))
+    class_fields = read_class(type(obj), binding.agent_id)
+    if class_fields is not None:
+        more.append((b'"class_fields"', *class_fields))
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
@@ -244,7 +245,9 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
     return all(type(form) is dict and not form.keys().isdisjoint(_MADE_FROM) for form in forms)
 
 
-_can_be_held = partial(can_be_held, agent_of=agent_id_of)
+_can_be_held: Callable[[object], bool] = partial(can_be_held, agent_of=agent_id_of)
+if native is not None:
+    _can_be_held = native.held_by(held_by_class, agent_id_of, _can_be_held)
 
 
 def _is_object(value: object) -> bool:
