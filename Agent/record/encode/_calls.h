@@ -570,12 +570,11 @@ enum { MOST_FURTHER = 4, MANY_TAGS = 64 };
 static PyObject *lane_emit_state(Lane *lane, PyObject *const *arguments, Py_ssize_t count) {
     if (count != 6 || !IS_A(arguments[0], SLOT) || !PyBytes_CheckExact(arguments[2]) || !PyList_CheckExact(arguments[5])
         || PyList_GET_SIZE(arguments[5]) > MOST_FURTHER || lane->holder != NULL) Py_RETURN_FALSE;
-    PyObject *slot = arguments[0], *types = arguments[3], *more = arguments[5], *answer = NULL, *links = NO_BYTES;
+    PyObject *slot = arguments[0], *types = arguments[3], *more = arguments[5], *answer = NULL, *links = NULL;
     PyObject *scope = current(lane->scope), *head = NULL, *said = NULL, *none = NULL, *tags = NULL;
-    if (scope != NULL && scope != Py_None) {
-        links = IS_A(scope, SCOPE) && GET(scope, SCOPE_fields) == Py_None ? GET(scope, SCOPE_links) : Py_None;
-    }
-    if (scope == NULL || !PyBytes_CheckExact(links) || !PyDict_CheckExact(arguments[4])) goto done;
+    if (scope == Py_None) links = Py_NewRef(NO_BYTES);
+    else if (scope != NULL && IS_A(scope, SCOPE) && GET(scope, SCOPE_fields) == Py_None) links = Py_NewRef(GET(scope, SCOPE_links));
+    if (links == NULL || !PyBytes_CheckExact(links) || !PyDict_CheckExact(arguments[4])) goto done;
     if (types != Py_None && (!PyDict_CheckExact(types) || PyDict_GET_SIZE(types) >= MANY_TAGS)) goto done;
     said = tagged_json(lane->judge, arguments[4], W_of_payload, NULL, 0, &none);
     if (said == NULL || none != NULL) goto done;
@@ -609,6 +608,7 @@ done:
     if (answer == NULL && cleared() == 0) answer = Py_NewRef(Py_False);
 left:
     Py_XDECREF(scope);
+    Py_XDECREF(links);
     Py_XDECREF(said);
     Py_XDECREF(none);
     Py_XDECREF(tags);

@@ -31,7 +31,7 @@ static int knows_keys(Judge *judge, const char *at, Py_ssize_t size, PyObject *o
 /* stays(body, own): whether the inner JSON of an object, with keys of its own at its top, has only known keys and no secret;
    False where Python has to look. */
 static PyObject *judge_stays(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 2 || !PyBytes_CheckExact(arguments[0]) || !PyFrozenSet_CheckExact(arguments[1]))
+    if (count != 2 || !PyBytes_CheckExact(arguments[0]) || !PyAnySet_CheckExact(arguments[1]))
         return PyErr_SetString(PyExc_TypeError, "stays(body, own) takes bytes and a frozenset"), NULL;
     int answer = knows_keys(judge, PyBytes_AS_STRING(arguments[0]), PyBytes_GET_SIZE(arguments[0]), arguments[1]);
     if (answer == 1 && judge->looks_clean != Py_None) answer = is_clean(judge, arguments[0], 1);
@@ -145,7 +145,7 @@ static PyObject *noted_scalars(Judge *judge, PyObject *last, PyObject *heavy) {
 /* noted(last, heavy, forms, pointer): (inner JSON, tags) of what a tracker knows of an agent that is gone: the fields of `last`
    that are not `heavy`, and {name: JSON} of objects; None where Python has to look. */
 static PyObject *judge_noted(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 4 || !PyDict_CheckExact(arguments[0]) || !PyFrozenSet_CheckExact(arguments[1]) || !PyDict_CheckExact(arguments[2])
+    if (count != 4 || !PyDict_CheckExact(arguments[0]) || !PyAnySet_CheckExact(arguments[1]) || !PyDict_CheckExact(arguments[2])
         || !PyUnicode_CheckExact(arguments[3]))
         return PyErr_SetString(PyExc_TypeError, "noted(last, heavy, forms, pointer)"), NULL;
     const char *pointer = PyUnicode_AsUTF8(arguments[3]);
