@@ -22,6 +22,7 @@ from Agent.record.encode import capture as judging
 from Agent.record.encode.capture import Capture, SweepingJudge, make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.state.tracker import StateTracker
 from Agent.utils import AgentLogger
 
 needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
@@ -395,3 +396,86 @@ def test_a_judge_is_collected_with_its_pipeline():
     assert len(judges()) == len(others) + 1
     del capture
     assert len(judges()) == len(others)
+
+
+_TAGS = st.sampled_from(
+    ["", '{"":"opaque"}', '{"":"numpy:float64"}', '{"":"str"}', '{"":"tuple"}', '{"/a":"opaque"}']
+)
+_RAW = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    _LOADED_TEXTS,
+    st.dictionaries(st.sampled_from(["name", "steps", "api_key"]), _LOADED_TEXTS | st.booleans(), max_size=2),
+    st.lists(st.booleans() | st.none(), max_size=3),
+)
+_COMPARED = st.one_of(
+    st.builds(
+        lambda value, tags: orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS) + tags.encode(),
+        _RAW,
+        _TAGS,
+    ),
+    _LOADED_TEXTS.map(lambda text: b"agent " + text.encode()),
+    _LOADED_TEXTS,
+    st.floats(),
+    st.none(),
+)
+_FIELDS = st.sampled_from(["name", "steps", "place", "a/b", "a~b", 'a"b', "api_key", "\u00fc"])
+
+
+def in_python(capture, last, heavy, forms):
+    """What the slow path makes of the last known fields of an agent."""
+    tracker = StateTracker(Capture, lambda _: None, "a", lambda _: None, None)
+    tracker.last, tracker.heavy = dict(last), heavy | forms.keys()
+    tracker.environments = {name: orjson.loads(form) for name, form in forms.items()}
+    seen = tracker.last_seen(lambda *_: None)
+    values = capture.user_body(seen.values, "/extra/fields", "a")
+    return capture.joined(values, capture.dumped_body(seen.dumped, "/extra/fields"))
+
+
+@needs_native
+@given(
+    st.dictionaries(_FIELDS, _COMPARED, max_size=4),
+    st.frozensets(_FIELDS, max_size=1),
+    st.dictionaries(_FIELDS, _RAW.filter(lambda raw: type(raw) is dict).map(orjson.dumps), max_size=2),
+)
+def test_the_last_known_fields_of_an_agent_are_the_same_bytes_to_both(last, heavy, forms):
+    last = {name: value for name, value in last.items() if name not in forms}
+    with recording() as recorded:
+        capture = recorded.pipeline.capture
+        capture.known_keys.update(["name", "steps", "place", "a/b", "a~b", 'a"b', "\u00fc"])
+        quick = capture.judge.noted(last, heavy - forms.keys(), forms, "/extra/fields")
+        if quick is not None:
+            assert quick == in_python(capture, last, heavy - forms.keys(), forms)
+
+
+@needs_native
+@given(st.dictionaries(_FIELDS, _RAW, max_size=3))
+def test_json_that_stays_is_json_that_the_slow_path_leaves_as_it_is(payload):
+    redactor = Redactor(b"key")
+    redactor.known_keys.update(["name", "steps", "place"])
+    capture = Capture(redactor)
+    body = orjson.dumps(payload)[1:-1]
+    if capture.judge.stays(body, frozenset({"a/b"})):
+        assert redactor.payload(body, None, "/extra")[0] == body
+        assert looks_clean(body)
+
+
+@needs_native
+def test_most_last_states_take_the_fast_path():
+    capture = Capture(Redactor(b"key"))
+    capture.known_keys.update(["name", "steps", "place", "class", "repr", "reference", "other"])
+    last = {"name": "x", "steps": 1, "place": b'1.5{"":"numpy:float64"}', "other": b"agent 7"}
+    forms = {"class": b'{"repr":"<a>","reference":"environment a"}'}
+    inner, types = capture.judge.noted(last, frozenset(), forms, "/extra/fields")
+    assert orjson.loads(b"{" + inner + b"}") == {
+        "name": "x",
+        "steps": 1,
+        "class": {"repr": "<a>", "reference": "environment a"},
+        "place": 1.5,
+        "other": "7",
+    }
+    assert types == {
+        "/extra/fields/class": "opaque",
+        "/extra/fields/place": "numpy:float64",
+        "/extra/fields/other": "agent",
+    }

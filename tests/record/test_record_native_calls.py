@@ -394,6 +394,9 @@ def knows_fields():
     """After some objects of a class it is known that they are too large to be looked at."""
     for _ in range(5):
         lines_of_lives([(0, 0, "moves")] * 3)
+    with recording() as recorded:
+        for _ in range(12):
+            recorded.pipeline.capture.constructor_body((Named(name="x", steps=1),), {}, "/extra/init")
 
 
 @pytest.mark.usefixtures("knows_fields")
@@ -578,8 +581,43 @@ def test_constructor_arguments_that_stand_alone_are_written_as_all_are(args, kwa
         capture = recorded.pipeline.capture
         quick = capture.constructor_body(tuple(args), kwargs, "/extra/init")
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judging, "native", None)
+            assert capture.constructor_body(tuple(args), kwargs, "/extra/init") == quick
             patch.setattr(judging, "_stands_alone", lambda _: False)
             assert capture.constructor_body(tuple(args), kwargs, "/extra/init") == quick
+
+
+class Named:
+    """Too large to be looked at, with some attributes that are shown."""
+
+    def __init__(self, **shown):
+        self.ground = [[number] for number in range(600)]
+        vars(self).update(shown)
+
+
+REFERENCES = st.builds(
+    lambda shown: Named(**shown),
+    st.dictionaries(st.sampled_from(["name", "steps", "api_key", "w\u00fcrfel"]), VALUES, max_size=3),
+)
+
+
+@pytest.mark.usefixtures("knows_fields")
+@given(
+    st.lists(VALUES | REFERENCES, max_size=3), st.dictionaries(st.text(max_size=3), REFERENCES, max_size=2)
+)
+@example([Field(), np.float64(1.5), 3], {"place": Field()})
+@example([Field(), 2**70, np.float64("nan")], {"api_key": Field()})
+@example([[Field()], Field()], {})
+@example([Named(name="Bearer " + "a1B2" * 8)], {"x": Named(steps=10**30)})
+def test_objects_that_are_named_in_constructor_arguments_are_written_as_all_are(args, kwargs):
+    place = args[0] if args else None
+    with recording() as recorded:
+        capture = recorded.pipeline.capture
+        for _ in range(2):  # names become known
+            quick = capture.constructor_body((*args, place), kwargs, "/extra/init")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judging, "native", None)
+            assert capture.constructor_body((*args, place), kwargs, "/extra/init") == quick
 
 
 @given(VALUES)

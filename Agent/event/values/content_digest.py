@@ -209,14 +209,16 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
         for name, item in plan_attributes(value, plan).items()
         if type(item) in SCALARS or (type(item) is tuple and all_scalars(item))
     }
-    hides, algorithm, digest = reading.hides, ALGORITHM, ""
+    hides, algorithm, data = reading.hides, ALGORITHM, b""
     with suppress(Exception):  # a secret may not be JSON
-        digest = _digest_of_own(own)
-    if not digest or (hides is not None and (hides, digest) not in _without_secrets):
+        data = _json_of_own(own)
+    digest = digest_bytes(imported(data)) if data else ""
+    is_known = hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)
+    if not is_known or not data:
         secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
-        if secret or not digest:
+        if secret or not data:
             own = {name: own[name] for name in own.keys() - secret}
-            algorithm, digest = ALGORITHM + HIDING * bool(secret), _digest_of_own(own)
+            algorithm, digest = ALGORITHM + HIDING * bool(secret), digest_bytes(imported(_json_of_own(own)))
         elif len(_without_secrets) < MOST_CLASSES:
             _without_secrets.add((hides, digest))
         else:
@@ -224,9 +226,8 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
     return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest}")
 
 
-def _digest_of_own(own: dict[str, Any]) -> str:
-    data = write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return digest_bytes(imported(data))
+def _json_of_own(own: dict[str, Any]) -> bytes:
+    return write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
 
 
 _without_secrets: set[tuple[Hides | None, str]] = set()

@@ -74,6 +74,25 @@ class Lane(Protocol):
     ) -> bool:
         """Do the work of `emit_outside` if only scalars were written; return whether that was all."""
 
+    def emit_state(
+        self,
+        slot: Slot,
+        label: str,
+        fields: bytes,
+        types: Types | None,
+        said: dict[str, Any],
+        more: list[tuple[bytes, bytes, Types | None]],
+        /,
+    ) -> bool:
+        """Write a `state` event; False if `emit` has to.
+
+        Args:
+            fields: their JSON without braces.
+            types: the tags of the whole event.
+            said: further payload.
+            more: further mappings, each with its key, its JSON without braces, and its tags.
+        """
+
 
 def _leveled(levels: Levels, put: Put) -> Put:
     """Wrap `put` so that each line is first reduced to its capture level."""

@@ -538,7 +538,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (is_plain) head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label);
     if (head != NULL) {
         Py_INCREF(head);
-        raw = tagged_json(lane->judge, payload, W_of_payload, NULL, &types);
+        raw = tagged_json(lane->judge, payload, W_of_payload, NULL, 0, &types);
         if (types != NULL && (tags = PyObject_CallOneArg(lane->judge->dumps, types)) == NULL) Py_CLEAR(raw);
     }
     if (raw == NULL) {
@@ -560,6 +560,59 @@ done:
     Py_XDECREF(types);
     Py_XDECREF(tags);
     Py_XDECREF(scope);
+    return answer;
+}
+
+enum { MOST_FURTHER = 4, MANY_TAGS = 64 };
+
+/* emit_state(slot, label, fields, types, said, more): write a `state` event of fields that are JSON already, with a plain payload
+   behind them and further mappings, (key, inner JSON, tags) each, whose tags are in `types`. False where `emit` has to. */
+static PyObject *lane_emit_state(Lane *lane, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 6 || !IS_A(arguments[0], SLOT) || !PyBytes_CheckExact(arguments[2]) || !PyList_CheckExact(arguments[5])
+        || PyList_GET_SIZE(arguments[5]) > MOST_FURTHER || lane->holder != NULL) Py_RETURN_FALSE;
+    PyObject *slot = arguments[0], *types = arguments[3], *more = arguments[5], *answer = NULL, *links = NULL;
+    PyObject *scope = current(lane->scope), *head = NULL, *said = NULL, *none = NULL, *tags = NULL;
+    if (scope == Py_None) links = Py_NewRef(NO_BYTES);
+    else if (scope != NULL && IS_A(scope, SCOPE) && GET(scope, SCOPE_fields) == Py_None) links = Py_NewRef(GET(scope, SCOPE_links));
+    if (links == NULL || !PyBytes_CheckExact(links) || !PyDict_CheckExact(arguments[4])) goto done;
+    if (types != Py_None && (!PyDict_CheckExact(types) || PyDict_GET_SIZE(types) >= MANY_TAGS)) goto done;
+    said = tagged_json(lane->judge, arguments[4], W_of_payload, NULL, 0, &none);
+    if (said == NULL || none != NULL) goto done;
+    if (types != Py_None) {
+        tags = PyObject_CallOneArg(lane->judge->dumps, types);
+        if (tags == NULL || !PyBytes_CheckExact(tags)) goto done;
+    }
+    head = PyObject_CallMethodOneArg(slot, W_head, arguments[1]);
+    if (head == NULL || !PyBytes_CheckExact(head)) goto done;
+    Part parts[10 + 5 * MOST_FURTHER] = {part_of(head), part_of(links), part_of(GET(slot, SLOT_extra)), {"\"fields\":{", 10},
+                                         part_of(arguments[2]), {"},", 2}, {PyBytes_AS_STRING(said) + 1, PyBytes_GET_SIZE(said) - 2}};
+    int used = 7;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(more); i++) {
+        PyObject *each = PyList_GET_ITEM(more, i);
+        if (!PyTuple_CheckExact(each) || PyTuple_GET_SIZE(each) != 3 || !PyBytes_CheckExact(PyTuple_GET_ITEM(each, 0))
+            || !PyBytes_CheckExact(PyTuple_GET_ITEM(each, 1))) goto done;
+        parts[used++] = (Part){",", 1};
+        parts[used++] = part_of(PyTuple_GET_ITEM(each, 0));
+        parts[used++] = (Part){":{", 2};
+        parts[used++] = part_of(PyTuple_GET_ITEM(each, 1));
+        parts[used++] = (Part){"}", 1};
+    }
+    parts[used++] = tags == NULL ? (Part){"}}\n", 3} : (Part){"},\"types\":", 10};
+    if (tags != NULL) parts[used++] = part_of(tags);
+    if (tags != NULL) parts[used++] = (Part){"}\n", 2};
+    answer = put_parts(lane, slot, parts, used);
+    if (answer == NULL) answer = given_up(lane, "emit", "the event could not be written");
+    if (answer != NULL) Py_SETREF(answer, Py_NewRef(Py_True));
+    else goto left;
+done:
+    if (answer == NULL && cleared() == 0) answer = Py_NewRef(Py_False);
+left:
+    Py_XDECREF(scope);
+    Py_XDECREF(links);
+    Py_XDECREF(said);
+    Py_XDECREF(none);
+    Py_XDECREF(tags);
+    Py_XDECREF(head);
     return answer;
 }
 
@@ -1792,6 +1845,7 @@ static PyMethodDef lane_methods[] = {
     {"put", (PyCFunction)(void (*)(void))lane_put, METH_FASTCALL, "Number, stamp and write one line; its id."},
     {"tell_outside", (PyCFunction)(void (*)(void))lane_tell_outside, METH_FASTCALL, "Whether `emit_outside` has no more to do."},
     {"emit_plain", (PyCFunction)(void (*)(void))lane_emit_plain, METH_FASTCALL, "The event of a plain payload; its id."},
+    {"emit_state", (PyCFunction)(void (*)(void))lane_emit_state, METH_FASTCALL, "Whether a full state was written."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -441,6 +441,7 @@ typedef struct {
     PyObject *given;   /* NULL, or {id: form} of values of the payload; other objects are then taken at its top alone */
     Py_ssize_t beyond; /* bytes that its JSON may have above those counted in `left` */
     Py_ssize_t widest; /* keys and values of the container that has most */
+    int below;         /* how many containers of the payload may stand around values that are `given` */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -611,8 +612,10 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
     PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
     if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
-    /* inside a container the order of the tags would be another than that of Python's walk */
-    if (name == NULL && walk->given != NULL && place->above != NULL) return 0;
+    /* inside a container that has a tag the order of the tags would be another than that of Python's walk */
+    int above = 0;
+    for (const Place *around = place->above; around != NULL; around = around->above) above++;
+    if (name == NULL && walk->given != NULL && above > walk->below) return 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
     for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
         if (PyList_GET_ITEM(walk->objects, i) == value) /* the second one tells the place of the first, unless it is a number */
@@ -788,7 +791,7 @@ static int same_objects(PyObject *some, PyObject *others) {
 static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
     *forms = forms_of(walk);
     if (*forms == NULL) return PyErr_Occurred() ? -1 : 0;
-    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL, walk->given};
+    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL, walk->given, 0, 0, walk->below};
     int answer = walk_payload(&again, payload);
     if (answer == 1 && !same_objects(walk->objects, again.objects)) answer = 0;
     Py_XSETREF(walk->types, again.types);
@@ -799,8 +802,8 @@ static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
 
 /* The JSON of a payload, with the tags of what JSON cannot hold (NULL if there is none); NULL where it needs another look,
    perhaps with an exception. */
-static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer, PyObject *given, PyObject **types) {
-    Walk walk = {judge, pointer, NULL, judge->unread_bytes, 0, NULL, given};
+static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer, PyObject *given, int below, PyObject **types) {
+    Walk walk = {judge, pointer, NULL, judge->unread_bytes, 0, NULL, given, 0, 0, below};
     PyObject *raw = NULL, *forms = NULL;
     int answer = walk_payload(&walk, payload);
     if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, payload, &forms);
@@ -816,13 +819,15 @@ static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer,
 }
 
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
-    if (count < 2 || count > 3 || !PyUnicode_CheckExact(arguments[1]) || (count == 3 && !PyDict_CheckExact(arguments[2]))) {
-        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms)");
+    if (count < 2 || count > 4 || !PyUnicode_CheckExact(arguments[1]) || (count > 2 && !PyDict_CheckExact(arguments[2]))) {
+        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms, below)");
         return NULL;
     }
+    int below = count == 4 ? (int)PyLong_AsLong(arguments[3]) : 0;
+    if (PyErr_Occurred()) return NULL;
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
     PyObject *types, *result = NULL;
-    PyObject *raw = tagged_json(judge, arguments[0], arguments[1], count == 3 ? arguments[2] : NULL, &types);
+    PyObject *raw = tagged_json(judge, arguments[0], arguments[1], count > 2 ? arguments[2] : NULL, below, &types);
     if (raw != NULL) result = PyTuple_Pack(2, raw, types == NULL ? Py_None : types);
     Py_XDECREF(raw);
     Py_XDECREF(types);
@@ -958,12 +963,18 @@ static void judge_dealloc(Judge *judge) {
     Py_TYPE(judge)->tp_free((PyObject *)judge);
 }
 
+static PyObject *judge_stays(Judge *judge, PyObject *const *arguments, Py_ssize_t count);
+static PyObject *judge_noted(Judge *judge, PyObject *const *arguments, Py_ssize_t count);
+
 static PyMethodDef judge_methods[] = {
     {"line_end", (PyCFunction)judge_line_end, METH_O, "The end of the line of a plain, known, clean payload, else None."},
     {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
     {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
      "(JSON, tags or None) of a payload with times, UUIDs, tuples and objects among plain values, else None."},
     {"clean", (PyCFunction)judge_clean, METH_O, "Whether no byte can belong to the shape of a secret."},
+    {"stays", (PyCFunction)(void (*)(void))judge_stays, METH_FASTCALL, "Whether JSON has only known keys and no secret."},
+    {"noted", (PyCFunction)(void (*)(void))judge_noted, METH_FASTCALL,
+     "(Inner JSON, tags or None) of the last known fields of an agent that is gone, else None."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1247,6 +1258,25 @@ static PyObject *holds_any(PyObject *Py_UNUSED(module), PyObject *const *given, 
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
+/* holds_none(attributes, perhaps, never): whether surely no value of a dict is followed: its type is ruled out by `perhaps`,
+   {type: bool}, or it holds an object of one of the classes in `never`. */
+static PyObject *holds_none(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 3 || !PyDict_CheckExact(given[0]) || !PyDict_CheckExact(given[1]) || !PyDict_CheckExact(given[2]))
+        return PyErr_SetString(PyExc_TypeError, "holds_none(attributes, perhaps, never) takes dicts"), NULL;
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(given[0], &at, &key, &value);) {
+        PyTypeObject *kind = Py_TYPE(value);
+        PyObject *found = Py_IS_TYPE(kind, &PyType_Type) ? PyDict_GetItemWithError(given[1], (PyObject *)kind) : NULL;
+        if (found == Py_False) continue;
+        PyObject *inside[] = {value, given[2]};
+        PyObject *answer = found == NULL ? NULL : holds_any(NULL, inside, 2);
+        if (answer == NULL && PyErr_Occurred()) return NULL;
+        Py_XDECREF(answer);
+        if (answer != Py_True) Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* Whether `text` is exactly a str that UTF-8 can encode; -1 with an exception. */
 static int is_encodable(PyObject *text) {
     if (!PyUnicode_CheckExact(text)) return 0;
@@ -1494,6 +1524,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_between.h"
 #include "_draws.h"
 #include "_named.h"
+#include "_noted.h"
 #include "_scalars.h"
 #include "_whole.h"
 #include "_memory.h"
@@ -1528,6 +1559,27 @@ static PyMethodDef agent_of_definition = {"agent_of", agent_of_one, METH_O, "The
 /* Whether attributes of a class's objects are looked up as of most objects, which runs no code of the class. */
 static PyObject *looks_up_plainly(PyObject *Py_UNUSED(module), PyObject *cls) {
     return PyBool_FromLong(PyType_Check(cls) && ((PyTypeObject *)cls)->tp_getattro == PyObject_GenericGetAttr);
+}
+
+/* held_by(by_class, agent_of, asked): a function that says whether a value is an object and no agent, as `can_be_held` does, which
+   is `asked` where {class: whether all its objects are} does not tell. */
+static PyObject *can_be_held(PyObject *facts, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    /* to look for a class of another metaclass may run any code */
+    PyObject *known = Py_IS_TYPE(kind, &PyType_Type) ? PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, 0), (PyObject *)kind) : NULL;
+    if (known == NULL && PyErr_Occurred()) return NULL;
+    if (known != Py_True) return PyObject_CallOneArg(PyTuple_GET_ITEM(facts, 2), value);
+    PyObject *agent = PyObject_CallOneArg(PyTuple_GET_ITEM(facts, 1), value);
+    Py_XDECREF(agent);
+    return agent == NULL ? NULL : PyBool_FromLong(agent == Py_None);
+}
+
+static PyMethodDef can_be_held_definition = {"can_be_held", can_be_held, METH_O, "Whether it is an object that others may change."};
+
+static PyObject *held_by(PyObject *Py_UNUSED(module), PyObject *facts) {
+    if (PyTuple_GET_SIZE(facts) == 3 && PyDict_CheckExact(PyTuple_GET_ITEM(facts, 0)))
+        return PyCFunction_New(&can_be_held_definition, facts);
+    return PyErr_SetString(PyExc_TypeError, "held_by(by_class, agent_of, asked)"), NULL;
 }
 
 /* agent_of(by_attributes, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
@@ -1784,6 +1836,8 @@ static PyMethodDef functions[] = {
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
+    {"held_by", held_by, METH_VARARGS, "A function that says which values are objects that others may change."},
+    {"holds_none", (PyCFunction)(void (*)(void))holds_none, METH_FASTCALL, "Whether surely no value of a dict is followed."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},

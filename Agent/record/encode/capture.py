@@ -58,8 +58,10 @@ _told_kinds: set[type] = set()
 
 def _tell_kind(kind: type) -> None:
     """Register a numpy number type with the judge in C, which then encodes it as a plain value with a tag."""
+    if native is None or kind in _told_kinds:
+        return
     tag = number_tag(kind)
-    if tag is not None and native is not None:
+    if tag is not None:
         native.tag_numbers(kind, tag)
         _told_kinds.add(kind)
 
@@ -116,8 +118,12 @@ class Capture:
     ) -> tuple[bytes, Types | None]:
         """Encode a constructor's arguments; a large one that refers to agents is recorded as a reference."""
         payload = {"args": list(args), "kwargs": kwargs}
-        judged = self.judge.tagged(payload, pointer)
-        if judged is not None:
+        forms_alone = self._forms_alone((*args, *kwargs.values()))
+        if not forms_alone:
+            judged = self.judge.tagged(payload, pointer)
+        else:
+            judged = self.judge.tagged(payload, pointer, forms_alone, 1)
+        if judged is not None and (not forms_alone or len(judged[0]) <= MOST_OF_FORM):
             return judged[0][1:-1], judged[1]
         reading = self._of_constructors
         is_short = len(args) + len(kwargs) <= _SHORT_CHARS and all(map(str.isascii, kwargs))
@@ -148,6 +154,32 @@ class Capture:
         ):
             return body, types or None
         return self._redact(body, types or None, pointer, own_keys=frozenset(payload))
+
+    def _forms_alone(self, values: tuple[Any, ...]) -> dict[int, dict[str, Any]]:
+        """Return the forms of references with known keys, by id; {} if a value is of another kind."""
+        forms: dict[int, dict[str, Any]] = {}
+        if native is None or SCALARS.issuperset(map(type, values)):
+            return forms
+        try:
+            for value in values:
+                kind = type(value)
+                if kind in SCALARS:
+                    continue
+                if type(kind) is not type:
+                    return {}
+                if often_reference(kind) is None:
+                    if kind not in _told_kinds and number_tag(kind) is None:
+                        return {}
+                    _tell_kind(kind)
+                    continue
+                form = form_of_reference(value, self.agent_of, self._of_constructors)
+                if form is None or not self._keys_known(form):
+                    return {}
+                forms[id(value)] = form
+        except Exception as error:  # noqa: BLE001 - attributes that the class hides: each value by itself
+            pass_on(error)
+            return {}
+        return forms
 
     def _standing_alone(
         self, value: Any, place: str, reading: Reading, types: Types, forms: list[dict[str, Any]]
@@ -284,7 +316,7 @@ class Capture:
         own_keys: frozenset[str],
         found: list[str] | None = None,
     ) -> tuple[bytes, Types | None]:
-        if not self._check:
+        if not self._check or (self.judge.stays(body, own_keys) and not (types and hides_text(types))):
             return body, types
         value = read_json(b"{" + body + b"}")
         known_keys = self.known_keys
@@ -362,6 +394,8 @@ def _short_json(value: Any) -> bytes | None:
 
 _SHORT_CHARS = 64
 Types = dict[str, str]
+Noted = Callable[[dict[str, Any], frozenset[str], dict[str, bytes]], tuple[bytes, Types | None] | None]
+"""`Judge.noted` for one pointer."""
 
 _MAX_PLAIN_DEPTH = 8
 # With these options orjson writes times as text, and the native judge adds the tags.
@@ -380,12 +414,13 @@ class Judge(Protocol):
         """
 
     def tagged(
-        self, payload: Any, pointer: str, forms: dict[int, dict[str, Any]] = ..., /
+        self, payload: Any, pointer: str, forms: dict[int, dict[str, Any]] = ..., below: int = ..., /
     ) -> tuple[bytes, Types | None] | None:
         """Like `line_end`, with tags, for payloads with times, UUIDs, tuples and simple objects.
 
         Args:
             forms: the forms of values of the payload, by their ids.
+            below: how many containers in the payload may be around these values.
         """
 
     def value(self, value: Any, /) -> bytes | None:
@@ -393,6 +428,19 @@ class Judge(Protocol):
 
     def clean(self, raw: bytes, /) -> bool:
         """Return whether JSON bytes contain nothing in the format of a secret."""
+
+    def stays(self, body: bytes, own: frozenset[str], /) -> bool:
+        """Return whether inner JSON has only known keys, or at its top `own` ones, and no secret."""
+
+    def noted(
+        self, last: dict[str, Any], heavy: frozenset[str], forms: dict[str, bytes], pointer: str, /
+    ) -> tuple[bytes, Types | None] | None:
+        """Return the inner JSON and the tags of what a tracker knows of a garbage-collected agent.
+
+        Args:
+            last: by field, the scalars and the bytes by which it compared values; without those in `heavy`.
+            forms: by field, the JSON of objects.
+        """
 
 
 KeysPass = Callable[[Mapping[str, Any]], bool]
@@ -450,6 +498,7 @@ class SweepingJudge:
         payload: Any,
         pointer: str,  # noqa: ARG002
         forms: dict[int, dict[str, Any]] | None = None,  # noqa: ARG002
+        below: int = 0,  # noqa: ARG002
         /,
     ) -> tuple[bytes, Types | None] | None:
         """See `Judge`; here no value has a tag."""
@@ -463,6 +512,13 @@ class SweepingJudge:
     def clean(self, raw: bytes, /) -> bool:
         """See `Judge`."""
         return not self._check or looks_clean(raw)
+
+    def stays(self, body: bytes, own: frozenset[str], /) -> bool:  # noqa: ARG002
+        """See `Judge`; here the JSON is always parsed."""
+        return False
+
+    def noted(self, *_given: Any) -> None:
+        """See `Judge`; here each value is encoded separately."""
 
     def _plain(self, value: Any, *, known: bool) -> bytes | None:
         """Return the JSON of a plain value; with `known`, its top-level keys are checked, too."""

@@ -49,7 +49,8 @@ class SharedSlot:
     """What is the same in the slots of all agents with one logger, for one kind of event at one level."""
 
     __slots__ = (
-        "category", "cells", "extra", "heads", "key", "mirror", "most_heads", "own_keys", "prefix", "urgent",
+        "category", "cells", "extra", "head", "heads", "key", "mirror", "most_heads", "own_keys", "prefix",
+        "urgent",
     )  # fmt: skip
 
     def __init__(self, binding: AgentBinding, kind: str, level: int) -> None:
@@ -59,8 +60,11 @@ class SharedSlot:
         self.urgent = level >= 40
         self.cells = binding.room.cells(kind, level)
         self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
+        shown = {"level": LEVEL_NAMES[level], "logger": binding.logger}
+        self.head = b'%s%s,"message":' % (binding.envelope, orjson.dumps(shown)[1:-1])
+        """The bytes from `schema_version` to the text of `message`."""
         self.heads: dict[str, bytes] = {}
-        """The bytes from `schema_version` to `message`, by label."""
+        """Both, by label."""
         self.most_heads = 0 if kind in _NAMING_AGENTS else MAX_HEADS
         self.extra = b'"event_type":"%s"' % kind.encode()
         self.prefix = _prefix(kind)
@@ -119,8 +123,7 @@ class Slot:
         if head is None:
             binding, shared = self.binding, self.shared
             text = clean_head(shared.prefix + label, binding.redactor.text)
-            shown = {"level": LEVEL_NAMES[self.level], "logger": binding.logger, "message": text}
-            head = binding.envelope + orjson.dumps(shown)[1:-1]
+            head = shared.head + orjson.dumps(text)
             room = binding.room
             if len(self.heads) < shared.most_heads and len(label) <= _MAX_KEPT_CHARS and room.left > 0:
                 room.left -= 1

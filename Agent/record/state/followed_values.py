@@ -70,9 +70,11 @@ def is_followed(value: object) -> bool:
     return _is_perhaps_followed(type(value)) and copied(value) is not None
 
 
-def items_perhaps_followed(values: dict[str, Any]) -> Sequence[tuple[str, Any]]:
-    """Return the items of a dict, possibly without values of types that are never followed."""
-    return items_perhaps(values, _perhaps_followed)
+def holds_followed(values: dict[str, Any]) -> bool:
+    """Whether a value of a dict is followed."""
+    if native is not None and native.holds_none(values, _perhaps_followed, _never_inside):
+        return False
+    return any(is_followed(each) for _, each in items_perhaps(values, _perhaps_followed))
 
 
 def _is_perhaps_followed(cls: type) -> bool:

@@ -28,9 +28,8 @@ from Agent.record.health import trouble
 from Agent.record.state.followed_values import (
     Copied,
     copied,
-    is_followed,
+    holds_followed,
     is_same,
-    items_perhaps_followed,
 )
 from Agent.record.state.generators import (
     Position,
@@ -510,7 +509,8 @@ class HeldObjects:
 
 
 def _holds_values(value: object) -> bool:
-    return any(is_followed(each) for _, each in items_perhaps_followed(live_attributes(value) or {}))
+    attributes = live_attributes(value)
+    return attributes is not None and holds_followed(attributes)
 
 
 def _is_long(value: object) -> bool:

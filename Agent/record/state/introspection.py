@@ -142,14 +142,14 @@ def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool
     """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
     cls = type(value)
     try:
-        is_by_class = _are_held_by_class[cls]
+        is_by_class = held_by_class[cls]
     except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
         is_by_class = cls is not MethodType and may_be_held(cls) and sort_of(cls) is not Sort.ARRAY
-        remember(_are_held_by_class, cls, is_by_class)
+        remember(held_by_class, cls, is_by_class)
     return agent_of(value) is None if is_by_class else is_object(value, agent_of)
 
 
-_are_held_by_class: dict[type, bool] = {}
+held_by_class: dict[type, bool] = {}
 """Whether all objects of a class that are no agents can be held."""
 
 

@@ -35,7 +35,7 @@ from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
 from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, Noted, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.generators import Position, is_own_stream, own_streams, stream_position
@@ -89,6 +89,8 @@ class LastSeen(NamedTuple):
     dumped: dict[str, tuple[bytes, Types]]
     """Fields of which only the JSON is known, with tags by pointers relative to the value."""
     unseen: Collection[str]
+    body: tuple[bytes, Types | None] | None = None
+    """All of it as inner JSON, with its tags, from the fast path; then the other two are empty."""
 
 
 class StateTracker:
@@ -450,17 +452,19 @@ class StateTracker:
         self._is_listed = obj is not None and bool(self.kept)
         return self._is_listed
 
-    def last_seen(self) -> LastSeen:
-        """Return the known state of a garbage-collected agent, and drop the kept values."""
+    def last_seen(self, noted: Noted) -> LastSeen:
+        """Return the known state of a garbage-collected agent, and drop the kept values.
+
+        Args:
+            noted: encodes it from `last`, `heavy` and the JSON of objects (`Judge.noted`), None if it cannot.
+        """
         kept, self.kept = dict(self.kept), NONE
         forms = {**self.probed, **self.environments}.items()
-        known = {name: orjson.dumps(form) for name, form in forms}
-        known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
-        dumped: dict[str, tuple[bytes, Types]] = {
-            name: (form, {"": "opaque"}) for name, form in known.items()
-        }
-        unseen = self._opaque & self.heavy - kept.keys() - known.keys() - self.written_outside
-        found = LastSeen(kept, dumped, unseen)
+        dumps = {name: orjson.dumps(form) for name, form in forms if name in self.heavy and name not in kept}
+        unseen = self._opaque & self.heavy - kept.keys() - dumps.keys() - self.written_outside
+        if not kept and (body := noted(self.last, self.heavy, dumps)) is not None:
+            return LastSeen({}, {}, unseen, body)
+        found = LastSeen(kept, {name: (form, {"": "opaque"}) for name, form in dumps.items()}, unseen)
         for name, value in self.last.items():
             if name in self.heavy:
                 continue  # a text that has become heavy: `last` has its old value

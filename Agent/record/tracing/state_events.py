@@ -34,6 +34,7 @@ from Agent.record.state.introspection import (
     Sort,
     can_be_held,
     generators_of,
+    held_by_class,
     is_object,
     items_perhaps,
     may_be_held,
@@ -120,9 +121,9 @@ def emit_state(
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     read_class = pipeline.class_fields.at_first if reason == "first" else pipeline.class_fields.body
-    held_by_class = read_class(type(obj), binding.agent_id)
-    if held_by_class is not None:
-        more.append((b'"class_fields"', *held_by_class))
+    class_fields = read_class(type(obj), binding.agent_id)
+    if class_fields is not None:
+        more.append((b'"class_fields"', *class_fields))
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
@@ -244,7 +245,9 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
     return all(type(form) is dict and not form.keys().isdisjoint(_MADE_FROM) for form in forms)
 
 
-_can_be_held = partial(can_be_held, agent_of=agent_id_of)
+_can_be_held: Callable[[object], bool] = partial(can_be_held, agent_of=agent_id_of)
+if native is not None:
+    _can_be_held = native.held_by(held_by_class, agent_id_of, _can_be_held)
 
 
 def _is_object(value: object) -> bool:
@@ -301,11 +304,11 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
     tracker, binding = known.tracker, known.binding
     if tracker is None:
         return
-    seen = tracker.last_seen()
+    capture = pipeline.capture
+    seen = tracker.last_seen(lambda last, heavy, forms: capture.judge.noted(last, heavy, forms, _FIELDS))
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
-    capture = pipeline.capture
-    inner, types = capture.joined(
+    inner, types = seen.body or capture.joined(
         capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
     )
     about = {
@@ -316,7 +319,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
     }
-    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
+    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen, [])
 
 
 def _holders(values: dict[str, Any], name: str) -> int:
@@ -458,7 +461,7 @@ def _write_state(
     types: Types | None,
     about: dict[str, Any],
     hidden: Iterable[str],
-    more: Iterable[tuple[bytes, bytes, Types | None]] = (),
+    more: list[tuple[bytes, bytes, Types | None]],
 ) -> None:
     """Write a `state` event.
 
@@ -479,13 +482,17 @@ def _write_state(
     if pipeline.turns.is_used:
         about["loop_turn"] = pipeline.turns.next()
     rest = {name: value for name, value in about.items() if value}
-    said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
-    body = b'"fields":{' + inner + b"}," + said
-    for key, further, tags in more:
-        body += b"," + key + b":{" + further + b"}"
+    told = {"reason": reason, "digest": digest, **rest}
+    for _, _, tags in more:
         types = {**(types or {}), **(tags or {})} or None
-    slot = binding.slot("state", 20)
-    pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+    slot, label, lane = binding.slot("state", 20), f"State of {binding.agent_id} ({reason})", pipeline.lane
+    if lane is not None and lane.emit_state(slot, label, inner, types, told, more):
+        return
+    said, _ = pipeline.capture.body(told)
+    body = b'"fields":{' + inner + b"}," + said
+    for key, further, _ in more:
+        body += b"," + key + b":{" + further + b"}"
+    pipeline.emit(slot, label, body=body, types=types)
 
 
 def _class_name(cls: type) -> str:
