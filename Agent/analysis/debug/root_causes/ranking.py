@@ -254,22 +254,12 @@ def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
     """Return {place: findings about the event, strongest first}; later events of a series count less."""
     told: dict[int, dict[int, Told]] = defaultdict(dict)
     for number, finding in enumerate(findings):
-        for after, act in enumerate(_telling(finding)):
+        for after, act in enumerate(finding.telling):
             told[act.place].setdefault(number, Told(finding.worth / math.sqrt(1 + after), finding))
     return {
         place: sorted(found.values(), key=lambda each: (-each.nats, each.finding.rule, each.finding.about))
         for place, found in told.items()
     }
-
-
-def _telling(finding: Finding) -> list[Act]:
-    """Return the acts that show a finding; the acts of a rate change only represent the counted steps."""
-    extras = list(finding.extras[:3])
-    if finding.rule == "follow-up missing":
-        return [*extras, *finding.acts[:3]]
-    if finding.rule == "rate changes":
-        return extras or finding.acts[:1]
-    return [*finding.acts[:3], *extras]
 
 
 def _chain(

@@ -100,6 +100,16 @@ class Finding:
         return self.acts[0]
 
     @property
+    def telling(self) -> list[Act]:
+        """The acts that show it; the acts of a rate change only represent the counted steps."""
+        extras = list(self.extras[:3])
+        if self.rule == "follow-up missing":
+            return [*extras, *self.acts[:3]]
+        if self.rule == "rate changes":
+            return extras or self.acts[:1]
+        return [*self.acts[:3], *extras]
+
+    @property
     def worth(self) -> float:
         """Its nats; those of a local finding decrease with each hop from the issue."""
         return self.nats * self.first.near if self.local else self.nats
