@@ -20,8 +20,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.client.destination import Destination, Stopped
-from Agent.client.otlp import OtlpShipment
-from Agent.client.otlp_destination import OtlpDestination
+from Agent.client.otlp import OtlpDestination, OtlpShipment
 from Agent.client.shipment import OutgoingSession, Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
