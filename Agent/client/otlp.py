@@ -147,21 +147,14 @@ class OtlpDestination(Destination):
 
     def to_order(self) -> dict[str, Any]:
         """Return the data for the sender process."""
-        fields = {name: value for name, value in asdict(self).items() if name != "api_key"}
-        return {
-            **fields,
-            "headers": dict(self.headers),
-            "attributes": dict(self.attributes),
-            "certificates": list(self.certificates),
-            "protocol": "otlp",
-        }
+        return {**asdict(self), "certificates": list(self.certificates), "protocol": "otlp"}
 
     @classmethod
     def from_order(cls, order: Mapping[str, Any]) -> Self:
         """Read the result of `to_order`."""
         fields = {name: value for name, value in order.items() if name in cls.__dataclass_fields__}
         for name in ("headers", "attributes"):
-            fields[name] = tuple(fields[name].items())
+            fields[name] = tuple(map(tuple, fields[name]))
         return cls(**{**fields, "certificates": Certificates(*fields["certificates"])})
 
 
