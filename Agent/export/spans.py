@@ -134,12 +134,16 @@ class _Trace:
 def trace_id_of(session_uid: str, run_id: str | None) -> bytes:
     """Return the trace id of a run, 16 bytes: its id if that is a UUID, else a digest of session and id."""
     text = session_uid if run_id is None else run_id
-    digits = text.replace("-", "")
+    return _id_in(text.replace("-", ""), 16) or _digest(16, session_uid, str(run_id))
+
+
+def _id_in(digits: str, size: int) -> bytes:
+    """Return the id that a text is in hexadecimal; empty if it is none, or all zeros, which OTLP forbids."""
     try:
-        trace_id = bytes.fromhex(digits) if len(digits) == 32 else b""
+        raw = bytes.fromhex(digits) if len(digits) == 2 * size else b""
     except ValueError:
-        trace_id = b""
-    return trace_id if any(trace_id) else _digest(16, session_uid, str(run_id))
+        return b""
+    return raw if any(raw) else b""
 
 
 def _digest(size: int, *parts: str) -> bytes:
@@ -569,11 +573,7 @@ def root_span_id(trace_id: bytes) -> bytes:
 
 def span_bytes(span_id: str) -> bytes:
     """Return the 8 bytes of a recorded span id; a digest for ids of another form."""
-    try:
-        raw = bytes.fromhex(span_id) if len(span_id) == 16 else b""
-    except ValueError:
-        raw = b""
-    return raw if any(raw) else _digest(8, span_id)
+    return _id_in(span_id, 8) or _digest(8, span_id)
 
 
 def _own_span(session_uid: str, event: Event) -> bytes:
