@@ -11,7 +11,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +175,7 @@ def _compared(
     for each in untested:
         chance = None if each.chance is None else next(corrected)
         real = chance is not None and chance < ALPHA and _matters(each, common, are_sessions)
-        differences.append(
-            BehaviourDifference(
-                each.what, each.name, each.first, each.second, each.low, each.high, chance, real, each.note
-            )
-        )
+        differences.append(replace(each, chance=chance, is_real=real))
     differences.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
     units = "agents" if first.by_agent else f"{BLOCKS} blocks of time"
     return BehaviourComparison(

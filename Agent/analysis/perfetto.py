@@ -130,9 +130,7 @@ def _classes_of_perfetto() -> Any:
 
 def _rows(engine: Engine, query: str) -> Iterator[dict[str, Any]]:
     names = list(engine.user_columns(query))
-    for batch in engine.user_batches(query, 10_000):
-        for row in batch:
-            yield dict(zip(names, row, strict=True))
+    return (dict(zip(names, row, strict=True)) for row in _tuples(engine, query))
 
 
 @dataclass(slots=True)
@@ -260,11 +258,9 @@ class _Writer:
     def _describe(self, event: Any, event_id: str, tick: int | None, causes: list[str] | None) -> None:
         """Add the id, the tick and the flows of an event."""
         if event_id:
-            note = event.debug_annotations.add()
-            note.name, note.string_value = "id", event_id
+            event.debug_annotations.add(name="id", string_value=event_id)
         if tick is not None:
-            note = event.debug_annotations.add()
-            note.name, note.int_value = "tick", tick
+            event.debug_annotations.add(name="tick", int_value=tick)
         if event_id in self._causes:
             self._present.add(event_id)
             event.flow_ids.append(_uuid("flow", event_id))
@@ -292,8 +288,7 @@ class _Writer:
             event = self._event(kinds.TYPE_SLICE_BEGIN, lane.uuid, each.start_ns, span.name, span.kind)
             self._describe(event, span.id, span.tick, span.causes)
             if span.outcome:
-                note = event.debug_annotations.add()
-                note.name, note.string_value = "outcome", span.outcome
+                event.debug_annotations.add(name="outcome", string_value=span.outcome)
             lane.open.append(each)
             self._made.slices += 1
         for lane in lanes:

@@ -470,7 +470,16 @@ class Delivery:
 
     @staticmethod
     def _remedy_of(answer: ServiceResponse) -> str:
-        return _remedy_of(answer)
+        if answer.status in {401, 403}:
+            # The service's advice is about headers, which the user does not set.
+            return (
+                "give a key of that service, as api_key or --api-key; agent-trace keys add creates one there"
+            )
+        if answer.remedy is not None:
+            return answer.remedy
+        if answer.location is not None:
+            return f"it redirects to {answer.location[:200]}: use that address"
+        return "use the address of an Agent Trace service, such as http://localhost:8000"
 
     def _longest_s(self, waited_s: float) -> float:
         """Return the timeout of the next request, after `waited_s` without a response."""
@@ -502,13 +511,3 @@ def _reason_of(error: OSError) -> str:
         return f"its certificate is not trusted ({error.verify_message}); set SSL_CERT_FILE to a trusted one"
     reason = error.strerror or str(error) or type(error).__name__
     return f"no answer ({' '.join(str(reason).split())[:200].lower()})"
-
-
-def _remedy_of(answer: ServiceResponse) -> str:
-    if answer.status in {401, 403}:  # the service's advice is about headers, which the user does not set
-        return "give a key of that service, as api_key or --api-key; agent-trace keys add creates one there"
-    if answer.remedy is not None:
-        return answer.remedy
-    if answer.location is not None:
-        return f"it redirects to {answer.location[:200]}: use that address"
-    return "use the address of an Agent Trace service, such as http://localhost:8000"

@@ -20,14 +20,15 @@ from typing import Any, Final
 import orjson
 
 from Agent.client.destination import Destination, Stopped
-from Agent.client.otlp import OtlpShipment
-from Agent.client.otlp_destination import OtlpDestination
+from Agent.client.otlp import OtlpDestination, OtlpShipment
 from Agent.client.shipment import OutgoingSession, Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
 
 _GRACE_S: Final = 30.0
 """The seconds for which it continues to try after the agent's process has ended."""
+_OF_OUTCOME: Final = ("sent", "stored", "refused", "reasons", "retries", "problem")
+"""The parts of the outcome in every response."""
 
 
 class _SendState(Enum):
@@ -183,15 +184,8 @@ class _Sending:
         }
         if self._shipment is not None:
             outcome = self._shipment.outcome
-            answer |= {
-                "sent": outcome.sent,
-                "stored": outcome.stored,
-                "refused": outcome.refused,
-                "reasons": dict(outcome.reasons),
-                "retries": outcome.retries,
-                "problem": outcome.problem,
-                "dropped": dict(self._shipment.dropped),
-            }
+            answer |= {name: getattr(outcome, name) for name in _OF_OUTCOME}
+            answer["dropped"] = self._shipment.dropped
             if state is not _SendState.SENT:
                 answer["unsent"] = self._shipment.unsent()
         self._orders.answer(answer)

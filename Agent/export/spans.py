@@ -65,16 +65,16 @@ class SpanLink(NamedTuple):
 
 @dataclass(slots=True)
 class Span:
-    """One finished span; times are nanoseconds since 1970."""
+    """One span; times are nanoseconds since 1970. Until it ends, it only has events and links."""
 
     trace_id: bytes
     span_id: bytes
-    parent_span_id: bytes
+    parent_span_id: bytes = b""
     """Empty for the span at the root of a trace."""
-    name: str
-    start_ns: int
-    end_ns: int
-    attributes: dict[str, Any]
+    name: str = ""
+    start_ns: int = 0
+    end_ns: int = 0
+    attributes: dict[str, Any] = field(default_factory=dict)
     kind: int = INTERNAL
     events: list[SpanEvent] = field(default_factory=list)
     links: list[SpanLink] = field(default_factory=list)
@@ -83,25 +83,18 @@ class Span:
     status: int = 0
     """0 unset, 1 ok, 2 error."""
     status_message: str = ""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """The events and links of a span that has not ended yet."""
-
-    events: list[SpanEvent] = field(default_factory=list)
-    links: list[SpanLink] = field(default_factory=list)
     error_type: str | None = None
-    dropped_events: int = 0
-    dropped_links: int = 0
+    """The class of the first error in it."""
 
     def add(self, event: SpanEvent) -> None:
+        """Add an event, or count it as dropped."""
         if len(self.events) < MAX_SPAN_EVENTS:
             self.events.append(event)
         else:
             self.dropped_events += 1
 
     def link(self, link: SpanLink) -> None:
+        """Add a link, or count it as dropped."""
         if len(self.links) < MAX_SPAN_EVENTS:
             self.links.append(link)
         else:
@@ -122,23 +115,35 @@ class _Trace:
     has_root: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
     name: str = ""
-    pending: dict[bytes, _Pending] = field(default_factory=dict)
-    """{span: the events and links of a span that has not ended}."""
+    pending: dict[bytes, Span] = field(default_factory=dict)
+    """The spans that have not ended, and have events or links, by id."""
     first_parent: bytes | None = None
     """The parent of its first step: the run's own span, unless an action began that step."""
     awaited: dict[bytes, None] = field(default_factory=dict)
     """The parents of exported spans that have not ended, in order."""
 
+    def open_span(self, span_id: bytes) -> Span:
+        """Return a span that has not ended."""
+        return self.pending.setdefault(span_id, Span(self.trace_id, span_id))
+
+    def ended(self, span_id: bytes) -> Span:
+        """Return a span that ends."""
+        return self.pending.pop(span_id, None) or Span(self.trace_id, span_id)
+
 
 def trace_id_of(session_uid: str, run_id: str | None) -> bytes:
     """Return the trace id of a run, 16 bytes: its id if that is a UUID, else a digest of session and id."""
     text = session_uid if run_id is None else run_id
-    digits = text.replace("-", "")
+    return _id_in(text.replace("-", ""), 16) or _digest(16, session_uid, str(run_id))
+
+
+def _id_in(digits: str, size: int) -> bytes:
+    """Return the id that a text is in hexadecimal; empty if it is none, or all zeros, which OTLP forbids."""
     try:
-        trace_id = bytes.fromhex(digits) if len(digits) == 32 else b""
+        raw = bytes.fromhex(digits) if len(digits) == 2 * size else b""
     except ValueError:
-        trace_id = b""
-    return trace_id if any(trace_id) else _digest(16, session_uid, str(run_id))
+        return b""
+    return raw if any(raw) else b""
 
 
 def _digest(size: int, *parts: str) -> bytes:
@@ -257,7 +262,7 @@ class SpanMaker:
         if event.parent_span_id is not None:
             outer = trace_id_of(self._info.session_uid, event.extra.get("parent_run_id"))
             link = SpanLink(outer, span_bytes(event.parent_span_id), {OWN + "link": "started_in"})
-            trace.pending.setdefault(trace.root_id, _Pending()).link(link)
+            trace.open_span(trace.root_id).link(link)
 
     def _root(self, trace: _Trace, event: Event | None) -> Span:
         """Make the span of a whole run, from its last event if it has one."""
@@ -265,13 +270,13 @@ class SpanMaker:
         if event is not None and event.span_id is not None:
             trace.root_id = span_bytes(event.span_id)
         trace.has_root = True
-        pending = trace.pending.pop(trace.root_id, None) or _Pending()
+        span = trace.ended(trace.root_id)
         earlier = trace.pending.pop(begun_as, None) if begun_as != trace.root_id else None
         if earlier is not None:
             for link in earlier.links:
-                pending.link(link)
+                span.link(link)
             for noted in earlier.events:
-                pending.add(noted)
+                span.add(noted)
         trace.awaited.pop(trace.root_id, None)
         sort = AGENT if trace.name else RUN
         attributes = {
@@ -281,40 +286,29 @@ class SpanMaker:
             **trace.attributes,
         }
         ended_us, started_us = trace.last_us, trace.started_us
-        status, message, error_type = 0, "", pending.error_type
+        error_type = span.error_type
         if event is not None:
             payload = self._payloads.payload(event.kind, self._payload(event))
             attributes |= _attributes(payload)
             ended_us = event.timestamp_us
             if started_us is None:
                 started_us = _start_us(event)
-            status = OK if event.extra.get("ok") else ERROR
-            message = self._message(event)
+            span.status = OK if event.extra.get("ok") else ERROR
+            span.status_message = self._message(event)
             error_type = error_type or self._error_type(event)
         elif trace.run_id is not None:
             attributes[OWN + "unfinished"] = True
-        if status == ERROR:
+        if span.status == ERROR:
             attributes["error.type"] = error_type or "_OTHER"
-        self._add_lineage(trace, attributes, pending)
+        self._add_lineage(trace, attributes, span)
         for replay in self._replays(trace):
-            pending.add(replay)
-        return Span(
-            trace.trace_id,
-            trace.root_id,
-            b"",
-            f"{sort.operation} {trace.name}".rstrip(),
-            (started_us if started_us is not None else ended_us) * _US,
-            ended_us * _US,
-            attributes,
-            events=pending.events,
-            links=pending.links,
-            dropped_events=pending.dropped_events,
-            dropped_links=pending.dropped_links,
-            status=status,
-            status_message=message,
-        )
+            span.add(replay)
+        span.name, span.attributes = f"{sort.operation} {trace.name}".rstrip(), attributes
+        span.start_ns = (started_us if started_us is not None else ended_us) * _US
+        span.end_ns = ended_us * _US
+        return span
 
-    def _add_lineage(self, trace: _Trace, attributes: dict[str, Any], pending: _Pending) -> None:
+    def _add_lineage(self, trace: _Trace, attributes: dict[str, Any], span: Span) -> None:
         """Add what a forked or resumed run continues, with a link to the original."""
         lineage = lineage_within(self._info)
         if lineage is None or trace.run_id not in {None, lineage.run_id}:
@@ -328,7 +322,7 @@ class SpanMaker:
         if self._content and lineage.patch is not None:
             attributes[OWN + "fork.patch"] = json_text(lineage.patch)
         origin = trace_id_of(lineage.session_uid, None)
-        pending.link(SpanLink(origin, root_span_id(origin), {OWN + "link": lineage.relation}))
+        span.link(SpanLink(origin, root_span_id(origin), {OWN + "link": lineage.relation}))
 
     def _replays(self, trace: _Trace) -> Iterator[SpanEvent]:
         """Yield the results of the run's replays, from their reports."""
@@ -377,7 +371,7 @@ class SpanMaker:
     def _span(self, trace: _Trace, event: Event) -> Span:
         trace.is_used = True
         span_id = _own_span(self._info.session_uid, event)
-        pending = trace.pending.pop(span_id, None) or _Pending()
+        span = trace.ended(span_id)
         trace.awaited.pop(span_id, None)
         parent = self._parent(trace, event)
         if parent != trace.root_id or trace.run_id is not None:
@@ -396,30 +390,16 @@ class SpanMaker:
         attributes |= _attributes(payload, about=KINDS[event.kind].about if event.kind in KINDS else "")
         if self._content:
             attributes |= content_of(event, sort, self._session)
-        failed = event.extra.get("outcome") == "error"
-        if failed:
-            attributes["error.type"] = pending.error_type or self._error_type(event) or "_OTHER"
-        self._remember(event, trace.trace_id, span_id)
-        for link in self._links(event, (trace.trace_id, span_id)):
-            pending.link(link)
+        if event.extra.get("outcome") == "error":
+            attributes["error.type"] = span.error_type or self._error_type(event) or "_OTHER"
+            span.status, span.status_message = ERROR, self._message(event)
+        self._remember(event, span)
         label = sort.operation or _SHOWN_KINDS.get(event.kind, event.kind)
-        shown = " ".join(each for each in (label, agent if sort is AGENT else None, name) if each)
-        return Span(
-            trace.trace_id,
-            span_id,
-            parent,
-            shown,
-            max(_start_us(event), 0) * _US,
-            event.timestamp_us * _US,
-            attributes,
-            kind=CLIENT if sort is MODEL else INTERNAL,
-            events=pending.events,
-            links=pending.links,
-            dropped_events=pending.dropped_events,
-            dropped_links=pending.dropped_links,
-            status=ERROR if failed else 0,
-            status_message=self._message(event) if failed else "",
-        )
+        span.name = " ".join(each for each in (label, agent if sort is AGENT else None, name) if each)
+        span.parent_span_id, span.attributes = parent, attributes
+        span.start_ns, span.end_ns = max(_start_us(event), 0) * _US, event.timestamp_us * _US
+        span.kind = CLIENT if sort is MODEL else INTERNAL
+        return span
 
     def _sort(self, event: Event, payload: dict[str, Any]) -> tuple[SpanSort, str | None]:
         """Return the sort of a span and its name; removes the name from the payload."""
@@ -442,7 +422,7 @@ class SpanMaker:
 
     def _unended(self, trace: _Trace, span_id: bytes, open_span: OpenSpan | None, step: Event | None) -> Span:
         """Make a span for a step or parent without an end: its process died, or its level is not recorded."""
-        pending = trace.pending.pop(span_id, None) or _Pending()
+        span = trace.ended(span_id)
         attributes = {names.SPAN_KIND: BLOCK.kind, **self._common(trace), OWN + "unfinished": True}
         name, started_us, parent = "unrecorded span", trace.last_us, trace.root_id
         if step is not None:
@@ -458,43 +438,30 @@ class SpanMaker:
             )
             if agent is not None:
                 attributes |= dict.fromkeys(AGENT.written, agent)
-        return Span(
-            trace.trace_id,
-            span_id,
-            parent,
-            name,
-            started_us * _US,
-            max(trace.last_us, started_us) * _US,
-            attributes,
-            events=pending.events,
-            links=pending.links,
-            dropped_events=pending.dropped_events,
-            dropped_links=pending.dropped_links,
-        )
+        span.parent_span_id, span.name, span.attributes = parent, name, attributes
+        span.start_ns, span.end_ns = started_us * _US, max(trace.last_us, started_us) * _US
+        return span
 
     # Events and links of spans.
 
     def _note(self, trace: _Trace, event: Event) -> None:
         """Keep an event for its enclosing span."""
-        span_id = self._parent(trace, event)
         if event.parent_span_id is None:
             trace.is_used = True
-        pending = trace.pending.setdefault(span_id, _Pending())
-        self._remember(event, trace.trace_id, span_id)
-        for link in self._links(event, (trace.trace_id, span_id)):
-            pending.link(link)
+        span = trace.open_span(self._parent(trace, event))
+        self._remember(event, span)
         payload = self._payloads.payload(event.kind, self._payload(event))
         if event.kind == "error":
             error_type = self._full_type(event)
-            pending.error_type = pending.error_type or error_type
+            span.error_type = span.error_type or error_type
             self._errors[event.id] = error_type
             _limit(self._errors)
-            pending.add(SpanEvent("exception", event.timestamp_us * _US, self._exception(event, payload)))
+            span.add(SpanEvent("exception", event.timestamp_us * _US, self._exception(event, payload)))
             return
         about = _attributes(payload)
         if self._content:
             about |= content_of(event, BLOCK, self._session)
-        pending.add(SpanEvent(OWN + event.kind, event.timestamp_us * _US, {**self._of_agent(event), **about}))
+        span.add(SpanEvent(OWN + event.kind, event.timestamp_us * _US, {**self._of_agent(event), **about}))
 
     def _exception(self, event: Event, payload: dict[str, Any]) -> dict[str, Any]:
         attributes = {"exception.type": self._full_type(event), **self._of_agent(event)}
@@ -528,16 +495,14 @@ class SpanMaker:
         error = event.extra.get("error")
         return error if self._content and isinstance(error, str) else ""
 
-    def _remember(self, event: Event, trace_id: bytes, span_id: bytes) -> None:
-        self._event_spans[event.id] = trace_id, span_id
+    def _remember(self, event: Event, span: Span) -> None:
+        """Remember the span of an event, and link it to the spans of the event's recorded causes."""
+        own_ids = self._event_spans[event.id] = span.trace_id, span.span_id
         _limit(self._event_spans)
-
-    def _links(self, event: Event, own_ids: tuple[bytes, bytes]) -> Iterator[SpanLink]:
-        """Yield a link to the span of each recorded cause in another span."""
         for cause in event.causes:
             cause_ids = self._event_spans.get(cause)
             if cause_ids is not None and cause_ids != own_ids:
-                yield SpanLink(*cause_ids, {OWN + "link": "cause", OWN + "event_id": cause})
+                span.link(SpanLink(*cause_ids, {OWN + "link": "cause", OWN + "event_id": cause}))
 
     # attributes
 
@@ -608,11 +573,7 @@ def root_span_id(trace_id: bytes) -> bytes:
 
 def span_bytes(span_id: str) -> bytes:
     """Return the 8 bytes of a recorded span id; a digest for ids of another form."""
-    try:
-        raw = bytes.fromhex(span_id) if len(span_id) == 16 else b""
-    except ValueError:
-        raw = b""
-    return raw if any(raw) else _digest(8, span_id)
+    return _id_in(span_id, 8) or _digest(8, span_id)
 
 
 def _own_span(session_uid: str, event: Event) -> bytes:

@@ -13,8 +13,7 @@ from support.processes import run_python
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import seal
 from Agent.client.destination import Connection
-from Agent.client.otlp import OtlpDelivery, OtlpShipment, spans_of
-from Agent.client.otlp_destination import OtlpDestination, otlp_destination
+from Agent.client.otlp import OtlpDelivery, OtlpDestination, OtlpShipment, otlp_destination, spans_of
 from Agent.errors import ConfigurationError, NotDelivered, SessionInUse
 from Agent.export.allow_list import AllowList
 from Agent.flight import recorder

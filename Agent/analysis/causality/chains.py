@@ -261,14 +261,11 @@ _ABSENT: Any = object()
 def direct_causes(row: Row, window: EventWindow) -> Iterator[tuple[Row, Edge]]:
     """Yield the direct causes of an event with their edges, recorded ones first."""
     seen = {row["id"]}
-    for cause, rule, reason in _recorded(row, window):
-        if cause["id"] not in seen:
-            seen.add(cause["id"])
-            yield cause, Edge(cause["id"], row["id"], RECORDED, rule, reason)
-    for cause, rule, reason in _inferred(row, window):
-        if cause["id"] not in seen:
-            seen.add(cause["id"])
-            yield cause, Edge(cause["id"], row["id"], INFERRED, rule, reason)
+    for basis, links in ((RECORDED, _recorded(row, window)), (INFERRED, _inferred(row, window))):
+        for cause, rule, reason in links:
+            if cause["id"] not in seen:
+                seen.add(cause["id"])
+                yield cause, Edge(cause["id"], row["id"], basis, rule, reason)
 
 
 _Link = tuple[Row, str, str]

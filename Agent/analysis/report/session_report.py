@@ -107,9 +107,6 @@ def session_summary(
         `performance`, `marks`, `in_flight`, `losses`.
     """
     counts = _counts(engine)
-    ends_us = None
-    if counts["total_events"]:
-        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
     # counting losses also finds every damaged line
     losses = integrity.losses(path, reader, whole or engine)
     return {
@@ -117,7 +114,7 @@ def session_summary(
         "path": str(recorded_at(path)),
         **counts,
         "damaged_lines": losses["damaged_lines"],
-        **_answers(engine, ends_us),
+        **_answers(engine, counts),
         "in_flight": [
             each
             for each in integrity.in_flight(reader)
@@ -133,9 +130,6 @@ def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
     Agents of the same id in several sessions are one agent; `losses` is from `written_losses`.
     """
     counts = _counts(engine)
-    ends_us = None
-    if counts["total_events"]:
-        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
     paths = [*(str(tree.session) for tree in trees.local), *trees.remote]
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     damaged = sum(part.damaged for tree in (*trees.local, *engine.remote) for part in tree.parts)
@@ -145,7 +139,7 @@ def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
         "sessions": paths,
         **counts,
         "damaged_lines": damaged,
-        **_answers(engine, ends_us),
+        **_answers(engine, counts),
         "in_flight": [],
         "losses": integrity.written_losses(engine) | {"damaged_lines": damaged},
     }
@@ -154,7 +148,10 @@ def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
 _NAMED: Final = 3
 
 
-def _answers(engine: QueryEngine, ends_us: tuple[int, int] | None) -> dict[str, Any]:
+def _answers(engine: QueryEngine, counts: Mapping[str, Any]) -> dict[str, Any]:
+    ends_us = None
+    if counts["total_events"]:
+        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
     return {
         "errors": failures.error_patterns(engine, ends_us),
         "learning": learning.learning_progress(engine),

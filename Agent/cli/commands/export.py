@@ -23,8 +23,7 @@ from Agent.tree.layout import open_private, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.log_import import ImportedLines
-    from Agent.client.otlp import OtlpShipment
-    from Agent.client.otlp_destination import OtlpDestination
+    from Agent.client.otlp import OtlpDestination, OtlpShipment
     from Agent.export.allow_list import AllowList
     from Agent.export.spans import Span
     from Agent.flight.run_reading import RunRef
@@ -117,7 +116,7 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     if ref.agent_id is not None:
         raise misuse("a trace is a whole run; give the session without the agent")
     if endpoint is not None or traces_endpoint is not None:
-        from Agent.client.otlp_destination import otlp_destination
+        from Agent.client.otlp import otlp_destination
 
         chosen = dict(_header(each) for each in headers) if headers else None
         destination = otlp_destination(endpoint, chosen, service, traces_endpoint=traces_endpoint)
@@ -158,7 +157,7 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 
 
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
-    from Agent.client.otlp_destination import described_program
+    from Agent.client.otlp import described_program
     from Agent.config.load import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches

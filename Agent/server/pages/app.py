@@ -223,10 +223,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-Lanes = Annotated[str | None, Query(max_length=100_000)]
-Direction = Literal[1, -1]
-
-
 def _numbers(lanes: str | None) -> list[int] | None:
     """Parse `4,9,2`; None if nothing is given."""
     if not lanes:
@@ -237,32 +233,51 @@ def _numbers(lanes: str | None) -> list[int] | None:
         raise UsageError("lanes are not numbers", remedy="write lanes=4,9,2") from None
 
 
+_Lanes = Annotated[str | None, Query(max_length=100_000)]
+_ROUTES: Final[dict[str, dict[str, Any]]] = {
+    **{name: {} for name in "overview search arrows counters state why provenance series".split()},
+    "window": {
+        "lanes": _Lanes,
+        "first": Annotated[int, Query(alias="from")],
+        "last": Annotated[int | None, Query(alias="to")],
+        "axis": Literal["time", "tick"],
+        "sum_lanes": Annotated[bool, Query(alias="sum")],
+    },
+    "events": {
+        "lanes": _Lanes,
+        "limit": Annotated[int, Query(ge=1, le=1000)],
+        "order": Literal["asc", "desc"],
+    },
+    "step": {"lanes": _Lanes, "by": Literal["event", "tick", "error"]},
+}
+"""The methods of a view that are routes, with the parameters whose types differ in a request."""
+
+
 def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
     api = APIRouter(prefix="/api")
-    for name in _PLAIN.split():
-        api.get(f"/{{session}}/{name}")(_plain_route(views, name))
+    for name, types in _ROUTES.items():
+        api.get(f"/{{session}}/{name}")(_route_of(views, name, types))
     _add_session_routes(api, views)
-    _add_ranges(api, views)
     _add_moments(api, views, editor)
     return api
 
 
-_PLAIN: Final = "overview search arrows counters state why provenance series"
-"""The methods of a view that have the same parameters as their routes."""
-
-
-def _plain_route(views: OpenViews, name: str) -> Callable[..., Response]:
+def _route_of(views: OpenViews, name: str, types: Mapping[str, Any]) -> Callable[..., Response]:
     """Return the route that returns the result of this method of a view."""
 
     def route(session: str, **parameters: Any) -> Response:
         with views.use(session) as opened:
-            return answer(getattr(opened, name)(**parameters))
+            if "lanes" in parameters:
+                parameters["lanes"] = _numbers(parameters["lanes"])
+            result = getattr(opened, name)(**parameters)
+        if isinstance(result, bytes):
+            return Response(result, media_type="application/octet-stream")
+        return answer(result)
 
     session_parameter, _ = inspect.signature(route, eval_str=True).parameters.values()
-    _, *parameters_of_method = inspect.signature(
-        getattr(view.SessionView, name), eval_str=True
-    ).parameters.values()
-    route.__signature__ = inspect.Signature([session_parameter, *parameters_of_method])  # type: ignore[attr-defined]
+    _, *of_method = inspect.signature(getattr(view.SessionView, name), eval_str=True).parameters.values()
+    parameters = [each.replace(annotation=types.get(each.name, each.annotation)) for each in of_method]
+    route.__signature__ = inspect.Signature([session_parameter, *parameters])  # type: ignore[attr-defined]
     return route
 
 
@@ -300,58 +315,6 @@ async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
             quiet_s += _NEWS_INTERVAL_S
 
 
-def _add_ranges(api: APIRouter, views: OpenViews) -> None:
-    @api.get("/{session}/window")
-    def window(
-        session: str,
-        t0: float,
-        t1: float,
-        px: int,
-        lanes: Lanes = None,
-        first: Annotated[int, Query(alias="from")] = 0,
-        last: Annotated[int | None, Query(alias="to")] = None,
-        axis: Literal["time", "tick"] = "time",
-        sum_lanes: Annotated[bool, Query(alias="sum")] = False,
-    ) -> Response:
-        with views.use(session) as opened:
-            body = opened.window(
-                t0=t0,
-                t1=t1,
-                px=px,
-                lanes=_numbers(lanes),
-                first=first,
-                last=last,
-                axis=axis,
-                sum_lanes=sum_lanes,
-            )
-        return Response(body, media_type="application/octet-stream")
-
-    @api.get("/{session}/events")
-    def events(
-        session: str,
-        lanes: Lanes = None,
-        t0: float | None = None,
-        t1: float | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-        order: Literal["asc", "desc"] = "asc",
-        kind: str | None = None,
-        errors: bool = False,
-        q: str | None = None,
-    ) -> Response:
-        with views.use(session) as opened:
-            page = opened.events(
-                lanes=_numbers(lanes),
-                t0=t0,
-                t1=t1,
-                limit=limit,
-                order=order,
-                kind=kind,
-                errors=errors,
-                q=q or None,
-            )
-        return answer(page)
-
-
 def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
     @api.get("/{session}/moment")
     def moment(session: str, at: str) -> Response:
@@ -365,19 +328,6 @@ def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> Non
         if editor is not None and details["code"] is not None:
             editor.add_link(details["code"], details["event"]["timestamp"])
         return answer(details)
-
-    @api.get("/{session}/step")
-    def step(
-        session: str,
-        t: float,
-        lanes: Lanes = None,
-        by: Literal["event", "tick", "error"] = "event",
-        direction: int = 1,
-    ) -> Response:
-        if direction not in (1, -1):
-            raise UsageError("direction is neither 1 nor -1")
-        with views.use(session) as opened:
-            return answer(opened.step(t=t, lanes=_numbers(lanes), by=by, direction=direction))
 
 
 class AskedFork(BaseModel):

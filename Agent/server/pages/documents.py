@@ -82,18 +82,6 @@ def _overview(log: LogAnalyzer) -> Report:
     return overview.header(facts), overview.sections(facts)
 
 
-def _learning(log: LogAnalyzer) -> Report:
-    return None, details.learning_sections(log.learning_report())
-
-
-def _interactions(log: LogAnalyzer) -> Report:
-    return None, details.interaction_sections(log.interaction_report())
-
-
-def _performance(log: LogAnalyzer) -> Report:
-    return None, details.performance_sections(log.performance_report())
-
-
 def _errors(log: LogAnalyzer) -> Report:
     patterns = log.find_error_patterns()
     return None, overview.error_sections(patterns, patterns["fingerprints"], {})
@@ -118,9 +106,15 @@ def _run(ref: RunRef) -> Iterator[Section]:
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
     "overview": ("Overview", _overview),
     "runs": ("Runs", _runs),
-    "learning": ("Learning", _learning),
-    "interactions": ("Interactions", _interactions),
-    "performance": ("Performance", _performance),
+    "learning": ("Learning", lambda log: (None, details.learning_sections(log.learning_report()))),
+    "interactions": (
+        "Interactions",
+        lambda log: (None, details.interaction_sections(log.interaction_report())),
+    ),
+    "performance": (
+        "Performance",
+        lambda log: (None, details.performance_sections(log.performance_report())),
+    ),
     "errors": ("Errors", _errors),
 }
 """The reports of a session: {name in the address: (title, how to make its head and sections)}."""

@@ -68,38 +68,38 @@ _MAX_ANCESTORS: Final = 64
 
 @dataclass(slots=True)
 class SpanFacts:
-    """One valid span of a request, reduced to what may be stored."""
+    """What may be stored of one valid span: the step of its run, and what its events add."""
 
     trace_id: str
-    span_id: str
-    parent_id: str | None
+    step: StepMessage
     sort: SpanSort
-    name: str | None
     agent_id: str | None
-    started_us: int
     ended_us: int
-    failed: bool
     error_type: str | None
-    metadata: Mapping[str, Any]
-    exceptions: list[tuple[str | None, bytes, int]] = field(default_factory=list)
+    exceptions: list[tuple[str | None, bytes, int]]
     """Of each exception: its class, a digest of class and text, and its time in microseconds."""
-    causes: list[str] = field(default_factory=list)
+    causes: list[str]
     """The spans of the same trace to which it links."""
-    event_id: str | None = None
+    event_id: str | None
     """The id under which our own exporter recorded it."""
+
+    @property
+    def failed(self) -> bool:
+        """Return whether it ended with an error."""
+        return self.step.status == "error"
 
 
 def events_of(spans: Iterable[SpanFacts]) -> list[EventMessage]:
     """Return the events of some spans, oldest first for equal traces."""
-    by_id = {(each.trace_id, each.span_id): each for each in spans}
+    by_id = {(each.trace_id, each.step.step_key): each for each in spans}
     within: defaultdict[tuple[str, str | None], list[SpanFacts]] = defaultdict(list)
     for each in by_id.values():
-        within[each.trace_id, each.parent_id].append(each)
+        within[each.trace_id, each.step.parent_step_id].append(each)
     events = []
     for each in by_id.values():
         agent_id = _agent_of(each, by_id)
         events.append(_event(each, agent_id))
-        events += _errors(each, agent_id, within[each.trace_id, each.span_id])
+        events += _errors(each, agent_id, within[each.trace_id, each.step.step_key])
     return events
 
 
@@ -109,7 +109,7 @@ def _agent_of(span: SpanFacts, by_id: Mapping[tuple[str, str], SpanFacts]) -> st
     for _ in range(_MAX_ANCESTORS):
         if around is None or around.agent_id is not None:
             break
-        around = by_id.get((around.trace_id, around.parent_id or ""))
+        around = by_id.get((around.trace_id, around.step.parent_step_id or ""))
     return None if around is None else around.agent_id
 
 
@@ -121,7 +121,7 @@ def session_of(trace_id: str) -> str:
 def _event_id(span: SpanFacts, *more: str) -> str:
     if span.event_id is not None and not more and _EVENT_ID.fullmatch(span.event_id):
         return span.event_id
-    return id_of(span.trace_id, span.span_id, *more)
+    return id_of(span.trace_id, span.step.step_key, *more)
 
 
 def id_of(trace_id: str, *parts: str) -> str:
@@ -132,8 +132,8 @@ def id_of(trace_id: str, *parts: str) -> str:
 
 
 def _event(span: SpanFacts, agent_id: str | None) -> EventMessage:
-    kind = _KINDS.get(span.sort, "span")
-    tick = span.metadata.get(TICK)
+    kind, step = _KINDS.get(span.sort, "span"), span.step
+    tick = step.metadata.get(TICK)
     return EventMessage(
         session_uid=session_of(span.trace_id),
         event_id=_event_id(span),
@@ -142,14 +142,14 @@ def _event(span: SpanFacts, agent_id: str | None) -> EventMessage:
         severity=_INFO_LEVEL,
         agent_id=agent_id,
         run_id=span.trace_id,
-        span_id=span.span_id,
-        parent_span_id=span.parent_id,
+        span_id=step.step_key,
+        parent_span_id=step.parent_step_id,
         causes=tuple(id_of(span.trace_id, each) for each in span.causes),
         tick=tick if isinstance(tick, int) and not isinstance(tick, bool) else None,
-        name=span.name,
-        duration_ms=max(span.ended_us - span.started_us, 0) / 1000,
+        name=step.name,
+        duration_ms=step.latency_ms or 0.0,
         outcome="error" if span.failed else None,
-        body=_body(kind, span.metadata),
+        body=_body(kind, step.metadata),
     )
 
 
@@ -192,7 +192,7 @@ def _error(
     module, _, name = (error_type or "").rpartition(".")
     step = span.sort.step_type.value if span.sort is not BLOCK and span.sort is not AGENT else None
     failure_type, code = classify(name, step, module)
-    shown = f"{error_type}/{span.sort.operation}/{span.name}"
+    shown = f"{error_type}/{span.sort.operation}/{span.step.name}"
     return EventMessage(
         session_uid=session_of(span.trace_id),
         event_id=_event_id(span, "error", str(number)),
@@ -201,7 +201,7 @@ def _error(
         severity=_ERROR_LEVEL,
         agent_id=agent_id,
         run_id=span.trace_id,
-        parent_span_id=span.span_id,
+        parent_span_id=span.step.step_key,
         name=error_type or "_OTHER",
         body={
             "failure_type": failure_type.value,
@@ -491,40 +491,34 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
     metadata = _metadata(attributes, allowed)
     failed = span.status.code == _ERROR
     trace = traces.setdefault(trace_id, RunParts(RunMessage(trace_id, session_uid=session_of(trace_id))))
-    parent_id = span.parent_span_id.hex() if len(span.parent_span_id) == 8 else None
-    name = _name(sort, metadata, span.name, allowed)
-    trace.steps[span_id] = StepMessage(
+    step = trace.steps[span_id] = StepMessage(
         step_id=span_id,
         step_key=span_id,
         position=started_us,
         step_type=step_type.value,
-        name=name,
+        name=_name(sort, metadata, span.name, allowed),
         started_us=started_us,
         latency_ms=elapsed_ms(started_us, ended_us),
         status="error" if failed else "ok",
         metadata=metadata,
-        parent_step_id=parent_id,
+        parent_step_id=span.parent_span_id.hex() if len(span.parent_span_id) == 8 else None,
     )
     if span.status.message:
         allowed.dropped.note("/spans/*/status/message")
     error_type = _error_type(span.events, metadata, allowed)
     if failed:
         trace.failures[span_id] = _failure(span_id, step_type, error_type, ended_us)
+    agent_id = next((metadata[key] for key in AGENT.named_by if key in metadata), None)
     if not span.parent_span_id:
-        trace.run = _whole_run(trace_id, span, metadata, service, (started_us, ended_us))
+        trace.run = _whole_run(trace_id, agent_id or service.get("service.name"), step, ended_us, service)
     own_id = attributes.get(EVENT_ID)
     return SpanFacts(
         trace_id,
-        span_id,
-        parent_id,
+        step,
         sort,
-        name,
-        next((str(metadata[key]) for key in AGENT.named_by if key in metadata), None),
-        started_us,
+        None if agent_id is None else str(agent_id),
         ended_us,
-        failed,
         error_type,
-        metadata,
         [_exception(each, ended_us) for each in span.events[:_MAX_LISTED] if each.name == "exception"],
         [link.span_id.hex() for link in span.links[:_MAX_LISTED] if link.trace_id == span.trace_id],
         own_id if isinstance(own_id, str) else None,
@@ -546,19 +540,20 @@ def _exception(event: Any, ended_us: int) -> tuple[str | None, bytes, int]:
 
 
 def _whole_run(
-    trace_id: str, span: Any, metadata: Mapping[str, Any], service: Mapping[str, str], times: tuple[int, int]
+    trace_id: str, agent_id: str | None, root: StepMessage, ended_us: int, service: Mapping[str, str]
 ) -> RunMessage:
     """Read the run's values from its root span only, so that the order of spans does not matter."""
-    agent = next((metadata[key] for key in AGENT.named_by if key in metadata), None)
-    labels = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
-    status = RunStatus.FAILURE if span.status.code == _ERROR else RunStatus.SUCCESS
+    labels = {
+        "service": service.get("service.name"),
+        "conversation": root.metadata.get("gen_ai.conversation.id"),
+    }
     return RunMessage(
         run_id=trace_id,
-        agent_id=agent or service.get("service.name"),
-        agent_version=metadata.get("gen_ai.agent.version") or service.get("service.version"),
-        status=status.value,
-        started_us=times[0],
-        ended_us=times[1],
+        agent_id=agent_id,
+        agent_version=root.metadata.get("gen_ai.agent.version") or service.get("service.version"),
+        status=(RunStatus.FAILURE if root.status == "error" else RunStatus.SUCCESS).value,
+        started_us=root.started_us,
+        ended_us=ended_us,
         session_uid=session_of(trace_id),
         labels={key: value for key, value in labels.items() if value is not None},
     )
