@@ -213,8 +213,7 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
     with suppress(Exception):  # a secret may not be JSON
         data = _json_of_own(own)
     digest = digest_bytes(imported(data)) if data else ""
-    is_known = hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)
-    if not is_known or not data:
+    if not data or not (hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)):
         secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
         if secret or not data:
             own = {name: own[name] for name in own.keys() - secret}
