@@ -103,7 +103,8 @@ def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment
         return
     end = engine.row(f"SELECT max(tick) AS tick, max(ts_us) AS us FROM {scan()}")
     if limit.tick is not None and limit.tick > (end["tick"] or 0):
-        raise EventNotFound(f"the session has no tick {limit.tick}", remedy=f"its last tick is {end['tick']}")
+        has = "its events have no ticks" if end["tick"] is None else f"its last tick is {end['tick']}"
+        raise EventNotFound(f"the session has no tick {limit.tick}", remedy=has)
     # pages truncate times, so any time in the last event's second counts as within the session
     if limit.us is not None and limit.us >= end["us"] + 1_000_000:
         last = format_timestamp(end["us"])

@@ -117,6 +117,14 @@ def test_what_is_looked_at_in_full_states_only_is_said(builder: SessionBuilder) 
     assert found["sampled"] == ["big"]
 
 
+def test_a_tick_of_a_session_without_ticks_is_an_error_that_says_so(trace_root: Path) -> None:
+    build = SessionBuilder(trace_root, "20261120_120000")
+    build.tick = None
+    build.emit("state", "a", fields={"x": 0}, reason="first", digest="0")
+    with pytest.raises(EventNotFound, match="no tick 7.*its events have no ticks"):
+        LogAnalyzer(build.path).state_at("a", "tick:7")
+
+
 def test_a_time_as_pages_show_it_is_one_of_the_days_of_the_session(trace_root: Path) -> None:
     build = SessionBuilder(trace_root, "20261120_235959")
     build.now_us = parse_timestamp("2026-11-20T23:59:59.250100Z")

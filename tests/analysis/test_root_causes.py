@@ -757,6 +757,7 @@ def test_a_change_of_several_fields_is_named_by_all_of_them() -> None:
     found = [each for each in values.find(log) if each.rule == "value beyond range" and each.first.step == 40]
     assert Wording(log).told(found[0].first, found[0]) == "store: count is 900 at tick 40 (0 to 40 before)"
     assert _noun(log.acts[0].name) == "change of count, drug and version"
+    assert _noun("rider_# refused, overload, overload") == "rider_# refused, overload, overload"
 
 
 def test_an_amount_that_parts_is_linked_to_the_balance_that_lacks_it() -> None:

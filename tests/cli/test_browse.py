@@ -96,13 +96,16 @@ def test_a_session_whose_process_was_killed_is_crashed_and_one_that_records_is_r
     assert (row["state"], row["ended_at"], row["agents"]) == ("crashed", None, 1)
 
 
-def test_a_description_that_cannot_be_read_is_told_and_its_session_listed(run, recorded, trace_root):
+@pytest.mark.parametrize(("text", "why"), [("{", ""), ("[]", ": its content has another form")])
+def test_a_description_that_cannot_be_read_is_told_and_its_session_listed(
+    run, recorded, trace_root, text, why
+):
     session = trace_root / recorded.session.name
     shutil.copytree(recorded.session, session)
-    (session / "session.json").write_text("{")
+    (session / "session.json").write_text(text)
     done = run("sessions")
     assert recorded.session_id in done.stdout
-    assert f"{recorded.session_id}: session.json cannot be read" in done.stderr
+    assert f"{recorded.session_id}: session.json cannot be read{why}" in done.stderr
     (row,) = json.loads(run("sessions", "--json").stdout)["sessions"]
     assert row["problem"].startswith("session.json cannot be read") and row["events"] > 0
 

@@ -328,7 +328,8 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) or not path.parent.is_dir():
             return None  # never written; every other failure is damage
-        raise DamagedInput(f"{subject} cannot be read: {error}", path=path, remedy=remedy) from None
+        reason = error if isinstance(error, OSError | ValueError) else "its content has another form"
+        raise DamagedInput(f"{subject} cannot be read: {reason}", path=path, remedy=remedy) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:

@@ -201,8 +201,10 @@ def _about(finding: Finding) -> str:
 
 def _noun(name: str) -> str:
     """Return the name of a class of events, without prefixes of fields."""
-    *names, last = dict.fromkeys(_LOCATION.sub("", name).replace(",", ", ").split()) or ("",)
-    plain = f"{' '.join(names).rstrip(',')} and {last}" if "," in name else " ".join([*names, last])
+    plain = " ".join(_LOCATION.sub("", name).split())
+    if " " not in plain:  # else it is a text of the program's, whose commas and repetitions are its own
+        *names, last = dict.fromkeys(plain.split(","))
+        plain = f"{', '.join(names)} and {last}" if names else last
     for begin in ("sent", "received"):
         if plain.split(" ", 1)[0] == begin:
             return f"message {plain.removeprefix(begin).strip()}".rstrip()
