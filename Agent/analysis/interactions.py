@@ -31,7 +31,7 @@ _KEYS: Final = (
 
 @contextmanager
 def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Iterator[str]:
-    """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload.
+    """Keep the events between agents; yields a table or sub-query with order, tick, agent and payload.
 
     Args:
         engine: over the session.
@@ -39,7 +39,7 @@ def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Itera
     """
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
-        f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} "
+        f"(SELECT {BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)} "
         f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}){_with(agent_id)})"
     )
     with kept(engine, "interaction_lines", query) as source:
@@ -145,6 +145,7 @@ def _connections(engine: QueryEngine, lines: str) -> dict[str, Any]:
     }
 
 
+_ID: Final = "concat(writer, '-', seq)"
 _BY_SIZE: Final = "(size, ts_us, writer, seq)"
 """Of equal sizes, the last one."""
 
@@ -157,7 +158,7 @@ def _cascades(engine: QueryEngine, lines: str) -> dict[str, Any]:
     sums["top"] = engine.rows(
         "SELECT content_id, max(size) AS size, max(depth) AS depth, "
         f"max_by(root_agent_id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL AND root_agent_id IS NOT NULL) "
-        f"AS root_agent_id, max_by(id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL) AS id "
+        f"AS root_agent_id, max_by({_ID}, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL) AS id "
         f"FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
         f"ORDER BY size DESC NULLS LAST, content_id NULLS LAST LIMIT {TOP}"
     )
@@ -249,7 +250,7 @@ def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[d
         )
     }
     rows = engine.rows(
-        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
+        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, {_ID} AS id, tick, size, depth, root_agent_id, "
         "coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
         f"row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) AS place "
         f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND array_contains(?, content_id)) "
@@ -546,7 +547,7 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
             "message_ends",
             "(SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            f"received_us, min_by(id, ({BY_ORDER})) FILTER (WHERE {_SENT}) AS sent_id, "
+            f"received_us, min(({BY_ORDER})) FILTER (WHERE {_SENT}) AS sending, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
             f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)",
@@ -597,11 +598,12 @@ def _latency(engine: QueryEngine) -> dict[str, Any]:
 
 def _named(engine: QueryEngine, which: str, order: str) -> list[dict[str, Any]]:
     rows = engine.rows(
-        f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
+        f"SELECT message_id, sender, recipient, sending AS sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
         f"ORDER BY {order}, message_id LIMIT {TOP}"
     )
     for row in rows:
-        sent_us = row.pop("sent_us")
+        sent_us, writer, seq = row["sent_id"] or (None, "", 0)
+        row["sent_id"] = None if sent_us is None else f"{writer}-{seq}"
         row["sent_at"] = None if sent_us is None else format_timestamp(sent_us)
     return rows
 
