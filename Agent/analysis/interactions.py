@@ -250,8 +250,8 @@ def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[d
         )
     }
     rows = engine.rows(
-        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, {_ID} AS id, tick, size, depth, root_agent_id, "
-        "coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
+        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, {_ID} AS id, tick, size, depth, "
+        "root_agent_id, coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
         f"row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) AS place "
         f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND array_contains(?, content_id)) "
         f"WHERE place <= {MAX_SHARES} ORDER BY {BY_ORDER}",

@@ -177,7 +177,9 @@ class Engine:
         """Keep the rows of a query as a table; False for more than 3 million, unless it is derived."""
         bound = "" if derived else f" LIMIT {MAX_ROWS + 1}"
         try:
-            made = self.row(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query}{bound}", parameters)
+            made = self.row(
+                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query}{bound}", parameters
+            )
             if derived or made["Count"] <= MAX_ROWS:
                 return True
         except BaseException:
