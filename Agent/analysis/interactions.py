@@ -20,8 +20,9 @@ from Agent.event.payloads import KINDS
 _KINDS: Final = (
     *(name for name, kind in KINDS.items() if kind.category is Category.INTERACTIONS),
     "agent_message",
-    "content_generation",
 )
+_OF_SPREAD: Final = "content_generation"
+"""The kind that only the trees of shared content need, and of which there may be many."""
 _KEYS: Final = (
     "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
     "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",
@@ -30,17 +31,21 @@ _KEYS: Final = (
 
 
 @contextmanager
-def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Iterator[str]:
+def interaction_lines(
+    engine: QueryEngine, agent_id: str | None = None, *, with_spread: bool = True
+) -> Iterator[str]:
     """Keep the events between agents; yields a table or sub-query with order, tick, agent and payload.
 
     Args:
         engine: over the session.
         agent_id: keep only the events in which this agent takes part; None for all events.
+        with_spread: also keep what `cascade` and `top_cascades` need.
     """
-    kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
+    names = (*_KINDS, _OF_SPREAD) if with_spread else _KINDS
+    kinds = ", ".join(f"'{kind}'" for kind in names)
     query = (
         f"(SELECT {BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)} "
-        f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}){_with(agent_id)})"
+        f"FROM {scan(*_KEYS, only=Only(names))} WHERE event_type IN ({kinds}){_with(agent_id)})"
     )
     with kept(engine, "interaction_lines", query) as source:
         yield source.text
@@ -89,7 +94,7 @@ def interaction_summary(engine: QueryEngine) -> dict[str, Any]:
         a cascade event), interactions, shares); `most_active` agents; `connections`, `cascades`,
         `collaborations` and `messages` (dicts with their `total`).
     """
-    with interaction_lines(engine) as lines:
+    with interaction_lines(engine, with_spread=False) as lines:
         return _summary(engine, lines)
 
 
