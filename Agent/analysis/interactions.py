@@ -20,8 +20,9 @@ from Agent.event.payloads import KINDS
 _KINDS: Final = (
     *(name for name, kind in KINDS.items() if kind.category is Category.INTERACTIONS),
     "agent_message",
-    "content_generation",
 )
+_OF_SPREAD: Final = "content_generation"
+"""The kind that only the trees of shared content need, and of which there may be many."""
 _KEYS: Final = (
     "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
     "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",
@@ -30,17 +31,21 @@ _KEYS: Final = (
 
 
 @contextmanager
-def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Iterator[str]:
-    """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload.
+def interaction_lines(
+    engine: QueryEngine, agent_id: str | None = None, *, with_spread: bool = True
+) -> Iterator[str]:
+    """Keep the events between agents; yields a table or sub-query with order, tick, agent and payload.
 
     Args:
         engine: over the session.
         agent_id: keep only the events in which this agent takes part; None for all events.
+        with_spread: also keep what `cascade` and `top_cascades` need.
     """
-    kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
+    names = (*_KINDS, _OF_SPREAD) if with_spread else _KINDS
+    kinds = ", ".join(f"'{kind}'" for kind in names)
     query = (
-        f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} "
-        f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}){_with(agent_id)})"
+        f"(SELECT {BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)} "
+        f"FROM {scan(*_KEYS, only=Only(names))} WHERE event_type IN ({kinds}){_with(agent_id)})"
     )
     with kept(engine, "interaction_lines", query) as source:
         yield source.text
@@ -89,7 +94,7 @@ def interaction_summary(engine: QueryEngine) -> dict[str, Any]:
         a cascade event), interactions, shares); `most_active` agents; `connections`, `cascades`,
         `collaborations` and `messages` (dicts with their `total`).
     """
-    with interaction_lines(engine) as lines:
+    with interaction_lines(engine, with_spread=False) as lines:
         return _summary(engine, lines)
 
 
@@ -145,6 +150,7 @@ def _connections(engine: QueryEngine, lines: str) -> dict[str, Any]:
     }
 
 
+_ID: Final = "concat(writer, '-', seq)"
 _BY_SIZE: Final = "(size, ts_us, writer, seq)"
 """Of equal sizes, the last one."""
 
@@ -157,7 +163,7 @@ def _cascades(engine: QueryEngine, lines: str) -> dict[str, Any]:
     sums["top"] = engine.rows(
         "SELECT content_id, max(size) AS size, max(depth) AS depth, "
         f"max_by(root_agent_id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL AND root_agent_id IS NOT NULL) "
-        f"AS root_agent_id, max_by(id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL) AS id "
+        f"AS root_agent_id, max_by({_ID}, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL) AS id "
         f"FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
         f"ORDER BY size DESC NULLS LAST, content_id NULLS LAST LIMIT {TOP}"
     )
@@ -249,8 +255,8 @@ def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[d
         )
     }
     rows = engine.rows(
-        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
-        "coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
+        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, {_ID} AS id, tick, size, depth, "
+        "root_agent_id, coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
         f"row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) AS place "
         f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND array_contains(?, content_id)) "
         f"WHERE place <= {MAX_SHARES} ORDER BY {BY_ORDER}",
@@ -546,7 +552,7 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
             "message_ends",
             "(SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            f"received_us, min_by(id, ({BY_ORDER})) FILTER (WHERE {_SENT}) AS sent_id, "
+            f"received_us, min(({BY_ORDER})) FILTER (WHERE {_SENT}) AS sending, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
             f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)",
@@ -597,11 +603,12 @@ def _latency(engine: QueryEngine) -> dict[str, Any]:
 
 def _named(engine: QueryEngine, which: str, order: str) -> list[dict[str, Any]]:
     rows = engine.rows(
-        f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
+        f"SELECT message_id, sender, recipient, sending AS sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
         f"ORDER BY {order}, message_id LIMIT {TOP}"
     )
     for row in rows:
-        sent_us = row.pop("sent_us")
+        sent_us, writer, seq = row["sent_id"] or (None, "", 0)
+        row["sent_id"] = None if sent_us is None else f"{writer}-{seq}"
         row["sent_at"] = None if sent_us is None else format_timestamp(sent_us)
     return rows
 

@@ -27,6 +27,7 @@ from Agent.analysis.query.views import (
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError
+from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Category
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
@@ -64,14 +65,10 @@ _KEYS = (
     "metrics",
     "metric",
     "value",
-    "policy_data",
-    "old_policy",
-    "new_policy",
-    "strategy_type",
-    "old_strategy",
-    "new_strategy",
-    "reason",
 )
+_KEYS_OF_CHANGES = (
+    "policy_data", "old_policy", "new_policy", "strategy_type", "old_strategy", "new_strategy", "reason",
+)  # fmt: skip
 
 
 def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[str, Any]:
@@ -117,7 +114,7 @@ def learning_lines(engine: QueryEngine, agent_id: str | None) -> Iterator[TableE
     kinds = ", ".join(f"'{kind}'" for kind in kind_names)
     lines = scan(*_KEYS, only=Only(kind_names))
     whose = "" if agent_id is None else " AND agent_id = $1"
-    columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
+    columns = f"{BY_ORDER}, tick, agent_id, event_type"
     query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {lines} WHERE event_type IN ({kinds}){whose})"
     with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
         yield source
@@ -146,9 +143,9 @@ _BUCKET = (
 def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     """Rewards in at most 50 equal intervals of time, with the running sum."""
     rows = engine.rows(
-        f"WITH r AS (SELECT ts_us, timestamp, tick, reward FROM {lines} WHERE event_type = 'reward' "
+        f"WITH r AS (SELECT ts_us, tick, reward FROM {lines} WHERE event_type = 'reward' "
         f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
-        f"SELECT {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS count, "
+        f"SELECT {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
         f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
         parameters,
     )
@@ -156,6 +153,7 @@ def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> lis
     for row in rows:
         running += row["sum"]
         row["cumulative"] = running
+        row["timestamp"] = format_timestamp(row["timestamp"])
         del row["bucket"]
     return rows
 
@@ -163,12 +161,11 @@ def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> lis
 def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
     rows = engine.rows(
-        f"WITH t AS (SELECT ts_us, timestamp, tick, {EACH}({KEYS}(metrics)) AS name, "
+        f"WITH t AS (SELECT ts_us, tick, {EACH}({KEYS}(metrics)) AS name, "
         f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
-        "v AS (SELECT ts_us, timestamp, tick, name, try_cast(json_member(metrics, name) AS "
+        "v AS (SELECT ts_us, tick, name, try_cast(json_member(metrics, name) AS "
         "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
-        f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS "
-        "count, "
+        f"SELECT name, {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
         f"avg(value) AS mean FROM v, edges WHERE {is_finite('value')} GROUP BY name, bucket "
         "ORDER BY name, bucket",
         parameters,
@@ -176,6 +173,7 @@ def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> di
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         del row["bucket"]
+        row["timestamp"] = format_timestamp(row["timestamp"])
         name = row.pop("name")
         if name in curves or len(curves) < MAX_METRICS:
             curves.setdefault(name, []).append(row)
@@ -183,12 +181,17 @@ def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> di
 
 
 def _convergence(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
-    return engine.rows(
-        "SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM "
-        f"{lines} WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
-        f"{RECENT_CONVERGENCE}) ORDER BY {BY_ORDER}",
+    rows = engine.rows(
+        f"SELECT * FROM (SELECT tick, agent_id, metric, value, {BY_ORDER} FROM {lines} "
+        f"WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC "
+        f"LIMIT {RECENT_CONVERGENCE}) ORDER BY {BY_ORDER}",
         parameters,
     )
+    return [_placed_row(row) | row for row in rows]
+
+
+def _placed_row(row: dict[str, Any]) -> dict[str, str]:
+    return {"id": f"{row['writer']}-{row['seq']}", "timestamp": format_timestamp(row["ts_us"])}
 
 
 AXES: Final = ("tick", "time", "episode")
@@ -218,7 +221,7 @@ def learning_report(
     with learning_lines(engine, agent_id) as source:
         return progress_of(engine, agent_id, *source) | {
             "curves": learning_curves(engine, source, agent_id, by),
-            "changes": _changes(engine, source),
+            "changes": _changes(engine, source, agent_id),
         }
 
 
@@ -324,8 +327,6 @@ def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
     """The point with times formatted as text."""
     if axis != "time":
         return point
-    from Agent.event.clock import format_timestamp
-
     return point | {key: format_timestamp(point[key]) for key in ("first", "last")}
 
 
@@ -367,26 +368,37 @@ def _mean(points: list[dict[str, Any]]) -> float:
     return total / int(sum(point["count"] for point in points))
 
 
-def _changes(engine: QueryEngine, source: TableExpression) -> dict[str, Any]:
+def _changes(engine: QueryEngine, source: TableExpression, agent_id: str | None) -> dict[str, Any]:
     kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
-    lines = f"(SELECT * FROM {source.text} WHERE event_type IN ({kinds}))"
+    lines = f"{source.text} WHERE event_type IN ({kinds})"
     counts = engine.rows(
         f"SELECT event_type, count(*) AS n FROM {lines} GROUP BY event_type ORDER BY n DESC, event_type",
         source.parameters,
     )
-    last = engine.rows(
-        "SELECT * FROM (SELECT id, timestamp, tick, agent_id, event_type, causes, strategy_type, reason, "
-        "coalesce(old_policy, old_strategy) AS before, "
-        "coalesce(new_policy, new_strategy, policy_data) AS after, "
-        f"{BY_ORDER} FROM {lines} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) "
-        f"ORDER BY {BY_ORDER}",
+    # only these few are read with what changed, which may be long
+    ends = engine.row(
+        "SELECT min(ts_us) AS low, max(ts_us) AS high FROM "
+        f"(SELECT ts_us FROM {lines} ORDER BY ts_us DESC LIMIT {RECENT_CHANGES})",
         source.parameters,
+    )
+    low, high = ends["low"], ends["high"]
+    if low is None:
+        return {"counts": {}, "last": []}
+    whose = "" if agent_id is None else " AND agent_id = $1"
+    last = engine.rows(
+        f"SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type, causes, strategy_type, reason, "
+        "coalesce(old_policy, old_strategy) AS before, "
+        "coalesce(new_policy, new_strategy, policy_data) AS after "
+        f"FROM {scan(*_KEYS_OF_CHANGES, only=Only(_CHANGES, since_us=low, until_us=high))} "
+        f"WHERE event_type IN ({kinds}) AND ts_us BETWEEN {low} AND {high}{whose} "
+        f"ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) ORDER BY {BY_ORDER}",
+        [] if agent_id is None else [agent_id],
     )
     return {"counts": {row["event_type"]: row["n"] for row in counts}, "last": [_change(row) for row in last]}
 
 
 def _change(row: dict[str, Any]) -> dict[str, Any]:
-    change = {key: row[key] for key in ("id", "timestamp", "tick", "agent_id", "event_type")}
+    change = _placed_row(row) | {key: row[key] for key in ("tick", "agent_id", "event_type")}
     change["causes"] = list(row["causes"] or ())
     change |= {"strategy_type": row["strategy_type"], "reason": row["reason"]}
     return change | {key: json_of(row[key], row[key]) for key in ("before", "after")}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
 
@@ -208,8 +207,7 @@ _MAX_TERMS = 300
 _TINY = 1e-300
 
 
-@dataclass(frozen=True, slots=True)
-class Welch:
+class Welch(NamedTuple):
     """The difference of two means (second less first), its confidence interval and its p-value (`chance`).
 
     `low`, `high` and `chance` are None if a side has fewer than 2 values.

@@ -204,7 +204,10 @@ def run() -> NoReturn:
     # most of what a command makes lives until its end, so each of the many looks for garbage would be in vain
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)
-    sys.exit(main(sys.argv[1:], owns_process=True))
+    code = main(sys.argv[1:], owns_process=True)
+    # nor does the interpreter have to look through all of it as it ends
+    gc.freeze()
+    sys.exit(code)
 
 
 class _Remarks(io.FileIO):

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -28,6 +27,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    NamedTuple,
     TypedDict,
     Union,
     Unpack,
@@ -37,7 +37,6 @@ from typing import (
 )
 
 import click
-from click.shell_completion import CompletionItem
 
 from Agent.cli import render
 from Agent.cli.render import shown, working
@@ -45,6 +44,8 @@ from Agent.render.layout import command_lines
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from Agent.event.model import Event
     from Agent.replay.compare.normaliser import Normaliser
 
@@ -217,17 +218,23 @@ def _root_of(ctx: click.Context) -> Path:
     return Path(ctx.params.get("root") or default_root())
 
 
+def _items(names: Iterable[str]) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in names]
+
+
 def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete session ids, newest first."""
     from Agent.tree.layout import list_sessions
 
     names = ["last", "last-fork", *reversed([ref.session_id for ref in list_sessions(_root_of(ctx))])]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return _items(name for name in names if name.startswith(incomplete))
 
 
 def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the agents of the given session, or of the newest."""
-    return [CompletionItem(each) for each in _agents(ctx, ctx.meta.get(_SESSION), incomplete)]
+    return _items(_agents(ctx, ctx.meta.get(_SESSION), incomplete))
 
 
 def _agents(ctx: click.Context, session: str | None, incomplete: str) -> list[str]:
@@ -247,7 +254,7 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     session, slash, agent = incomplete.partition("/")
     if not slash:
         return complete_sessions(ctx, param, incomplete)
-    return [CompletionItem(f"{session}/{each}") for each in _agents(ctx, session, agent)]
+    return _items(f"{session}/{each}" for each in _agents(ctx, session, agent))
 
 
 # Sessions and agents.
@@ -404,8 +411,7 @@ def one_of(run: str, more: tuple[str, ...], engine: str | None, master: str | No
 # Parameter types of times, kinds and tolerances.
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(NamedTuple):
     """The start of a range of events: a time or a tick."""
 
     timestamp_us: int | None = None
@@ -459,7 +465,7 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
     """Complete the kinds of events."""
     from Agent.event.payloads import KINDS
 
-    return [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
+    return _items(kind for kind in KINDS if kind.startswith(incomplete))
 
 
 _NEAR = 1e-9

@@ -7,7 +7,6 @@ The command modules pass plain values; nothing is computed here. On a terminal, 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,14 +39,20 @@ def uses_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
+def _terminal() -> os.terminal_size:
+    import shutil  # here: it loads the libraries for archives, and output into a pipe needs no size
+
+    return shutil.get_terminal_size((MAX_WIDTH, 24))
+
+
 def width_of_page() -> int:
     """The width of a page of output in columns: at most 100."""
-    return min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
+    return min(MAX_WIDTH, _terminal().columns)
 
 
 def width_of_terminal() -> int | None:
     """The terminal's width in columns; None if stdout is not a terminal, since piped text is not cut."""
-    return shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stdout.isatty() else None
+    return _terminal().columns if sys.stdout.isatty() else None
 
 
 def paint(text: str, **style: Any) -> str:
@@ -95,8 +100,8 @@ def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
     """Print printable lines; if `paged`, more lines than fit on a terminal's screen go to $PAGER."""
     left = iter(lines)
     if paged and not wants_json() and sys.stdout.isatty() and sys.stdin.isatty():
-        first = list(islice(left, shutil.get_terminal_size((MAX_WIDTH, 24)).lines))
-        if len(first) == shutil.get_terminal_size((MAX_WIDTH, 24)).lines:
+        first = list(islice(left, _terminal().lines))
+        if len(first) == _terminal().lines:
             click.echo_via_pager(f"{line}\n" for line in chain(first, left))
             return
         left = chain(first, left)
@@ -109,7 +114,7 @@ def note(text: str, *, always: bool = False) -> None:
     """Print a remark on stderr, wrapped on a terminal; after a JSON answer only if `always`."""
     if (_is_document_printed() or not _has_reader) and not always:
         return
-    width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
+    width = _terminal().columns if sys.stderr.isatty() else None
     for line in _without_controls(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, err=True)

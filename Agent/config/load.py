@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.config.options import (
@@ -334,15 +334,14 @@ class InstrumentEntry(NamedTuple):
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationFile:
+class ConfigurationFile(NamedTuple):
     """The settings of a configuration file."""
 
     path: str
-    settings: Settings = field(default_factory=dict)
-    preset: Setting | None = None
+    settings: Settings
+    preset: Setting | None
     """The preset that the file chooses."""
-    instrument: tuple[InstrumentEntry, ...] = ()
+    instrument: tuple[InstrumentEntry, ...]
     """The classes that `agent-trace run` traces."""
 
 

@@ -24,18 +24,16 @@ def _path(text: str | PathLike[str]) -> Path:
     return Path(text)
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorForm:
+class MirrorForm(NamedTuple):
     """The properties of a category file besides its sizes."""
 
     filename: str | None = None
     """Its path, relative to the trace root unless absolute; None for the default path."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
     """`formatter`, `level` and `filters`, as `dictConfig` takes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """The receivers of each category's events, if they differ from the defaults."""
 
     routes: Mapping[str, tuple[str, ...]]

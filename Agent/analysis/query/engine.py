@@ -177,8 +177,10 @@ class Engine:
         """Keep the rows of a query as a table; False for more than 3 million, unless it is derived."""
         bound = "" if derived else f" LIMIT {MAX_ROWS + 1}"
         try:
-            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query}{bound}", parameters)
-            if derived or self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+            made = self.row(
+                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query}{bound}", parameters
+            )
+            if derived or made["Count"] <= MAX_ROWS:
                 return True
         except BaseException:
             # a first try may have created the table before the check for moved files failed

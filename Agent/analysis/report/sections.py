@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from Agent.analysis.errors import pattern_text
 from Agent.errors import EventNotFound
@@ -85,8 +84,7 @@ class SessionQuestions(Protocol):
         """Run a query; return its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Everything that the page shows about one session."""
 
     summary: Mapping[str, Any]

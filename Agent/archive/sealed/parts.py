@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -430,8 +430,7 @@ class LineMarks:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadBack:
+class _ReadBack(NamedTuple):
     """The comparison of one file's rows in the new part with its lines."""
 
     lines: int
@@ -637,7 +636,7 @@ def _read_back(
     excess = by_number.pop(None, None)
     nothing = _ReadBack(0, 0, 0, 0, 0, 0, None, None, None)
     listed = [by_number.get(number, nothing) for number in range(len(group))]
-    return listed if excess is None else [replace(each, same=-1) for each in listed]
+    return listed if excess is None else [each._replace(same=-1) for each in listed]
 
 
 def file_digest(path: Path, *, sync: bool = False) -> str:
@@ -670,8 +669,7 @@ def beginning_digest(path: Path, size_bytes: int) -> str | None:
 _TAIL_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedSegment:
+class FinishedSegment(NamedTuple):
     """A file that no process writes to any more."""
 
     file: str

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import itertools
 import os
-import shutil
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -155,7 +154,9 @@ def _spill_path(state: Path) -> str:
 
 def _remove_spill(path: str, pid: int) -> None:
     # a forked child inherited it from its parent, which may still use it
-    if path and pid == os.getpid():
+    if path and pid == os.getpid() and Path(path).is_dir():  # most queries never wrote there
+        import shutil  # here: it loads the libraries for archives
+
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -168,6 +169,8 @@ def remove_stale_spills(session: Path) -> None:
             and not is_running(int(pid))
             and time.time() - spill.stat().st_mtime > _LEFTOVER_AGE_S
         ):
+            import shutil
+
             shutil.rmtree(spill, ignore_errors=True)
 
 

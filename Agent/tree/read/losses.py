@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
@@ -49,8 +49,7 @@ class Gap:
         return self.last_seq - self.first_seq + 1
 
 
-@dataclass(frozen=True, slots=True)
-class WriterLosses:
+class WriterLosses(NamedTuple):
     """The account of one writer: `read`, `retired` and the counts of the other gaps add up to `last_seq`.
 
     `gaps` contains at most 1,000 of the ranges that retention removed, since there can be as many ranges as
@@ -107,8 +106,7 @@ class WriterLosses:
         return self._count("in_flight")
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(NamedTuple):
     """The accounts of all writers of a session."""
 
     writers: tuple[WriterLosses, ...]

@@ -11,9 +11,8 @@ import itertools
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -97,16 +96,14 @@ def _holds(path: Path, needle: bytes) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class AgentFiles:
+class AgentFiles(NamedTuple):
     """One agent of a session, and the files with its events, in order."""
 
     agent_id: str
     files: tuple[Path, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSpan:
+class OpenSpan(NamedTuple):
     """A span that was open when the board was read, or when its process died."""
 
     agent_id: str | None
@@ -432,8 +429,7 @@ _MEMORY_LINES: Final = 32 * 1024
 Ordered = tuple[OrderKey, int, RawLine, Event | None]
 
 
-@dataclass(frozen=True, slots=True)
-class FileSequence:
+class FileSequence(NamedTuple):
     """The files of one stem by one writer: the live name, and the segments in ascending order."""
 
     live: Path
@@ -441,8 +437,7 @@ class FileSequence:
     paths: tuple[Path, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _MergeLimits:
+class _MergeLimits(NamedTuple):
     """Memory limits per chain."""
 
     chunk_bytes: int

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.layout import NO_FOLLOW, open_private, read_file
@@ -56,8 +56,7 @@ class BoardSpan:
     started_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class BoardView:
+class BoardView(NamedTuple):
     """The content of a board.
 
     `overflow` counts the threads that had to share or reuse a slot. If it is not 0, the slots do not show
