@@ -83,7 +83,7 @@ def test_without_room_for_it_a_large_order_says_what_to_do(
     def full(**_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("Agent.archive.sealed.reader.tempfile.mkdtemp", full)
+    monkeypatch.setattr("tempfile.mkdtemp", full)
     engine = open_engine(mixed)
     with pytest.raises(InputError, match="more memory than the limit") as told:
         for _ in engine.user_batches(IN_ORDER.replace("range(40)", "range(400)"), 200_000):
