@@ -250,8 +250,9 @@ def session_isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.fixture(autouse=True)
 def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trace_root: Path) -> Iterator[None]:
     """Everything that the package reads or writes outside its arguments lies under this test's directory."""
-    _shut_down_recording()
     _forget_settings(monkeypatch, trace_root, tmp_path / "home")
+    # After the settings: a thread that an earlier test left may log at any time, and so begin a session anew.
+    _shut_down_recording()
     yield
     _shut_down_recording()
     context = sys.modules.get("Agent.record.emit.context")
