@@ -41,7 +41,9 @@ def _is_raised(error: BaseException) -> bool:
     if str(step.tb_frame.f_globals.get("__name__", "")).startswith("Agent."):
         return False
     at = code.co_code[step.tb_lasti] if 0 <= step.tb_lasti < len(code.co_code) else -1
-    return at == opmap["RAISE_VARARGS"] or (isinstance(error, SystemExit) and opname[at].startswith("CALL"))
+    return at == opmap["RAISE_VARARGS"] or (
+        isinstance(error, SystemExit) and opname[at].startswith(("CALL", "PRECALL"))
+    )
 
 
 def is_of_signal(error: BaseException) -> bool:
