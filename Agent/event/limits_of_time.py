@@ -11,11 +11,39 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, TracebackType
 from typing import Any, Final
 
+RAISED: Final = (Exception, GeneratorExit, SystemExit, KeyboardInterrupt)
+"""What code of the program may raise when recording calls it; whoever catches it has to call `pass_on`."""
+
 
 def pass_on(error: BaseException) -> None:
-    """Raise an error again if it is for the program: an interrupt, an exit, or one of a signal handler."""
-    if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_of_signal(error):
+    """Raise an error again if it is for the program: an interrupt, an exit, or one of a signal handler.
+
+    An interrupt or exit that the called code itself raised is not for the program: recording made the call.
+    """
+    if is_of_signal(error) or (isinstance(error, (KeyboardInterrupt, SystemExit)) and not _is_raised(error)):
         raise error
+
+
+def _is_raised(error: BaseException) -> bool:
+    """Whether a statement or call of the program raised an exit or interrupt, and nothing from outside it.
+
+    Python's own handler of Ctrl-C, and another thread, interrupt code between two instructions, where no
+    `raise` is. `sys.exit()` is a call; nobody but such code exits there.
+    """
+    step: TracebackType | None = _TRACEBACK.__get__(error)
+    if step is None:
+        return False
+    while step.tb_next is not None:
+        step = step.tb_next
+    from opcode import opmap, opname
+
+    code = step.tb_frame.f_code
+    if str(step.tb_frame.f_globals.get("__name__", "")).startswith("Agent."):
+        return False
+    at = code.co_code[step.tb_lasti] if 0 <= step.tb_lasti < len(code.co_code) else -1
+    return at == opmap["RAISE_VARARGS"] or (
+        isinstance(error, SystemExit) and opname[at].startswith(("CALL", "PRECALL"))
+    )
 
 
 def is_of_signal(error: BaseException) -> bool:

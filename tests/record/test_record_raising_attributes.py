@@ -1,4 +1,7 @@
-"""What an attribute of a user's object raises costs the agent's name at most; an interrupt and an exit go through."""
+"""What an attribute of a user's object raises costs the agent's name at most; an interrupt from outside goes through."""
+
+import signal
+import sys
 
 import pytest
 from record_kit import recording
@@ -85,26 +88,72 @@ PLACES = {
 
 
 @pytest.mark.first_case
+@pytest.mark.parametrize("error", [Told, KeyboardInterrupt, SystemExit, GeneratorExit, sys.exit])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("agent", AGENTS)
-def test_what_an_attribute_raises_does_not_reach_the_program(agent, place):
-    raising = Raising(Told)
+def test_what_an_attribute_raises_does_not_reach_the_program(agent, place, error):
+    raising = Raising(error)
     with recording() as recorded:
         assert PLACES[place](AGENTS[agent](raising)) == 1
         assert Holder(None).act(2) == 2
         assert recorded.of("agent_action")[-1]["extra"]["args"] == {"value": 2}
 
 
+def interrupted(_text):
+    signal.raise_signal(signal.SIGINT)
+
+
+def ended(_text):
+    signal.raise_signal(signal.SIGTERM)
+
+
 @pytest.mark.first_case
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    ("by", "error"), [(interrupted, KeyboardInterrupt), (ended, SystemExit)], ids=["Ctrl-C", "SIGTERM"]
+)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("agent", AGENTS)
-def test_an_interrupt_and_an_exit_go_through(agent, place, error):
-    raising = Raising(error)
-    with recording():
-        try:
-            PLACES[place](AGENTS[agent](raising))
-        except error:
-            assert raising.asked
-        else:
-            assert not raising.asked
+def test_an_interrupt_and_an_exit_by_a_signal_go_through(agent, place, by, error):
+    raising = Raising(by)
+    before = [
+        signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)),
+    ]
+    try:
+        with recording():
+            try:
+                PLACES[place](AGENTS[agent](raising))
+            except error:
+                assert raising.asked
+            else:
+                assert not raising.asked
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+class Untold(Exception):
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __str__(self):
+        raise self.kind
+
+
+class Fails:
+    agent_id = "fails"
+
+    @trace_agent_action()
+    def fail(self, error):
+        raise error
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError])
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_the_text_of_an_error_that_exits_does_not_replace_the_error(kind, is_grouped):
+    error = ExceptionGroup("several", [Untold(kind)]) if is_grouped else Untold(kind)
+    with recording() as recorded:
+        with pytest.raises(type(error)):
+            Fails().fail(error)
+        assert recorded.only("error")["extra"]["error_type"] == type(error).__name__
+        assert recorded.of("agent_action")[-1]["extra"]["outcome"] == "error"

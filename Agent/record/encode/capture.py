@@ -114,12 +114,23 @@ class Capture:
         return self.careful_body(payload, pointer, found)
 
     def constructor_body(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], pointer: str
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        pointer: str,
+        positional: Mapping[int, str] | None = None,
     ) -> tuple[bytes, Types | None]:
-        """Encode a constructor's arguments; a large one that refers to agents is recorded as a reference."""
+        """Encode a constructor's arguments; a large one that refers to agents is recorded as a reference.
+
+        Args:
+            positional: the names of parameters that hold secrets, by the position of their arguments.
+        """
         payload = {"args": list(args), "kwargs": kwargs}
+        named = self._not_harmless(args, positional) if positional and self._check else None
         forms_alone = self._forms_alone((*args, *kwargs.values()))
-        if not forms_alone:
+        if named:
+            judged = None
+        elif not forms_alone:
             judged = self.judge.tagged(payload, pointer)
         else:
             judged = self.judge.tagged(payload, pointer, forms_alone, 1)
@@ -128,7 +139,7 @@ class Capture:
         reading = self._of_constructors
         is_short = len(args) + len(kwargs) <= _SHORT_CHARS and all(map(str.isascii, kwargs))
         if not is_short or not all(map(_stands_alone, (*args, *kwargs.values()))):
-            return self.careful_body(payload, pointer, reading=reading)
+            return self.careful_body(payload, pointer, reading=reading, positional=named)
         self.careful_count += 1
         types: Types = {}
         forms: list[dict[str, Any]] = []
@@ -136,7 +147,7 @@ class Capture:
             self._standing_alone(value, f"{pointer}/args/{number}", reading, types, forms)
             for number, value in enumerate(args)
         ]
-        named = [
+        by_name = [
             b"%s:%s"
             % (
                 orjson.dumps(name),
@@ -144,16 +155,26 @@ class Capture:
             )
             for name, value in kwargs.items()
         ]
-        body = b'"args":[%s],"kwargs":{%s}' % (b",".join(listed), b",".join(named))
+        body = b'"args":[%s],"kwargs":{%s}' % (b",".join(listed), b",".join(by_name))
         if (
             self._check
+            and not named
             and self.redactor.keys_pass(kwargs)
             and all(map(self._keys_known, forms))
             and self.judge.clean(body)
             and not hides_text(types)
         ):
             return body, types or None
-        return self._redact(body, types or None, pointer, own_keys=frozenset(payload))
+        return self._redact(body, types or None, pointer, own_keys=frozenset(payload), positional=named)
+
+    def _not_harmless(self, args: tuple[Any, ...], positional: Mapping[int, str]) -> dict[int, str]:
+        """Return the names of the arguments whose values are no such numbers as are harmless under them."""
+        redactor = self.redactor
+        return {
+            at: name
+            for at, name in positional.items()
+            if at < len(args) and redactor.says(name) and not redactor.keys_pass({name: args[at]})
+        }
 
     def _forms_alone(self, values: tuple[Any, ...]) -> dict[int, dict[str, Any]]:
         """Return the forms of references with known keys, by id; {} if a value is of another kind."""
@@ -217,6 +238,7 @@ class Capture:
         found: list[str] | None = None,
         reading: Reading | None = None,
         environments: Mapping[str, dict[str, Any]] | None = None,
+        positional: Mapping[int, str] | None = None,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body` by the slow path, which encodes each value separately."""
         self.careful_count += 1
@@ -241,8 +263,9 @@ class Capture:
             parts.append(orjson.dumps(key) + b":" + encoded.json)
             if encoded.types:
                 types.update(encoded.types)
+        own_keys = frozenset(payload)
         return self._redact(
-            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+            b",".join(parts), types or None, pointer, own_keys=own_keys, found=found, positional=positional
         )
 
     def user_body(
@@ -315,7 +338,11 @@ class Capture:
         *,
         own_keys: frozenset[str],
         found: list[str] | None = None,
+        positional: Mapping[int, str] | None = None,
     ) -> tuple[bytes, Types | None]:
+        if positional:
+            self.known_keys.update(own_keys)
+            return self.redactor.payload(body, types, pointer, found, positional)
         if not self._check or (self.judge.stays(body, own_keys) and not (types and hides_text(types))):
             return body, types
         value = read_json(b"{" + body + b"}")

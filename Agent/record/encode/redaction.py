@@ -9,11 +9,9 @@ token, so that comparisons and digests work on redacted values.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -22,6 +20,7 @@ from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape, value_at
 from Agent.event.values.parts import HELD_AS, HOLDERS
 from Agent.event.values.plain import read_json, write_json
+from Agent.record.encode.repeats import BYTES_TAGS, PAIR_TAGS, Repeats, plain_text
 from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.headers import scheme_and_credential
 from Agent.record.secrets.issuers import looks_clean
@@ -42,8 +41,6 @@ from Agent.record.secrets.patterns import command_secrets, replaced
 from Agent.record.secrets.private_keys import begins_key, columns_behind, lines_of_key
 from Agent.record.secrets.schemas import SCHEMA_VALUES, is_schema
 
-BYTES_TAGS = frozenset({"bytes", "bytearray"})
-PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
 _COMMON_SCHEMES = frozenset({"bearer", "basic", "token"})
 _MARK = "[redacted:"
 _SAYS_NONE = frozenset("none null nil undefined true false enabled disabled required optional".split())
@@ -81,7 +78,7 @@ _ROWS = frozenset("row rows data values records".split())
 _LONGEST_ANSWER = 200
 _DEPTH_BESIDE = 4
 """How deep below a member or item a secret is searched that another one speaks of."""
-_MAX_REPEATED, _SHORTEST_REPEATED, _SAFE_REPEATED, _LONGEST_REPEATED = 16, 4, 8, 4096
+_MAX_REPEATED, _SHORTEST_REPEATED, _LONGEST_REPEATED = 16, 4, 4096
 
 
 class RedactionWalk:
@@ -101,7 +98,7 @@ class RedactionWalk:
         self._of_keys: set[str] = set()
         """The pointers of texts that are single lines of a private key."""
         self._held_as: dict[str, str] = {}
-        """The names of the values that functions hold, by pointer."""
+        """The names of the values that functions hold, and of positional arguments, by pointer."""
         self.found: list[str] = []
         """Secrets that were replaced and may also occur elsewhere, at most 16."""
 
@@ -194,7 +191,7 @@ class RedactionWalk:
 
     def _items(self, value: list[Any], pointer: str) -> list[Any]:
         tag = self.types.get(pointer, "") if self.types else ""
-        if not tag and self._is_table(value):
+        if not tag and self._is_table(value) and not self._names_items_of(pointer):
             # two columns may also be pairs, such as the attributes of an element in HTML
             are_pairs = len(value[0]) == 2 and not _ATTRIBUTES.isdisjoint(
                 row[0].lower() for row in value if isinstance(row[0], str)
@@ -228,6 +225,13 @@ class RedactionWalk:
             before = told
         return result
 
+    def name_items(self, pointer: str, names: Mapping[int, str]) -> None:
+        """Treat items of the list at a pointer as the values of these names, by their positions."""
+        self._held_as |= {f"{pointer}/{position}": name for position, name in names.items()}
+
+    def _names_items_of(self, pointer: str) -> bool:
+        return any(held.rpartition("/")[0] == pointer for held in self._held_as)
+
     def _follows(self, name: str, value: str) -> bool:
         """Whether a text in a list is a secret named by the text before it, as in `--password X`."""
         if " " in name or value.startswith(("-", _MARK)):
@@ -237,7 +241,7 @@ class RedactionWalk:
 
     def _string(self, value: str, pointer: str) -> str:
         tag = self.types.get(pointer) if self.types else None
-        told = _plain_text(value, tag)
+        told = plain_text(value, tag)
         if pointer in self._of_keys:
             return self._hidden(value, pointer)
         clean = self.redactor.text(told)
@@ -261,7 +265,7 @@ class RedactionWalk:
             self._of_keys.update(lines_of_key(lines))
 
     def _told(self, value: str, pointer: str) -> str:
-        return _plain_text(value, self.types.get(pointer) if self.types else None)
+        return plain_text(value, self.types.get(pointer) if self.types else None)
 
     def _place(self, pointer: str, key: str, clean: str) -> str:
         """Return the pointer of a key's value; if the key itself was redacted, move the tags to it."""
@@ -440,64 +444,6 @@ def worth_finding(secret: str) -> bool:
     return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith((_MARK, "/"))
 
 
-class Repeats:
-    """Replaces known secrets wherever they occur in texts.
-
-    Args:
-        redactor: makes the tokens.
-        secrets: the secrets; one below 8 characters is found only without adjacent letters or digits.
-    """
-
-    def __init__(self, redactor: Redactor, secrets: Sequence[str]) -> None:
-        self._redactor = redactor
-        self._search = _expression_of(tuple(sorted(set(secrets), key=len, reverse=True)))
-
-    def text(self, text: str) -> str:
-        """Return the text without the secrets."""
-        return self._search.sub(lambda match: self._redactor.counted_token(match[0]), text)
-
-    def value(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
-        """Return the JSON value without the secrets, and mark each changed pointer in `types`."""
-        if isinstance(value, str):
-            tag = types.get(pointer) if types else None
-            told = _plain_text(value, tag)
-            clean = self.text(told)
-            if clean == told:
-                return value
-            types[pointer] = "redacted"
-            return (
-                self._redactor.token(told)
-                if tag in BYTES_TAGS
-                else clean.encode("utf-8", "backslashreplace").decode()
-            )
-        if isinstance(value, dict):
-            return {key: self.value(item, f"{pointer}/{escape(key)}", types) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.value(item, f"{pointer}/{index}", types) for index, item in enumerate(value)]
-        return value
-
-
-@lru_cache(maxsize=64)
-def _expression_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    forms = [
-        re.escape(one) if len(one) >= _SAFE_REPEATED else rf"(?<![^\W_]){re.escape(one)}(?![^\W_])"
-        for one in secrets
-    ]
-    return re.compile("|".join(forms))
-
-
-def _plain_text(value: str, tag: str | None) -> str:
-    """Decode a recorded string by its tag: bytes from base64, a text with lone surrogates from escapes."""
-    try:
-        if tag in BYTES_TAGS:
-            return a2b_base64(value).decode("latin-1")
-        if tag == "str":
-            return value.encode("ascii").decode("unicode_escape")
-    except ValueError:
-        return value
-    return value
-
-
 def _is_label(key: str, value: str) -> bool:
     """Whether a value repeats its key for people to read: `{"login.password": "Password"}`."""
     name = plain_name(value)
@@ -655,7 +601,14 @@ class Redactor:
         self.count += 1
         return self.token(secret)
 
-    def value(self, value: Any, pointer: str, types: dict[str, str], found: list[str] | None = None) -> Any:
+    def value(
+        self,
+        value: Any,
+        pointer: str,
+        types: dict[str, str],
+        found: list[str] | None = None,
+        positional: Mapping[int, str] | None = None,
+    ) -> Any:
         """Return the JSON value with secrets replaced.
 
         Args:
@@ -663,8 +616,11 @@ class Redactor:
             pointer: the pointer of the value.
             types: its tags; each changed pointer is marked there.
             found: receives the secrets recognised by name, at most 16.
+            positional: the names of items of the member `args`, by position.
         """
         walk = RedactionWalk(self, types, (pointer, value))
+        if positional:
+            walk.name_items(f"{pointer}/args", positional)
         clean = walk.value(value, pointer)
         if walk.found and self.reads_texts:
             clean = Repeats(self, walk.found).value(clean, pointer, types)
@@ -673,21 +629,26 @@ class Redactor:
         return clean
 
     def payload(
-        self, body: bytes, types: dict[str, str] | None, pointer: str, found: list[str] | None = None
+        self,
+        body: bytes,
+        types: dict[str, str] | None,
+        pointer: str,
+        found: list[str] | None = None,
+        positional: Mapping[int, str] | None = None,
     ) -> tuple[bytes, dict[str, str] | None]:
         """Redact a JSON object's inner bytes (without its braces); return them with the new `types`.
 
-        `found` receives the secrets recognised by name.
+        For `found` and `positional` see `value`.
         """
         if not self.enabled:
             return body, types
         # Harmless bodies are cached, because many states repeat some, such as the fields of a class.
         asked = (body, pointer, tuple(types.items()) if types else ())
-        if asked in self._harmless:
+        if asked in self._harmless and not positional:
             return body, types
         tags = dict(types) if types else {}
-        clean = write_json(self.value(read_json(b"{" + body + b"}"), pointer, tags, found))[1:-1]
-        if clean == body and tags == (types or {}) and len(body) <= _MOST_KEPT_BYTES:
+        clean = write_json(self.value(read_json(b"{" + body + b"}"), pointer, tags, found, positional))[1:-1]
+        if clean == body and not positional and tags == (types or {}) and len(body) <= _MOST_KEPT_BYTES:
             if len(self._harmless) >= _MOST_KEPT:
                 self._harmless.clear()
             self._harmless.add(asked)

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from Agent.event.classes import class_name
-from Agent.event.limits_of_time import pass_on
+from Agent.event.limits_of_time import RAISED, pass_on
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytes, bytearray, BaseException)
 _SHOWN = frozenset({str, int, float, bool, type(None)})
@@ -36,7 +36,7 @@ def as_text(value: object) -> str:
         if issubclass(cls, _CONTAINERS) or _is_strange(cls):
             return f"<{class_name(cls)}>"
         return str(value)
-    except Exception as error:  # noqa: BLE001 - a user's metaclass raised, or an integer is too long to print
+    except RAISED as error:
         pass_on(error)
         return f"<{class_name(cls)}>"
 
@@ -79,7 +79,7 @@ def as_message(value: object) -> str:
             return to_json(value, "").json.decode()
         text = value if type(value) is str else str(value)
         return text if type(text) is str else str.__str__(text)
-    except Exception as error:  # noqa: BLE001 - a user's __str__ may raise anything
+    except RAISED as error:
         pass_on(error)
         return f"<{class_name(type(value))}>"
 
@@ -90,7 +90,7 @@ def message_of(error: BaseException) -> str:
         if has_plain_text(error):
             return str(error)
         return ", ".join(as_text(argument) for argument in _ARGS.__get__(error))
-    except Exception as trouble:  # noqa: BLE001 - as above
+    except RAISED as trouble:
         pass_on(trouble)
         return "<its text could not be made>"
 

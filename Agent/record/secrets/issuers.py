@@ -232,6 +232,7 @@ _NAME_ENDS: Final = {
         for end in ("", "s")
     ),
     *(b"token string", b"key string", b"secret string"),
+    *(f"security{joint}answer{end}".encode() for joint in ("_", "") for end in ("", "s")),
     *(
         f"{kind}{joint}{end}".encode()
         for kind in _CODES

@@ -48,8 +48,9 @@ _SURE_NAME: Final = rf"""(?x)
       |passkey|bearer|psk)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
     | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login
-      |bind|store|key|trust|require)_?(?:pass|pwd|pw)$
+      |ssh|bind|store|key|trust|require)_?(?:pass|pwd|pw)$
     | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation|login|access|sign_?in)_?codes?$
+    | (?:^|_)(?:security|secret)_?answers?$
     | (?:seed|recovery|mnemonic|backup|secret)_?(?:phrase|words?_list|seed)$
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?{_SUFFIX}
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}

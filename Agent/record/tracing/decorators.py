@@ -26,6 +26,7 @@ from Agent.record.emit.context import Answer, Player, SpanScope, TracedCall, cur
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
+from Agent.record.tracing.constructors import ConstructorNames
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import (
     CO_ITERABLE_COROUTINE,
@@ -552,11 +553,13 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a constructor so that its arguments are recorded with the first state of the new object."""
+    names = ConstructorNames(original)
 
     @functools.wraps(original)
     def traced_init(self: Any, *args: Any, **kwargs: Any) -> None:
         # If a subclass has its own constructor, its arguments are recorded, not those of this inner call.
-        captured = _captured(args, kwargs) if type(self).__init__ is traced_init else None
+        cls = type(self)
+        captured = _captured(cls, names, args, kwargs) if cls.__init__ is traced_init else None
         original(self, *args, **kwargs)
         if captured is not None:
             _attach(self, captured)
@@ -564,12 +567,15 @@ def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
     return traced_init
 
 
-def _captured(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Types | None] | None:
+def _captured(
+    cls: type, names: ConstructorNames, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[bytes, Types | None] | None:
     """Encode the arguments before the constructor can change them."""
     if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
         return None
     try:
-        return current_pipeline().capture.constructor_body(args, kwargs, "/extra/init")
+        secret = names.secret_of(cls, len(args)) if args else None
+        return current_pipeline().capture.constructor_body(args, kwargs, "/extra/init", secret)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         health.trouble("a constructor's arguments", error)
         return None

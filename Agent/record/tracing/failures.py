@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.classes import ERROR_MARK, class_name, find_in_classes, mro_of, namespace_of, solid_base
 from Agent.event.kinds import LEVELS, Category
+from Agent.event.limits_of_time import RAISED, pass_on
 from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
 
@@ -383,7 +384,8 @@ def _payload_of(
     error_type = type(error).__qualname__
     try:
         trace = _traceback_of(error)
-    except Exception as trouble:  # noqa: BLE001 - formatting runs the user's __str__ and __repr__
+    except RAISED as trouble:  # formatting runs the user's __str__ and __repr__
+        pass_on(trouble)
         trace = f"<the traceback could not be made: {type(trouble).__name__}>"
     held = _held_by(error, _MAX_CAUSES)
     payload: dict[str, Any] = {
