@@ -22,6 +22,7 @@ from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import call_at_last, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
 from Agent.event.system_clock import SystemClock, turns
@@ -92,9 +93,7 @@ class RetentionThread:
     def _begin(self) -> None:
         self._stopping = threading.Event()
         self._turn = threading.Lock()
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._run, name="agent-trace-retention", daemon=True
-        )
+        self._thread: BackgroundThread | None = BackgroundThread(self._run, "agent-trace-retention")
         try:
             self._thread.start()
         except RuntimeError as error:  # the interpreter is ending; the end of the session applies the policy
@@ -147,7 +146,7 @@ class RetentionThread:
         The further the session exceeds its limit, the longer the work between two pauses, which slows down a
         program that writes faster than retention deletes.
         """
-        if threading.current_thread() is self._thread:
+        if self._thread is not None and self._thread.is_current():
             now = SystemClock.monotonic_s()
             excess = excess_bytes / self._options.max_session_bytes
             burst_s = _BURST_S if excess < 0.25 else min(_BURST_S + excess * _LONG_BURST_S, _LONG_BURST_S)
@@ -200,7 +199,7 @@ class RetentionThread:
         """Stop the thread, and apply the policy once more."""
         self._stopping.set()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and not thread.is_current():
             thread.join(timeout=_PATIENCE_S)
             if thread.is_alive():  # the disk hangs; do not block the end of the program
                 return

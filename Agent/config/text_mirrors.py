@@ -6,10 +6,12 @@ Both are made from finished lines on their way to the mirrors, so that other eve
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from Agent.event.background_threads import current
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_from_object
 from Agent.event.kinds import LEVELS, Home
@@ -100,7 +102,8 @@ def _show(event: dict[str, Any]) -> None:
 
 _LINKS = ("session_id", "run_id", "span_id", "parent_span_id", "tick", "causes")
 _ABOUT = ("agent_id", "agent_role", "event_type")
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event", "event_id", *_LINKS}
+_UNSET = vars(logging.makeLogRecord({}))
+_OWN = frozenset(_UNSET) | {"message", "asctime", "event", "event_id", *_LINKS}
 
 _RUN_MESSAGES = {kind.name: kind.message for kind in KINDS.values() if kind.home is Home.RUN}
 
@@ -148,7 +151,15 @@ def as_log_record(line: bytes) -> logging.LogRecord:
         msecs=float(timestamp_us // 1000 % 1000),
         exc_text=extra.get("traceback"),
     )
-    return logging.makeLogRecord(attributes)
+    thread = current()
+    if thread is None or logging.getLogRecordFactory() is not logging.LogRecord:
+        return logging.makeLogRecord(attributes)
+    # `LogRecord` would call `threading.current_thread()`
+    record: logging.LogRecord = object.__new__(logging.LogRecord)
+    vars(record).update(
+        _UNSET, thread=thread.ident, threadName=thread.name, process=os.getpid(), **attributes
+    )
+    return record
 
 
 class JsonLines(logging.Formatter):

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 from support.processes import child_environment
+from support.recording_threads import recording_threads
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
 from Agent.analysis import LogAnalyzer
@@ -52,7 +52,7 @@ def size_bytes(session):
 
 
 def retention_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "agent-trace-retention"]
+    return recording_threads("agent-trace-retention")
 
 
 def write(events, agents=5):

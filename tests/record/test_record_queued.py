@@ -18,6 +18,7 @@ from support.processes import run_python
 from Agent import caused_by, health, setup_logging, shutdown_logging, tick
 from Agent.analysis import LogAnalyzer
 from Agent.errors import ConfigurationError
+from Agent.event.background_threads import BackgroundThread, current
 from Agent.record.emit.installed import active_pipeline, flush_active, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
@@ -45,7 +46,8 @@ class Gate:
 
         class Stream:
             def write(self, line):
-                gate.threads.add(threading.current_thread().name)
+                thread = current() or threading.current_thread()
+                gate.threads.add(thread.name)
                 assert gate.open.wait(20)
                 return gate.memory.open_stream(None, "").write(line)
 
@@ -362,7 +364,7 @@ def test_callers_write_themselves_where_no_thread_can_begin(make, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(BackgroundThread, "start", refuse)
     found.log(*range(3 * SIZE))
     assert found.numbers == list(range(3 * SIZE))
     assert found.gate.threads == {"MainThread"}

@@ -3,11 +3,11 @@
 import gc
 import mmap
 import os
-import threading
 import time
 
 import pytest
 from record_kit import recording
+from support.recording_threads import recording_threads
 
 from Agent import ResourceSampler, setup_logging, shutdown_logging
 from Agent.errors import ConfigurationError
@@ -16,7 +16,7 @@ from Agent.record.loggers.resources import usage
 
 
 def sampler_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "agent-trace-resources"]
+    return recording_threads("agent-trace-resources")
 
 
 def wait_for(condition, seconds=5.0):

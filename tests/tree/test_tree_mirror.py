@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from support.processes import child_environment
+from support.recording_threads import recording_threads
 
+from Agent.event.background_threads import BackgroundThread
 from Agent.tree.write.mirror import Mirrors
 
 
@@ -40,11 +42,11 @@ def wait_for(condition) -> None:
 
 
 def test_nothing_is_made_before_the_first_line(tmp_path):
-    threads = threading.active_count()
+    threads = recording_threads("agent-trace-mirrors")
     mirrors = Mirrors(tmp_path)
     mirrors.flush()
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == threads
+    assert recording_threads("agent-trace-mirrors") == threads
     mirrors.close()
 
 
@@ -213,7 +215,7 @@ def test_where_no_thread_can_be_started_lines_are_written_as_they_come(tmp_path,
     def refuse(_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(BackgroundThread, "start", refuse)
     mirrors = Mirrors(tmp_path)
     mirrors.add("agents", b"one\n")
     mirrors.add("agents", b"two\n")
@@ -224,16 +226,16 @@ def test_where_no_thread_can_be_started_lines_are_written_as_they_come(tmp_path,
 def test_a_thread_whose_start_was_interrupted_is_replaced_and_the_end_is_a_clean_one(
     begun, tmp_path, monkeypatch
 ):
-    start = threading.Thread.start
+    start = BackgroundThread.start
 
     def interrupted(thread):
-        monkeypatch.setattr(threading.Thread, "start", start)
+        monkeypatch.setattr(BackgroundThread, "start", start)
         if begun:
             start(thread)
         raise KeyboardInterrupt
 
     mirrors = Mirrors(tmp_path)
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(BackgroundThread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mirrors.add("agents", b"one\n")
     mirrors.add("agents", b"two\n")

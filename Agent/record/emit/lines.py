@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.clock import Clock, format_timestamp
 from Agent.event.model import RedactedBytes
 from Agent.event.system_clock import SystemClock
@@ -180,7 +181,7 @@ class EventBuffer:
         self._entries = entries
         self._age_s = seconds
         self._age_ns = int(seconds * 1e9)
-        self._waker: threading.Thread | None = None
+        self._waker: BackgroundThread | None = None
         self._sink: Sink | None = None
         self._streams: dict[AgentBinding, Stream] = {}
         self._lines: deque[tuple[Stream, Slot, RedactedBytes]] = deque()
@@ -217,7 +218,7 @@ class EventBuffer:
     def _wake_later(self) -> None:
         """Start a thread that writes the held lines, in case no further line triggers it."""
         try:
-            self._waker = threading.Thread(target=self._flush_late, name="agent-trace-buffer", daemon=True)
+            self._waker = BackgroundThread(self._flush_late, "agent-trace-buffer")
             self._waker.start()
         except RuntimeError:  # the interpreter is shutting down and starts no threads; the exit flushes
             return

@@ -9,9 +9,11 @@ import math
 import os
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from Agent.errors import ConfigurationError
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.kinds import LEVELS, Category
 from Agent.event.system_clock import SystemClock
 from Agent.record.emit.installed import LIMITS, current_pipeline
@@ -51,7 +53,7 @@ class ResourceSampler:
     def forget(self) -> None:
         """Reset to the state before `start`, in a forked child, in which the thread does not exist."""
         self._pipeline: Pipeline | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -76,9 +78,7 @@ class ResourceSampler:
         self._before_ns = (SystemClock.monotonic_ns(), SystemClock.processor_ns())
         self._stopping = threading.Event()
         self._sample(self._pipeline, is_first=True)
-        thread = threading.Thread(
-            target=self._run, args=(self._pipeline, self._stopping), name="agent-trace-resources", daemon=True
-        )
+        thread = BackgroundThread(partial(self._run, self._pipeline, self._stopping), "agent-trace-resources")
         try:
             thread.start()
         except RuntimeError as error:  # the limit of threads is reached, or the interpreter is shutting down
@@ -95,8 +95,7 @@ class ResourceSampler:
         if thread is None or pipeline is None:
             return
         self._stopping.set()
-        if thread is not threading.current_thread():
-            thread.join(5)
+        thread.join(5)
         self._sample(pipeline)
 
     def _run(self, pipeline: Pipeline, stopping: threading.Event) -> None:

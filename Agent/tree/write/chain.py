@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.clock import format_timestamp
 from Agent.event.system_clock import SystemClock
 from Agent.tree.files.descriptors import give_back, out_of_the_way
@@ -195,7 +196,7 @@ class LineChain:
         self._ends = False
         """Whether the next pass is the last."""
         self._ended = False
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         self._stopping = threading.Event()
         self._all_at_s = SystemClock.monotonic_s() + _ALL_EVERY_S
 
@@ -203,7 +204,7 @@ class LineChain:
         """Register a new file of this writer; the first one starts the thread."""
         self._files[inode] = _CoveredFile(self._next_index(), path)
         if self._thread is None and not self._stopping.is_set():
-            self._thread = threading.Thread(target=self._run, name="agent-trace-chain", daemon=True)
+            self._thread = BackgroundThread(self._run, "agent-trace-chain")
             try:
                 self._thread.start()
             except RuntimeError:
@@ -238,9 +239,8 @@ class LineChain:
             ended: whether no more lines can be written; the chain then records its end.
         """
         self._stopping.set()
-        thread = self._thread
-        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            thread.join(timeout=_PATIENCE_S)
+        if self._thread is not None:
+            self._thread.join(timeout=_PATIENCE_S)
         for _ in range(_ATTEMPTS_AT_THE_END if ended else 1):
             self._ends = ended
             self.cover()

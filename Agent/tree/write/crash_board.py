@@ -102,6 +102,17 @@ def _forget(seq: int) -> None:
     """Ignore a number."""
 
 
+class _Alive:
+    """An object that one thread holds until it ends."""
+
+
+class _OfEachThread(threading.local):
+    """An `_Alive` per thread; `threading.current_thread()` would add threads to those of the program."""
+
+    def __init__(self) -> None:
+        self.alive = _Alive()
+
+
 class Board:
     """The board of one writer, mapped for writing; a forked child creates a new one."""
 
@@ -111,7 +122,8 @@ class Board:
         self._words = self._bytes.cast("Q")
         self._words[_W_MAGIC] = _MAGIC
         self._lock = threading.RLock()
-        self._owners: list[weakref.ref[threading.Thread]] = []
+        self._threads = _OfEachThread()
+        self._owners: list[weakref.ref[_Alive]] = []
         # tokens of another board, such as the parent's before a fork, must not match a slot here
         self._base = next(_generations) * SPAN_SLOTS
         self._free = list(range(SPAN_SLOTS - 1, -1, -1))
@@ -154,14 +166,13 @@ class Board:
         return functools.partial(operator.setitem, words, slot)
 
     def _take_thread_slot(self) -> int:
-        me = weakref.ref(threading.current_thread())
+        me = weakref.ref(self._threads.alive)
         if len(self._owners) < THREAD_SLOTS:
             self._owners.append(me)
             return len(self._owners) - 1
         self._words[_W_THREAD_OVERFLOW] += 1
         for slot, owner in enumerate(self._owners):
-            thread = owner()
-            if thread is None or not thread.is_alive():
+            if owner() is None:
                 self._owners[slot] = me
                 return slot
         return THREAD_SLOTS - 1

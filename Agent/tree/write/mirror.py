@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.limits_of_time import pass_on
 from Agent.event.model import RedactedBytes
 from Agent.event.system_clock import SystemClock, turns
@@ -156,7 +157,7 @@ class Mirrors(MirrorsSlots):
     def _reset_thread(self) -> None:
         self._wake = threading.Event()
         self._idle = True
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         self._starting: dict[str, object] = {}  # as `_Mirror.taken`
         self._closed = False
 
@@ -222,7 +223,7 @@ class Mirrors(MirrorsSlots):
             if starting.setdefault(_BY, mine) is not mine:
                 return
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
+                thread = BackgroundThread(self._run, "agent-trace-mirrors")
                 # if a signal handler raises here, `_thread` stays None and the next line starts another
                 thread.start()
                 self._thread = thread
@@ -414,9 +415,8 @@ class Mirrors(MirrorsSlots):
         # with `_idle` set, each later line is written by its caller
         self._closed = self._idle = True
         self._wake.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=1.0)
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
         self._thread = None
         for mirror in self._mirrors.values():
             self._flush(mirror, patience_s=_END_PATIENCE_S, is_last=True)

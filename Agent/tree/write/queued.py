@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, cast
 
+from Agent.event.background_threads import BackgroundThread
 from Agent.event.model import RedactedBytes
 from Agent.tree.layout import RUN_CATEGORY
 from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream, wait_for
@@ -102,7 +103,7 @@ class QueuedSink:
         self.idle = True
         """Whether the thread does not check for new lines and has to be woken."""
         self._waiting_for_room: deque[threading.Lock] = deque()
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         # Not a lock: an exception of a signal handler right after `acquire` would leave it locked forever.
         self._starting: dict[str, object] = {}
         self._turn = threading.RLock()
@@ -155,7 +156,7 @@ class QueuedSink:
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="agent-trace-queue", daemon=True)
+            self._thread = BackgroundThread(self._run, "agent-trace-queue")
             self._thread.start()
         self.idle = False
         self._wake_thread()
@@ -204,7 +205,7 @@ class QueuedSink:
                 self._wake_thread()
 
     def _is_writer(self) -> bool:
-        return self._thread is threading.current_thread()
+        return self._thread is not None and self._thread.is_current()
 
     def _write_in_caller(self) -> None:
         """Write the queue in the calling thread, which is the writing thread or replaces it."""
@@ -301,9 +302,8 @@ class QueuedSink:
         """Write the queue and end the thread; later lines are written by their callers."""
         self._through = self.idle = True
         self._wake_thread()
-        thread = self._thread
-        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            thread.join(timeout=5.0)
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
         self._write_in_caller()
         self._admit_waiting()
 
