@@ -756,11 +756,12 @@ def _joined_with_program(
             )
         return rerun, None
     elif first is None:
-        for remark in rerun.remarks:
-            outcome.remark(remark)
+        outcome.remarks += [each for each in rerun.remarks if each not in outcome.remarks]
+        outcome.reasons += [each for each in rerun.reasons if each not in outcome.reasons]
         outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
     else:
-        outcome.remark(
+        notes = outcome.doubts if _is_unchanged(outcome) else outcome.remarks
+        notes.append(
             f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
             "differ in a part that a replay does not restore"
         )
@@ -772,9 +773,8 @@ def _hides_by_form(outcome: ReplayOutcome, rerun: ReplayOutcome) -> bool:
 
     Calls get recorded ids and times, so that they show what changed code makes of these.
     """
-    is_changed = outcome.changed_code or outcome.changed_modules
     return (
-        bool(is_changed)
+        bool(outcome.changed_code or outcome.changed_modules)
         and judge(outcome)[0] is Verdict.DIVERGED
         and any(remark.endswith(MADE_BY_LIBRARIES) for remark in rerun.remarks)
     )

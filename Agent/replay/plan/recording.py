@@ -312,6 +312,18 @@ def agents_that_acted(recording: Recording) -> list[str]:
     return sorted({each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id})
 
 
+def reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
+    """Yield the sources that recorded actions read, each with what one action read from it."""
+    for event in recording.events:
+        reads = event.extra.get("reads")
+        yield from reads.items() if isinstance(reads, dict) else ()
+
+
+def has_ids_and_times(recording: Recording) -> bool:
+    """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
+    return any(type(reads) is list and "@" not in source for source, reads in reads_in(recording))
+
+
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
     """Return {`agent.method`: digest of the code that ran last}."""
     return {
