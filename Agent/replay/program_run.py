@@ -41,6 +41,7 @@ from Agent.replay.plan.recording import (
     is_traced_action,
     method_name,
     note_gaps,
+    order_of_agents,
     parents_of,
     read_recording,
     reads_in,
@@ -264,15 +265,7 @@ def _judged(
                 )
                 return None
     parted = next(run for run in checked if run.divergence is not None)
-    outcome.remark(_describe_difference(program, parted))
-    called = outcome.divergence
-    is_unchanged = called is not None and outcome.is_same_code and not has_changed
-    if called is not None and is_unchanged and not (parted.refused or parted.failure):
-        if parted.divergence is not None and parted.divergence.b != called.replayed:
-            outcome.doubts.append(
-                f"no code changed, and {program.name}, run again as a whole, differs otherwise than the call "
-                f"does: {parted.divergence}: the value depends on how the code is run"
-            )
+    _note_difference(outcome, program, parted, has_changed=has_changed)
     return None
 
 
@@ -423,8 +416,8 @@ def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_ch
 def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
     """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
     events = [list(open_reader(run.session).events()) for run in runs]
-    orders = [_order_of_agents(each) for each in events]
-    if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
+    orders = [order_of_agents(each) for each in events]
+    if len(set(orders)) == 1 and orders[0] != order_of_agents(recording.events):
         proved.normalisers.append("the order in which agents act")
     recorded, *others = (program_state_of(each) for each in (recording.events, *events))
     new = dict.fromkeys(
@@ -439,12 +432,6 @@ def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Se
             f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which the recording does not have, "
             "so they cannot be compared"
         )
-
-
-def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
-    """Return agent and method of each entry action, in order."""
-    entries = [event for event in events if event.code is not None and is_traced_action(event)]
-    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
 
 
 def _program_state_difference(recording: Recording, runs: Sequence[ProgramRun]) -> _EndDifference | None:
@@ -720,6 +707,18 @@ class _Chance(NamedTuple):
             return cls(varying, bool(own), next(iter(own), ""))
         is_of_libraries = varying == {"random"} and bool(libraries)
         return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
+
+
+def _note_difference(outcome: ReplayOutcome, program: Path, run: ProgramRun, *, has_changed: bool) -> None:
+    """Note how a run differs; if no code changed and a call differs otherwise, that proves nothing."""
+    outcome.remark(_describe_difference(program, run))
+    called, divergence = outcome.divergence, run.divergence
+    is_same = called is None or divergence is None or divergence.b == called.replayed
+    if outcome.is_same_code and not (has_changed or is_same or run.refused or run.failure):
+        outcome.doubts.append(
+            f"no code changed, and {program.name}, run again as a whole, differs otherwise than the call: "
+            f"{divergence}: the value depends on how the code is run"
+        )
 
 
 def _describe_difference(program: Path, run: ProgramRun) -> str:

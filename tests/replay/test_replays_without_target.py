@@ -613,13 +613,20 @@ if __name__ == "__main__":
     ("body", "use", "old", "new", "place"),
     [
         ("return (base * i for i in range(3))", "list(maker.make(base))", "* i", "* i + 1", "in result"),
-        ("yield base * 2", "list(maker.make(base))", "* 2", "* 3", "the number of its items"),
+        (
+            "self.made = base; yield base * 2",
+            "list(maker.make(base))",
+            "* 2",
+            "* 3",
+            "the number of its items",
+        ),
         ("return lambda price: price - base", "maker.make(base)(9)", "- base", "+ base", "in result"),
         ("self.made = lambda price: price - base", "maker.make(base)", "- base", "+ base", "in field made"),
         ("return [{'f': lambda: base - 1}]", "maker.make(base)", "- 1", "+ 1", "in result[0]['f']"),
     ],
 )
-def test_changed_code_that_untraced_code_calls_is_never_green(desk, body, use, old, new, place):
+def test_changed_code_that_untraced_code_calls_is_never_green(desk, monkeypatch, body, use, old, new, place):
+    monkeypatch.syspath_prepend(str(desk.place))
     desk.record(MAKER.replace("BODY", body).replace("USE", use))
     assert replayed().verdict == "IDENTICAL"
     desk.change("main.py", old, new)
@@ -638,7 +645,8 @@ def test_changed_code_that_untraced_code_calls_is_never_green(desk, body, use, o
         "import sys; return len(sys._current_frames()), len(__import__('inspect').stack())",
     ],
 )
-def test_unchanged_code_that_sees_how_it_is_called_is_not_diverged(desk, body):
+def test_unchanged_code_that_sees_how_it_is_called_is_not_diverged(desk, monkeypatch, body):
+    monkeypatch.syspath_prepend(str(desk.place))
     desk.record(MAKER.replace("BODY", body).replace("USE", "maker.make(base)"))
     report = replayed(target="main:Maker")
     assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, str(report)

@@ -324,6 +324,12 @@ def has_ids_and_times(recording: Recording) -> bool:
     return any(type(reads) is list and "@" not in source for source, reads in reads_in(recording))
 
 
+def order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
+    """Return agent and method of each entry action, in order."""
+    entries = [event for event in events if event.code is not None and is_traced_action(event)]
+    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
+
+
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
     """Return {`agent.method`: digest of the code that ran last}."""
     return {
