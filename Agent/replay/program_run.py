@@ -714,6 +714,7 @@ def _note_difference(outcome: ReplayOutcome, program: Path, run: ProgramRun, *, 
     outcome.remark(_describe_difference(program, run))
     called, divergence = outcome.divergence, run.divergence
     is_same = called is None or divergence is None or divergence.b == called.replayed
+    is_same = is_same or outcome.may_be_of_target
     if outcome.is_same_code and not (has_changed or is_same or run.refused or run.failure):
         outcome.doubts.append(
             f"no code changed, and {program.name}, run again as a whole, differs otherwise than the call: "
