@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as StopEvent
@@ -27,7 +27,7 @@ from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, 
 from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
-from Agent.replay.diff.run_comparison import RunComparison, compare_actions
+from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
 from Agent.replay.drive.changes_by_hand import note_repeated, to_script
 from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
@@ -37,11 +37,14 @@ from Agent.replay.plan.recording import (
     ends_of,
     first_classes_of,
     handles_of,
+    has_ids_and_times,
     is_traced_action,
     method_name,
     note_gaps,
+    order_of_agents,
     parents_of,
     read_recording,
+    reads_in,
     script_here,
     script_name,
     session_info,
@@ -203,7 +206,7 @@ def _judged(
     seconds = timeout_seconds or _patience_s(info)
     by_hand, beside = to_script(recording.events), bool(outcome.beside)
     again = _Program(program, info, session, seconds, stop, by_hand, looks_at_order=beside)
-    by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
+    by_form = any(read.is_of_library for read in outcome.sources) or has_ids_and_times(recording)
     may_differ = has_changed = False
     runs = _RUNS
     with tempfile.TemporaryDirectory(prefix=COPIES) as directory:
@@ -262,7 +265,7 @@ def _judged(
                 )
                 return None
     parted = next(run for run in checked if run.divergence is not None)
-    outcome.remark(_describe_difference(program, parted))
+    _note_difference(outcome, program, parted, has_changed=has_changed)
     return None
 
 
@@ -280,22 +283,10 @@ def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun)
     ]
 
 
-def _reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
-    """Yield the sources that recorded actions read, each with what one action read from it."""
-    for event in recording.events:
-        reads = event.extra.get("reads")
-        yield from reads.items() if isinstance(reads, dict) else ()
-
-
-def _has_ids_and_times(recording: Recording) -> bool:
-    """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
-    return any(type(reads) is list and "@" not in source for source, reads in _reads_in(recording))
-
-
 def _may_hold_durations(recording: Recording, runs: Sequence[ProgramRun]) -> bool:
     """Whether libraries may have measured durations in the runs, and the program's own code none."""
     is_by_libraries = all(run.is_by_form and not run.clocks for run in runs)
-    return is_by_libraries and len(runs) >= _RUNS and not _has_ids_and_times(recording)
+    return is_by_libraries and len(runs) >= _RUNS and not has_ids_and_times(recording)
 
 
 def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[ProgramRun] | None:
@@ -311,7 +302,7 @@ def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[Pr
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
     """Say so if the recording holds the draws, which a run of the whole program makes anew."""
-    sources = {source.partition("@")[0] for source, _ in _reads_in(recording)}
+    sources = {source.partition("@")[0] for source, _ in reads_in(recording)}
     return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
 
 
@@ -330,6 +321,8 @@ def _judged_by_ends(
         end_difference = _program_state_difference(recording, runs)
     if end_difference is None:
         proved = _identical(outcome, recording, program, runs[0].comparison)
+        for why in unseen_effects(runs[0].comparison, recording.events, has_changed=has_changed):
+            proved.reason(why)
         hidden = _redacted_at_end(recording, runs, has_changed=has_changed)
         if hidden:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
@@ -423,8 +416,8 @@ def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_ch
 def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
     """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
     events = [list(open_reader(run.session).events()) for run in runs]
-    orders = [_order_of_agents(each) for each in events]
-    if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
+    orders = [order_of_agents(each) for each in events]
+    if len(set(orders)) == 1 and orders[0] != order_of_agents(recording.events):
         proved.normalisers.append("the order in which agents act")
     recorded, *others = (program_state_of(each) for each in (recording.events, *events))
     new = dict.fromkeys(
@@ -439,12 +432,6 @@ def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Se
             f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which the recording does not have, "
             "so they cannot be compared"
         )
-
-
-def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
-    """Return agent and method of each entry action, in order."""
-    entries = [event for event in events if event.code is not None and is_traced_action(event)]
-    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
 
 
 def _program_state_difference(recording: Recording, runs: Sequence[ProgramRun]) -> _EndDifference | None:
@@ -561,7 +548,7 @@ def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequ
 
 
 def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | None = None) -> RunComparison:
-    """Compare two recordings of the program; code in values may differ, since its effect is compared.
+    """Compare two recordings of the program.
 
     Args:
         by_form: whether ids and times agree by their form.
@@ -720,6 +707,19 @@ class _Chance(NamedTuple):
             return cls(varying, bool(own), next(iter(own), ""))
         is_of_libraries = varying == {"random"} and bool(libraries)
         return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
+
+
+def _note_difference(outcome: ReplayOutcome, program: Path, run: ProgramRun, *, has_changed: bool) -> None:
+    """Note how a run differs; if no code changed and a call differs otherwise, that proves nothing."""
+    outcome.remark(_describe_difference(program, run))
+    called, divergence = outcome.divergence, run.divergence
+    is_same = called is None or divergence is None or divergence.b == called.replayed
+    is_same = is_same or outcome.may_be_of_target
+    if outcome.is_same_code and not (has_changed or is_same or run.refused or run.failure):
+        outcome.doubts.append(
+            f"no code changed, and {program.name}, run again as a whole, differs otherwise than the call: "
+            f"{divergence}: the value depends on how the code is run"
+        )
 
 
 def _describe_difference(program: Path, run: ProgramRun) -> str:

@@ -544,8 +544,8 @@ def _is_digest_of_field(divergence: Divergence) -> bool:
 
 def _masked_divergence(outcome: ReplayOutcome) -> Divergence | None:
     """Return the difference with ids and times masked, since those of libraries vary between replays."""
-    divergence = outcome.divergence
-    return None if divergence is None else replace(divergence, replayed=form_of(divergence.replayed))
+    first = outcome.divergence
+    return None if first is None else replace(first, replayed=form_of(first.replayed))
 
 
 def _changes(outcome: ReplayOutcome) -> str:
@@ -742,9 +742,7 @@ def _joined_with_program(
             return outcome, agent_id  # both show a difference, and the calls show where for this agent
     if first is not None and differs is None and _hides_by_form(outcome, rerun):
         if not agree_by_form(first.recorded, first.replayed):
-            outcome.doubts.append(
-                f"{rerun.remarks[-1]}, but for ids and times, in which other code may differ"
-            )
+            outcome.doubts.append(f"{rerun.remarks[-1]}, but for ids and times, which other code may make")
         return outcome, agent_id
     if differs is not None and agent_id not in {None, differs.agent_id, differs.inner_agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
@@ -756,11 +754,13 @@ def _joined_with_program(
             )
         return rerun, None
     elif first is None:
-        for remark in rerun.remarks:
-            outcome.remark(remark)
+        outcome.remarks += [each for each in rerun.remarks if each not in outcome.remarks]
+        outcome.reasons += [each for each in rerun.reasons if each not in outcome.reasons]
         outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
     else:
-        outcome.remark(
+        is_open = _is_unchanged(outcome) and not outcome.may_be_of_target
+        notes = outcome.doubts if is_open else outcome.remarks
+        notes.append(
             f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
             "differ in a part that a replay does not restore"
         )
@@ -772,9 +772,8 @@ def _hides_by_form(outcome: ReplayOutcome, rerun: ReplayOutcome) -> bool:
 
     Calls get recorded ids and times, so that they show what changed code makes of these.
     """
-    is_changed = outcome.changed_code or outcome.changed_modules
     return (
-        bool(is_changed)
+        bool(outcome.changed_code or outcome.changed_modules)
         and judge(outcome)[0] is Verdict.DIVERGED
         and any(remark.endswith(MADE_BY_LIBRARIES) for remark in rerun.remarks)
     )

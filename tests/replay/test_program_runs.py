@@ -662,8 +662,8 @@ def test_a_difference_of_the_target_alone_is_told(farm):
         "import cows\n\ndef build(spec):\n    cows.Cow.__doc__ = 'abc'\n    return cows.build(spec)\n"
     )
     report = replay_run("last", "stable:build", "trace")
-    assert report.verdict == "DIVERGED", str(report)
-    assert "the target builds other objects than the program" in remarks(report)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert any("the target builds other objects than the program" in each for each in report.reasons)
 
 
 @pytest.mark.further
@@ -930,11 +930,15 @@ def test_actions_read_the_recorded_command_line(farm):
 
 def test_ids_that_recorded_sources_answer_agree_by_form_in_another_run_of_the_program(farm):
     farm.record(OF_IDS)
-    farm.change("lambda number: number + 1", "lambda number: 1 + number")
+    farm.change("return self.rule(number)", "return self.rule(number) + 0")
     report = farm.replay()
     assert report.verdict == "IDENTICAL", str(report)
     assert "run again as a whole" in remarks(report)
     assert "values agree but for ids and times" in str(report)
+    farm.change("lambda number: number + 1", "lambda number: 1 + number")
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "code changed in field rule of clerk" in str(report)
     farm.change("lambda number: 1 + number", "lambda number: 2 + number")
     assert farm.replay().verdict == "DIVERGED"
 

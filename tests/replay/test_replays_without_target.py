@@ -586,3 +586,68 @@ def test_the_directory_of_the_script_is_the_same_in_the_copy_in_which_it_runs(de
     report = replayed()
     assert report.verdict == "DIVERGED", str(report)
     assert "agent-trace-replay" not in str(report)
+
+
+MAKER = """
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+class Maker:
+    agent_id = "maker"
+
+    def __init__(self):
+        self.made = None
+
+    @trace_agent_action
+    def make(self, base):
+        BODY
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    maker = Maker()
+    print([USE for base in (1, 2)])
+    shutdown_logging()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "use", "old", "new", "place"),
+    [
+        ("return (base * i for i in range(3))", "list(maker.make(base))", "* i", "* i + 1", "in result"),
+        (
+            "self.made = base; yield base * 2",
+            "list(maker.make(base))",
+            "* 2",
+            "* 3",
+            "the number of its items",
+        ),
+        ("return lambda price: price - base", "maker.make(base)(9)", "- base", "+ base", "in result"),
+        ("self.made = lambda price: price - base", "maker.make(base)", "- base", "+ base", "in field made"),
+        ("return [{'f': lambda: base - 1}]", "maker.make(base)", "- 1", "+ 1", "in result[0]['f']"),
+    ],
+)
+def test_changed_code_that_untraced_code_calls_is_never_green(desk, monkeypatch, body, use, old, new, place):
+    monkeypatch.syspath_prepend(str(desk.place))
+    desk.record(MAKER.replace("BODY", body).replace("USE", use))
+    assert replayed().verdict == "IDENTICAL"
+    desk.change("main.py", old, new)
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert any("code changed" in reason and place in reason for reason in report.reasons), str(report)
+    assert replayed(target="main:Maker").verdict in {"UNVERIFIED", "DIVERGED"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return __name__",
+        "import pickle; return len(pickle.dumps(Maker()))",
+        "import sys; return sys.modules['__main__'].__dict__.get('Maker') is Maker",
+        "import sys; return len(sys._current_frames()), len(__import__('inspect').stack())",
+    ],
+)
+def test_unchanged_code_that_sees_how_it_is_called_is_not_diverged(desk, monkeypatch, body):
+    monkeypatch.syspath_prepend(str(desk.place))
+    desk.record(MAKER.replace("BODY", body).replace("USE", "maker.make(base)"))
+    report = replayed(target="main:Maker")
+    assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, str(report)
+    assert report.verdict == "IDENTICAL" or any("run again as a whole" in each for each in report.reasons)

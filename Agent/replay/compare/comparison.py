@@ -89,6 +89,8 @@ class Agreement:
     """{JSON Pointer: name} of values that are compared by name."""
     handles: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: kind} of values that belong to their process, such as locks and files."""
+    code: set[str] = field(default_factory=set)
+    """JSON Pointers of values that differ only in the code they contain, if such values count as equal."""
 
     def take(self, other: Agreement) -> None:
         """Add the agreement of another comparison."""
@@ -99,6 +101,7 @@ class Agreement:
         self.older |= other.older
         self.references.update(other.references)
         self.handles.update(other.handles)
+        self.code |= other.code
 
 
 class _Tagged(NamedTuple):
@@ -381,9 +384,9 @@ class Comparison:
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
         rest = one.get("without_code")
         is_code = self.passes_code and rest and rest == other.get("without_code")
-        if left != right and (
-            (is_code and self._agree_in_made(one, other)) or self._differ_in_made(one, other)
-        ):
+        is_made = left != right and self._differ_in_made(one, other)
+        if left != right and (is_made or (is_code and self._agree_in_made(one, other))):
+            self.agreement.code |= set() if is_made else {path}
             self.agreement.comparable += 1
             self._count_hidden(left, right)
             return None
@@ -507,6 +510,7 @@ class Comparison:
             older=set(kept.older),
             references=dict(kept.references),
             handles=dict(kept.handles),
+            code=set(kept.code),
         )
         return copy, self.overlooked.mark()
 

@@ -206,6 +206,8 @@ class StreamWalk:
     """The number of pairs that are equal except for the order in which concurrent calls ended."""
     not_compared: dict[str, str] = field(default_factory=dict)
     """{`agent.field`: why it was not compared}."""
+    changed_code: dict[str, None] = field(default_factory=dict)
+    """The places of values that differ only in the code they contain."""
     _states: StatePairs = field(init=False)
     _streams: tuple[set[str], set[str]] = field(init=False)
     """For each side, the fields with generators whose positions the actions record."""
@@ -263,6 +265,7 @@ class StreamWalk:
             self.states += states.compared
             for name, why in states.not_compared.items():
                 self.not_compared[f"{agent_id}.{name}"] = why
+            self.changed_code.update((f"field {name} of {agent_id}", None) for name in states.changed_code)
         return None
 
     def _seen(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -293,16 +296,26 @@ class StreamWalk:
             self._states.add(side, event)
 
     def _difference(self, one: Event | None, other: Event | None) -> Difference | None:
+        self.comparison.agreement.code.clear()
         difference = pair_difference(one, other, self.comparison)
         if difference is not None or one is None or other is None:
             return difference
+        self._note_code(one)
         difference = self._draws_difference(one, other)
         is_inside = is_traced_action(one) and one.code is None
         needed = WITH_CHANGES_INSIDE if is_inside else WITH_CHANGED_ARGUMENTS
         if difference is not None or self.recording < needed:
             return difference
         changed = arguments_difference(one, other, self.comparison)
+        self._note_code(one, f"/{ARGS_AFTER}")
         return changed and changed.under(f"/{ARGS_AFTER}")
+
+    def _note_code(self, event: Event, below: str = "") -> None:
+        """Store the places in an event that differ only in the code of their values."""
+        for path in sorted(self.comparison.agreement.code):
+            at = f"/state{path}" if path.startswith("/set/") else f"{below}{path}"
+            self.changed_code[f"{place_in(*_field(at), event)} of {describe(event)}"] = None
+        self.comparison.agreement.code.clear()
 
     def _draws_difference(self, one: Event, other: Event) -> Difference | None:
         """Compare the positions of the agents' generators after two actions, if both runs record them."""
@@ -592,6 +605,8 @@ class StatePairs:
     """The number of equal pairs of states."""
     not_compared: dict[str, str] = field(default_factory=dict)
     """Fields that were not compared, and why."""
+    changed_code: dict[str, None] = field(default_factory=dict)
+    """Fields that differ only in the code they contain."""
     _sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
     _unconfirmed: list[StateDifference] = field(default_factory=list)
     """Possible differences, for which a side's value was folded from events without a full state."""
@@ -693,6 +708,8 @@ class StatePairs:
             one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
             return Difference("", one, other)
         difference, agreed = self.comparison.compare(left, right)
+        if agreed.code:
+            self.changed_code[name] = None
         if rules is not None:
             rules.note(agent_id, name, agreed)
         return difference

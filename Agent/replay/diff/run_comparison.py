@@ -8,7 +8,7 @@ action; an event without a partner is reported as one that only one run has.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cache
@@ -23,7 +23,7 @@ from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, LibraryValues
-from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
     PASSED_OVER,
@@ -50,6 +50,7 @@ from Agent.replay.diff.run_side import (
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names, session_info
 
+ONLY_COUNTED: Final = "is a generator, and the recording has only the number of its items"
 _MOST_NAMED = 5
 MOST_DIFFERING: Final = 200
 _MOST_PAIRED: Final = 4_000
@@ -78,6 +79,8 @@ class RunComparison(TextInNotebook):
     """Other values that could not be compared, and why."""
     of_agents: tuple[RunDivergence, ...] = ()
     """The first difference of each stream of events, in order, if `every_agent` was set."""
+    changed_code: tuple[str, ...] = ()
+    """The places of values that differ only in the code they contain, from `compare_actions`."""
 
     @property
     def exit_code(self) -> int:
@@ -189,8 +192,9 @@ def compare_actions(a: Path, b: Path, made: LibraryValues | None) -> RunComparis
     """Find the first difference of two runs of one whole program inside their actions and in their states.
 
     Writes of untraced code between actions are not compared, since the moment at which they are noticed
-    depends on timing. Neither are the final contents of referenced objects. Code inside values may differ,
-    since the actions show its effect, and it matters which of several equal objects another one holds.
+    depends on timing. Neither are the final contents of referenced objects. Values that differ only in
+    the code they contain are listed, since actions alone show its effect; see `unseen_effects`. It matters
+    which of several equal objects another one holds.
 
     Args:
         a: the first session.
@@ -200,6 +204,24 @@ def compare_actions(a: Path, b: Path, made: LibraryValues | None) -> RunComparis
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
     return _walked(one, other, _same_ids(one, other), [], made=made, are_of_one_program=True)
+
+
+def unseen_effects(comparison: RunComparison, events: Iterable[Event], *, has_changed: bool) -> Iterator[str]:
+    """Yield why a program whose runs agree may do otherwise where its untraced code uses what actions made.
+
+    Args:
+        comparison: the comparison of its runs.
+        events: the recorded events.
+        has_changed: whether any code of the program changed.
+    """
+    if comparison.changed_code:
+        yield (
+            f"code changed in {listed(comparison.changed_code, _MOST_NAMED)}, and what it does there is not "
+            "recorded: return or store what it computes, in a traced action"
+        )
+    for event in events if has_changed else ():
+        if event.code is not None and event.extra.get("yielded"):
+            yield f"code changed, and {describe(event)} {ONLY_COUNTED}"
 
 
 def _recording_of_both(one: RunSide, other: RunSide) -> int:
@@ -296,7 +318,7 @@ def _walked(
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
         Meter(), tuple(notes), {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
-        tuple(placed.divergence for placed in each),
+        tuple(placed.divergence for placed in each), tuple(walk.changed_code),
     )  # fmt: skip
 
 

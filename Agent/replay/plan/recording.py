@@ -312,6 +312,24 @@ def agents_that_acted(recording: Recording) -> list[str]:
     return sorted({each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id})
 
 
+def reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
+    """Yield the sources that recorded actions read, each with what one action read from it."""
+    for event in recording.events:
+        reads = event.extra.get("reads")
+        yield from reads.items() if isinstance(reads, dict) else ()
+
+
+def has_ids_and_times(recording: Recording) -> bool:
+    """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
+    return any(type(reads) is list and "@" not in source for source, reads in reads_in(recording))
+
+
+def order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
+    """Return agent and method of each entry action, in order."""
+    entries = [event for event in events if event.code is not None and is_traced_action(event)]
+    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
+
+
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
     """Return {`agent.method`: digest of the code that ran last}."""
     return {
