@@ -26,10 +26,10 @@ from Agent.record.emit.context import Answer, Player, SpanScope, TracedCall, cur
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
-from Agent.record.tracing.constructors import ConstructorNames
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import (
     CO_ITERABLE_COROUTINE,
+    ConstructorNames,
     FunctionFacts,
     is_async_generator,
     is_coroutine,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.event.classes import is_of_library
+from Agent.event.classes import is_of_library, mro_of, namespace_of
 from Agent.event.kinds import ACTION_KINDS, Category
 from Agent.record.emit.installed import LIMITS
+from Agent.record.secrets.names import name_says
 from Agent.record.state.identity import traced_files
 from Agent.tree.undisturbed import undisturbed
 
@@ -28,6 +29,8 @@ _CO_COROUTINE = 0x80
 CO_ITERABLE_COROUTINE = 0x100
 _CO_ASYNC_GENERATOR = 0x200
 _MAX_SOURCE_CHARS = 16_384
+_MOST_KEPT = 64
+"""Maximum number of calls of a constructor with different numbers of arguments whose names are kept."""
 _MODULES_PER_EVENT = 500
 _MOST_MODULE_BYTES = 1024 * 1024
 
@@ -382,3 +385,68 @@ class FunctionFacts:
         if kwargs:
             bound.update(kwargs)
         return bound
+
+
+class ConstructorNames:
+    """The names of a constructor's positional parameters that are names of secrets; looked up once.
+
+    Where `*args` takes the arguments, the parameters to which they are passed on have the names: those of
+    `__new__`, and those of the next constructors if `*args` takes all.
+    """
+
+    __slots__ = ("_function", "_kept", "_own")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._own: Parameters | None = None
+        self._kept: tuple[Any, dict[int, Mapping[int, str]]] = (None, {})
+        """`__new__` of the last class, and what was found, by the number of arguments."""
+
+    def secret_of(self, cls: type, count: int) -> Mapping[int, str]:
+        """Return the names of secrets among the first `count` arguments of a class, by position."""
+        new, known = self._kept
+        if new is cls.__new__ and (found := known.get(count)) is not None:
+            return found
+        return self._look_up(cls, count)
+
+    @undisturbed()
+    def _look_up(self, cls: type, count: int) -> Mapping[int, str]:
+        if self._own is None:
+            self._own = _without_first(self._function)
+        found: dict[int, str] = {}
+        for names in _all_names(cls, self._own, count):
+            for position, name in enumerate(names):
+                if name_says(name) > name_says(found.get(position, "")):
+                    found[position] = name
+        new, known = self._kept
+        is_same = new is cls.__new__ and len(known) < _MOST_KEPT
+        self._kept = (cls.__new__, {**(known if is_same else {}), count: found})
+        return found
+
+
+def _all_names(cls: type, own: Parameters, count: int) -> Iterator[list[str]]:
+    """Yield the names of the first `count` arguments for each function that takes them."""
+    yield _names_in(own, count)
+    new: Any = cls.__new__
+    if new is not object.__new__:
+        yield _names_in(_without_first(new), count)
+    if own.rest is None or own.positional:
+        return
+    for base in mro_of(cls)[1:]:
+        function = namespace_of(base).get("__init__")
+        if function is not None and base is not object:
+            next_one = _without_first(function)
+            yield _names_in(next_one, count)
+            if next_one.positional or next_one.rest is None:
+                return
+
+
+def _names_in(parameters: Parameters, count: int) -> list[str]:
+    names = list(parameters.positional[:count])
+    return names + [parameters.rest] * (count - len(names)) if parameters.rest is not None else names
+
+
+def _without_first(function: Callable[..., Any]) -> Parameters:
+    """Return the parameters without the one that takes the object or the class."""
+    positional, rest = parameters_of(function)
+    return Parameters(positional[1:], rest)
