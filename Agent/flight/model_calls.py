@@ -29,7 +29,7 @@ from Agent.flight.tool_calls import (
     note_trouble,
 )
 from Agent.record.emit import installed
-from Agent.record.emit.context import Answer, SpanScope, current_scope, making_answer
+from Agent.record.emit.context import Response, SpanScope, current_scope, making_answer
 from Agent.record.encode.safe_text import as_message
 from Agent.record.loggers.loggers import present
 
@@ -72,7 +72,7 @@ class OpenModelCall:
 
     def __init__(
         self,
-        answer: Answer | None,
+        answer: Response | None,
         recording: _Recording | None,
         leave: Leave | None,
         owner: int | None = None,
@@ -279,7 +279,7 @@ class _Recording(ExternalCall):
         facts: ModelFacts,
         request: Any,
         site: str,
-        answer: Answer | None,
+        answer: Response | None,
         streams: bool,
     ) -> None:
         super().__init__(pipeline, facts.model_name, None, site, answer)

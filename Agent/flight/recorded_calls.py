@@ -26,7 +26,7 @@ from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, i
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
 from Agent.flight.run_reading import RunRef, read_run
-from Agent.record.emit.context import Answer
+from Agent.record.emit.context import Response
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.tree.files.session import open_session
@@ -141,13 +141,13 @@ class CallBook:
 
     def answer(
         self, call: RecordedCall, decode: Decode | None = None, arguments: Mapping[str, Any] | None = None
-    ) -> Answer:
+    ) -> Response:
         """The response of a recorded call, restored.
 
         Args:
             call: a call of this book.
             decode: the `decode` of the tool's codec.
-            arguments: the current arguments; `Answer.change` repeats on them what the recorded call changed
+            arguments: the current arguments; `Response.change` repeats on them what the recorded call changed
                 in place.
 
         Raises:
@@ -181,7 +181,7 @@ class CallBook:
                 f"or allow the call: live={{{call.name!r}}}",
             ) from None
 
-    def _answer(self, call: RecordedCall, decode: Decode | None) -> Answer:
+    def _answer(self, call: RecordedCall, decode: Decode | None) -> Response:
         """Restore items, exception and result of a call; raises Unanswerable."""
         event = call.event
         self._has_tokens = False
@@ -203,7 +203,7 @@ class CallBook:
                 result = self._restored(value, decode if part == "result" else None)
         if self._has_tokens:
             self.lacks.setdefault(event.id, "a secret in it was replaced by a token")
-        return Answer(result, error, items, event.id)
+        return Response(result, error, items, event.id)
 
     def _items(self, event: Event, count: str, part: str, decode: Decode | None) -> tuple[Any, ...] | None:
         """The items of a generator or the pieces of a stream; None if the call returned a single response."""

@@ -29,9 +29,9 @@ from Agent.flight.open_runs import (
 )
 from Agent.record.emit import installed
 from Agent.record.emit.context import (
-    Answer,
     CallPlace,
     Player,
+    Response,
     SpanScope,
     TracedCall,
     current_player,
@@ -77,7 +77,7 @@ class ExternalCall:
     )  # fmt: skip
 
     def __init__(
-        self, pipeline: Pipeline, name: str, agent: AgentBinding | None, site: str, answer: Answer | None
+        self, pipeline: Pipeline, name: str, agent: AgentBinding | None, site: str, answer: Response | None
     ) -> None:
         self._pipeline = pipeline
         self._name = name
@@ -174,7 +174,7 @@ def note_trouble(action: str, error: BaseException, lost: str | None = None) -> 
             active.health.drop(lost)
 
 
-def ask_player(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
+def ask_player(player: Player, call: TracedCall) -> tuple[Response | None, Leave | None]:
     """Return (recorded response, None), or (None, the callback for the end of the live call).
 
     Raises:
@@ -300,7 +300,7 @@ class OpenToolCall(ExternalCall):
         arguments: dict[str, Any],
         site: str,
         idempotency_key: str | None,
-        answer: Answer | None,
+        answer: Response | None,
         leave: Leave | None = None,
     ) -> None:
         super().__init__(pipeline, facts.name, agent, site, answer)
@@ -429,7 +429,7 @@ class SteppedToolCall(OpenToolCall):
             self._parts.add(b'"coded":true')
 
 
-def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
+def replayed_items(name: str, answer: Response, like: Callable[..., Any]) -> Callable[..., Any]:
     """Return a generator function that takes any arguments and yields the recorded items.
 
     Args:
@@ -502,10 +502,10 @@ class ToolSpec:
         self._signature = TraceSpec(function, "agent_action", name)
         self._open: Callable[..., OpenToolCall] = SteppedToolCall if self.is_stepped else OpenToolCall
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Answer | None:
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Response | None:
         """Open a call: get the recorded response in a replay, and record the arguments.
 
-        Return the open call, which may hold a recorded response. If nothing is recorded, return the Answer
+        Return the open call, which may hold a recorded response. If nothing is recorded, return the Response
         alone, or None if there is none.
 
         Raises:
@@ -525,7 +525,7 @@ class ToolSpec:
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        answer: Answer | None,
+        answer: Response | None,
         leave: Leave | None,
         site: str,
     ) -> OpenToolCall | None:
@@ -640,7 +640,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
             call = begin(args, kwargs)
             if call is None:
                 return await function(*args, **kwargs)
-            answer = call if type(call) is Answer else call.answer  # type: ignore[union-attr]
+            answer = call if type(call) is Response else call.answer  # type: ignore[union-attr]
             if answer is not None:
                 return _recorded_outcome(call, answer)
             try:
@@ -658,7 +658,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
         call = begin(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        answer = call if type(call) is Answer else call.answer  # type: ignore[union-attr]
+        answer = call if type(call) is Response else call.answer  # type: ignore[union-attr]
         if answer is not None:
             return _recorded_outcome(call, answer)
         try:
@@ -672,7 +672,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     return recorded
 
 
-def _recorded_outcome(call: Any, answer: Answer) -> Any:
+def _recorded_outcome(call: Any, answer: Response) -> Any:
     """Return or raise the recorded outcome; the event of the current call refers to the recorded one."""
     if answer.change is not None:
         answer.change()
@@ -692,8 +692,8 @@ def _open_steps(
     call = spec.begin(args, kwargs)
     if call is None:
         return UNOBSERVED
-    steps: Any = Unobserved() if isinstance(call, Answer) else call
-    answer = call if isinstance(call, Answer) else call.answer
+    steps: Any = Unobserved() if isinstance(call, Response) else call
+    answer = call if isinstance(call, Response) else call.answer
     if answer is not None:
         steps.body = replayed_items(spec.name, answer, like=function)
     return cast("Steps", steps)

@@ -32,7 +32,7 @@ from Agent.flight.recorded_calls import (
 from Agent.flight.run_reading import RunRef, find_run
 from Agent.flight.tool_calls import OPEN_PLAYERS, TOOLS
 from Agent.record.emit import installed
-from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player
+from Agent.record.emit.context import CallPlace, Player, Response, TracedCall, current_player
 from Agent.record.emit.installed import flush_active
 from Agent.record.encode.artifact_bytes import encode_json
 from Agent.record.encode.capture import Capture
@@ -123,8 +123,8 @@ class ToolReplayer:
         name: str,
         arguments: Any,
         place: CallPlace | None = None,
-    ) -> Answer:
-        """Return the recorded response as an `Answer`, for a `Player`; it may hold an exception or items.
+    ) -> Response:
+        """Return the recorded response as a `Response`, for a `Player`; it may hold an exception or items.
 
         Raises:
             RecordingMiss: as for `replay`, and for every call after the first miss.
@@ -151,12 +151,12 @@ class ToolReplayer:
         """Find the matching recorded call; if there is none, return the nearest ones."""
         return find_match(self._free.get((request.kind, request.name), []), request, self._tolerance)
 
-    def take(self, match: Match, arguments: Mapping[str, Any] | None = None) -> Answer:
+    def take(self, match: Match, arguments: Mapping[str, Any] | None = None) -> Response:
         """Return the response of a matching call and mark it as used.
 
         Args:
             match: a match that `find` returned.
-            arguments: the current arguments; `Answer.change` repeats on them what the recorded call changed
+            arguments: the current arguments; `Response.change` repeats on them what the recorded call changed
                 in place.
 
         Raises:
@@ -277,7 +277,7 @@ def is_live(live: bool | Collection[str], name: str) -> bool:
     return live if isinstance(live, bool) else name in live
 
 
-def _played(answer: Answer) -> Iterator[Any]:
+def _played(answer: Response) -> Iterator[Any]:
     yield from answer.items or ()
     if answer.error is not None:
         raise answer.error
@@ -404,7 +404,7 @@ class replaying_tools:  # noqa: N801 - used like a function
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def enter(self, call: TracedCall) -> Answer | None:
+    def enter(self, call: TracedCall) -> Response | None:
         """Return the recorded response; None lets the body run.
 
         Raises:

@@ -16,9 +16,6 @@ MAX_MODULE_LINES = 800
 MAX_TOOL_LINES = 20
 MAX_FOLDER_MODULES = 15
 SMALL_MODULE_LINES = 80
-SHARED_NAMES = {
-    "Answer",  # what a call got, and what `ask` returns: both are names that users import
-}
 SMALL_MODULES = {
     "Agent/analysis/debug/observations.py",  # a list of its own, which grows with each observation
     "Agent/analysis/debug/root_causes/transitions.py",  # likewise, with each way of a state to change
@@ -72,8 +69,7 @@ def test_no_two_public_classes_have_one_name():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
     shared = {name: places for name, places in homes.items() if len(places) > 1}
-    assert {name: places for name, places in shared.items() if name not in SHARED_NAMES} == {}
-    assert shared.keys() == SHARED_NAMES, "a name that is shared no more is no exception any more"
+    assert shared == {}
 
 
 def imported_modules(path: Path, names: dict[str, Path]) -> set[Path]:

@@ -9,7 +9,7 @@ from record_kit import recording
 
 from Agent.errors import ConfigurationError
 from Agent.event.values.digest import code_digest
-from Agent.record.emit.context import Answer, current_player, current_scope
+from Agent.record.emit.context import Response, current_player, current_scope
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,
@@ -649,7 +649,7 @@ def test_a_player_may_answer_for_the_body(recorded, is_async):
 
     act = trace_agent_action("act")(body_async if is_async else body)
     call = (lambda: asyncio.run(act(1))) if is_async else (lambda: act(1))
-    for answer, check in ((Answer(result=5), None), (Answer(error=KeyError("k")), KeyError)):
+    for answer, check in ((Response(result=5), None), (Response(error=KeyError("k")), KeyError)):
         player = Recorder(answer)
         token = current_player.set(player)
         try:

@@ -13,7 +13,7 @@ from record_kit import recording
 
 from Agent import instrument
 from Agent.errors import RecordingMiss
-from Agent.record.emit.context import Answer, current_player, current_scope
+from Agent.record.emit.context import Response, current_player, current_scope
 from Agent.record.emit.installed import tick
 from Agent.testing import FakeClock
 from Agent.utils import (
@@ -524,10 +524,10 @@ def test_a_player_is_told_that_a_call_yields_and_cannot_answer_for_it(recorded):
     token = current_player.set(player)
     try:
         list(Reader().read(2))
-        player.answer = Answer(result="done")
+        player.answer = Response(result="done")
         with pytest.raises(RecordingMiss, match="only their number"):
             list(Reader().read(2))
-        player.answer = Answer(error=KeyError("k"))
+        player.answer = Response(error=KeyError("k"))
         with pytest.raises(KeyError):
             list(Reader().read(2))
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import record_tool, recorder, replaying_tools
-from Agent.record.emit.context import Answer
+from Agent.record.emit.context import Response
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable
 
@@ -165,7 +165,7 @@ class Plain:
 
 def changed(current, wanted):
     told = {"args_after": {"v": 0}}
-    answer = with_changes(told, lambda _: wanted, {"v": current}, Answer(1))
+    answer = with_changes(told, lambda _: wanted, {"v": current}, Response(1))
     answer.change()
     return current
 
@@ -202,6 +202,6 @@ def test_what_cannot_take_the_content_of_another_is_refused():
     with pytest.raises(Unanswerable, match="cannot be restored"):
         changed([1], LACKING)
     with pytest.raises(Unanswerable, match="not given here"):
-        with_changes({"args_after": {"w": 0}}, lambda _: 1, {"v": 1}, Answer(1))
+        with_changes({"args_after": {"w": 0}}, lambda _: 1, {"v": 1}, Response(1))
     with pytest.raises(Unanswerable, match="not in the recording"):
-        with_changes({"args_after": "[dict 1:00]"}, lambda _: 1, {"v": 1}, Answer(1))
+        with_changes({"args_after": "[dict 1:00]"}, lambda _: 1, {"v": 1}, Response(1))

@@ -62,7 +62,7 @@ class TracedCall(NamedTuple):
     """The place of a call of a tool or model; None for actions of agents."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """The recorded response of a call: a result, or an exception to raise."""
 
     result: Any = None
@@ -96,7 +96,7 @@ class Answer(NamedTuple):
 class Player(Protocol):
     """Decides for each traced call whether its body runs."""
 
-    def enter(self, call: TracedCall) -> Answer | None:
+    def enter(self, call: TracedCall) -> Response | None:
         """Return the recorded response, which replaces the body; None lets the body run."""
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:

@@ -31,7 +31,7 @@ from Agent.event.classes import (
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
-from Agent.record.emit.context import Answer
+from Agent.record.emit.context import Response
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
 from Agent.record.tracing.failures import LACKING, Part, Unanswerable
@@ -223,7 +223,7 @@ _FILL: Mapping[type, Callable[[Any, Any], None]] = {
 }
 
 
-def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], answer: Answer) -> Answer:
+def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], answer: Response) -> Response:
     """Return the answer with a `change` that applies the recorded changes to the arguments.
 
     If the recorded call returned one of its arguments, the result is the argument of this call.

@@ -22,7 +22,7 @@ from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import LEVELS, Category
 from Agent.record import health
 from Agent.record.emit import installed
-from Agent.record.emit.context import Answer, Player, SpanScope, TracedCall, current_player, current_scope
+from Agent.record.emit.context import Player, Response, SpanScope, TracedCall, current_player, current_scope
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
@@ -49,7 +49,7 @@ class TraceSpec(FunctionFacts):
     def __init__(self, function: Callable[..., Any], kind: str, label: str, **facts: Any) -> None:
         super().__init__(function, kind, label, **facts)
         self.call_type: type[Call] | None = None
-        self.open: Callable[[tuple[Any, ...], dict[str, Any]], Call | Answer | None] = self.begin
+        self.open: Callable[[tuple[Any, ...], dict[str, Any]], Call | Response | None] = self.begin
         """`begin`; after the first call its faster equivalent in C, if that is available."""
 
     @undisturbed()
@@ -70,8 +70,8 @@ class TraceSpec(FunctionFacts):
             self.open = native.Opener(self, self.begin, vars(installed), current_player, current_scope, Call)
         return self.call_type
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Answer | None:
-        """Return the open call, an Answer that replaces the body, or None if nothing is recorded."""
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Response | None:
+        """Return the open call, a Response that replaces the body, or None if nothing is recorded."""
         if self.limit.value > self.level:
             return None
         try:
@@ -88,7 +88,7 @@ class TraceSpec(FunctionFacts):
             if player is None:
                 return call_type(self, pipeline, target, known, scope, args, kwargs)
             leave = self.admitted(player, known, scope, target, self.arguments(args, kwargs))
-            if isinstance(leave, Answer):
+            if isinstance(leave, Response):
                 return leave
             call = call_type(self, pipeline, target, known, scope, args, kwargs)
             call.leave = leave
@@ -111,8 +111,8 @@ class TraceSpec(FunctionFacts):
         scope: SpanScope | None,
         target: object,
         arguments: dict[str, Any],
-    ) -> Answer | Callable[[Any, BaseException | None], None]:
-        """Ask the player about a call: return an Answer that replaces the body, or a callback for its end."""
+    ) -> Response | Callable[[Any, BaseException | None], None]:
+        """Ask the player about a call: return a Response instead of the body, or a callback for its end."""
         agent = known.binding if known is not None else scope.agent if scope is not None else None
         # Positional arguments take half the time of keywords.
         described = TracedCall(
@@ -186,7 +186,7 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
         call = spec.begin(args, kwargs)
         if call is None:
             return UNOBSERVED
-        if isinstance(call, Answer):
+        if isinstance(call, Response):
             if call.error is not None:
                 raise call.error
             raise RecordingMiss(
@@ -355,7 +355,7 @@ def wrap(
             call = spec.open(args, kwargs)
             if call is None:
                 return await function(*args, **kwargs)
-            if type(call) is Answer:
+            if type(call) is Response:
                 return await call.awaited()
             call.turns = [call.pipeline.turns.next()]  # type: ignore[union-attr]
             try:
@@ -376,7 +376,7 @@ def wrap(
         call = spec.open(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        if type(call) is Answer:
+        if type(call) is Response:
             return call.given()
         try:
             result = function(*args, **kwargs)

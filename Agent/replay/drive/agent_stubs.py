@@ -20,7 +20,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
-from Agent.record.emit.context import Answer, Player, TracedCall
+from Agent.record.emit.context import Player, Response, TracedCall
 from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
@@ -125,7 +125,7 @@ class Peers:
         self._player, self._refuse = player, refuse
 
     def _method(self, agent_id: str, role: str | None, name: str, *, is_async: bool) -> Callable[..., Any]:
-        def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+        def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response:
             given = Positional({str(index): value for index, value in enumerate(args)})
             given.update(kwargs)
             call = TracedCall("agent_action", agent_id, role, name, name, given, None, is_root=False)

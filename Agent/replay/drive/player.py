@@ -30,7 +30,7 @@ from Agent.flight.recorded_calls import (
 )
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
-from Agent.record.emit.context import Answer, TracedCall
+from Agent.record.emit.context import Response, TracedCall
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
@@ -173,7 +173,7 @@ class RecordedPlayer:
         """Whether the replayed call itself was entered."""
         return (current_lane.get() or self._only).has_begun
 
-    def enter(self, call: TracedCall) -> Answer | None:
+    def enter(self, call: TracedCall) -> Response | None:
         """Return the recorded response, or None for the code of live agents."""
         if self.is_stopped:
             raise ReplayStopped
@@ -294,7 +294,7 @@ class RecordedPlayer:
                 return child
         return None  # the comparison of effects reports it
 
-    def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Answer:
+    def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Response:
         above = _open_call.get()
         waiting = [
             child
@@ -317,7 +317,7 @@ class RecordedPlayer:
             self._outcome.doubts.append(f"the response of {_named(call)} (event {chosen.event.id}): {lack}")
         return answer
 
-    def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
+    def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Response:
         """Return the response of a tool or model to a call with the same name and arguments."""
         lane = self._progress_here
         if lane.tools is None:
@@ -407,7 +407,7 @@ class RecordedPlayer:
         self.differs(action, field, Difference(difference.path, *sides), place=place)
 
 
-def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
+def with_stop(answer: Response, stop: Callable[[str], None]) -> Response:
     """Return the answer; end the replay if its changes to arguments cannot be made here."""
     change = answer.change
     if change is None:
@@ -528,7 +528,7 @@ class AnswerBook:
         decoding = Decoding(decoder.codecs, decoder.find_class, self._errors, decoder.scripts)
         return calls_among(events, RunRef(self._session, None), decoding)
 
-    def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
+    def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Response, str | None]:
         """Return the answer, and what it lacks of the original result; None if it is the same.
 
         Args:
@@ -545,7 +545,7 @@ class AnswerBook:
                 answer.change()
         return answer, lack
 
-    def _given_then(self, event: Event) -> tuple[Answer, str | None]:
+    def _given_then(self, event: Event) -> tuple[Response, str | None]:
         outcome = event.extra.get("outcome")
         if outcome == "error":
             return self._error(event)
@@ -554,7 +554,7 @@ class AnswerBook:
 
             # Its caller cancelled it, as by a timeout, and will do so again unless its code has changed.
             took_s = float(event.extra.get("duration_ms", 0.0)) / 1000
-            return Answer(error=CancelledError(), waits_s=took_s + _CANCELLED_LATER_S), None
+            return Response(error=CancelledError(), waits_s=took_s + _CANCELLED_LATER_S), None
         if outcome is not None:
             raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         if "result" not in event.extra:
@@ -562,11 +562,11 @@ class AnswerBook:
         restored = self._decoder.restore(in_payload(event, "result"))
         if restored.unrestored:
             raise Unanswerable(f"its result cannot be restored: {restored.unrestored[0]}")
-        return Answer(
+        return Response(
             restored.value
         ), "a secret in it was replaced by a token" if restored.is_redacted else None
 
-    def _error(self, event: Event) -> tuple[Answer, str | None]:
+    def _error(self, event: Event) -> tuple[Response, str | None]:
         error_id = str(event.extra.get("error_id"))
         error_event = self._errors.get(error_id)
         if error_event is None:
@@ -578,7 +578,7 @@ class AnswerBook:
             part=lambda path: self._part(error_event, path),
             find_class=self._decoder.find_class,
         )
-        return Answer(error=error), lack
+        return Response(error=error), lack
 
     def _part(self, error_event: Event, path: tuple[str, ...]) -> Any:
         """Return a value of an event; `LACKING` if it is missing or cannot be restored."""
@@ -611,7 +611,7 @@ class ActionTools:
         self._replayer = ToolReplayer(book=calls, tolerance=0.0)
         self._comparison = comparison
 
-    def answer(self, call: TracedCall) -> tuple[Answer, str | None] | ToolMiss:
+    def answer(self, call: TracedCall) -> tuple[Response, str | None] | ToolMiss:
         """Return the recorded response and what it lacks, as `AnswerBook` does, or what was recorded instead.
 
         Raises:

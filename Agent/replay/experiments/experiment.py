@@ -27,7 +27,7 @@ from Agent.event.ordering import order_key
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.recorded_calls import CALL_KINDS
-from Agent.record.emit.context import Answer, TracedCall, current_scope
+from Agent.record.emit.context import Response, TracedCall, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.state.introspection import read_state
 from Agent.record.tracing.failures import Unanswerable
@@ -221,7 +221,7 @@ class Experiment:
         elif self.place.sort == "sending" and self._variant.intervention is not None:
             self._dropping = DroppedMessage("")
 
-    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
+    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Response | None]) -> Response | None:
         """Return a call's recorded response or, at the moment, the intervention's; None to run the body."""
         self._look_for_message()
         is_here = self._is_here(call)
@@ -278,7 +278,7 @@ class Experiment:
         self._calls_before -= fits
         return fits and self._calls_before < 0
 
-    def _count(self, call: TracedCall, answer: Answer) -> None:
+    def _count(self, call: TracedCall, answer: Response) -> None:
         """Count a call that got a response without running."""
         scope = current_scope.get()
         asker = scope.agent.agent_id if scope is not None and scope.agent is not None else None
@@ -317,17 +317,17 @@ class Experiment:
     def _agents_now(self) -> dict[str, object]:
         return {**self.fork.everybody(), **acting_in(self._pipeline)}
 
-    def _instead(self, call: TracedCall) -> Answer | None:
+    def _instead(self, call: TracedCall) -> Response | None:
         chosen = self._variant.intervention
         if chosen is None or chosen.sort == "undo":
             return None
         if chosen.sort == "left_out":
-            return Answer(None)
+            return Response(None)
         if chosen.sort == "drop":
             new_id = self._new_id(call, str(chosen.message_id))
             kept = {name: without_message(value, new_id) for name, value in call.args.items()}
             if any(value is GONE for value in kept.values()):
-                return Answer(None)
+                return Response(None)
             return self._called_with(call, kept)
         event = chosen.ordinary
         assert event is not None  # noqa: S101 - both kinds have it
@@ -338,7 +338,7 @@ class Experiment:
             self._player.stop(f"the arguments of event {event.id} cannot be restored")
         return self._called_with(call, restored.value)
 
-    def _called_with(self, call: TracedCall, args: Mapping[str, Any]) -> Answer:
+    def _called_with(self, call: TracedCall, args: Mapping[str, Any]) -> Response:
         """Call the entered function with other arguments, and return its result or error."""
         method = getattr(call.target, call.qualname.rpartition(".")[2], None)
         if method is None or inspect.iscoroutinefunction(inspect.unwrap(method)) or call.is_generator:
@@ -346,18 +346,18 @@ class Experiment:
                 f"{call.qualname} is not a plain method, so it cannot be called with other arguments"
             )
         try:
-            return Answer(method(**args))
+            return Response(method(**args))
         except ReplayStopped:
             raise
         except Exception as error:  # noqa: BLE001 - the caller gets it, as without the experiment
-            return Answer(error=error)
+            return Response(error=error)
 
     def _new_id(self, call: TracedCall, recorded: str) -> str:
         """Return the id of the moment's message in this fork: that of the message in the same argument."""
         assert self.place is not None  # noqa: S101 - the moment has begun, so it has a place
         return same_message(self.place.event.extra.get("args"), dict(call.args), recorded)
 
-    def _answer_of(self, event: Event) -> Answer:
+    def _answer_of(self, event: Event) -> Response:
         if event.kind in CALL_KINDS:
             call = next(each for each in self._calls.calls if each.event.id == event.id)
             return self._calls.answer(call)

@@ -26,7 +26,7 @@ from Agent.event.values.digest import digest_bytes
 from Agent.flight.recorded_calls import CALL_KINDS, CallBook, Match
 from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live, short_json
 from Agent.record.emit import installed
-from Agent.record.emit.context import Answer, TracedCall, kinds_of_draws
+from Agent.record.emit.context import Response, TracedCall, kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.adopted import Adopted, living
 from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
@@ -82,7 +82,7 @@ class ForkAnswers(NamedTuple):
 class CallObserver(Protocol):
     """Observes the calls of a fork, and may answer them itself."""
 
-    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
+    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Response | None]) -> Response | None:
         """Handle the start of a call: return a response, such as `answer(call)`, or None to run its body."""
 
     def left(self, call: TracedCall) -> None:
@@ -153,11 +153,11 @@ class ForkPlayer:
         opened = _open.get()
         return opened is not None and opened.is_live
 
-    def enter(self, call: TracedCall) -> Answer | None:
+    def enter(self, call: TracedCall) -> Response | None:
         """Return the recorded response or the observer's; None to run the call's body."""
         return self._answer(call) if self.observer is None else self.observer.entered(call, self._answer)
 
-    def _answer(self, call: TracedCall) -> Answer | None:
+    def _answer(self, call: TracedCall) -> Response | None:
         if self.is_stopped:
             raise ReplayStopped
         if call.kind in CALL_KINDS:
@@ -210,7 +210,7 @@ class ForkPlayer:
             self._outcome.stopped = reason
         raise ReplayStopped
 
-    def _tool(self, call: TracedCall) -> Answer | None:
+    def _tool(self, call: TracedCall) -> Response | None:
         name = call.action_type
         if is_live(self._allowed, name):
             self._note_real(call, name)
@@ -242,7 +242,7 @@ class ForkPlayer:
             self.stop(str(error))
         self._outcome.live[name] += 1
 
-    def _peer(self, call: TracedCall) -> Answer | None:
+    def _peer(self, call: TracedCall) -> Response | None:
         name = call.qualname.rpartition(".")[2]
         who = str(call.agent_id)
         if is_live(self._allowed, who) and call.target is not None:
