@@ -32,7 +32,6 @@ from benchmarks.fault_benchmark.agent_fault_benchmark import Answer, Cause, plac
 from benchmarks.fault_benchmark.agent_fault_benchmark import Truth as KnownTruth
 from benchmarks.fault_benchmark.agent_fault_benchmark.scoring import (
     ALARM,
-    EVENT_IDS,
     LOOKED_AT,
     STRATA,
     grouped,
@@ -43,6 +42,11 @@ from benchmarks.fault_worlds.kit import Case, Truth, baselines, play, worlds
 LIMIT_S = 300
 DEFAULT_CASES = 220
 WORDED = 7  # every seventh case is asked in all its wordings
+DEPTHS = (
+    1,
+    6,
+    12,
+)  # event ids of a cause that are looked at: what its sentence tells, what forms it, what it names
 BASELINES = ("oddest", "settings", "errors", "nearest")
 
 
@@ -103,7 +107,7 @@ def run_here(task: Task, root: Path) -> dict[str, Any]:
 def _first_causes(report: Any) -> list[dict[str, Any]]:
     """Return what is scored of a report: the ids and the confidence of its first three causes."""
     return [
-        {"event_ids": list(cause.event_ids)[:EVENT_IDS], "confidence": cause.confidence}
+        {"event_ids": list(cause.event_ids)[: DEPTHS[-1]], "confidence": cause.confidence}
         for cause in report.causes[:LOOKED_AT]
     ]
 
@@ -264,6 +268,20 @@ def known_of(row: dict[str, Any], *, faulty: bool) -> KnownTruth:
     return KnownTruth(name, faulty, frozenset(truth["accepted"]), truth["lag"], labels)
 
 
+def _table_of_depths(answered: Sequence[dict[str, Any]]) -> None:
+    """Print the hits among the first event ids of each cause; the scores above look at six."""
+    print("\ntrue events among the first event ids of the first cause; of the first three")
+    for depth in DEPTHS:
+        hits = [
+            [not wanted.isdisjoint(cause["event_ids"][:depth]) for cause in row["causes"]]
+            for row in answered
+            for wanted in [set(row["truth"]["accepted"])]
+        ]
+        print(
+            f"    {depth:2}  {sum(any(each[:1]) for each in hits):5}; {sum(map(any, hits)):5} of {len(hits)}"
+        )
+
+
 def table(scores: dict[str, Any]) -> None:
     """Print the scores, those of the baselines and of other wordings, and what the cases are like."""
     rows, twins = scores["faulty"], scores["twins"]
@@ -275,6 +293,7 @@ def table(scores: dict[str, Any]) -> None:
         if "failed" not in row
     ]
     print(f"\n{score(truth, answers).to_text()}")
+    _table_of_depths(answered)
     _table_of_baselines(answered)
     worded = [row["worded"] for row in answered if len(row["worded"]) > 1]
     if worded:

@@ -18,6 +18,7 @@ class Cause:
     title: str
     explanation: str
     event_ids: tuple[str, ...]
+    """At most 12, likeliest first; the first six form the cause, and its confidence is about these."""
     agent_ids: tuple[str, ...]
     edges: tuple[Edge, ...]
     confidence: float

@@ -84,7 +84,7 @@ def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     return Cause(
         _sentence(hypothesis, words),
         _explained(hypothesis, words),
-        tuple(act.id for act in acts),
+        tuple(act.id for act in (*acts, *hypothesis.beside)),
         tuple(agent for agent in agents if agent)[:4],
         tuple(_edges(hypothesis, words)),
         confidence(hypothesis),

@@ -4,6 +4,7 @@ The score is the logarithm of a likelihood ratio, up to a constant: how often an
 the true cause, relative to how often it is another event. Six features describe how an event relates to what
 the issue speaks of, the others how unusual it is among its siblings. A cause consists of an event and the
 likeliest of those that share something with it; together the causes hold as much probability as they can.
+The next likeliest events are named beside them.
 """
 
 from __future__ import annotations
@@ -63,8 +64,12 @@ HALF: Final = 7.0
 """Nats that count half: the best of a thousand random tests has about as many."""
 MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
-"""Maximum number of events in a cause: readers look at few."""
+"""Maximum number of events by which causes are formed: readers look at few."""
+MAX_NAMED: Final = 12
+"""Maximum number of events that a cause names: the next ones are right in a tenth of all sessions."""
 MAX_LOOKED_AT: Final = 60
+MAX_BESIDE: Final = 150
+"""How many of the likeliest events may be named beside those that form a cause."""
 MAX_CHAIN: Final = 4
 LEADING: Final = 0.5
 """An event is what the issue speaks of if it is at least so likely, relative to the likeliest."""
@@ -111,6 +116,8 @@ class Hypothesis:
     """The events' share of the probability over all events of the session, by score."""
     chain: list[ChainStep] = field(default_factory=list)
     """The path from the first event to what the issue speaks of."""
+    beside: list[Act] = field(default_factory=list)
+    """The next likeliest events that are linked to the first and form no other cause."""
 
     @property
     def first(self) -> Act:
@@ -129,7 +136,8 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     blamed = blame(log, shares)
     scores = _scores(log, findings, told, shares, blamed)
     candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
-    ordered = heapq.nlargest(MAX_LOOKED_AT, candidates, key=lambda place: (scores[place], -place))
+    likeliest = heapq.nlargest(MAX_BESIDE, candidates, key=lambda place: (scores[place], -place))
+    ordered = likeliest[:MAX_LOOKED_AT]
     best = scores[ordered[0]]
     # Of a sample, an event far from what is asked also stands for those that were not read.
     whole = sum(
@@ -139,7 +147,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     found: list[Hypothesis] = []
     while ordered and len(found) < MAX_KEPT:
         # Together the causes are to hold as much of the probability as they can.
-        groups = (_group(log, place, ordered, is_asked=bool(asked.text)) for place in ordered)
+        groups = (_group(log, place, ordered, MAX_ACTS - 1, is_asked=bool(asked.text)) for place in ordered)
         own = max(groups, key=lambda group: sum(chances[place] for place in group))
         own.sort(key=ordered.index)
         ordered = [place for place in ordered if place not in own]
@@ -153,15 +161,23 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
                 _chain(log, place, shares, blamed, told, is_asked=bool(asked.text)),
             )
         )
+    formed = {act.place for each in found for act in each.acts}
+    rest = [place for place in likeliest if place not in formed]
+    for each in found:
+        beside = _group(log, each.first.place, rest, MAX_NAMED - len(each.acts), is_asked=bool(asked.text))[
+            1:
+        ]
+        each.beside = [log.acts[place] for place in beside]
+        rest = [place for place in rest if place not in beside]
     return found
 
 
-def _group(log: Log, place: int, ordered: Sequence[int], *, is_asked: bool) -> list[int]:
+def _group(log: Log, place: int, ordered: Sequence[int], others: int, *, is_asked: bool) -> list[int]:
     """Return an event and the likeliest others linked to it: without a text, by what was recorded."""
     first = log.acts[place]
     is_linked = _is_linked if is_asked else _is_recorded
     linked = (each for each in ordered if each != place and is_linked(first, log.acts[each]))
-    return [place, *islice(linked, MAX_ACTS - 1)]
+    return [place, *islice(linked, others)]
 
 
 def _is_linked(one: Act, other: Act) -> bool:
