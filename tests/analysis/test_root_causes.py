@@ -222,6 +222,22 @@ def test_two_numbers_that_were_equal_and_part_for_good_are_found(since: int) -> 
     assert [each.step for each in parted[:1]] == ([since] if since < STEPS else [])
 
 
+@pytest.mark.parametrize("usual", [0, 21, -3])
+@pytest.mark.parametrize("odd", [BREAK, None])
+def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: int, odd: int | None) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        due = step + (usual + 5 if step == odd else usual)
+        diary.write(step, f"desk{step % 3}", action_type="lend", args={"book": f"b-{step % 17}", "due": due})
+    log = diary.log()
+    parted = [each for each in relations.find(log) if each.rule == "amounts part" and not each.local]
+    assert {each.step for each in parted} == ({odd} if odd is not None else set())
+    if odd is not None:
+        apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
+        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; otherwise it is the tick{apart}"
+        assert Wording(log).told(parted[0].first, parted[0]) == told
+
+
 def test_failures_begin_where_they_begin() -> None:
     diary = Diary()
     for step in range(STEPS):

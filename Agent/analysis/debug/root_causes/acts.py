@@ -10,7 +10,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-__all__ = ["SNAPSHOT", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
+__all__ = ["SNAPSHOT", "TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -44,6 +44,8 @@ ENVELOPE: Final = frozenset(
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
     }
 )  # fmt: skip
+TICK: Final = "tick"
+"""The path under which relations compare values with the tick of their event."""
 BEFORE: Final = ("old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous")
 _NUMBER: Final = re.compile(r"[0-9]+")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
+from Agent.analysis.debug.root_causes.acts import TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.event.clock import format_timestamp
 from Agent.render.formats import plural, short_number
@@ -137,6 +137,11 @@ class Wording:
                 f"the {beside.link} of {subject} at {since} have {others} and {own}; otherwise {_gap(True)}"
             )
         if finding.rule in {"amounts part", "not carried on"}:
+            if beside.other == TICK and is_number(beside.usual):
+                apart = (
+                    f" {'+' if beside.usual > 0 else '-'} {short(abs(beside.usual))}" if beside.usual else ""
+                )
+                return f"{subject} has {own} at {since}; otherwise it is the tick{apart}"
             if earlier is None:
                 return f"{subject} has {own} and {others} at {since}; otherwise {_gap(beside.usual)}"
             return (

@@ -19,7 +19,7 @@ from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, Act, Log, Sort, is_number, leaf
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, TICK, Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     MIN_SEEN,
@@ -153,9 +153,9 @@ def _broken(
     """
     some = pairs[:: max(1, len(pairs) // SOME)]
     columns = _Columns(pairs)
-    beside_of = [
-        (other, _Column([earlier.values.get(other, _LACKS) for _, earlier in some])) for other in others
-    ]
+    # A time to come, such as a due date, goes along with the time of its event.
+    others = others if link or TICK in others else [*others, TICK]
+    beside_of = [(other, _Column([_held(earlier, other) for _, earlier in some])) for other in others]
     scanned: dict[bytes, list[Finding]] = {}
     for number, path in enumerate(own):
         own_values = _Column([act.values.get(path, _LACKS) for act, _ in some])
@@ -171,10 +171,19 @@ def _broken(
                 continue
             usual = None if values.commonest > COMMON else _difference(beside, values)
             if usual is not None:
-                if (link or place < number) and (not is_same_sort or usual is True or usual == 0):
+                if (link or place < number or other is TICK) and (
+                    not is_same_sort or usual is True or usual == 0
+                ):
                     yield from _parted(link, path, other, columns, usual, scanned)
-            elif not is_same_sort and _may_determine(beside, values):
+            elif not is_same_sort and other is not TICK and _may_determine(beside, values):
                 yield from _undetermined(link, path, other, columns)
+
+
+def _held(act: Act, path: str) -> Any:
+    """Return the value of a path of an act, or its tick; `_LACKS` where there is none."""
+    if path is TICK:
+        return _LACKS if act.tick is None else act.tick
+    return act.values.get(path, _LACKS)
 
 
 def _moves(pairs: Sequence[Pair], path: str) -> bool:
@@ -234,7 +243,7 @@ class _Columns:
     def own(self, path: str) -> _Column:
         """Return the acts' own values of a path; `_LACKS` where there is none."""
         if path not in self._own:
-            self._own[path] = _Column([act.values.get(path, _LACKS) for act, _ in self.pairs])
+            self._own[path] = _Column([_held(act, path) for act, _ in self.pairs])
         return self._own[path]
 
     def others(self, path: str) -> _Column:
@@ -242,7 +251,7 @@ class _Columns:
         if self._is_of_one:
             return self.own(path)
         if path not in self._others:
-            self._others[path] = _Column([earlier.values.get(path, _LACKS) for _, earlier in self.pairs])
+            self._others[path] = _Column([_held(earlier, path) for _, earlier in self.pairs])
         return self._others[path]
 
     @cached_property
