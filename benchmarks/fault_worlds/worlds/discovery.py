@@ -124,12 +124,12 @@ class Matcher(Member):
     """Takes out what is there twice."""
 
     @trace_agent_action()
-    async def compare(self, document: str, other: str) -> str:
+    async def compare(self, document: str, other: str, attachments: list[str]) -> str:
         """Compare two documents that look alike: text first, then what is attached."""
-        one, two = self.office.papers[document], self.office.papers[other]
-        answer = f"same text, attachments {one.attachments} and {two.attachments}"
+        one, two = attachments
+        answer = f"same text, attachments {one} and {two}"
         recorder.record_model_call(model_name="matcher-small", prompt=f"{document} {other}", output=answer)
-        if one.attachments == two.attachments or (document, other) in self.office.glanced:
+        if one == two or (document, other) in self.office.glanced:
             await self.merge(document, other)
             return "one document"
         return "two documents"
@@ -417,6 +417,7 @@ async def gather_wave(office: Office, now: int, rng: Random) -> list[tuple[Paper
             office.twins.append((paper, old))
             if case.strikes("wrong_merge", now):
                 office.glanced.add((paper.code, old.code))
+                case.root(call("dedup_agent", "merge", document=paper.code))
             case.root(call("dedup_agent", "compare", document=paper.code, other=old.code))
         if case.strikes("trusted_tool", now):
             office.reader.blind.add(paper.code)
@@ -571,9 +572,10 @@ async def witnesses(office: Office, now: int, rng: Random) -> None:
         office.rushed.add(names[0])
     jobs: list[Coroutine[Any, Any, int]] = []
     if case.has("race") and now == case.begin:
-        names = [f"W{now:03}x", f"W{now:03}y"]
+        names = [f"W{now:03}a", f"W{now:03}b"]
         office.planned = names[0]
         office.by_phone |= set(names)
+        office.rushed -= set(names)
         if case.strikes("race", now):
             office.rushed |= set(names)
         for desk, name in zip(reversed(DESKS), reversed(names), strict=True):
@@ -583,7 +585,7 @@ async def witnesses(office: Office, now: int, rng: Random) -> None:
     office.hours |= dict(zip(names, await asyncio.gather(*jobs), strict=True))
     heard = [name for name in office.hours if rng.random() < 0.2]
     if case.has("race"):
-        both = {f"W{case.begin:03}x", f"W{case.begin:03}y"}
+        both = {f"W{case.begin:03}a", f"W{case.begin:03}b"}
         heard = [name for name in heard if name not in both] + ([office.planned] if now == case.end else [])
     for name in heard:
         hour = office.hours[name]
@@ -626,7 +628,7 @@ async def matter(case: Case) -> None:
                 await chores(office, now, case.rng(f"chores/{now}"))
                 dated = await gather_wave(office, now, rng)
                 for paper, old in office.twins:
-                    await office.matcher.compare(paper.code, old.code)
+                    await office.matcher.compare(paper.code, old.code, [paper.attachments, old.attachments])
             with recorder.step("review", "Review and produce"):
                 reading = [
                     go_through(office, case.rng(f"paper/{paper.code}"), paper, date) for paper, date in dated

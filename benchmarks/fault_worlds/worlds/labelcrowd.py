@@ -186,7 +186,8 @@ def pairs(crowd: Crowd, rng: Random, batch: Batch, workers: list[str]) -> None:
 
 def note(crowd: Crowd, batch: Batch, event: str) -> None:
     """Note an event of the planned batch as a hop, if it comes after the cause."""
-    if batch is crowd.planned and crowd.case.roots and event not in crowd.case.roots:
+    late = not crowd.case.has("doubled_act")
+    if batch is crowd.planned and late and crowd.case.roots and event not in crowd.case.roots:
         crowd.case.hop(event)
 
 
@@ -276,10 +277,10 @@ def golds(crowd: Crowd) -> None:
     """Questions with known answers, and points for who knows them."""
     case, day = crowd.case, crowd.day
     rng = case.rng(f"golds/{day}")
-    for number, name in enumerate(rng.sample(WORKERS, 5)):
+    for number, name in enumerate(rng.sample(WORKERS, rng.randint(4, 6))):
         gold_question(crowd, rng, name, f"gold{day:03}{number}")
     if case.has("wrong_credit") and day == case.begin:
-        gold_question(crowd, rng, rng.choice(crowd.veterans), f"gold{day:03}x", planned=True)
+        gold_question(crowd, rng, rng.choice(crowd.veterans), f"gold{day:03}7", planned=True)
 
 
 def gold_question(crowd: Crowd, rng: Random, name: str, item: str, *, planned: bool = False) -> None:

@@ -532,7 +532,7 @@ def waste(nest: Nest, now: int, rng: Random) -> None:
         nest.gardener_of(source).tasks.append(("weed", source, pellet, stuff))
         give(nest.carriers, rng, "haul", pellet, stuff, place)
     if case.has("misrouted_thing") and now == case.begin:
-        pellet, carrier = f"pellet_{now:03}x", nest.culprits["Carrier"]
+        pellet, carrier = f"pellet_{now:03}{rng.randrange(1000):03}", nest.culprits["Carrier"]
         place = nest.mine if case.strikes("misrouted_thing", now) else "midden"
         nest.gardener_of(nest.other).tasks.append(("weed", nest.other, pellet, "mouldy"))
         carrier.tasks.append(("haul", pellet, "mouldy", place))
@@ -543,7 +543,7 @@ def brood(nest: Nest, now: int, rng: Random) -> None:
     """Nurses fetch fungus, feed and weigh."""
     case = nest.case
     starves = case.has("starved_queue")
-    lean = starves and case.begin <= now <= case.end
+    lean = starves and case.begin - 2 <= now <= case.end
     for name in NURSERIES:
         portions = 4 if lean and name == nest.room else rng.randint(6, 8)
         nurse = nest.server(now) if name == nest.room else rng.choice(nest.nurses)

@@ -381,6 +381,7 @@ class Market:
     ways: dict[tuple[str, int], str] = field(default_factory=dict)
     uncut: set[str] = field(default_factory=set)
     planned: str = ""
+    numbers: dict[str, int] = field(default_factory=dict)
     told: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def build(self) -> None:
@@ -397,6 +398,11 @@ class Market:
         self.parties["clearing_house"] = House("clearing_house", self)
         self.parties["survey_house"] = Surveyor("survey_house", self)
         self.parties["supervisor"] = Supervisor("supervisor", self)
+
+    def number(self, letter: str) -> str:
+        """Return the next number of authorities, or of tests."""
+        self.numbers[letter] = self.numbers.get(letter, 0) + 1
+        return f"{letter}{self.numbers[letter]:03}"
 
     def put(self, delay: float, to: str, message: Any) -> None:
         """Put a message into the post."""
@@ -419,7 +425,7 @@ class Market:
     def keyed(self, risk: str, sum_k: int) -> tuple[float, bool]:
         """Return the sum as the broker keys it in, in thousands as a rule."""
         if risk == self.planned and self.case.strikes("wrong_unit", self.week):
-            return round(sum_k / 1000, 1), True
+            return round(sum_k / 1000), True
         return sum_k, False
 
     def on_keyed(self, keyed: str, sent: list[str]) -> None:
@@ -564,7 +570,7 @@ def small_risks(market: Market) -> None:
     rng = case.rng(f"small/{now}")
     if rng.random() < 0.5 or now == 0:
         carrier, broker, line = rng.choice(CARRIERS), rng.choice(market.hands), rng.choice(LINES)
-        power, brief, length = f"A{now:03}", rng.random() < 0.4, rng.randint(26, 60)
+        power, brief, length = market.number("A"), rng.random() < 0.4, rng.randint(26, 60)
         length = rng.randint(1, 4) if brief else length
         market.parties[carrier].grant(power, line, broker, now + length)
         market.told[power] = (carrier, f"{broker}/{line}/{now + length}")
@@ -572,7 +578,7 @@ def small_risks(market: Market) -> None:
     if mine and now == case.begin:
         ends = rng.randint(case.begin, case.end - 1), case.end + rng.randint(8, 40)
         until = ends[0] if case.strikes("expired_permission", now) else ends[1]
-        power = f"A{now:03}b"
+        power = market.number("A")
         case.root(market.parties[market.lead].grant(power, market.line, market.hand, until))
         market.deliver()
     for power, (carrier, words) in sorted(market.told.items()):
@@ -622,11 +628,11 @@ def tests_and_chores(market: Market) -> None:
     case, now = market.case, market.week
     rng = case.rng(f"chores/{now}")
     if rng.random() < 0.35:
-        market.parties["supervisor"].test(rng.choice(CARRIERS), f"T{now:03}")
+        market.parties["supervisor"].test(rng.choice(CARRIERS), market.number("T"))
     if case.has("false_belief") and now == case.end:
         market.deliver()
         market.clock = now + 0.9
-        market.parties["supervisor"].test(market.lead, f"T{now:03}x")
+        market.parties["supervisor"].test(market.lead, market.number("T"))
     if rng.random() < 0.2:
         market.parties[rng.choice(CARRIERS)].do(
             "set_weight", peril=rng.choice(("wind", "flood", "hail")), weight=rng.randint(1, 9)
