@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--author",
         type=int,
-        choices=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14),
+        choices=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15),
         help="only the worlds of one author; default: all",
     )
     parser.add_argument("--out", type=Path, help="a JSON file for all answers")
