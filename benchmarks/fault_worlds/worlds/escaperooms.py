@@ -546,10 +546,11 @@ def _fog(house: House) -> None:
             house.still_foggy.add(game)
         house.play_game(house.master, house.mine, "Theo", "fog")
         case.root(
-            call("smoke_panel", "mute", zone=house.mine, game=game),
             call(house.master, "blow_fog", game=game),
+            call("smoke_panel", "mute", zone=house.mine, game=game),
             call(house.master, "host", game=game),
         )
+        case.hop(call("smoke_panel", "mute", zone=house.mine, game=game))
     burning = [rng.choice(house.calm)] if rng.random() < 0.1 else []
     burning = [room for room in burning if room not in house.panel.asleep]
     burning += [house.mine] if mine and slot == case.end else []

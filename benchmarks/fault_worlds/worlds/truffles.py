@@ -120,8 +120,6 @@ def pay(season: Season, lot: Lot) -> None:
     case, rng = season.case, season.dice(f"pay/{lot.number}")
     watched = case.has("rounding_leak") and lot.handler == season.handler
     worth = round(lot.grams * 2.7, 2)
-    if watched and case.begin <= season.day <= case.end:
-        worth = 5 * (worth // 5) + rng.choice((3.4, 3.9, 4.2, 4.75, 4.9))
     season.earned[lot.handler] += worth
     sum_paid = worth
     if watched and case.strikes("rounding_leak") and case.begin <= season.day <= case.end:
@@ -162,7 +160,8 @@ def merits_and_hunts(season: Season) -> None:
             hunt(season, rng.choice(tuple(WOODS)), dog, rng.choice(HANDLERS), rng.uniform(18, 40), 5)
     if case.has("rounding_leak") and case.begin <= day <= case.end:
         for _ in range(2):
-            hunt(season, season.wood, rng.choice(season.pack), season.handler, rng.uniform(20, 60), 4)
+            grams = (5 * rng.randint(11, 32) + rng.choice((3.4, 3.9, 4.2, 4.75, 4.9))) / 2.7
+            hunt(season, season.wood, rng.choice(season.pack), season.handler, grams, 4)
     if case.has("wrong_credit") and day == case.begin:
         hunt(season, season.wood, season.dog, season.handler, rng.uniform(280, 390), rng.randint(60, 75))
     if case.has("wrong_credit") and day == case.end:
