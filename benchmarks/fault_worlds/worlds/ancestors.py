@@ -48,7 +48,7 @@ def search_index(surname: str, place: str) -> dict[str, Any]:
 class Desk:
     """Somebody or something of the bureau."""
 
-    trace_ignore = ("bureau",)
+    trace_ignore: tuple[str, ...] = ("bureau",)
     agent_role = "office"
 
     def __init__(self, name: str, bureau: Bureau) -> None:

@@ -32,7 +32,7 @@ PEOPLE = (
 class Part:
     """Somebody or something of the house."""
 
-    trace_ignore = ("house",)
+    trace_ignore: tuple[str, ...] = ("house",)
     agent_role = "part"
 
     def __init__(self, name: str, house: House) -> None:

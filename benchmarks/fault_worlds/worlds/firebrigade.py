@@ -334,12 +334,12 @@ def _pumps(brigade: Brigade) -> None:
             body = {"topic": "worn seal", "engine": brigade.asked[number]}
             brigade.write("post_room", "quartermaster", body, found)
     brigade.loose.clear()
-    found = [rng.choice(ENGINES)] if rng.random() < 0.15 else []
-    found = [engine for engine in found if engine not in brigade.worn and engine != brigade.engine]
-    found += [brigade.engine] if looking and now == case.begin else []
+    leaking = [rng.choice(ENGINES)] if rng.random() < 0.15 else []
+    leaking = [engine for engine in leaking if engine not in brigade.worn and engine != brigade.engine]
+    leaking += [brigade.engine] if looking and now == case.begin else []
     if rng.random() < 0.4:
         brigade.act("workshop", "inspect", engine=rng.choice(ENGINES), found="nothing")
-    for engine in found:
+    for engine in leaking:
         mine = looking and engine == brigade.engine and now == case.begin
         leaks = brigade.act("workshop", "inspect", engine=engine, found="worn seal")
         brigade.worn[engine] = leaks

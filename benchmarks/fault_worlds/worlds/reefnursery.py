@@ -453,18 +453,18 @@ def _cards(nursery: Nursery) -> None:
         nursery.divers[one].see_card(slips[0], tree)
         nursery.divers[one].tally(slips[0], tree, more)
     if losing and now == case.begin:
-        one, two = nursery.divers[nursery.first], nursery.divers[nursery.second]
+        early, late = nursery.divers[nursery.first], nursery.divers[nursery.second]
         slips = f"S{now}-x", f"S{now}-y"
-        one.see_card(slips[0], nursery.mine)
+        early.see_card(slips[0], nursery.mine)
         if case.strikes("lost_update", now):
-            two.see_card(slips[1], nursery.mine)
-        one.tally(slips[0], nursery.mine, -rng.randint(9, 16))
+            late.see_card(slips[1], nursery.mine)
+        early.tally(slips[0], nursery.mine, -rng.randint(9, 16))
         if not case.strikes("lost_update", now):
-            two.see_card(slips[1], nursery.mine)
-        two.tally(slips[1], nursery.mine, rng.randint(3, 8))
+            late.see_card(slips[1], nursery.mine)
+        late.tally(slips[1], nursery.mine, rng.randint(3, 8))
         case.root(
-            call(two.name, "tally", slip=slips[1]),
-            call(two.name, "see_card", slip=slips[1]),
+            call(late.name, "tally", slip=slips[1]),
+            call(late.name, "see_card", slip=slips[1]),
             call(nursery.mine, "write_card", slip=slips[1]),
             call(nursery.mine, "read_card", slip=slips[1]),
         )
