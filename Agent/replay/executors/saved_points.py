@@ -349,20 +349,20 @@ class CheckpointManager:
 
 
 def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any, str | None]:
-    """Return the input of the step after a checkpoint, the run's output, and the framework that made it.
+    """Return the input of the step after a checkpoint, the run's output, and the type of step it consists of.
 
     Args:
         last_state: the output to return for a run without recorded steps.
 
     Returns:
-        Input and output, None if not recorded; then `langgraph` for a recorded graph, else None.
+        Input and output, None if not recorded; then `GRAPH_STEP` for a recorded graph, else None.
     """
     steps = done_steps(saved.ref, saved.info.agent_id)
     graph = [step for step in steps if step.step_type == GRAPH_STEP]
     if graph:
         call, _, number = saved.info.step_id.rpartition("step_")
         own = next((step for step in graph if step.step_id == f"{call}graph"), graph[-1])
-        return own.given if number == "0" else None, own.output, "langgraph"
+        return own.given if number == "0" else None, own.output, GRAPH_STEP
     steps = [step for step in steps if step.step_type != NODE_STEP]
     if not steps:
         return None, last_state, None
