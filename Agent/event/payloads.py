@@ -27,7 +27,12 @@ class Field(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One row of the table; `message` is the template of the human-readable message."""
+    """One row of the table.
+
+    `message` is the template of the human-readable message. Whoever records an event gives its label: if the
+    template ends with its only field, as in "Phase {name}", what belongs in place of the field; for any other
+    template, the full text.
+    """
 
     name: str
     category: Category
