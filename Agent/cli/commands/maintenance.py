@@ -527,7 +527,7 @@ def seal(
 
 
 def _key(root: Path) -> bytes:
-    from Agent.config.load import session_key
+    from Agent.config.keys import session_key
 
     key = session_key(root)
     if key is None:
