@@ -361,7 +361,7 @@ _OWN: dict[str, _Executor] = {
     GENERIC: _Executor(_generic, is_guarded=False),
     # A worker process runs the user code, with guards of its own.
     TRACED_AGENTS: _Executor(_traced, is_guarded=False),
-    # It guards the nodes that run, and not LangGraph itself, which reads the clock and makes ids.
+    # It guards the graph by itself, since LangGraph's own reads of clock and chance do not count.
     FRAMEWORK: _Executor(_langgraph, is_guarded=False, step_type=GRAPH_STEP),
 }
 _REGISTERED: dict[str, _Executor] = {}
