@@ -121,8 +121,11 @@ class LogAnalyzer:
         flush_recording()
         return journeys.journeys_overview(self.path.parent, agent_id)
 
-    def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
-        """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`)."""
+    def state_at(self, agent_id: str, when: str | int | datetime | None = None) -> dict[str, Any]:
+        """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`).
+
+        By default, its last state.
+        """
         from Agent.analysis import states
 
         return states.state_at(self.reader, self.engine, agent_id, when)

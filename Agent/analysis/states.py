@@ -34,7 +34,7 @@ MAX_CHANGES: Final = 20
 Moment = str | int | datetime
 
 
-def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> dict[str, Any]:
+def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | None = None) -> dict[str, Any]:
     """Reconstruct an agent's recorded state at a moment, after every event up to that moment.
 
     The fold starts at the nearest earlier full state and applies the changes that actions recorded, and the
@@ -46,7 +46,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         agent_id: whose state.
         when: an event id; a time (RFC 3339 text, a datetime, or a time of the session's day as pages show it,
             10:30:45.123); or a tick (a number, or text such as tick:17), which means the end of that tick,
-            before the first event of a later one.
+            before the first event of a later one. None means the end of the session.
 
     Returns:
         `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
@@ -62,7 +62,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         EventNotFound: no event has that id, or the agent had no state yet at that moment.
         UsageError: `when` is not an event id, a time or a tick.
     """
-    limit = _Limit.of(when, reader)
+    limit = None if when is None else _Limit.of(when, reader)
     fold = _folded(reader, engine, agent_id, limit)
     if not fold.made_by and not fold.reported and fold.base is None:
         raise _before_the_first(reader, agent_id, when)
@@ -83,9 +83,9 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
     }
 
 
-def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
+def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit | None) -> int | None:
     """The last tick with events of this agent, if it is earlier than the requested tick."""
-    if limit.tick is None:
+    if limit is None or limit.tick is None:
         return None
     ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
     last = max(ticks, default=None)
@@ -283,7 +283,7 @@ def _time(text: str) -> int:
         ) from None
 
 
-def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
+def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> StateFold:
     fold = fold_events(StateFold(), _until(reader, engine, agent_id, limit))
     if fold.checkpoint is None:
         return fold
@@ -322,7 +322,7 @@ def _time_of(engine: Engine, event_id: str) -> int:
     return int(rows[0]["ts_us"])
 
 
-def _before_the_first(reader: TreeReader, agent_id: str, when: Moment) -> EventNotFound:
+def _before_the_first(reader: TreeReader, agent_id: str, when: Moment | None) -> EventNotFound:
     """The error for a moment before the agent's first known state."""
     fold = StateFold()
     for event in agent_events(reader, agent_id):

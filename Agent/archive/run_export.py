@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,41 +62,12 @@ PACKAGE_VERSION: Final = 1
 BUNDLE_VERSION: Final = 2
 """The version of a bundle; earlier programs, which only support runs, reject it."""
 MANIFEST: Final = "manifest.json"
-_MAX_MANIFEST_BYTES: Final = 256 << 20
-_MAX_ENTRY_BYTES: Final = 512
 _PART: Final = re.compile(r"(?!\.)[A-Za-z0-9_.~@\-]{1,160}")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_UID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SESSION_ID: Final = re.compile(r"[0-9]{8}_[0-9]{6}(?:-[0-9]{1,6})?")
 _PACK: Final = re.compile(r"[0-9a-f]{1,32}-[0-9]{1,9}\.jsonl\.zst")
 _CHUNK: Final = re.compile(r"[0-9a-f]{32}\.json\.zst")
 _CHAIN: Final = re.compile(r"[a-z2-7]{8}\.jsonl")
 _STATE: Final = ".state"
 _MAX_DEPTH: Final = 20
-_END: Final = b"PK\x05\x06"
-_END_BYTES: Final = 22
-_END_64: Final = b"PK\x06\x06"
-_LOCATOR_64: Final = b"PK\x06\x07"
-_LOCATOR_64_BYTES: Final = 20
-_MAX_COMMENT: Final = 65_535
-_UNREADABLE: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PackageLimits:
-    """Size limits of a package; a larger one is refused."""
-
-    max_members: int = 200_000
-    max_bytes: int = 8 << 30
-    """The total size of all members, as stored and after decompressing checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +83,14 @@ class Manifest:
     """The runs in it, without the root run."""
     members: Mapping[str, tuple[int, str]]
     """By path: size in bytes, and BLAKE2b (32 bytes) in hexadecimal."""
-    whole: bool = False
-    """Whether it is a bundle: a whole session with its log files as they are."""
+    is_bundle: bool = False
+    """Whether it is a whole session with its log files as they are."""
 
     def to_bytes(self) -> bytes:
         """Return the manifest as bytes."""
         stored = {
             "format": FORMAT,
-            "version": BUNDLE_VERSION if self.whole else PACKAGE_VERSION,
+            "version": BUNDLE_VERSION if self.is_bundle else PACKAGE_VERSION,
             "schema_version": self.schema_version,
             "session_id": self.session_id,
             "session_uid": self.session_uid,
@@ -130,58 +99,6 @@ class Manifest:
             "members": {path: list(told) for path, told in sorted(self.members.items())},
         }
         return orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-    @classmethod
-    def from_bytes(cls, data: bytes, path: Path) -> Manifest:
-        """Parse a manifest; DamagedInput if it is invalid."""
-        try:
-            return _manifest_of(orjson.loads(data))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise refused(f"its manifest is invalid: {error}", path) from None
-
-
-def _manifest_of(stored: Any) -> Manifest:
-    if stored["format"] != FORMAT:
-        raise ValueError(f"the format is {stored['format']!r}")
-    for name, supported in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
-        if type(stored[name]) is not int or not 1 <= stored[name] <= supported:
-            raise ValueError(f"{name} is {stored[name]!r}, this program knows {supported}")
-    runs, run_id = stored["runs"], stored["run_id"]
-    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
-        raise TypeError("runs is not a list of ids")
-    if any(safe_name(run) != run or run == ROOT_RUN for run in runs) or len(set(runs)) < len(runs):
-        raise ValueError("a run has an invalid id")
-    if run_id is not None and run_id not in runs:
-        raise ValueError("its run is not in it")
-    if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
-        raise ValueError("it does not name a session")
-    is_current = stored["version"] == BUNDLE_VERSION
-    if is_current and run_id is not None:
-        raise ValueError("a bundle is a whole session")
-    members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
-    for path, (size, digest) in members.items():
-        if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
-            raise ValueError(f"its entry for {path[:200]!r} is invalid")
-        if not is_member_path(path, {*runs, ROOT_RUN}, is_bundle=is_current) or size > _most_bytes(path):
-            raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
-    return Manifest(
-        stored["schema_version"],
-        stored["session_id"],
-        stored["session_uid"],
-        run_id,
-        tuple(runs),
-        members,
-        is_current,
-    )
-
-
-def _most_bytes(path: str) -> float:
-    """Return the size limit of a member: description, packs and chunks are read into memory as a whole."""
-    if path == "session.json":
-        return 1 << 20
-    if path.startswith(_STATE):
-        return 256 << 20
-    return 256 << 20 if path.endswith(".zst") and "/checkpoints/" in path else float("inf")
 
 
 def artifact_member(event: Event) -> str:
@@ -208,7 +125,7 @@ def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) ->
         is_bundle: whether it is a bundle, which also has segments, digests of lines, and replays.
     """
     parts = path.split("/")
-    if len(parts) > _MAX_DEPTH or not _is_plain(parts):
+    if len(parts) > _MAX_DEPTH or not is_plain(parts):
         return False
     if is_bundle and _is_bundled(parts, run_dirs):
         return True
@@ -233,7 +150,7 @@ def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) ->
     return False
 
 
-def _is_plain(parts: list[str]) -> bool:
+def is_plain(parts: list[str]) -> bool:
     """Return whether no part of a path leads outside or is hidden; only `.state` may begin with a dot."""
     return all(map(_PART.fullmatch, parts[1:] if parts[0] == _STATE else parts))
 
@@ -259,94 +176,6 @@ def _is_bundled(parts: list[str], run_dirs: set[str]) -> bool:
             is_log = parsed is not None and name.endswith(".jsonl") and parsed.stem == "events"
             return is_log and run in run_dirs and run != ROOT_RUN
     return False
-
-
-def refused(why: str, path: Path) -> DamagedInput:
-    """Create the error for a package that `run_export` would not write."""
-    return DamagedInput(f"the run cannot be imported: {why}", path=path, remedy="nothing was written")
-
-
-def open_package(file: IO[bytes], path: Path, limits: PackageLimits) -> zipfile.ZipFile:
-    """Open a package after checking the size of its table of contents.
-
-    Raises:
-        DamagedInput: it is not a zip file, or has too many members.
-    """
-    _check_contents(file, path, limits)
-    try:
-        return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise refused(f"it is not a zip file: {error}", path) from None
-
-
-def _check_contents(file: IO[bytes], path: Path, limits: PackageLimits) -> None:
-    """Check the size of the table of contents before parsing it."""
-    size_bytes = file.seek(0, 2)
-    tail_bytes = min(size_bytes, _END_BYTES + _MAX_COMMENT + _LOCATOR_64_BYTES + 56)
-    file.seek(size_bytes - tail_bytes)
-    tail = file.read(tail_bytes)
-    at = tail.rfind(_END)
-    if at < 0 or len(tail) - at < _END_BYTES:
-        raise refused("it is not a zip file", path)
-    count, contents_bytes = struct.unpack("<HL", tail[at + 10 : at + 16])
-    at_64 = tail.rfind(_END_64, 0, at)
-    if at_64 >= 0 and len(tail) - at_64 >= 56 and tail.find(_LOCATOR_64, at_64, at) >= 0:
-        count, contents_bytes = struct.unpack("<QQ", tail[at_64 + 32 : at_64 + 48])
-    if count > limits.max_members + 1 or contents_bytes > (limits.max_members + 1) * _MAX_ENTRY_BYTES:
-        raise refused(f"it has {count:,} members; at most {limits.max_members:,} are allowed", path)
-
-
-def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -> Manifest:
-    """Read the manifest, and check that every member is a regular file listed in it.
-
-    Raises:
-        DamagedInput: the first violation.
-    """
-    infos = package.infolist()
-    if len(infos) > limits.max_members + 1:
-        raise refused(f"it has {len(infos):,} members; at most {limits.max_members:,} are allowed", path)
-    seen: set[str] = set()
-    for info in infos:
-        why = _wrong_with(info, seen)
-        if why is not None:
-            raise refused(f"the member {info.filename[:200]!r} {why}", path)
-        seen.add(info.filename.casefold())
-    manifest = Manifest.from_bytes(_manifest_bytes(package, path), path)
-    sizes = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
-    if sizes != {name: size for name, (size, _) in manifest.members.items()}:
-        raise refused("its members differ from those in its manifest", path)
-    if sum(sizes.values()) > limits.max_bytes:
-        raise refused(
-            f"it holds {sum(sizes.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
-        )
-    return manifest
-
-
-def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    """Return what is wrong with an entry, as a clause; None if it is a regular file."""
-    kind = info.external_attr >> 16 & 0o170000
-    if info.filename != info.orig_filename or not _is_plain(info.filename.split("/")):
-        return "has a name that leads out of the session"
-    if kind not in {0, 0o100000} or info.is_dir():
-        return "is not a plain file"
-    if info.flag_bits & 0x1:
-        return "is encrypted"
-    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        return "uses another compression"
-    return "is there twice" if info.filename.casefold() in seen else None
-
-
-def _manifest_bytes(package: zipfile.ZipFile, path: Path) -> bytes:
-    try:
-        with package.open(MANIFEST) as file:
-            data = file.read(_MAX_MANIFEST_BYTES + 1)
-    except KeyError:
-        raise refused("it has no manifest", path) from None
-    except _UNREADABLE as error:
-        raise refused(f"its manifest cannot be read: {error}", path) from None
-    if len(data) > _MAX_MANIFEST_BYTES:
-        raise refused("its manifest is too large", path)
-    return data
 
 
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
@@ -401,8 +230,7 @@ def export_run(
         runs = _runs_of(ref)
         _refuse_if_open(ref, runs)
         written = _Lines(directory)
-        saved: list[Event] = []
-        events = _gather(ref, runs, written, saved, only)
+        events, saved = _gather(ref, runs, written, only)
         members = dict(written.close())
         if only is not None:
             runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
@@ -561,17 +389,14 @@ def _gather(
     ref: RunRef,
     runs: tuple[str, ...],
     written: _Lines,
-    saved: list[Event],
     only: Callable[[Event], bool] | None,
-) -> int:
-    """Write the events of the runs to the files of the package; returns their number.
-
-    `saved` receives the `artifact.saved` events.
-    """
+) -> tuple[int, list[Event]]:
+    """Write the events of the runs to the package; return their number, and the `artifact.saved` events."""
     reader = open_reader(ref.session)
     wanted_ids = set(runs)
     codes: set[str | None] = set()
     states: set[str] = set()
+    saved: list[Event] = []
     events = 0
     for event in reader.events():
         if only is not None and not only(event):
@@ -591,7 +416,7 @@ def _gather(
             if event.run_id not in wanted_ids and is_needed:
                 written.add(file_of(event), encode_event(_without_path(event)))
                 events += 1
-    return events
+    return events, saved
 
 
 def _without_path(event: Event) -> Event:

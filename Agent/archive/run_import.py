@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -17,17 +19,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 
 from Agent.archive.run_export import (
+    BUNDLE_VERSION,
+    FORMAT,
+    MANIFEST,
     Manifest,
-    PackageLimits,
-    check_members,
     file_of,
-    open_package,
-    refused,
+    is_member_path,
+    is_plain,
     wrong_artifact,
 )
 from Agent.errors import DamagedInput, InputError
@@ -69,6 +72,7 @@ from Agent.tree.layout import (
     open_private,
     run_ids,
     runs_dir,
+    safe_name,
     session_file,
     tree_files,
 )
@@ -92,6 +96,35 @@ _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_SEQ: Final = 1 << 32
 _MAX_SCATTERED: Final = 65_536
 """The maximum number of chunks of 65,536 numbers; each chunk takes 8 KiB when numbers are counted."""
+_MAX_MANIFEST_BYTES: Final = 256 << 20
+_MAX_ENTRY_BYTES: Final = 512
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_UID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SESSION_ID: Final = re.compile(r"[0-9]{8}_[0-9]{6}(?:-[0-9]{1,6})?")
+_END: Final = b"PK\x05\x06"
+_END_BYTES: Final = 22
+_END_64: Final = b"PK\x06\x06"
+_LOCATOR_64: Final = b"PK\x06\x07"
+_LOCATOR_64_BYTES: Final = 20
+_MAX_COMMENT: Final = 65_535
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageLimits:
+    """Size limits of a package; a larger one is refused."""
+
+    max_members: int = 200_000
+    max_bytes: int = 8 << 30
+    """The total size of all members, as stored and after decompressing checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +167,8 @@ def import_run(
             path=source,
             remedy="name a file of a run",
         ) from None
-    with file, open_package(file, source, limits) as package:
-        manifest = check_members(package, source, limits)
+    with file, _open_package(file, source, limits) as package:
+        manifest = _check_members(package, source, limits)
         _refuse_existing(root, manifest, source)
         make_root(root)
         _remove_leftovers(root)
@@ -144,7 +177,7 @@ def import_run(
             numbers, last_us = _check_events(staging, manifest, source)
             _describe(staging, manifest, source, last_us)
             _check_compressed(staging, source, limits)
-            if not manifest.whole:
+            if not manifest.is_bundle:
                 _account(staging, numbers)
             _refuse_odd_accounts(staging, source)
             _rebuild_indices(staging, manifest, source)
@@ -160,6 +193,142 @@ def import_run(
         sum(map(len, numbers.values())),
         sum(size for size, _ in manifest.members.values()),
     )
+
+
+def _refused(why: str, path: Path) -> DamagedInput:
+    """Create the error for a file that `run_export` would not write."""
+    return DamagedInput(f"the run cannot be imported: {why}", path=path, remedy="nothing was written")
+
+
+def _open_package(file: IO[bytes], path: Path, limits: PackageLimits) -> zipfile.ZipFile:
+    """Open a package after checking the size of its table of contents.
+
+    Raises:
+        DamagedInput: it is not a zip file, or has too many members.
+    """
+    _check_contents(file, path, limits)
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        raise _refused(f"it is not a zip file: {error}", path) from None
+
+
+def _check_contents(file: IO[bytes], path: Path, limits: PackageLimits) -> None:
+    """Check the size of the table of contents before parsing it."""
+    size_bytes = file.seek(0, 2)
+    tail_bytes = min(size_bytes, _END_BYTES + _MAX_COMMENT + _LOCATOR_64_BYTES + 56)
+    file.seek(size_bytes - tail_bytes)
+    tail = file.read(tail_bytes)
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) - at < _END_BYTES:
+        raise _refused("it is not a zip file", path)
+    count, contents_bytes = struct.unpack("<HL", tail[at + 10 : at + 16])
+    at_64 = tail.rfind(_END_64, 0, at)
+    if at_64 >= 0 and len(tail) - at_64 >= 56 and tail.find(_LOCATOR_64, at_64, at) >= 0:
+        count, contents_bytes = struct.unpack("<QQ", tail[at_64 + 32 : at_64 + 48])
+    if count > limits.max_members + 1 or contents_bytes > (limits.max_members + 1) * _MAX_ENTRY_BYTES:
+        raise _refused(f"it has {count:,} members; at most {limits.max_members:,} are allowed", path)
+
+
+def _check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -> Manifest:
+    """Read the manifest, and check that every member is a regular file listed in it.
+
+    Raises:
+        DamagedInput: the first violation.
+    """
+    infos = package.infolist()
+    if len(infos) > limits.max_members + 1:
+        raise _refused(f"it has {len(infos):,} members; at most {limits.max_members:,} are allowed", path)
+    seen: set[str] = set()
+    for info in infos:
+        why = _wrong_with(info, seen)
+        if why is not None:
+            raise _refused(f"the member {info.filename[:200]!r} {why}", path)
+        seen.add(info.filename.casefold())
+    try:
+        manifest = _manifest_of(_manifest_bytes(package, path))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _refused(f"its manifest is invalid: {error}", path) from None
+    sizes = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
+    if sizes != {name: size for name, (size, _) in manifest.members.items()}:
+        raise _refused("its members differ from those in its manifest", path)
+    if sum(sizes.values()) > limits.max_bytes:
+        raise _refused(
+            f"it holds {sum(sizes.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
+        )
+    return manifest
+
+
+def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    """Return what is wrong with an entry, as a clause; None if it is a regular file."""
+    kind = info.external_attr >> 16 & 0o170000
+    if info.filename != info.orig_filename or not is_plain(info.filename.split("/")):
+        return "has a name that leads out of the session"
+    if kind not in {0, 0o100000} or info.is_dir():
+        return "is not a plain file"
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return "uses another compression"
+    return "is there twice" if info.filename.casefold() in seen else None
+
+
+def _manifest_bytes(package: zipfile.ZipFile, path: Path) -> bytes:
+    try:
+        with package.open(MANIFEST) as file:
+            data = file.read(_MAX_MANIFEST_BYTES + 1)
+    except KeyError:
+        raise _refused("it has no manifest", path) from None
+    except _UNREADABLE as error:
+        raise _refused(f"its manifest cannot be read: {error}", path) from None
+    if len(data) > _MAX_MANIFEST_BYTES:
+        raise _refused("its manifest is too large", path)
+    return data
+
+
+def _manifest_of(data: bytes) -> Manifest:
+    stored = orjson.loads(data)
+    if stored["format"] != FORMAT:
+        raise ValueError(f"the format is {stored['format']!r}")
+    for name, supported in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
+        if type(stored[name]) is not int or not 1 <= stored[name] <= supported:
+            raise ValueError(f"{name} is {stored[name]!r}, this program knows {supported}")
+    runs, run_id = stored["runs"], stored["run_id"]
+    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+        raise TypeError("runs is not a list of ids")
+    if any(safe_name(run) != run or run == ROOT_RUN for run in runs) or len(set(runs)) < len(runs):
+        raise ValueError("a run has an invalid id")
+    if run_id is not None and run_id not in runs:
+        raise ValueError("its run is not in it")
+    if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
+        raise ValueError("it does not name a session")
+    is_bundle = stored["version"] == BUNDLE_VERSION
+    if is_bundle and run_id is not None:
+        raise ValueError("a bundle is a whole session")
+    members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
+    for path, (size, digest) in members.items():
+        if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"its entry for {path[:200]!r} is invalid")
+        if not is_member_path(path, {*runs, ROOT_RUN}, is_bundle=is_bundle) or size > _most_bytes(path):
+            raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
+    return Manifest(
+        stored["schema_version"],
+        stored["session_id"],
+        stored["session_uid"],
+        run_id,
+        tuple(runs),
+        members,
+        is_bundle,
+    )
+
+
+def _most_bytes(path: str) -> float:
+    """Return the size limit of a member: description, packs and chunks are read into memory as a whole."""
+    if path == "session.json":
+        return 1 << 20
+    if path.startswith(".state"):
+        return 256 << 20
+    return 256 << 20 if path.endswith(".zst") and "/checkpoints/" in path else float("inf")
 
 
 def _refuse_existing(root: Path, manifest: Manifest, source: Path) -> None:
@@ -216,13 +385,13 @@ def _extract(
         try:
             copied = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-            raise refused(f"{name} cannot be read: {error}", source) from None
+            raise _refused(f"{name} cannot be read: {error}", source) from None
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            raise refused(f"{name} is outside the file", source) from None
+            raise _refused(f"{name} is outside the file", source) from None
         if copied != (size_bytes, digest):
-            raise refused(f"{name} differs from the manifest", source)
+            raise _refused(f"{name} differs from the manifest", source)
 
 
 def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
@@ -257,12 +426,12 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                     event = decode_line(line)
                     last_us = max(last_us, event.timestamp_us)
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
-                    if manifest.whole:  # readers count it as damaged, too
+                    if manifest.is_bundle:  # readers count it as damaged, too
                         continue
-                    raise refused(f"{path.name} has a line that is not an event: {error}", source) from None
+                    raise _refused(f"{path.name} has a line that is not an event: {error}", source) from None
                 stretches.add((event.writer, event.seq >> 16))
                 if event.seq > _MAX_SEQ or len(stretches) > _MAX_SCATTERED:
-                    raise refused(
+                    raise _refused(
                         f"{path.name} holds the number {event.seq}, too far from the others", source
                     )
                 seen_runs.add(own_run)
@@ -270,16 +439,16 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                     _check_reference(staging, event, path, source)
                 wrong = wrong_artifact(event, manifest.members)
                 if wrong is not None:
-                    raise refused(f"{wrong} was changed", source)
+                    raise _refused(f"{wrong} was changed", source)
                 belongs = own_run is None or event.run_id == own_run
                 is_new = numbers.setdefault(event.writer, SeqSet()).add(event.seq)
-                if not manifest.whole and not (belongs and is_new):
-                    raise refused(
+                if not manifest.is_bundle and not (belongs and is_new):
+                    raise _refused(
                         f"{path.name} has the event {event.id[:40]}, which belongs elsewhere", source
                     )
     missing = [run for run in manifest.runs if run not in seen_runs]
     if missing:
-        raise refused(f"it has no events of run {missing[0]}", source)
+        raise _refused(f"it has no events of run {missing[0]}", source)
     return numbers, last_us
 
 
@@ -288,7 +457,7 @@ def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> N
     try:
         artifact_path(staging, event.run_id or ROOT_RUN, str(event.extra.get("ref")))
     except DamagedInput as error:
-        raise refused(f"{path.name} has the event {event.id[:40]}, but {error.message}", source) from None
+        raise _refused(f"{path.name} has the event {event.id[:40]}, but {error.message}", source) from None
 
 
 def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> None:
@@ -298,7 +467,7 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
     with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
         stored = orjson.loads(session_file(staging).read_bytes())
     if not isinstance(stored, dict):
-        raise refused("it has no description of its session", source)
+        raise _refused("it has no description of its session", source)
 
     def text(name: str) -> str:
         value = stored.get(name)
@@ -319,7 +488,7 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
             "imported": {"file": source.name, "run_id": manifest.run_id},
             **{name: stored[name] for name in (FORKED, RESUMED) if isinstance(stored.get(name), dict)},
         }
-        if manifest.whole
+        if manifest.is_bundle
         else {"imported": {"file": source.name, "run_id": manifest.run_id}},
     )
     replace_file(session_file(staging), orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2))
@@ -335,9 +504,9 @@ def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> Non
                 if left_bytes < 0:
                     break
         except DamagedInput as error:
-            raise refused(f"{path.name}: {error.message}", source) from None
+            raise _refused(f"{path.name}: {error.message}", source) from None
         if left_bytes < 0:
-            raise refused(f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source)
+            raise _refused(f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source)
 
 
 def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
@@ -359,7 +528,7 @@ def _refuse_odd_accounts(staging: Path, source: Path) -> None:
         read_account(staging)
         read_recovery(staging)
     except DamagedInput as error:
-        raise refused(error.message, source) from None
+        raise _refused(error.message, source) from None
 
 
 def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
@@ -372,9 +541,9 @@ def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
                 store.rebuild_index(run)
                 problem = next(iter(store.check(run)), None)
             except (DamagedInput, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-                raise refused(f"the checkpoints of run {run} cannot be read: {error}", source) from None
+                raise _refused(f"the checkpoints of run {run} cannot be read: {error}", source) from None
             if problem is not None:
-                raise refused(f"a checkpoint of run {run} cannot be read: {problem}", source)
+                raise _refused(f"a checkpoint of run {run} cannot be read: {problem}", source)
             if run != ROOT_RUN:
                 ok = read_run(RunRef(staging, run)).summary.ok
                 if ok is not None:

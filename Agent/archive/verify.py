@@ -20,6 +20,7 @@ from Agent.archive.sealed.parts import (
 )
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, SessionNotFound
+from Agent.event.codec import payload_problems
 from Agent.event.model import Event
 from Agent.flight.checkpoints.graph_file import GraphFile, check_graph, graph_files
 from Agent.tree.files.lines import Damage
@@ -36,6 +37,7 @@ from Agent.tree.layout import (
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
+from Agent.tree.write.event_counts import EventCounts
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
@@ -82,6 +84,20 @@ class DamagedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class OddPayload:
+    """Events whose payload differs from the table of kinds (docs/FORMAT.md) in the same way."""
+
+    problem: str
+    """Which field, and what is wrong with it."""
+    events: int
+    first: str
+    """The id of the earliest."""
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.events:,} event{'s' * (self.events != 1)}, the first is {self.first}"
+
+
+@dataclass(frozen=True, slots=True)
 class PassedOver:
     """An entry of a session's directory that readers skip."""
 
@@ -123,6 +139,9 @@ class Verification:
     """Number of events that recording reported as dropped, by reason; they do not affect `sound`."""
     passed_over: tuple[PassedOver, ...] = ()
     """Entries that were skipped; only events missing because of them affect `sound`."""
+    odd_payloads: tuple[OddPayload, ...] = ()
+    """Found in log files, and not in the archive; they are as the program recorded them, so they do not
+    affect `sound`."""
     chain: ChainReport | None = None
     """The comparison with the digests made during recording; None if the session has none."""
     graph_files: tuple[GraphFile, ...] = ()
@@ -194,7 +213,8 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         ),
         "undescribed_parts": () if unread else tuple(find_undescribed(session, parts)),
     }
-    scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"})
+    payloads = _Payloads()
+    scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"}, payloads)
     artifacts = _Artifacts(session)
     dropped: Counter[str] = Counter()
     heads_by_writer: dict[str, str] = {}
@@ -236,6 +256,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         changed_files=tuple(_changed_files(session, parts)),
         dropped=dict(sorted((+dropped).items())),
         passed_over=tuple(find_passed_over(session)),
+        odd_payloads=payloads.odd(),
         chain=_chains(
             session, heads_by_writer, list(heads), is_running=any(row.state == "running" for row in rows)
         ),
@@ -300,6 +321,29 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
             digest = beginning_digest(path, segment.size_bytes)
             if digest != segment.digest and path.is_file():  # otherwise it was removed after sealing
                 yield path.relative_to(session).as_posix()
+
+
+class _Payloads(EventCounts):
+    """Counts, instead of events, the ways in which their payloads differ from the table of kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: Counter[str] = Counter()
+        self._first: dict[str, tuple[str, str]] = {}
+
+    def see(self, event: Event) -> None:
+        """Check one event."""
+        for problem in payload_problems(event.kind, event.extra, event.types):
+            self._events[problem] += 1
+            place = event.timestamp, event.id
+            self._first[problem] = min(place, self._first.get(problem, place))
+
+    def odd(self) -> tuple[OddPayload, ...]:
+        """Return what was found, the most frequent first."""
+        return tuple(
+            OddPayload(problem, events, self._first[problem][1])
+            for problem, events in self._events.most_common()
+        )
 
 
 class _Artifacts:

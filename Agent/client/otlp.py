@@ -23,7 +23,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
 from Agent.client.sender import Sender, sender_for
 from Agent.client.shipment import OutgoingSession, stored_cursor
-from Agent.config.load import redaction_key
+from Agent.config.keys import redaction_key
 from Agent.errors import ConfigurationError, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allow_list import AllowList

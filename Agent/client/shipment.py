@@ -25,7 +25,7 @@ from Agent.client.destination import (
     bodies_of,
 )
 from Agent.client.sender import lock_sending
-from Agent.config.load import redaction_key
+from Agent.config.keys import redaction_key
 from Agent.errors import DamagedInput, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allow_list import AllowList

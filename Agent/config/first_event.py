@@ -94,7 +94,7 @@ def _configured_root() -> Path:
 
 def _open_encrypted(session: Path) -> Path:
     from Agent.archive.encrypted import open_encrypted
-    from Agent.config.load import session_key
+    from Agent.config.keys import session_key
 
     key = session_key(session.parent)
     if key is None:

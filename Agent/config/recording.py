@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from Agent.config import process
-from Agent.config.load import redaction_key
+from Agent.config.keys import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import call_at_last, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse

@@ -1,7 +1,8 @@
-"""The payload table: one row per kind of event, from which validators, docs, views and counts are generated.
+"""The payload table: one row per kind of event, from which docs, views, counts and the checks are made.
 
 To add a kind, add one row. `extra` of an event may contain further keys (bound fields, keys of the user); the
-keys in the row have the given types.
+keys in the row should have the given types. Recording writes whatever the program gave; `agent-trace verify`
+and `validate_event` say which events differ from the table.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ class Field(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One row of the table; `message` is the template of the human-readable message."""
+    """One row of the table.
+
+    `message` is the template of the human-readable message. Whoever records an event gives its label: if the
+    template ends with its only field, as in "Phase {name}", what belongs in place of the field; for any other
+    template, the full text.
+    """
 
     name: str
     category: Category

@@ -110,6 +110,8 @@ class CallBook:
     errors: Mapping[str, Event] | None = None
     scripts: Callable[[], Collection[str]] = tuple
     calls: list[RecordedCall] = field(default_factory=list)
+    earlier: list[RecordedCall] = field(default_factory=list)
+    """Calls whose responses are not used because a replay continues after them."""
     lacks: dict[str, str] = field(default_factory=dict)
     """{id of the call's event: how its restored answer is less complete than the recorded one}."""
     _artifacts: dict[str, _ArtifactFacts] = field(default_factory=dict)

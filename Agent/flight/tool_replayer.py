@@ -229,6 +229,9 @@ class ToolReplayer:
             first, *others = nearest
             described = [_described_call(first) + _both_values(first, request), *map(_described_call, others)]
             text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(described)
+        earlier = sum((call.kind, call.name) == key for call in self._book.earlier)
+        if earlier:
+            text += f"; not counted: {earlier} before the checkpoint"
         return RecordingMiss(
             text,
             path=self.ref.session,

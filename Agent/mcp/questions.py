@@ -153,7 +153,7 @@ class Questions:
         if why is not None:
             answer = analyzer.field_changes(agent, why, at)
             return {**answer, "changes": list(map(_slim, answer["changes"]))}
-        answer = analyzer.state_at(agent, _LAST if at is None else at)
+        answer = analyzer.state_at(agent, at)
         answer["fields"] = {name: _shortened(value) for name, value in answer["fields"].items()}
         return {key: answer[key] for key in _STATE if answer[key]}
 
@@ -231,7 +231,6 @@ class Questions:
 TOOLS: Final = ("sessions", "analyze", "journey", "errors", "debug", "causes", "state", "diff", "sql")
 """The methods of `Questions` that are tools."""
 
-_LAST: Final = "9999-12-31T23:59:59.999999Z"
 _CAUSES: Final = 6
 _SUMMARY: Final = (
     "session_id first_seen last_seen duration_s first_tick last_tick total_events event_types actions levels "

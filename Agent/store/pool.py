@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from Agent.archive.run_import import StoredSession, restored_checkpoint
-from Agent.errors import InputError, RunNotFound, UsageError
+from Agent.errors import InputError, RunNotFound, SessionNotFound, UsageError
 from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.store import LocalCheckpointStore
@@ -245,10 +245,21 @@ class Pool:
                     local.save_checkpoint(restored_checkpoint(run_id, checkpoint[0]))
 
     def _trace_id(self, session: Path, info: CheckpointInfo) -> str:
-        """Return the database's id of the run of a checkpoint: the run id, or the session's UUID."""
+        """Return the database's id of the run of a checkpoint: the run id, or the session's UUID.
+
+        Raises:
+            SessionNotFound: the session is not one that was rebuilt from the database.
+        """
         if info.run_id != ROOT_RUN:
             return info.run_id
-        return next(each.trace_id for each in self._sessions.values() if each.made.path == session)
+        for each in self._sessions.values():
+            if each.made.path == session:
+                return each.trace_id
+        raise SessionNotFound(
+            f"the session is not one of {self.name}",
+            path=session,
+            remedy="agent-trace ship --content sends it there",
+        )
 
 
 def create_pool(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.session_files import session_directories
 
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
-from Agent.archive.run_export import PackageLimits, export_run
-from Agent.archive.run_import import import_run
+from Agent.archive.run_export import export_run
+from Agent.archive.run_import import PackageLimits, import_run
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionInUse, UsageError

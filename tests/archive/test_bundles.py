@@ -12,8 +12,8 @@ from support.session_files import session_directories
 
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
 from Agent.archive.recover import recover_session
-from Agent.archive.run_export import PackageLimits, export_bundle, export_run
-from Agent.archive.run_import import import_run
+from Agent.archive.run_export import export_bundle, export_run
+from Agent.archive.run_import import PackageLimits, import_run
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import DamagedInput, InputError, SessionInUse, SessionNotFound, UsageError

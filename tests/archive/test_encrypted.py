@@ -21,7 +21,7 @@ from Agent.archive.erase.target import prove
 from Agent.archive.prune import Policy, prune
 from Agent.archive.sealed.reader import unseal
 from Agent.archive.verify import verify
-from Agent.config.load import session_key
+from Agent.config.keys import session_key
 from Agent.errors import (
     AgentTraceError,
     ConfigurationError,

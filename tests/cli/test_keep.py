@@ -10,6 +10,7 @@ from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.cli.main import main
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader
+from Agent.utils import LearningLogger
 
 
 @pytest.fixture
@@ -26,6 +27,19 @@ def test_a_whole_record_is_proven_sound(ask, recorded):
     answer = json.loads(ask("verify", recorded.session_id, "--json").stdout)
     assert answer["sound"] and answer["taken"] == answer["read"] > 1000
     assert answer["lost"] == answer["unknown"] == answer["damaged_lines"] == 0
+    assert answer["odd_payloads"] == []
+
+
+def test_a_payload_that_is_not_as_its_kind_says_is_shown_and_the_session_stays_sound(run, tmp_path):
+    setup_logging(trace_root=tmp_path / "odd")
+    first, *_ = [LearningLogger().log_reward("a", reward) for reward in ("high", float("nan"), 1, "low")]
+    shutdown_logging()
+    done = run("verify", "--root", tmp_path / "odd")
+    assert done.returncode == 0 and "is sound" in done.stdout
+    assert f"reward.reward is str, not number: 2 events, the first is {first}" in done.stderr
+    answer = json.loads(run("verify", "--root", tmp_path / "odd", "--json").stdout)
+    problem = {"problem": "reward.reward is str, not number", "events": 2, "first": first}
+    assert answer["sound"] and answer["odd_payloads"] == [problem]
 
 
 def test_a_session_is_verified_by_its_path_and_by_one_of_its_agents(run, root):

@@ -39,6 +39,10 @@ def test_install_goes_to_the_older_directory_where_that_is_in_use_and_anywhere_e
     (tmp_path / ".lnav").mkdir()
     done = run("lnav", "install", HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert done.stdout == f"{tmp_path}/.lnav/formats/agent_trace/agent_trace.json\n"
+    done = run("lnav", "install", HOME=str(tmp_path), XDG_CONFIG_HOME="relative")  # which XDG ignores
+    assert done.stdout == f"{tmp_path}/.lnav/formats/agent_trace/agent_trace.json\n"
+    done = run("lnav", "install", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path / ".config"))
+    assert done.stdout == f"{tmp_path}/.config/lnav/formats/agent_trace/agent_trace.json\n"
     done = run("lnav", "install", "--to", str(tmp_path / "other"))
     assert done.stdout == f"{tmp_path}/other/agent_trace/agent_trace.json\n"
     (tmp_path / "file").write_text("")

@@ -2,12 +2,15 @@
 
 import copy
 import os
+import resource
 import stat
+from pathlib import Path
 
 import pytest
 
 import Agent
-from Agent.config.load import ENVIRONMENT, options_from, redaction_key
+from Agent.config.keys import redaction_key
+from Agent.config.load import ENVIRONMENT, options_from, user_path
 from Agent.config.logging_config import LOGGING_CONFIG, health, options_in, setup_logging
 from Agent.config.options import SETTABLE, Options, checked, with_changes
 from Agent.errors import ConfigurationError
@@ -244,6 +247,24 @@ def test_the_redaction_key_is_made_once_for_the_user_alone(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_the_redaction_key_is_beside_the_users_file_though_xdg_home_is_relative(tmp_path):
+    environment = {"XDG_CONFIG_HOME": "relative", "HOME": str(tmp_path)}
+    assert redaction_key(environment) == redaction_key(environment)
+    assert (Path(user_path(environment)).parent / "redaction.key").is_file()
+
+
+def test_a_key_that_cannot_be_written_leaves_no_file_behind(tmp_path):
+    told = []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk does, it fails the write alone
+    try:
+        redaction_key({"HOME": str(tmp_path)}, told.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "the redaction key could not be saved (File too large)" in told[0]
+    assert list((tmp_path / ".config" / "agent-trace").iterdir()) == []
+
+
 def test_without_a_place_for_it_a_key_serves_one_process(tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a directory should be")
@@ -268,7 +289,8 @@ def test_a_damaged_key_is_not_used_and_that_is_told(tmp_path, capfd):
 
 
 def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME")
     setup_logging(trace_root=trace_root)
     assert health()["notes"] == {
         "the home directory for the redaction key is missing; tokens match within this process only": 1

@@ -89,12 +89,39 @@ def test_validation_is_total():
 
 
 @pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "123456789012345678901234567890", 5, {"head": "x"}, {"digest": "x"}]
+    ("value", "tag"),
+    [
+        ("NaN", "float"),
+        ("Infinity", "numpy:float32"),
+        ("123456789012345678901234567890", "int"),
+        ("0.1", "decimal"),
+        ("1/3", "fraction"),
+        ("[redacted:x]", "redacted"),
+        ("[str 5:x]", "opaque"),
+        ({"head": "x"}, "truncated"),
+        ({"digest": "x"}, "opaque"),
+    ],
 )
-def test_values_that_plain_json_lacks_stand_in_for_numbers(value):
+def test_values_that_plain_json_lacks_stand_in_for_numbers_if_they_are_tagged(value, tag):
     event = sample("reward")
     event["extra"]["reward"] = value
-    assert validate_event(event) == []
+    assert len(validate_event(event)) == 1
+    assert validate_event({**event, "types": {"/extra/reward": tag}}) == []
+    run = {**sample("step.finished"), "duration_ms": value}
+    assert len(validate_event(run)) == 1
+    assert validate_event({**run, "types": {"/duration_ms": tag}}) == []
+
+
+def test_a_text_is_no_number_though_it_is_tagged_as_another_value():
+    event = sample("reward")
+    event["extra"]["reward"] = "high"
+    for tag in ("str", "bytes", "uuid", "numpy:str_"):
+        assert validate_event({**event, "types": {"/extra/reward": tag}}) == [
+            "reward.reward is str, not number"
+        ]
+    whole = {**sample("cascade"), "types": {"/extra/size": "float"}}
+    whole["extra"]["size"] = "NaN"
+    assert validate_event(whole) == ["cascade.size is str, not integer"]
 
 
 def test_a_kind_of_a_later_version_is_kept_not_judged():

@@ -132,7 +132,7 @@ def test_journeys_and_states_are_those_of_the_model(wealth):
         found = analyzer.journey_overview(agent)
         assert found["action_counts"]["step"] == STEPS
         assert (found["first_tick"], found["last_tick"]) == (0, STEPS - 1)
-        assert analyzer.state_at(agent, "9999-01-01")["fields"]["wealth"] == wealth.told["wealth"][agent]
+        assert analyzer.state_at(agent)["fields"]["wealth"] == wealth.told["wealth"][agent]
         # what the fold says before a later full state is what the household's own action left behind
         mine = [event for event in wealth.events if event["extra"].get("agent_id") == agent]
         for event in of_kind(mine, "agent_action")[::40]:

@@ -49,6 +49,7 @@ CALLS = {
     **{f"log {name}": lambda name=name: getattr(AGENT(), name)("m", extra={"k": 1})
        for name in ("debug", "info", "warning", "error", "critical", "exception")},
 }  # fmt: skip
+TYPED_LOGGERS = (AgentLogger, LearningLogger, InteractionLogger, PerformanceLogger, SystemLogger)
 LEVELS = {"training_step": "DEBUG", "exploration": "DEBUG"}
 
 
@@ -64,6 +65,20 @@ def test_a_method_leaves_its_event_and_gives_the_id(recorded, call):
     assert event["message"]
     assert "{" not in event["message"]
     assert not recorded.health.dropped and not recorded.health.notes
+
+
+def test_every_method_of_a_typed_logger_is_called_here():
+    methods = {name for cls in TYPED_LOGGERS for name in vars(cls) if name.startswith("log_")}
+    assert methods - {name for call in CALLS.values() for name in call.__code__.co_names} == set()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_message_is_that_of_its_kind_and_does_not_repeat_its_beginning(recorded, call):
+    CALLS[call]()
+    template = KINDS[recorded.last["extra"]["event_type"]].message
+    message, beginning = recorded.last["message"], template.partition("{")[0]
+    assert message.startswith(beginning)
+    assert not (beginning and message.removeprefix(beginning).startswith(beginning))
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if not call.startswith(("log", "agent_message"))])

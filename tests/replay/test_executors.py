@@ -15,7 +15,13 @@ from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.flight import StepEvent, checkpoint_store, record_tool, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
 from Agent.replay.compare.comparison import Comparison
-from Agent.replay.executors import AgentExecutor, Execution, register_executor, unregister_executor
+from Agent.replay.executors import (
+    AgentExecutor,
+    Execution,
+    register_executor,
+    replay_executor,
+    unregister_executor,
+)
 from Agent.replay.executors.result import compute_diff, recorded_difference
 from Agent.replay.executors.saved_points import CheckpointName, parse_checkpoint_id
 
@@ -178,6 +184,51 @@ def test_one_that_reads_what_the_record_does_not_hold_is_unverified_by_name(run_
     result = replayed(1, run_id)
     assert result.verdict == "UNVERIFIED"
     assert any(source in reason and "test_executors.py" in reason for reason in result.reasons), result
+
+
+def test_a_built_in_executor_is_guarded_like_a_registered_one_unless_its_row_says_otherwise(
+    run_id, monkeypatch
+):
+    async def reads(input, state, config, overrides=None):
+        random.random()
+        return await goes_on(input, state, config)
+
+    row = replay_executor._Executor(reads)
+    monkeypatch.setitem(replay_executor._OWN, "mine", row)
+    CALLS.clear()
+    result = replayed(1, run_id)
+    assert (result.verdict, CALLS) == ("UNVERIFIED", [])
+    assert result.reasons[0].startswith("random read by")
+    monkeypatch.setitem(replay_executor._OWN, "mine", row._replace(is_guarded=False))
+    assert (replayed(1, run_id).verdict, CALLS) == ("IDENTICAL", ["q2", "q3"])
+
+
+def test_a_run_continues_from_its_start_with_the_calls_that_were_made_before_its_first_step(
+    run_id, registered
+):
+    registered("mine", goes_on)
+    CALLS.clear()
+    assert [replayed(number, run_id).verdict for number in range(3)] == ["IDENTICAL"] * 3
+    assert not CALLS
+
+
+def test_a_missing_call_is_told_how_many_of_its_kind_are_before_the_checkpoint(run_id, registered):
+    async def repeats(input, state, config, overrides=None):
+        return search("q1")
+
+    registered("mine", repeats)
+    assert "2 of 2 recorded calls are left, the nearest" in str(replayed(1, run_id))
+    assert "; not counted: 1 before the checkpoint" in str(replayed(1, run_id))
+    assert "it has no call of search; not counted: 3 before the checkpoint" in str(replayed(3, run_id))
+
+    async def goes_on_too_long(input, state, config, overrides=None):
+        await goes_on(input, state, config)
+        return search("q1")
+
+    registered("mine", goes_on_too_long)
+    assert "all 2 recorded calls of it were used; not counted: 1 before the checkpoint" in str(
+        replayed(1, run_id)
+    )
 
 
 def test_a_call_that_is_not_made_any_more_leaves_nothing_proved(run_id, registered):

@@ -8,12 +8,14 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the store needs the extra [server]")
 
-from Agent.errors import EventNotFound, InputError, RunNotFound, UsageError
+from Agent.errors import EventNotFound, InputError, RunNotFound, SessionNotFound, UsageError
 from Agent.event.ids import uuid7
 from Agent.flight import StepEvent, recorder
+from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
 from Agent.replay.executors import register_executor, unregister_executor
 from Agent.store import EventRow, RunRow, create_pool, open_store
+from Agent.tree.write.artifacts import ROOT_RUN
 
 T0 = 1_795_170_645_000_000
 SESSION = uuid7(T0 // 1000, b"0123456789")
@@ -175,6 +177,22 @@ def test_a_run_that_this_program_recorded_is_found_beside_the_database_and_stays
     assert asyncio.run(whole()) == [f"{run.run_id}:{step}" for step in ("start", "s1", "s2")]
     with open_store(filled, role="replay") as store:
         assert store.list_checkpoints(store.find_project("default"), run.run_id).items == []
+
+
+def test_a_session_that_is_not_of_the_database_is_refused_by_name(filled, tmp_path):
+    info = CheckpointInfo(ROOT_RUN, "one", None, "2026-11-20T10:30:45Z", "snapshot", 1, 1, "")
+
+    async def main():
+        async with create_pool(filled) as pool:
+            for ask in (
+                lambda: pool.keep(tmp_path, [info]),
+                lambda: pool.drop(tmp_path, info),
+                lambda: pool.keep_replay(tmp_path, info, "r1", {}),
+            ):
+                with pytest.raises(SessionNotFound, match="the session is not one of the database"):
+                    ask()
+
+    asyncio.run(main())
 
 
 def test_an_elided_url_means_the_database_of_the_environment(filled, monkeypatch):

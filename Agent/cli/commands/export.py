@@ -158,7 +158,7 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
     from Agent.client.otlp import described_program
-    from Agent.config.load import redaction_key
+    from Agent.config.keys import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches
     from Agent.tree.layout import NEW_FILE
@@ -246,7 +246,7 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
 def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, patience_s: float) -> Any:
     from Agent.client.destination import Connection
     from Agent.client.otlp import OtlpDelivery
-    from Agent.config.load import redaction_key
+    from Agent.config.keys import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import in_batches
 
@@ -521,7 +521,7 @@ def _import_file(
     mapping: tuple[str, ...],
     root: Path,
 ) -> None:
-    from Agent.config.load import redaction_key
+    from Agent.config.keys import redaction_key
     from Agent.record.encode.redaction import Redactor
 
     with working("importing"):

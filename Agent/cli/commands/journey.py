@@ -395,10 +395,7 @@ def state(
     elif plot is not None:
         _show_course(analyzer.field_course(agent, plot, at))
     else:
-        _show_state(analyzer.state_at(agent, _LAST if at is None else at))
-
-
-_LAST = "9999-12-31T23:59:59.999999Z"
+        _show_state(analyzer.state_at(agent, at))
 
 
 def _show_state(answer: dict[str, Any]) -> None:

@@ -183,8 +183,9 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
 
     Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
     and names the first edited block. Exit code 1: events are lost or missing without an explanation, or
-    something is damaged or edited. Calls cut off by a kill, and events retired by a policy, are shown but are
-    not failures. Without RUN: the newest session.
+    something is damaged or edited. Calls cut off by a kill, events retired by a policy, and payloads that
+    differ from the table of kinds (docs/FORMAT.md) are shown but are not failures. Without RUN: the newest
+    session.
 
     Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
 
@@ -231,6 +232,10 @@ def _show_verification(verification: Verification) -> None:
         render.note(f"passed over: {render.clean(odd)}")
     if len(verification.passed_over) > _SHOWN_ARTIFACTS:
         render.note(f"and {len(verification.passed_over) - _SHOWN_ARTIFACTS:,} more")
+    for payload in verification.odd_payloads[:_SHOWN_ARTIFACTS]:
+        render.note(f"not as the table of kinds says: {render.clean(payload)}")
+    if len(verification.odd_payloads) > _SHOWN_ARTIFACTS:
+        render.note(f"and {len(verification.odd_payloads) - _SHOWN_ARTIFACTS:,} more such differences")
     read = sum(row.read for row in verification.writers)
     name = session_id_of(verification.session)
     if not verification.uncounted:
@@ -522,7 +527,7 @@ def seal(
 
 
 def _key(root: Path) -> bytes:
-    from Agent.config.load import session_key
+    from Agent.config.keys import session_key
 
     key = session_key(root)
     if key is None:

@@ -485,11 +485,14 @@ def format_bytes() -> bytes:
 
 def formats_directory() -> Path:
     """The directory of lnav's formats: in `~/.lnav` if that exists, else in its configuration directory."""
+    from Agent.config.load import config_home
+
     home = Path.home()
-    configured = os.environ.get("XDG_CONFIG_HOME")
-    if not configured and (home / ".lnav").is_dir():
+    # Without the default: lnav prefers `~/.lnav` to that, but not to a directory that the user names.
+    configured = config_home({**os.environ, "HOME": ""})
+    if configured is None and (home / ".lnav").is_dir():
         return home / ".lnav" / "formats"
-    return (Path(configured) if configured else home / ".config") / "lnav" / "formats"
+    return (home / ".config" if configured is None else Path(configured)) / "lnav" / "formats"
 
 
 @parameters.group()

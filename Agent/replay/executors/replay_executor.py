@@ -12,11 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
+from Agent.flight.recorded_graphs import FRAMEWORK, GRAPH_STEP
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.emit.installed import active_pipeline, install_pipeline
@@ -112,17 +113,15 @@ class ReplayExecutor:
         """
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
-        input_value, original, shown = await asyncio.to_thread(self._recorded, saved)
+        input_value, original, step_type = await asyncio.to_thread(self._recorded, saved)
         labels = await asyncio.to_thread(_labels, saved)
-        name = config.executor or _framework(saved, shown, config, labels)
+        name = config.executor or _framework(saved, step_type, config, labels)
         executor_config = _executor_config(saved, config, name, original, labels)
         chosen = MOCK if config.dry_run else name
-        execute = find_executor(chosen)
+        executor = find_executor(chosen)
         input_value, state = _input(input_value, config), _state(saved, config)
         began = time.perf_counter()
-        execution = await _executed(
-            execute, input_value, state, executor_config, config, is_users=chosen in _REGISTERED
-        )
+        execution = await _executed(executor, input_value, state, executor_config, config)
         if execution.original is NOT_GIVEN:
             execution.original = original
         result = ReplayResult(
@@ -138,11 +137,11 @@ class ReplayExecutor:
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:
-        recorded_input, output, shown = given_and_output(saved, NOT_GIVEN)
+        recorded_input, output, step_type = given_and_output(saved, NOT_GIVEN)
         return (
             recorded_input,
             self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output,
-            shown,
+            step_type,
         )
 
 
@@ -168,30 +167,28 @@ def _executor_config(
 
 
 async def _executed(
-    execute: ExecutorFunction,
+    executor: _Executor,
     given: Any,
     state: Any,
     executor_config: Mapping[str, Any],
     config: ReplayConfig,
-    *,
-    is_users: bool,
 ) -> Execution:
     """Run the executor and return its result or error.
 
-    Registered executors are watched, and their tool and model calls get recorded responses.
+    It is watched, and its tool and model calls get recorded responses, unless its row says otherwise.
     """
     watch = ExecutorWatch(allows_network=bool(config.live))
     replayer: ToolReplayer | None = None
     try:
         with ExitStack() as around:
             around.enter_context(recording_suppressed())
-            if is_users:
+            if executor.is_guarded:
                 around.enter_context(watch.open())
                 ref = RunRef(Path(executor_config["session"]), executor_config["run_id"])
                 replayer = await asyncio.to_thread(replayer_after, ref, executor_config["saved_us"])
                 around.enter_context(replaying_tools(replayer, live=config.live))
-            running: Any = execute(given, state, executor_config, overrides=config.overrides)
-            if is_users:
+            running: Any = executor.execute(given, state, executor_config, overrides=config.overrides)
+            if executor.is_guarded:
                 running = watch.stepped(running, 1)
             async with asyncio.timeout(config.timeout_seconds):
                 result = await running
@@ -244,18 +241,18 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
 
 
 def _framework(
-    saved: SavedCheckpoint, shown: str | None, config: ReplayConfig, labels: Mapping[str, Any]
+    saved: SavedCheckpoint, step_type: str | None, config: ReplayConfig, labels: Mapping[str, Any]
 ) -> str:
     """Choose the executor: by the run's label, then by its steps, then by its target or the session's."""
     label = labels.get("framework")
     if label in registered_names():
         return str(label)
-    if shown is not None:
-        return shown
+    if step_type is not None:
+        return next(name for name, executor in _OWN.items() if executor.step_type == step_type)
     if config.target is not None:
-        return TRACED
+        return TRACED_AGENTS
     info = session_info(saved.session)
-    return TRACED if info is not None and info.targets else GENERIC
+    return TRACED_AGENTS if info is not None and info.targets else GENERIC
 
 
 def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None) -> None:
@@ -275,6 +272,14 @@ def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None
 # Executors by name: those of this package, and those that users register.
 
 ExecutorFunction = Callable[..., Awaitable[Any]]
+
+
+class _Executor(NamedTuple):
+    execute: ExecutorFunction
+    is_guarded: bool = True
+    """Whether its reads of clock, chance and network are noticed, and its calls get recorded responses."""
+    step_type: str | None = None
+    """The type of recorded step that is continued with it, if the run's label names no executor."""
 
 
 async def _mock(
@@ -349,14 +354,17 @@ async def _langgraph(*given: Any, **overrides: Any) -> Execution:
     return await replay_graph(*given, **overrides)
 
 
-MOCK, GENERIC, TRACED = "mock", "generic", "traced"
-_OWN: dict[str, ExecutorFunction] = {
-    MOCK: _mock,
-    GENERIC: _generic,
-    TRACED: _traced,
-    "langgraph": _langgraph,
+MOCK, GENERIC, TRACED_AGENTS = "mock", "generic", "traced"
+_OWN: dict[str, _Executor] = {
+    # Neither runs user code, and their results say so.
+    MOCK: _Executor(_mock, is_guarded=False),
+    GENERIC: _Executor(_generic, is_guarded=False),
+    # A worker process runs the user code, with guards of its own.
+    TRACED_AGENTS: _Executor(_traced, is_guarded=False),
+    # It guards the graph by itself, since LangGraph's own reads of clock and chance do not count.
+    FRAMEWORK: _Executor(_langgraph, is_guarded=False, step_type=GRAPH_STEP),
 }
-_REGISTERED: dict[str, ExecutorFunction] = {}
+_REGISTERED: dict[str, _Executor] = {}
 
 
 def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> None:
@@ -377,9 +385,9 @@ def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> 
             f"the executor {name} is the class {executor.__name__}", remedy="give an instance of it"
         )
     if isinstance(executor, AgentExecutor) and inspect.iscoroutinefunction(executor.execute):
-        _REGISTERED[name] = executor.execute
+        _REGISTERED[name] = _Executor(executor.execute)
     elif callable(executor) and _is_async(executor):
-        _REGISTERED[name] = executor
+        _REGISTERED[name] = _Executor(executor)
     else:
         raise UsageError(
             f"the executor {name} is neither an async function nor an object with an async execute()",
@@ -403,7 +411,7 @@ def registered_names() -> list[str]:
     return sorted({*_REGISTERED, *_OWN})
 
 
-def find_executor(name: str) -> ExecutorFunction:
+def find_executor(name: str) -> _Executor:
     """Return the executor with this name.
 
     Raises:

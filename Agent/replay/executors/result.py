@@ -439,9 +439,7 @@ def replayer_after(
         book = read_calls(ref)
     except RunNotFound:
         book = CallBook(ref)
-    book.calls = [
-        call
-        for call in book.calls
-        if call.event.timestamp_us > after_us and (is_meant is None or is_meant(call.place[1]))
-    ]
+    meant = [call for call in book.calls if is_meant is None or is_meant(call.place[1])]
+    book.earlier = [call for call in meant if call.event.timestamp_us <= after_us]
+    book.calls = [call for call in meant if call.event.timestamp_us > after_us]
     return ReplayerByArguments(book=book, tolerance=0.0)

@@ -349,20 +349,20 @@ class CheckpointManager:
 
 
 def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any, str | None]:
-    """Return the input of the step after a checkpoint, the run's output, and the framework that made it.
+    """Return the input of the step after a checkpoint, the run's output, and the type of step it consists of.
 
     Args:
         last_state: the output to return for a run without recorded steps.
 
     Returns:
-        Input and output, None if not recorded; then `langgraph` for a recorded graph, else None.
+        Input and output, None if not recorded; then `GRAPH_STEP` for a recorded graph, else None.
     """
     steps = done_steps(saved.ref, saved.info.agent_id)
     graph = [step for step in steps if step.step_type == GRAPH_STEP]
     if graph:
         call, _, number = saved.info.step_id.rpartition("step_")
         own = next((step for step in graph if step.step_id == f"{call}graph"), graph[-1])
-        return own.given if number == "0" else None, own.output, "langgraph"
+        return own.given if number == "0" else None, own.output, GRAPH_STEP
     steps = [step for step in steps if step.step_type != NODE_STEP]
     if not steps:
         return None, last_state, None
@@ -404,8 +404,8 @@ class DoneStep:
     tick: int | None = None
     error: str | None = None
     """Type and message of the exception, or `cancelled` or `interrupted`."""
-    began_us: int | None = None
-    """When the state before it was recorded."""
+    before_us: int | None = None
+    """The time of the state before it."""
     hidden_by: tuple[str, ...] = ()
     """Fields without a recorded value after the step: large ones and generators are in full states only."""
     kept: Mapping[str, Any] = field(default_factory=dict)
@@ -419,7 +419,7 @@ class DoneStep:
 
     def start(self, run_id: str) -> Checkpoint:
         """Return the state before the step as a checkpoint."""
-        at_us = self.ended_us - 1 if self.began_us is None else self.began_us
+        at_us = self.ended_us - 1 if self.before_us is None else self.before_us
         return self._kept(run_id, START, self.before, at_us, None)
 
     def _kept(self, run_id: str, step_id: str, state: Any, at_us: int, event_id: str | None) -> Checkpoint:
@@ -478,6 +478,9 @@ def _recorder_steps(record: RunRecord, program: RecordedProgram) -> Iterator[Don
         if event.kind == "artifact.saved"
     }
     outputs: dict[str, Any] = {}
+    began_at = record.summary.started_at
+    # A root run has no start; there, the first event may be a call.
+    before_us = None if began_at is None else parse_timestamp(began_at) - (record.ref.run_id is None)
     ended = [step for step in record.steps if step.output_ref is not None and step.finished_at is not None]
     for step in sorted(ended, key=lambda each: str(each.finished_at)):
         kept = orjson.loads(b"".join(record.read(str(step.output_ref))))
@@ -492,7 +495,8 @@ def _recorder_steps(record: RunRecord, program: RecordedProgram) -> Iterator[Don
         )
         if step.step_type == _STEP_EVENT and isinstance(value, dict):
             done.given = done.before = value.get("input_state")
-            done.began_us = None if step.started_at is None else parse_timestamp(step.started_at)
+            # Not when the step was recorded: that is after its work, and a run's first calls belong to it.
+            done.before_us = before_us
             done.output = done.state = value.get("output_state")
         elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(value, dict):
             done.given, done.output = value.get("input"), value.get("output")
@@ -556,6 +560,6 @@ class _Track:
             full = fold.base.extra.get("fields")
             if self.count == 1 and isinstance(full, dict) and not fold.unseen:
                 done.before = partial(_made, program, full, fold.base.types, "/extra/fields")
-                done.began_us = fold.base.timestamp_us
+                done.before_us = fold.base.timestamp_us
         self.latest = done
         return done
