@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 from support.known_truth import FAULTS, make_session
 
-from Agent.analysis import errors, interactions, journeys, learning, performance
 from Agent.analysis.causality.graph import around_event
 from Agent.analysis.debug.selected import around_complaint
 from Agent.analysis.query.engine import Engine, open_trees
@@ -31,6 +30,7 @@ from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import ChosenEvents, Trees, of_agent, sealed_trees, selected_session
 from Agent.analysis.query.views import scan
+from Agent.analysis.questions import errors, interactions, journeys, learning, performance
 from Agent.analysis.report import session_report
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal

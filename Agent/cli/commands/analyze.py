@@ -206,7 +206,7 @@ def errors(
         agent-trace errors --json
         agent-trace errors --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.errors import error_patterns, journey_tail
+    from Agent.analysis.questions.errors import error_patterns, journey_tail
 
     engine = across["engine"]
     if engine is not None and tail:
@@ -307,7 +307,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         agent-trace sessions
         agent-trace sessions --json
     """
-    from Agent.analysis.listing import session_rows
+    from Agent.analysis.questions.listing import session_rows
 
     rows = session_rows(root, limit)
     render.document(lambda: {"root": str(root), "sessions": rows})
@@ -403,8 +403,8 @@ def _learning_of_trees(
     agent: str | None, by: str | None, paths: tuple[str, ...], root: Path, **across: Unpack[Across]
 ) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
-    from Agent.analysis.learning import learning_report
     from Agent.analysis.query.trees import of_agent
+    from Agent.analysis.questions.learning import learning_report
 
     if agent is None or agent == "*":
         with parameters.engine_for(paths[0], paths[1:], root, **across) as engine:
@@ -439,7 +439,7 @@ def interactions(
         agent-trace interactions last --json
         agent-trace interactions --engine spark '/shared/*/trace'
     """
-    from Agent.analysis.interactions import cascade, interaction_lines, interaction_report
+    from Agent.analysis.questions.interactions import cascade, interaction_lines, interaction_report
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
     agent = None
@@ -482,7 +482,7 @@ def performance(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -
         agent-trace performance last --json
         agent-trace performance --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.performance import performance_report
+    from Agent.analysis.questions.performance import performance_report
 
     with parameters.engine_for(run, more, root, **across) as engine:
         report = performance_report(engine)

@@ -158,7 +158,7 @@ def _print_events(events: Iterable[Event]) -> int:
 
 def _show_screen(reader: TreeReader, agent: str) -> None:
     """Print the totals and the last events."""
-    from Agent.analysis.journeys import journey_overview
+    from Agent.analysis.questions.journeys import journey_overview
 
     last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
     overview = journey_overview(reader, agent, each=last.append)
@@ -175,8 +175,8 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
 
 
 def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
-    from Agent.analysis.journeys import journey_overview
     from Agent.analysis.query.engine import open_engine
+    from Agent.analysis.questions.journeys import journey_overview
 
     overview = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
     render.document(lambda: overview)
@@ -268,7 +268,7 @@ def _clock(timestamp: str | None) -> str:
 
 
 def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool) -> None:
-    from Agent.analysis.journeys import MAX_TREE_EVENTS, journey_tree
+    from Agent.analysis.questions.journeys import MAX_TREE_EVENTS, journey_tree
 
     most = MAX_TREE_EVENTS if render.wants_json() or everything else _TREE_WINDOW
     rows, left_out = journey_tree(reader, agent, limit or most)
@@ -308,7 +308,7 @@ def _tree_line(row: dict[str, Any]) -> str:
 
 
 def _show_all_sessions(root: Path, agent: str) -> None:
-    from Agent.analysis.journeys import journeys_overview
+    from Agent.analysis.questions.journeys import journeys_overview
 
     overview = journeys_overview(root, agent)
     for session_id, why in overview["unread"].items():
@@ -385,7 +385,7 @@ def state(
     """
     analyzer = parameters.analyzer_of(run, root, agent)
     if at is not None:
-        from Agent.analysis.states import check_within
+        from Agent.analysis.questions.states import check_within
 
         check_within(analyzer.reader, analyzer.engine, agent, at)
     if checkpoints:

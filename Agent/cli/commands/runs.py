@@ -213,7 +213,7 @@ def _row(summary: RunSummary) -> dict[str, Any]:
 def _origin(summary: RunSummary) -> dict[str, Any] | None:
     """The origin of a forked or resumed run; None for an original."""
     lineage = lineage_of(summary.session)
-    from Agent.analysis.listing import origin_of
+    from Agent.analysis.questions.listing import origin_of
 
     return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
 
