@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -90,7 +89,6 @@ def journey(
         agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.query.trees import of_agent
-    from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
 
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
@@ -105,12 +103,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    with ExitStack() as stack:
-        if across["engine"] is None:
-            session = find(parameters.session_of_both(run, agent), root)
-        else:
-            chosen = parameters.selected(lambda _: of_agent(agent), (run, *more), root, **across)
-            session = stack.enter_context(chosen)
+    with parameters.session_for(lambda _: of_agent(agent), run, more, root, agent, **across) as session:
         reader = open_reader(session)
         if how["tree"]:
             _show_tree(reader, agent, limit, everything=how["everything"])
