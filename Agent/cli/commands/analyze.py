@@ -310,7 +310,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
         Column("SESSION", "name"),
-        Column("STARTED (UTC)", "started_at", lambda at: formats.date_time(at)[:16]),
+        Column("STARTED (UTC)", "started_at", lambda at: formats.date_time(at)[:16], whole=True),
         Column("DURATION", "duration_s", formats.seconds, spare=1),
         Column("AGENTS", "agents", formats.count, spare=2),
         Column("EVENTS", "events", formats.count),

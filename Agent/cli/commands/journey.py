@@ -329,7 +329,7 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     render.table(
         rows,
         Column("SESSION", "session_id"),
-        Column("FIRST (UTC)", "started_at", formats.date_time),
+        Column("FIRST (UTC)", "started_at", formats.date_time, whole=True),
         Column("DURATION", "duration_s", formats.seconds),
         Column("IDLE", "idle_s", formats.seconds, spare=2),
         Column("EVENTS", "total_logs", formats.count),
@@ -457,7 +457,7 @@ def _show_changes(result: dict[str, Any]) -> None:
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
     render.table(
         shown,
-        Column("TIME (UTC)", "timestamp", formats.clock, spare=1),
+        Column("TIME (UTC)", "timestamp", formats.clock, spare=1, whole=True),
         Column("TICK", "tick", right=True),
         Column("EVENT", "id"),
         Column("BY", "action"),
@@ -562,7 +562,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
         return
     render.table(
         checkpoints,
-        Column("TIME (UTC)", "timestamp", formats.moment),
+        Column("TIME (UTC)", "timestamp", formats.moment, whole=True),
         Column("TICK", "tick", right=True),
         Column("ID", "id"),
         Column("REASON", "name"),

@@ -194,7 +194,7 @@ def _list(root: Path, limit: int | None) -> None:
     render.table(
         [by_id[name] for name, _ in tree],
         Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
-        Column("STARTED (UTC)", "started_at", formats.date_time),
+        Column("STARTED (UTC)", "started_at", formats.date_time, whole=True),
         Column("DURATION", "duration_s", formats.seconds, spare=1),
         Column("STATE", "state", looks=STATE_STYLES),
         Column("STEPS", "steps", formats.count, spare=2),
