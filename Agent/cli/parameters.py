@@ -375,7 +375,7 @@ def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
     return SparkEngine(trees, master)
 
 
-class Asked(NamedTuple):
+class About(NamedTuple):
     """What a command reports about."""
 
     engine: Any
@@ -393,7 +393,7 @@ def asked(
     *,
     whole: bool = False,
     **across: Unpack[Across],
-) -> Iterator[Asked]:
+) -> Iterator[About]:
     """RUN and its agent, if one is named; with --engine, RUN and PATH, which are sealed sessions.
 
     Args:
@@ -408,14 +408,14 @@ def asked(
     if across["engine"] is None:
         path, agent = _session_and_agent(run, root, agent)
         with shown(), open_engine(path, None if whole else agent) as engine:
-            yield Asked(engine, agent, open_reader(path))
+            yield About(engine, agent, open_reader(path))
     elif agent is None or agent == "*":
         with working("reading the sessions"), engine_over(trees_of((run, *more), root), **across) as engine:
-            yield Asked(engine)
+            yield About(engine)
     else:
         chosen = session_for(lambda _: of_agent(agent), run, more, root, **across)
         with chosen as path, open_engine(path) as engine:
-            yield Asked(engine, agent, open_reader(path))
+            yield About(engine, agent, open_reader(path))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Category(StrEnum):
     ERRORS = "errors"
 
 
-class Part(StrEnum):
+class Meaning(StrEnum):
     """What the events of a kind are to the questions of analysis."""
 
     ACT = "act"

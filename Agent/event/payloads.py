@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from Agent.event.kinds import Category, Home, Part
+from Agent.event.kinds import Category, Home, Meaning
 
 ANY = "any"
 ID = "string"
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     """The SQL view of its events, in addition to the view of all events."""
     also_leaves: tuple[Field, ...] = ()
     """Fields that are added to its payload on export."""
-    part: Part = Part.OTHER
+    meaning: Meaning = Meaning.OTHER
     verb: str = "{name}"
     """How `debug` says that a named event happened."""
     series: str = ""
@@ -87,7 +87,7 @@ _ROWS = (
         is_span=True,
         about="action_type",
         view="actions",
-        part=Part.ACT,
+        meaning=Meaning.ACT,
         verb="called {name}",
         series="action:action_type",
     ),
@@ -105,14 +105,14 @@ _ROWS = (
         "State of {agent_id} ({reason})",
         "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array streams?:array outside_content?:object end_content?:object adopted?:object adopted_at?:object held?:object held_values?:any opaque?:array unseen?:array handles?:array ignored?:array loop_turn?:integer",
         view="states",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "code",
         _SYSTEM,
         "Code {qualname}",
         "digest:string/digest module:string/label qualname:string/name source?:string file?:string line?:integer modules?:object",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "decision",
@@ -121,7 +121,7 @@ _ROWS = (
         "decision_type:string/name decision_data?:any reasoning?:any",
         about="decision_type",
         view="decisions",
-        part=Part.ACT,
+        meaning=Meaning.ACT,
         verb="decided {name}",
         series="decision:decision_type",
     ),
@@ -131,7 +131,7 @@ _ROWS = (
         "State change: {trigger}",
         "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object loop_turn?:integer by?:string asked_at?:string tick_number?:integer tick_in_span?:integer",
         view="states",
-        part=Part.ACT,
+        meaning=Meaning.ACT,
         verb="changed {name}",
     ),
     _kind(
@@ -139,7 +139,7 @@ _ROWS = (
         _AGENTS,
         "Content generated: {content_type} {content_id}",
         "content_type:any/label content_id:any/key metadata?:any",
-        part=Part.ACT,
+        meaning=Meaning.ACT,
         series="content_generation",
     ),
     _kind(
@@ -147,7 +147,7 @@ _ROWS = (
         _AGENTS,
         "Strategy update: {strategy_type}",
         "strategy_type:any/label old_strategy?:any new_strategy?:any reason?:any",
-        part=Part.ACT,
+        meaning=Meaning.ACT,
         series="strategy_update",
     ),
     # learning
@@ -160,7 +160,7 @@ _ROWS = (
         is_span=True,
         about="learning_stage",
         view="learning",
-        part=Part.UPDATE,
+        meaning=Meaning.UPDATE,
         series="learning_update",
     ),
     _kind(
@@ -193,7 +193,7 @@ _ROWS = (
         "Policy update",
         "policy_data?:any old_policy?:any new_policy?:any learning_type?:string/label",
         view="learning",
-        part=Part.UPDATE,
+        meaning=Meaning.UPDATE,
         series="policy_update",
     ),
     _kind(
@@ -249,7 +249,7 @@ _ROWS = (
         is_span=True,
         about="metric_name",
         view="metrics",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
         verb="measured {name}",
     ),
     _kind(
@@ -259,7 +259,7 @@ _ROWS = (
         "operation:string/name count:number duration_s:number per_second?:number data?:any",
         about="operation",
         view="metrics",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "resource",
@@ -267,7 +267,7 @@ _ROWS = (
         "Resources",
         "memory_bytes?:integer cpu_percent?:number open_files?:integer data?:any",
         view="metrics",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
     ),
     # failures
     _kind(
@@ -288,7 +288,7 @@ _ROWS = (
         "Simulation starts",
         "name?:any/name configuration?:any",
         about="name",
-        part=Part.FRAME,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "simulation_end",
@@ -296,7 +296,7 @@ _ROWS = (
         "Simulation ends",
         "name?:any/name outcome?:any/label duration_ms?:number",
         about="name",
-        part=Part.FRAME,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "checkpoint",
@@ -313,7 +313,7 @@ _ROWS = (
         "Intervention: {command}",
         "command:string/label by?:string asked_at?:string ticks?:integer paused_ms?:number",
         about="command",
-        part=Part.FRAME,
+        meaning=Meaning.FRAME,
     ),
     _kind("milestone", _EVENTS, "Milestone {name}", "name:any/key data?:any", about="name"),
     _kind(
@@ -322,7 +322,7 @@ _ROWS = (
         "Entering {context}",
         "context:string/name context_span:string/id",
         about="context",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "context_exit",
@@ -331,7 +331,7 @@ _ROWS = (
         "context:string/name duration_ms:number outcome?:string/outcome error_id?:string/id",
         is_span=True,
         about="context",
-        part=Part.OBSERVATION,
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "span",
@@ -358,42 +358,42 @@ _ROWS = (
         _SYSTEM,
         "Writer opened",
         "writer:string/id pid:integer durability:string/label",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "log.closed",
         _SYSTEM,
         "Writer closed",
         "writer:string/id last_seq:integer counters?:object head?:string program?:object",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "log.dropped",
         _SYSTEM,
         "{count} events were not written: {reason}",
         "count:integer reason:string",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "log.retired",
         _SYSTEM,
         "Events {first_seq} to {last_seq} of {writer} were retired",
         "writer:string/id first_seq:integer last_seq:integer policy?:string/label count?:integer files?:integer size_bytes?:integer",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "source.read",
         _SYSTEM,
         "Read past the recorder: {source}",
         "source:string/label value?:any call?:string/name file?:string line?:integer count?:integer",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "source.state",
         _SYSTEM,
         "State of a generator: {source}",
         "source:string/label value:any name?:string",
-        part=Part.BOOKKEEPING,
+        meaning=Meaning.BOOKKEEPING,
     ),
     # recorded runs (flat form)
     _kind(
@@ -402,7 +402,7 @@ _ROWS = (
         "Run started",
         "agent?:string/name labels?:object/metadata parent_run_id?:string/id",
         home=_RUN,
-        part=Part.FRAME,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "run.finished",
@@ -410,7 +410,7 @@ _ROWS = (
         "Run finished",
         "ok:boolean error?:any status?:string/status outcome?:string/outcome error_id?:string/id duration_ms?:number open_steps?:array/count",
         home=_RUN,
-        part=Part.FRAME,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "step.started",
@@ -493,9 +493,9 @@ KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
 """Every kind of event by its name."""
 
 
-def kinds_of(*parts: Part) -> frozenset[str]:
+def kinds_of(*meanings: Meaning) -> frozenset[str]:
     """The kinds whose events are one of these to analysis."""
-    return frozenset(row.name for row in _ROWS if row.part in parts)
+    return frozenset(row.name for row in _ROWS if row.meaning in meanings)
 
 
 def kinds_as_markdown() -> str:

@@ -31,7 +31,7 @@ from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import welch
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.event.kinds import Part
+from Agent.event.kinds import Meaning
 from Agent.event.model import Event
 from Agent.event.payloads import kinds_of
 from Agent.render.formats import plural, short_number
@@ -201,8 +201,8 @@ _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
 """The number of earlier events of the agent that the rules search."""
 
-_UPDATES = kinds_of(Part.UPDATE)
-_ACTS = kinds_of(Part.ACT)
+_UPDATES = kinds_of(Meaning.UPDATE)
+_ACTS = kinds_of(Meaning.ACT)
 
 Forward = Callable[[list[Row]], list[Row]]
 """Returns the events of other agents that the recording links to some events."""

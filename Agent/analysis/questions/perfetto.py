@@ -19,7 +19,7 @@ from Agent.analysis.query.kept import needed
 from Agent.analysis.session import in_flight
 from Agent.errors import MissingExtra
 from Agent.event.clock import parse_timestamp
-from Agent.event.kinds import SNAPSHOT, Part
+from Agent.event.kinds import SNAPSHOT, Meaning
 from Agent.event.payloads import kinds_of
 from Agent.tree.read.reader import TreeReader
 
@@ -28,7 +28,7 @@ _ROUNDING_NS: Final = 1_000
 _PACKETS: Final = 2_000
 _SEQUENCE: Final = 1
 _NEVER: Final = 1 << 63
-_LEFT_OUT: Final = {SNAPSHOT, *kinds_of(Part.BOOKKEEPING)}
+_LEFT_OUT: Final = {SNAPSHOT, *kinds_of(Meaning.BOOKKEEPING)}
 
 _SPANS: Final = """
 SELECT agent_id, id, event_type, coalesce(action_type, metric_name, context, call, event_type) AS name,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-from Agent.event.kinds import SNAPSHOT, Part
+from Agent.event.kinds import SNAPSHOT, Meaning
 from Agent.event.payloads import kinds_of
 
 __all__ = ["Act", "Group", "Log", "Sort", "is_number", "read_acts"]
@@ -28,7 +28,7 @@ NAMES: Final = (
     "learning_stage", "name", "component", "module", "content_type", "operation", "error_type",
     "learning_type", "context",
 )  # fmt: skip
-SILENT_KINDS: Final = kinds_of(Part.BOOKKEEPING, Part.FRAME) - {"source.state"}
+SILENT_KINDS: Final = kinds_of(Meaning.BOOKKEEPING, Meaning.FRAME) - {"source.state"}
 """Kinds that are not read; of bookkeeping only the states of generators are."""
 # Fields that say how an event was recorded, not what happened in it.
 ENVELOPE: Final = frozenset(
