@@ -6,7 +6,7 @@ import tracemalloc
 from contextlib import contextmanager
 
 import pytest
-from support.commands import ASKED, filled
+from support.commands import ASKED, words_of
 from support.session_files import only_session, session_directories
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
@@ -166,11 +166,10 @@ def long_events(trace_root):
 def test_every_command_that_reads_takes_long_events_in_their_stride(long_events, run, trace_root):
     event = json.loads((long_events[-1] / "agents" / "a.log").read_bytes().splitlines()[5])["id"]
     one, other = (session.name.removeprefix("session_") for session in long_events)
-    known = {"EVENT": event, "ONE": one, "OTHER": other}
     for command, row in ASKED.items():
         if row.long is None:
             continue
-        asked = [command, *filled(row.long, known)]
+        asked = [command, *words_of(row.long, EVENT=event, ONE=one, OTHER=other)]
         tracemalloc.start()
         try:
             with limited_cpu(asked):

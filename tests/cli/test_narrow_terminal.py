@@ -6,7 +6,7 @@ import sys
 
 import click
 import pytest
-from support.commands import AGENT, ASKED, COMMANDS, LONG_NAME, READING, filled
+from support.commands import AGENT, ASKED, COMMANDS, LONG_NAME, READING, words_of
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 from Agent.cli.main import EXIT_BUG, cli
@@ -85,12 +85,11 @@ def test_every_answer_fits(place, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     lines = (session / "agents" / f"{AGENT}.log").read_text().splitlines()
     event = next(each["id"] for each in map(json.loads, lines) if each.get("tick") == 16)
-    known = {"EVENT": event, "LONG": long}
     wide = {}
     for name, row in ASKED.items():
         takes_json = any(option.name == "as_json" for option in COMMANDS[name].params)
         for question in row.narrow or ():
-            asked = [*name.split(), *filled(question, known)]
+            asked = [*name.split(), *words_of(question, EVENT=event, LONG=long)]
             with monkeypatch.context() as terminal:
                 for stream in (sys.stdout, sys.stderr):
                     terminal.setattr(stream, "isatty", lambda: True, raising=False)

@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from support.commands import ASKED, COMMANDS, EVIL, filled
+from support.commands import ASKED, COMMANDS, EVIL, words_of
 
 from Agent import (
     AgentLogger,
@@ -70,9 +70,9 @@ def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
     root, event = evil
     takes_json = any(option.name == "as_json" for option in COMMANDS[name].params)
     for asked in ASKED[name].evil:
-        words = filled(asked, {"EVENT": event, "RUN": "evil-run"})
+        words = words_of(asked, EVENT=event, RUN="evil-run")
         for more, is_terminal in (([], True), (["--json"], True), (["--json"], False)):
-            if (more and not takes_json) or ("--artifact" in asked and not is_terminal):
+            if (more and not takes_json) or ("--artifact" in words and not is_terminal):
                 continue  # in a pipe, the bytes of an artifact are those that the user saved
             monkeypatch.setattr(sys.stdout, "isatty", lambda answer=is_terminal: answer, raising=False)
             done = run(*name.split(), *words, *more, AGENT_TRACE_ROOT=str(root), NO_COLOR="1")
@@ -83,7 +83,7 @@ def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
             if more and done.stdout:
                 for document in (
                     done.stdout.splitlines()
-                    if name == "tail" or (name == "journey" and "--tree" not in asked)
+                    if name == "tail" or (name == "journey" and "--tree" not in words)
                     else [done.stdout]
                 ):
                     json.loads(document)
