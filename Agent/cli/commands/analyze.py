@@ -53,17 +53,13 @@ def analyze(
         agent-trace analyze --html report.html
         agent-trace analyze --engine spark '/shared/*/trace'
     """
-    from Agent.analysis import analyze_session
+    from Agent.analysis.report.session_report import Analysis, analyze_session, trees_summary
 
     run = one_of(run, more, **across)
-    engine = across["engine"]
-    if engine is not None:
-        if page is not None:
-            raise misuse("--html is for one session, without --engine")
-        _analyze_trees((run, *more), root, **across)
-        return
     session, agent = parameters.split_run(run)
     if page is not None:
+        if across["engine"] is not None:
+            raise misuse("--html is for one session, without --engine")
         if agent:
             raise misuse("--html is for a session, without an agent")
         with working("drawing the report"):
@@ -72,18 +68,12 @@ def analyze(
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
         render.emit(f"{written} ({formats.size(size_bytes)})")
         return
-    report = analyze_session(session, root, agent or None)
-    render.document(report.to_dict)
-    width = render.width_of_terminal()
-    render.emit_report(report.to_text(width), width=width)
-
-
-def _analyze_trees(paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> None:
-    from Agent.analysis.report.session_report import Analysis, trees_summary
-
-    trees = parameters.trees_of(paths, root)
-    with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
-        report = Analysis(trees_summary(trees, opened))
+    if across["engine"] is None:
+        report = analyze_session(session, root, agent or None)
+    else:
+        trees = parameters.trees_of((run, *more), root)
+        with working("reading the sessions"), parameters.engine_over(trees, **across) as engine:
+            report = Analysis(trees_summary(trees, engine))
     render.document(report.to_dict)
     width = render.width_of_terminal()
     render.emit_report(report.to_text(width), width=width)
