@@ -1,8 +1,7 @@
 """Analyse one session: journeys, learning curves, error patterns, causal chains and debug reports.
 
-Start at `analyzer`, the facade. `session` finds the session, `query` runs SQL over its files, each kind of
-analysis has a module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
-`causality`, `comparison`), and `report` and `debug` combine the answers.
+Start at `analyzer`, the facade. `session` finds the session, `query` runs SQL over its files, `questions` has
+a module for each kind of analysis, `causality` follows links, and `report` and `debug` combine the answers.
 """
 
 from __future__ import annotations

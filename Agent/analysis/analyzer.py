@@ -19,11 +19,11 @@ from Agent.event.model import Event
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
-    from Agent.analysis import comparison, journeys
     from Agent.analysis.causality import graph as causal_graph
     from Agent.analysis.debug import debug_issue as debug
-    from Agent.analysis.errors import Errors
     from Agent.analysis.query.tables import Rows
+    from Agent.analysis.questions import comparison, journeys
+    from Agent.analysis.questions.errors import Errors
 
 
 class LogAnalyzer:
@@ -95,13 +95,13 @@ class LogAnalyzer:
 
     def analyze_agent_activity(self, agent_id: str) -> dict[str, Any]:
         """Count what one agent did (`journeys.agent_activity`)."""
-        from Agent.analysis import journeys
+        from Agent.analysis.questions import journeys
 
         return journeys.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> journeys.Journey:
         """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
-        from Agent.analysis import journeys
+        from Agent.analysis.questions import journeys
 
         try:
             return journeys.agent_journey(self.reader, agent_id, nested=nested)
@@ -110,13 +110,13 @@ class LogAnalyzer:
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
         """Summarise one agent's journey: totals, idle times, gaps (`journeys.journey_overview`)."""
-        from Agent.analysis import journeys
+        from Agent.analysis.questions import journeys
 
         return journeys.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
         """Summarise one agent through every session (`journeys.journeys_overview`)."""
-        from Agent.analysis import journeys
+        from Agent.analysis.questions import journeys
 
         flush_recording()
         return journeys.journeys_overview(self.path.parent, agent_id)
@@ -126,7 +126,7 @@ class LogAnalyzer:
 
         By default, its last state.
         """
-        from Agent.analysis import states
+        from Agent.analysis.questions import states
 
         return states.state_at(self.reader, self.engine, agent_id, when)
 
@@ -134,7 +134,7 @@ class LogAnalyzer:
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
-        from Agent.analysis import states
+        from Agent.analysis.questions import states
 
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
@@ -142,7 +142,7 @@ class LogAnalyzer:
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
         """Follow one number in an agent's state over time (`states.field_course`)."""
-        from Agent.analysis import states
+        from Agent.analysis.questions import states
 
         return states.field_course(self.reader, self.engine, agent_id, name, when)
 
@@ -150,13 +150,13 @@ class LogAnalyzer:
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
         """Follow a field's value back to the first input from outside (`provenance.provenance`)."""
-        from Agent.analysis import provenance
+        from Agent.analysis.questions import provenance
 
         return provenance.provenance(self.reader, self.engine, agent_id, name, when)
 
     def watch(self, condition: str, agent_id: str | None = None) -> dict[str, Any]:
         """Find when a condition on agents' exposed fields held (`conditions.intervals`)."""
-        from Agent.analysis import conditions
+        from Agent.analysis.questions import conditions
 
         return conditions.intervals(self.reader, condition, agent_id)
 
@@ -164,13 +164,13 @@ class LogAnalyzer:
 
     def agent_vars(self, agents: str = "*", fields: Sequence[str] | None = None) -> Any:
         """Return the exposed fields by tick and agent as a data frame (`states.agent_vars`)."""
-        from Agent.analysis import states
+        from Agent.analysis.questions import states
 
         return states.agent_vars(self.reader, self.engine, agents, fields)
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""
-        from Agent.analysis import learning
+        from Agent.analysis.questions import learning
 
         if agent_id is None:
             return learning.learning_progress(self.engine)
@@ -179,7 +179,7 @@ class LogAnalyzer:
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
         """Report learning with curves, changes and convergence (`learning.learning_report`)."""
-        from Agent.analysis import learning
+        from Agent.analysis.questions import learning
 
         if agent_id is None:
             return learning.learning_report(self.engine, None, by)
@@ -188,64 +188,64 @@ class LogAnalyzer:
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
         """Link each update to its experience and its use (`learning.learning_lineage`)."""
-        from Agent.analysis import learning
+        from Agent.analysis.questions import learning
 
         return learning.learning_lineage(self.reader, agent_id)
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
         """Report the graph, cascades as trees, and messages (`interactions.interaction_report`)."""
-        from Agent.analysis import interactions
+        from Agent.analysis.questions import interactions
 
         return interactions.interaction_report(self.engine, edges=edges)
 
     def cascade(self, content_id: str) -> dict[str, Any]:
         """Show how one piece of content spread (`interactions.cascade`)."""
-        from Agent.analysis import interactions
-        from Agent.analysis.interactions import interaction_lines
+        from Agent.analysis.questions import interactions
+        from Agent.analysis.questions.interactions import interaction_lines
 
         with interaction_lines(self.engine) as lines:
             return interactions.cascade(self.engine, lines, content_id)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""
-        from Agent.analysis import performance
+        from Agent.analysis.questions import performance
 
         return performance.performance_report(self.engine)
 
     def analyze_interactions(self) -> dict[str, Any]:
         """Summarise who interacted with whom and with what (`interactions.interaction_summary`)."""
-        from Agent.analysis import interactions
+        from Agent.analysis.questions import interactions
 
         return interactions.interaction_summary(self.engine)
 
     def performance_summary(self) -> dict[str, Any]:
         """Summarise the durations and the resource use (`performance.performance_summary`)."""
-        from Agent.analysis import performance
+        from Agent.analysis.questions import performance
 
         return performance.performance_summary(self.engine)
 
     def find_error_patterns(self) -> dict[str, Any]:
         """Group errors by pattern (`errors.error_patterns`)."""
-        from Agent.analysis import errors
+        from Agent.analysis.questions import errors
 
         return errors.error_patterns(self.engine)
 
     def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> Errors:
         """Return errors as event dicts, newest last (`errors.errors`)."""
-        from Agent.analysis import errors
+        from Agent.analysis.questions import errors
 
         return errors.errors(self.engine, agent_id, limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> Rows:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
-        from Agent.analysis import states
         from Agent.analysis.query.tables import Rows
+        from Agent.analysis.questions import states
 
         return Rows(states.checkpoints(self.engine, agent_id, limit))
 
     def timeline(self, buckets: int | None = None) -> dict[str, Any]:
         """Count events over time, with the marks (`journeys.timeline`)."""
-        from Agent.analysis import journeys
+        from Agent.analysis.questions import journeys
 
         return journeys.timeline(self.engine, journeys.DEFAULT_BUCKETS if buckets is None else buckets)
 
@@ -288,14 +288,14 @@ class LogAnalyzer:
 
     def compare(self, other: SessionRef) -> comparison.BehaviourComparison:
         """Compare another session with this one, and test for noise (`comparison`)."""
-        from Agent.analysis import comparison
+        from Agent.analysis.questions import comparison
 
         flush_recording()
         return comparison.compare_sessions(self.path, find(other, self.path.parent))
 
     def compare_by(self, field: str, chosen: Sequence[str] = ()) -> comparison.BehaviourComparison:
         """Compare events by the value of a field, such as agent_version (`comparison.compare_by`)."""
-        from Agent.analysis import comparison
+        from Agent.analysis.questions import comparison
 
         flush_recording()
         return comparison.compare_by(self.path, field, chosen)

@@ -330,13 +330,13 @@ def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
     return LogAnalyzer(session_of_both(run, agent), root)
 
 
-def session_and_agent(run: str, root: Path) -> tuple[Path, str | None]:
-    """The session's directory, and the agent of SESSION/agent_id; AgentNotFound if it has no such agent."""
+def _session_and_agent(run: str, root: Path, agent: str | None = None) -> tuple[Path, str | None]:
+    """The session's directory, and the agent of AGENT or RUN; AgentNotFound if it has no such agent."""
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
-    session, agent = split_run(run)
-    path = find(session, root)
+    path = find(session_of_both(run, agent), root)
+    agent = agent or split_run(run)[1]
     if agent and not (reader := open_reader(path)).holds_agent(agent):
         raise unknown_agent(reader, agent)
     return path, agent or None
@@ -346,7 +346,7 @@ def engine_of(run: str, root: Path) -> Any:
     """The engine over a session, or over one agent of SESSION/agent_id."""
     from Agent.analysis.query.engine import open_engine
 
-    return open_engine(*session_and_agent(run, root))
+    return open_engine(*_session_and_agent(run, root))
 
 
 def trees_of(paths: Iterable[str], root: Path) -> Any:
@@ -375,26 +375,67 @@ def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
     return SparkEngine(trees, master)
 
 
+class About(NamedTuple):
+    """What a command reports about."""
+
+    engine: Any
+    agent: str | None = None
+    reader: Any = None
+    """Of the session; None for many sessions."""
+
+
 @contextmanager
-def engine_for(run: str, more: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Iterator[Any]:
-    """The engine over RUN; with --engine, over RUN and PATH, which are sealed sessions."""
+def asked(
+    run: str,
+    more: tuple[str, ...],
+    root: Path,
+    agent: str | None = None,
+    *,
+    whole: bool = False,
+    **across: Unpack[Across],
+) -> Iterator[About]:
+    """RUN and its agent, if one is named; with --engine, RUN and PATH, which are sealed sessions.
+
+    Args:
+        agent: the agent, if RUN does not name it; '*' for all agents of sealed sessions.
+        whole: the engine is over the whole session even if an agent is named.
+    """
+    from Agent.analysis.query.engine import open_engine
+    from Agent.analysis.query.trees import of_agent
+    from Agent.archive.sealed.reader import open_reader
+
     run = one_of(run, more, **across)
     if across["engine"] is None:
-        with shown(), engine_of(run, root) as engine:
-            yield engine
-    else:
+        path, agent = _session_and_agent(run, root, agent)
+        with shown(), open_engine(path, None if whole else agent) as engine:
+            yield About(engine, agent, open_reader(path))
+    elif agent is None or agent == "*":
         with working("reading the sessions"), engine_over(trees_of((run, *more), root), **across) as engine:
-            yield engine
+            yield About(engine)
+    else:
+        chosen = session_for(lambda _: of_agent(agent), run, more, root, **across)
+        with chosen as path, open_engine(path) as engine:
+            yield About(engine, agent, open_reader(path))
 
 
 @contextmanager
-def selected(
-    choose: Callable[[Any], Any], paths: Iterable[str], root: Path, **across: Unpack[Across]
+def session_for(
+    choose: Callable[[Any], Any],
+    run: str,
+    more: tuple[str, ...],
+    root: Path,
+    agent: str | None = None,
+    **across: Unpack[Across],
 ) -> Iterator[Path]:
-    """The events that `choose` selects of sealed sessions, as one small session within the block."""
+    """The session of RUN; with --engine, what `choose` selects of RUN and PATH as a small session."""
     from Agent.analysis.query.trees import selected_session
+    from Agent.analysis.session import find
 
-    trees = trees_of(paths, root)
+    run = one_of(run, more, **across)
+    if across["engine"] is None:
+        yield find(session_of_both(run, agent), root)
+        return
+    trees = trees_of((run, *more), root)
     with ExitStack() as stack:
         with working("reading the sessions"), engine_over(trees, **across) as engine:
             path = stack.enter_context(selected_session(engine, trees, choose(engine)))

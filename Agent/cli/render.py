@@ -313,8 +313,8 @@ def table(rows: Iterable[Any], *columns: Column) -> None:
     cells = [[_shown(value) for value in row] for row in drawn.rows]
     width = width_of_terminal()
     inner_width = None if width is None else width - 2
-    how: dict[str, Any] = {"names": drawn.columns, "spare": drawn.spare, "uncut": True, "paint": painted}
-    for line in layout.table(cells, drawn.right, inner_width, **how):
+    how: dict[str, Any] = {"names": drawn.columns, "spare": drawn.spare, "whole": drawn.whole}
+    for line in layout.table(cells, drawn.right, inner_width, **how, uncut=True, paint=painted):
         emit(f"  {line}")
 
 

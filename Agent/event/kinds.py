@@ -12,6 +12,8 @@ ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 """The kinds of events that traced methods write."""
 INTERVENTION = "intervention"
 """The kind of a pause or step by hand, and the trigger of a change by hand (`agent-trace control`)."""
+SNAPSHOT = "state"
+"""The kind of events that repeat a whole state, which other events brought about: none of them is a cause."""
 
 
 class Category(StrEnum):
@@ -24,6 +26,22 @@ class Category(StrEnum):
     EVENTS = "events"
     SYSTEM = "system"
     ERRORS = "errors"
+
+
+class Meaning(StrEnum):
+    """What the events of a kind are to the questions of analysis."""
+
+    ACT = "act"
+    """Something an agent does, in which its state, its learning and its messages show."""
+    UPDATE = "update"
+    """A change of how an agent acts later."""
+    OBSERVATION = "observation"
+    """How things are; it explains nothing by itself."""
+    FRAME = "frame"
+    """Where a program, a run or a pause begins or ends; `debug` does not read it."""
+    BOOKKEEPING = "bookkeeping"
+    """What recording adds itself, whatever agents do."""
+    OTHER = "other"
 
 
 class Home(StrEnum):

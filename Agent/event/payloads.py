@@ -7,9 +7,9 @@ and `validate_event` say which events differ from the table.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from Agent.event.kinds import Category, Home
+from Agent.event.kinds import Category, Home, Meaning
 
 ANY = "any"
 ID = "string"
@@ -46,26 +46,22 @@ class Kind(NamedTuple):
     """The SQL view of its events, in addition to the view of all events."""
     also_leaves: tuple[Field, ...] = ()
     """Fields that are added to its payload on export."""
+    meaning: Meaning = Meaning.OTHER
+    verb: str = "{name}"
+    """How `debug` says that a named event happened."""
+    series: str = ""
+    """What `debug` counts its events as, if agents do such a thing: a word, and after a colon the key that
+    tells them apart."""
 
 
 def _kind(
-    name: str,
-    category: Category,
-    message: str,
-    fields: str = "",
-    *,
-    home: Home = Home.LOG,
-    is_span: bool = False,
-    about: str = "",
-    view: str = "",
-    also_leaves: str = "",
+    name: str, category: Category, message: str, fields: str = "", also_leaves: str = "", **columns: Any
 ) -> Kind:
     """Make a row from its short form: `name:type` separated by spaces, with `?` after an optional name.
 
     For texts, objects and lists, `/form` after the type gives the form in which they may be exported.
     """
-    also = _fields(also_leaves)
-    return Kind(name, category, message, _fields(fields), home, is_span, about, view, also)
+    return Kind(name, category, message, _fields(fields), also_leaves=_fields(also_leaves), **columns)
 
 
 def _fields(text: str) -> tuple[Field, ...]:
@@ -97,6 +93,9 @@ _ROWS = (
         is_span=True,
         about="action_type",
         view="actions",
+        meaning=Meaning.ACT,
+        verb="called {name}",
+        series="action:action_type",
     ),
     _kind(
         "agent_message",
@@ -104,6 +103,7 @@ _ROWS = (
         "Message {direction}: {sender} -> {recipient}",
         "direction:string/label message_id:string/id sender:string/name recipient:string/name body?:any",
         view="messages",
+        series="message:direction",
     ),
     _kind(
         "state",
@@ -111,12 +111,14 @@ _ROWS = (
         "State of {agent_id} ({reason})",
         "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array streams?:array outside_content?:object end_content?:object adopted?:object adopted_at?:object held?:object held_values?:any opaque?:array unseen?:array handles?:array ignored?:array loop_turn?:integer",
         view="states",
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "code",
         _SYSTEM,
         "Code {qualname}",
         "digest:string/digest module:string/label qualname:string/name source?:string file?:string line?:integer modules?:object",
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "decision",
@@ -125,6 +127,9 @@ _ROWS = (
         "decision_type:string/name decision_data?:any reasoning?:any",
         about="decision_type",
         view="decisions",
+        meaning=Meaning.ACT,
+        verb="decided {name}",
+        series="decision:decision_type",
     ),
     _kind(
         "state_change",
@@ -132,18 +137,24 @@ _ROWS = (
         "State change: {trigger}",
         "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object loop_turn?:integer by?:string asked_at?:string tick_number?:integer tick_in_span?:integer",
         view="states",
+        meaning=Meaning.ACT,
+        verb="changed {name}",
     ),
     _kind(
         "content_generation",
         _AGENTS,
         "Content generated: {content_type} {content_id}",
         "content_type:any/label content_id:any/key metadata?:any",
+        meaning=Meaning.ACT,
+        series="content_generation",
     ),
     _kind(
         "strategy_update",
         _AGENTS,
         "Strategy update: {strategy_type}",
         "strategy_type:any/label old_strategy?:any new_strategy?:any reason?:any",
+        meaning=Meaning.ACT,
+        series="strategy_update",
     ),
     # learning
     _kind(
@@ -155,6 +166,8 @@ _ROWS = (
         is_span=True,
         about="learning_stage",
         view="learning",
+        meaning=Meaning.UPDATE,
+        series="learning_update",
     ),
     _kind(
         "training_step",
@@ -162,6 +175,7 @@ _ROWS = (
         "Training step {step}",
         "step:any/number metrics?:any/numbers model_state?:any learning_type?:string/label",
         view="learning",
+        series="training_step",
     ),
     _kind(
         "reward",
@@ -169,6 +183,7 @@ _ROWS = (
         "Reward {reward}",
         "reward:number action_id?:any/key cumulative_reward?:number learning_type?:string/label",
         view="rewards",
+        series="reward",
     ),
     _kind(
         "exploration",
@@ -176,6 +191,7 @@ _ROWS = (
         "{mode}: {action_selected}",
         "action_selected:any/key exploration:boolean epsilon?:number mode?:string/label learning_type?:string/label",
         view="learning",
+        series="exploration",
     ),
     _kind(
         "policy_update",
@@ -183,6 +199,8 @@ _ROWS = (
         "Policy update",
         "policy_data?:any old_policy?:any new_policy?:any learning_type?:string/label",
         view="learning",
+        meaning=Meaning.UPDATE,
+        series="policy_update",
     ),
     _kind(
         "convergence",
@@ -200,6 +218,8 @@ _ROWS = (
         "interaction_type:string/name source_id?:any/key target_id?:any/key content_id?:any/key data?:any",
         about="interaction_type",
         view="interactions",
+        verb="interaction {name}",
+        series="interaction:interaction_type",
     ),
     _kind(
         "connection",
@@ -207,6 +227,7 @@ _ROWS = (
         "Connection: {source_id} -> {target_id}",
         "source_id:any/key target_id:any/key connection_type?:string/label strength?:number data?:any",
         view="interactions",
+        series="connection",
     ),
     _kind(
         "cascade",
@@ -214,6 +235,7 @@ _ROWS = (
         "Cascade of {content_id}: {size}",
         "content_id:any/key size:integer depth?:integer root_agent_id?:any/key parent_id?:any/key data?:any",
         view="interactions",
+        series="cascade",
     ),
     _kind(
         "collaboration",
@@ -221,6 +243,7 @@ _ROWS = (
         "Collaboration: {collaboration_type}",
         "collaboration_type:any/label participants:array/keys content_id?:any/key data?:any",
         view="interactions",
+        series="collaboration",
     ),
     # performance
     _kind(
@@ -232,6 +255,8 @@ _ROWS = (
         is_span=True,
         about="metric_name",
         view="metrics",
+        meaning=Meaning.OBSERVATION,
+        verb="measured {name}",
     ),
     _kind(
         "throughput",
@@ -240,6 +265,7 @@ _ROWS = (
         "operation:string/name count:number duration_s:number per_second?:number data?:any",
         about="operation",
         view="metrics",
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "resource",
@@ -247,6 +273,7 @@ _ROWS = (
         "Resources",
         "memory_bytes?:integer cpu_percent?:number open_files?:integer data?:any",
         view="metrics",
+        meaning=Meaning.OBSERVATION,
     ),
     # failures
     _kind(
@@ -258,10 +285,16 @@ _ROWS = (
         about="error_type",
         view="errors",
         also_leaves="failure_type?:string/failure_type failure_code?:string/label",
+        verb="failed with {name}",
     ),
     # the course of the simulation
     _kind(
-        "simulation_start", _EVENTS, "Simulation starts", "name?:any/name configuration?:any", about="name"
+        "simulation_start",
+        _EVENTS,
+        "Simulation starts",
+        "name?:any/name configuration?:any",
+        about="name",
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "simulation_end",
@@ -269,6 +302,7 @@ _ROWS = (
         "Simulation ends",
         "name?:any/name outcome?:any/label duration_ms?:number",
         about="name",
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "checkpoint",
@@ -285,6 +319,7 @@ _ROWS = (
         "Intervention: {command}",
         "command:string/label by?:string asked_at?:string ticks?:integer paused_ms?:number",
         about="command",
+        meaning=Meaning.FRAME,
     ),
     _kind("milestone", _EVENTS, "Milestone {name}", "name:any/key data?:any", about="name"),
     _kind(
@@ -293,6 +328,7 @@ _ROWS = (
         "Entering {context}",
         "context:string/name context_span:string/id",
         about="context",
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "context_exit",
@@ -301,6 +337,7 @@ _ROWS = (
         "context:string/name duration_ms:number outcome?:string/outcome error_id?:string/id",
         is_span=True,
         about="context",
+        meaning=Meaning.OBSERVATION,
     ),
     _kind(
         "span",
@@ -318,34 +355,51 @@ _ROWS = (
         _SYSTEM,
         "Configuration {name}",
         "name:any/label old_value?:any new_value?:any data?:any",
+        verb="was configured: {name}",
     ),
     _kind("system.module", _SYSTEM, "Module {module}", "module:any/label version?:any/label data?:any"),
-    _kind("log", _SYSTEM, "{message}", ""),
-    _kind("log.opened", _SYSTEM, "Writer opened", "writer:string/id pid:integer durability:string/label"),
+    _kind("log", _SYSTEM, "{message}", "", verb='logged "{name}"'),
+    _kind(
+        "log.opened",
+        _SYSTEM,
+        "Writer opened",
+        "writer:string/id pid:integer durability:string/label",
+        meaning=Meaning.BOOKKEEPING,
+    ),
     _kind(
         "log.closed",
         _SYSTEM,
         "Writer closed",
         "writer:string/id last_seq:integer counters?:object head?:string program?:object",
+        meaning=Meaning.BOOKKEEPING,
     ),
-    _kind("log.dropped", _SYSTEM, "{count} events were not written: {reason}", "count:integer reason:string"),
+    _kind(
+        "log.dropped",
+        _SYSTEM,
+        "{count} events were not written: {reason}",
+        "count:integer reason:string",
+        meaning=Meaning.BOOKKEEPING,
+    ),
     _kind(
         "log.retired",
         _SYSTEM,
         "Events {first_seq} to {last_seq} of {writer} were retired",
         "writer:string/id first_seq:integer last_seq:integer policy?:string/label count?:integer files?:integer size_bytes?:integer",
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "source.read",
         _SYSTEM,
         "Read past the recorder: {source}",
         "source:string/label value?:any call?:string/name file?:string line?:integer count?:integer",
+        meaning=Meaning.BOOKKEEPING,
     ),
     _kind(
         "source.state",
         _SYSTEM,
         "State of a generator: {source}",
         "source:string/label value:any name?:string",
+        meaning=Meaning.BOOKKEEPING,
     ),
     # recorded runs (flat form)
     _kind(
@@ -354,6 +408,7 @@ _ROWS = (
         "Run started",
         "agent?:string/name labels?:object/metadata parent_run_id?:string/id",
         home=_RUN,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "run.finished",
@@ -361,6 +416,7 @@ _ROWS = (
         "Run finished",
         "ok:boolean error?:any status?:string/status outcome?:string/outcome error_id?:string/id duration_ms?:number open_steps?:array/count",
         home=_RUN,
+        meaning=Meaning.FRAME,
     ),
     _kind(
         "step.started",
@@ -400,6 +456,8 @@ _ROWS = (
         home=_RUN,
         about="model_name",
         view="model_calls",
+        verb="asked the model {name}",
+        series="model.call",
     ),
     _kind(
         "tool.call",
@@ -413,6 +471,8 @@ _ROWS = (
         is_span=True,
         about="name",
         view="tool_calls",
+        verb="called {name}",
+        series="tool:name",
     ),
     _kind(
         "artifact.saved",
@@ -437,6 +497,11 @@ _ROWS = (
 
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
 """Every kind of event by its name."""
+
+
+def kinds_of(*meanings: Meaning) -> frozenset[str]:
+    """The kinds whose events are one of these to analysis."""
+    return frozenset(row.name for row in _ROWS if row.meaning in meanings)
 
 
 def kinds_as_markdown() -> str:

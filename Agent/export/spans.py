@@ -18,8 +18,9 @@ import orjson
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.code_places import code_name, code_place
+from Agent.event.kinds import Meaning
 from Agent.event.model import Event
-from Agent.event.payloads import KINDS
+from Agent.event.payloads import KINDS, kinds_of
 from Agent.export import conventions as names
 from Agent.export.allow_list import AllowList
 from Agent.export.conventions import AGENT, BLOCK, MODEL, OWN, RUN, SpanSort, sort_of
@@ -36,9 +37,8 @@ INTERNAL, CLIENT = 1, 3
 OK, ERROR = 1, 2
 _MAX_EVENT_SPANS: Final = 65_536
 """The number of recent events that can be named as causes; their spans are kept in memory."""
-_NOT_EXPORTED: Final = frozenset(
-    "state code log.opened log.closed log.dropped log.retired source.read source.state artifact.saved metric "
-    "throughput resource context_entry system.init system.config system.module".split()
+_NOT_EXPORTED: Final = kinds_of(Meaning.BOOKKEEPING, Meaning.OBSERVATION) - {"context_exit"} | frozenset(
+    {"artifact.saved", "system.init", "system.config", "system.module"}
 )
 """Kinds that are neither spans nor events of spans: bookkeeping of the recording, and metrics."""
 _WRITTEN_ELSEWHERE: Final = frozenset({"duration_ms", "latency_ms", "error_id", "params", "call_id"})

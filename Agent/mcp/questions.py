@@ -13,10 +13,10 @@ import orjson
 from pydantic import Field
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.errors import error_patterns
-from Agent.analysis.listing import session_rows
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.views import event_row
+from Agent.analysis.questions.errors import error_patterns
+from Agent.analysis.questions.listing import session_rows
 from Agent.analysis.session import agent_events, unknown_agent
 from Agent.errors import UsageError
 from Agent.event.model import Event

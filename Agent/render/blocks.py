@@ -55,6 +55,8 @@ class Grid(NamedTuple):
     """The number of rows shown in text."""
     spare: Sequence[int] = ()
     """The columns that narrow text may leave out, the least important first."""
+    whole: frozenset[int] = frozenset()
+    """The columns that narrow text does not cut, besides right-aligned ones."""
 
 
 class Column(NamedTuple):
@@ -70,6 +72,8 @@ class Column(NamedTuple):
     """{formatted value: look}."""
     spare: int = 0
     """If the width is too small, columns with the highest number are left out first; 0 is always kept."""
+    whole: bool = False
+    """Whether its texts are never cut, as those of times; numbers never are."""
 
     def value(self, row: Any) -> object:
         """The formatted cell of a row."""
@@ -88,10 +92,11 @@ _NUMBERS: Final = (count, milliseconds, number, seconds, size)
 
 def grid(rows: Iterable[Any], *columns: Column, most: int = 8) -> Grid:
     """A grid of some rows; text shows at most `most` of them."""
+    whole = frozenset(at for at, each in enumerate(columns) if each.whole)
     right = {at for at, each in enumerate(columns) if each.right or each.form in _NUMBERS}
     cells = [[each.value(row) for each in columns] for row in rows]
     spare = sorted((at for at, each in enumerate(columns) if each.spare), key=lambda at: -columns[at].spare)
-    return Grid([each.name for each in columns], cells, frozenset(right), most, spare)
+    return Grid([each.name for each in columns], cells, frozenset(right), most, spare, whole)
 
 
 def numbers(form: Callable[[Any], object], *names: str, spare: int = 0) -> list[Column]:
@@ -115,9 +120,9 @@ def by_name(rows: Mapping[str, Mapping[str, Any]], most: int | None = None) -> l
 
 
 def first_of(rows: Sequence[Any], most: int, *columns: Column) -> list[Block]:
-    """A grid of the first `most` rows, and the number of further ones; [] without rows."""
+    """The first `most` rows, in text and in a page, and the number of further ones; [] without rows."""
     more = [Words(f"{count(len(rows) - most)} more.", "soft")] if len(rows) > most else []
-    return [grid(rows[:most], *columns), *more] if rows else []
+    return [grid(rows[:most], *columns, most=most), *more] if rows else []
 
 
 def sentence(*parts: str | None, style: str | None = None) -> list[Block]:

@@ -116,6 +116,7 @@ def table(
     *,
     names: Sequence[str] = (),
     spare: Sequence[int] = (),
+    whole: Collection[int] = (),
     uncut: bool = False,
     paint: Callable[[str, str], str] = _unpainted,
 ) -> list[str]:
@@ -125,9 +126,10 @@ def table(
         rows: the rows, with cells as values or `Cell`.
         right: the indices of right-aligned columns.
         width: the maximum width of a line; to fit it, spare columns are left out, gaps shrink and texts are
-            cut, those of the last column first. Right-aligned columns and times are never cut.
+            cut, those of the last column first. Right-aligned columns are never cut.
         names: the names of the columns.
         spare: the indices of columns that may be left out, the least important first; a last line names them.
+        whole: the indices of further columns that are never cut.
         uncut: whether texts longer than a cell of a report are kept.
         paint: applies a look to a text.
     """
@@ -137,9 +139,10 @@ def table(
     if not cells:
         return []
     widths = widths_of(cells)
-    fixed = {*right, *(at for at, name in enumerate(names) if name.endswith("(UTC)"))}
+    fixed = {*right, *whole}
     columns = _kept_columns(widths, fixed, spare, width)
     may_be_cut = [at not in fixed for at in columns]
+    # the last column is cut first; only where that is not enough the widest ones are
     shown, _ = fitted([widths[at] for at in columns], [*[False] * (len(columns) - 1), may_be_cut[-1]], width)
     shown, gap = fitted(shown, may_be_cut, width)
     to_right = {place for place, at in enumerate(columns) if at in right}
@@ -222,13 +225,14 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
     match block:
         case Words(words) | Title(words):
             yield from wrap(words, min(text_width or WIDTH, WIDTH - 2))
-        case Grid(columns, rows, right, most, spare):
+        case Grid(columns, rows, right, most, spare, whole):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells = [[row[at] for at in shown] for row in rows[:most]]
-            to_right = {place for place, at in enumerate(shown) if at in right}
+            to_right, uncut = ({shown.index(at) for at in of if at in shown} for of in (right, whole))
             least = [shown.index(at) for at in spare if at in shown]
-            yield from table(cells, to_right, text_width, names=[columns[at] for at in shown], spare=least)
+            names = [columns[at] for at in shown]
+            yield from table(cells, to_right, text_width, names=names, spare=least, whole=uncut)
             yield from _more(len(rows) - most)
         case Entries(entries, most):
             for entry in entries[:most]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, Self
 
-from Agent.analysis.listing import size_on_disk
+from Agent.analysis.questions.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
 from Agent.tree.files.session import is_written, lineage_of

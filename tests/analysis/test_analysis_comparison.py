@@ -12,7 +12,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.comparison import BehaviourComparison, BehaviourDifference, compare_sessions
+from Agent.analysis.questions.comparison import BehaviourComparison, BehaviourDifference, compare_sessions
 from Agent.analysis.stats import holm, two_sided, welch
 from Agent.errors import UsageError
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.errors import (
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.questions.errors import (
     NUMBERS,
     errors,
     fingerprint,
@@ -17,7 +18,6 @@ from Agent.analysis.errors import (
     shape_of,
     trend,
 )
-from Agent.analysis.query.engine import Engine
 
 TRACE = """Traceback (most recent call last):
   File "/home/me/shop/agents.py", line {line}, in Agent.step
@@ -198,7 +198,7 @@ def test_a_list_of_errors_is_bounded_and_says_how_many_there_are(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [fail(builder, "a", "no") for _ in range(7)]
-    monkeypatch.setattr("Agent.analysis.errors.MAX_ERRORS", 3)
+    monkeypatch.setattr("Agent.analysis.questions.errors.MAX_ERRORS", 3)
     analyzer = LogAnalyzer(builder.path)
     found = analyzer.get_errors()
     assert ([row["id"] for row in found], found.total) == (ids[-3:], 7)

@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import START_US, WRITER, SessionBuilder
 
 from Agent.analysis import LogAnalyzer, analyze_session
-from Agent.analysis.errors import journey_tail
+from Agent.analysis.questions.errors import journey_tail
 from Agent.analysis.report.sections import error_sections
 from Agent.analysis.report.session_report import session_page as page
 from Agent.cli.main import main

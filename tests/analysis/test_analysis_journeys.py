@@ -9,7 +9,7 @@ from analysis_kit import SessionBuilder
 from known import Known
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.journeys import journey_tree, journeys_overview
+from Agent.analysis.questions.journeys import journey_tree, journeys_overview
 from Agent.errors import AgentNotFound
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.states import check_within
+from Agent.analysis.questions.states import check_within
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.analysis.journeys import Busy
+from Agent.analysis.questions.journeys import Busy
 from Agent.analysis.stats import mann_kendall, mser, pettitt, plateau, sen_slope
 
 

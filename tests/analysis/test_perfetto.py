@@ -22,7 +22,7 @@ from Agent import (
     tick,
     trace_agent_action,
 )
-from Agent.analysis.perfetto import write_perfetto
+from Agent.analysis.questions.perfetto import write_perfetto
 from Agent.demo.platform import Settings, record_session
 
 protos = perfetto_classes(allow_module_level=True)
@@ -232,7 +232,7 @@ def test_an_existing_file_is_not_overwritten_and_a_failed_export_leaves_none(
         with pytest.raises(FileExistsError):
             write_perfetto(path, analyzer.reader, analyzer.engine)
         assert path.read_text() == "mine"
-        monkeypatch.setattr("Agent.analysis.perfetto._OTHERS", "SELECT nothing FROM {}")
+        monkeypatch.setattr("Agent.analysis.questions.perfetto._OTHERS", "SELECT nothing FROM {}")
         with pytest.raises(Exception, match="query failed"):
             write_perfetto(tmp_path / "y.pftrace", analyzer.reader, analyzer.engine)
     assert not (tmp_path / "y.pftrace").exists()

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import math
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any
 import pytest
 from support.known_truth import FAULTS, make_session
 
-from Agent.analysis import errors, interactions, journeys, learning, performance
+from Agent.analysis import questions
 from Agent.analysis.causality.graph import around_event
 from Agent.analysis.debug.selected import around_complaint
 from Agent.analysis.query.engine import Engine, open_trees
@@ -31,6 +32,7 @@ from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import ChosenEvents, Trees, of_agent, sealed_trees, selected_session
 from Agent.analysis.query.views import scan
+from Agent.analysis.questions import errors, interactions, journeys, learning
 from Agent.analysis.report import session_report
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal
@@ -61,18 +63,22 @@ SMALL = {
 }
 AN_AGENT = "agent_00001"
 ANYWHERE = Trees((), ("memory://host/session_20261120_103045",))
-QUESTIONS: dict[str, Callable[[Any], Any]] = {
+REPORTS = {
+    name.removesuffix("_report"): each
+    for module in pkgutil.iter_modules(questions.__path__, f"{questions.__name__}.")
+    for name, each in vars(importlib.import_module(module.name)).items()
+    if name.endswith("_report") and each.__module__ == module.name
+}
+QUESTIONS: dict[str, Callable[[Any], Any]] = REPORTS | {
     "errors": errors.error_patterns,
     "ends": lambda engine: engine.ends_us(),
     "analyze": lambda engine: session_report.trees_summary(ANYWHERE, engine),
     "timeline": journeys.timeline,
-    "learning": learning.learning_report,
     "learning by episode": lambda engine: learning.learning_report(engine, by="episode"),
     "learning by time": lambda engine: learning.learning_report(engine, by="time"),
     "learning of one": lambda engine: learning.learning_report(engine, AN_AGENT),
-    "interactions": lambda engine: interactions.interaction_report(engine, edges=True),
+    "interaction": lambda engine: interactions.interaction_report(engine, edges=True),
     "interactions of one content": lambda engine: one_cascade(engine),
-    "performance": performance.performance_report,
     "debug": lambda engine: selected(engine, around_complaint(engine, f"{AN_AGENT} fails", 3_000)),
     "journey": lambda engine: selected(engine, of_agent(AN_AGENT)),
     "causes": lambda engine: selected(
@@ -80,8 +86,8 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     ),
 }
 
-KILLED_DURING = {"errors", "interactions"}
-"""An executor is killed; `interactions` makes tables of one another in rounds, so rows of all of them are lost."""
+KILLED_DURING = {"errors", "interaction"}
+"""An executor is killed; `interaction` makes tables of one another in rounds, so rows of all of them are lost."""
 
 
 def one_cascade(engine: Any) -> dict[str, Any]:

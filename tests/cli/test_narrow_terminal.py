@@ -6,7 +6,7 @@ import sys
 
 import click
 import pytest
-from test_terminal_answers import COMMANDS
+from support.commands import AGENT, ASKED, COMMANDS, LONG_NAME, READING, words_of
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 from Agent.cli.main import EXIT_BUG, cli
@@ -18,123 +18,12 @@ from Agent.render.formats import fewer
 from Agent.render.layout import sections_text
 
 COLUMNS = 80
-AGENT = "creator_017"
-LONG = "a-writer-of-the-editorial-office-by-the-river"
-REPAIRED, CHANGED = (f"Agent.demo.targets:{name}_creator" for name in ("repaired", "changed"))
 STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-ASKED = {
-    "sessions": [[]],
-    "analyze": [[], ["--html", "report.html"], ["LONG"], [f"last/{AGENT}"]],
-    "journey": [
-        [AGENT],
-        [AGENT, "--all"],
-        [AGENT, "--tree"],
-        [LONG, "-s", "LONG"],
-        [AGENT, "--all-sessions"],
-    ],
-    "errors": [[], ["--tail"], ["LONG", "--tail"]],
-    "debug": [[f"Agent {AGENT} stopped publishing", "--all"], [f"{LONG} fails", "-s", "LONG", "--all"]],
-    "causes": [["EVENT"], ["EVENT", "--effects"]],
-    "tail": [["-n", "100"], ["-n", "3", "-l", "error"]],
-    "play": [[f"last/{AGENT}"]],
-    "replay": [
-        [f"last/{AGENT}"],
-        [f"last/{AGENT}", "--target", REPAIRED, "--keep-going=3"],
-        ["--all", "--agent", "creator_00[1-4]", "--target", CHANGED],
-    ],
-    "learning": [[], ["creator_001"]],
-    "interactions": [[], ["--content", "creator_001-post-001"]],
-    "performance": [[], ["LONG"]],
-    "state": [
-        [AGENT],
-        [AGENT, "--why", "cooldown_until"],
-        [AGENT, "--plot", "followers"],
-        [AGENT, "--checkpoints"],
-        [LONG, "LONG"],
-    ],
-    "provenance": [
-        [AGENT, "cooldown_until"],
-        [AGENT, "pending", "--at", "tick:20"],
-        [LONG, "agent_role", "LONG"],
-    ],
-    "watch": [["followers > 100"], ["cooldown_until > 1000 and tick > 2", f"last/{AGENT}"]],
-    "ask": [[f"last/{AGENT}", "builtins:vars", "--at", "tick:7"]],
-    "resume": [["last/creator_001", "--step", "tick:40"]],
-    "fork": [
-        ["last/creator_001", "--step", "tick:40", "--modify", '{"followers": 5000}'],
-        [
-            "last/creator_001",
-            "--step",
-            "tick:40",
-            "--sweep",
-            "--vary",
-            "followers=10,999",
-            "--outcome",
-            "followers",
-        ],
-    ],
-    "diff": [
-        ["last/creator_001", "last-fork/creator_001"],
-        ["last", "LONG", "--stats"],
-        ["last", "--by", "agent_role"],
-    ],
-    "control": [["last", "status"], ["LONG", "set", LONG, "words=1"]],
-    "runs": [[], ["a-long-run"], ["a-long-run", "--steps"], ["a-long-run", "--artifacts"], ["last-fork"]],
-    "golden add": [["last/creator_001", "--name", "a-creator-that-was-kept"], ["last/creator_002", "--test"]],
-    "golden list": [[]],
-    "golden check": [[], ["creator_002", "--target", CHANGED]],
-    "golden shrink": [["creator_002", "--target", CHANGED]],
-    "golden accept": [["creator_002", "42", "--reason", "as it is now", "--target", CHANGED]],
-    "golden update": [["creator_002"]],
-    "golden bisect": [["creator_002"]],
-    "golden remove": [["creator_002"]],
-    "sql": [["--schema"], ["SELECT * FROM events LIMIT 3"], ["SELECT agent_id, message FROM events LIMIT 3"]],
-    "lnav install": [["--to", "formats"]],
-    "export bundle": [["last", "events.zip"], ["LONG", "long.zip"]],
-    "export csv": [["last", "events.csv"]],
-    "export inspect": [["last", "log.json"], [f"LONG/{LONG}", "long.json"]],
-    "export otlp": [["last", "--file", "spans.json"]],
-    "export parquet": [["last", "events.parquet"]],
-    "export perfetto": [["last", "events.pftrace"]],
-    "import bundle": [["events.zip", "--root", "imported"], ["spans.json"]],
-    "import jsonl": [["spans.json"]],
-    "import otlp": [["spans.json"]],
-    "import inspect": [["spans.json"]],
-    "recover": [[], ["--all", "--mirrors"]],
-    "seal": [[]],
-    "verify": [[], ["LONG"], ["--head", "0" * 64]],
-    "prove": [["EVENT"]],
-    "prune": [["--keep-sessions", "1", "--dry-run"], ["--checkpoints", "--dry-run"]],
-    "erase": [["--agent", AGENT, "--dry-run"], ["--agent", AGENT, "--yes"]],
-    "keys add": [["--project", "shop", "--scope", "ingest", "--label", "agents in production"]],
-    "keys list": [[]],
-    "keys content": [["shop", "--off"]],
-    "keys revoke": [["none"]],
-    "ship": [["--to", "http://127.0.0.1:9", "--patience", "0.1"]],
-    "doctor": [[]],
-    "config show": [[]],
-    "config path": [[]],
-    "config presets": [[], ["production"]],
-    "version": [[]],
-    "merge": [["last", "LONG"]],
-    "demo": [["--agents", "6", "--ticks", "24", "--root", "another"]],
-}
-"""What each command is asked, in this order: those that change the recording come after those that read it."""
-READING = frozenset(list(ASKED)[: list(ASKED).index("golden add")])
-"""The commands that are asked for JSON too."""
-NOT_ASKED = {
-    "serve": "it does not end",
-    "view": "it does not end",
-    "mcp": "it does not end",
-    "run": "it prints what the program prints",
-    "lnav show": "it prints a file for lnav",
-}
 
 
 class Writer:
     def __init__(self):
-        self.agent_id = LONG
+        self.agent_id = LONG_NAME
         self.agent_role = "role-" * 12
         self.a_field_with_a_name_that_explains_what_it_holds_and_why_and_since_when = 0
 
@@ -163,7 +52,7 @@ def place(tmp_path_factory):
         try:
             writer.write("word " * words)
         except ValueError:
-            AgentLogger(LONG, "role").warning("it failed: " + "again " * 40)
+            AgentLogger(LONG_NAME, "role").warning("it failed: " + "again " * 40)
     recorder.finish_run()
     shutdown_logging()
     long = next(root.glob("session_*")).name.removeprefix("session_")
@@ -185,10 +74,6 @@ def test_a_narrow_table_lacks_its_spare_columns_and_names_them():
     assert layout.table(rows, {2}, 26, names=names, spare=[3, 2])[2] == "too narrow for STEPS, LAB…"
 
 
-def test_every_command_is_asked():
-    assert ASKED.keys() | NOT_ASKED.keys() == COMMANDS.keys()
-
-
 @pytest.mark.further
 @pytest.mark.process
 def test_every_answer_fits(place, run, monkeypatch):
@@ -200,12 +85,11 @@ def test_every_answer_fits(place, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     lines = (session / "agents" / f"{AGENT}.log").read_text().splitlines()
     event = next(each["id"] for each in map(json.loads, lines) if each.get("tick") == 16)
-    known = {"EVENT": event, "LONG": long}
     wide = {}
-    for name, questions in ASKED.items():
+    for name, row in ASKED.items():
         takes_json = any(option.name == "as_json" for option in COMMANDS[name].params)
-        for question in questions:
-            asked = [*name.split(), *(known.get(word, word) for word in question)]
+        for question in row.narrow or ():
+            asked = [*name.split(), *words_of(question, EVENT=event, LONG=long)]
             with monkeypatch.context() as terminal:
                 for stream in (sys.stdout, sys.stderr):
                     terminal.setattr(stream, "isatty", lambda: True, raising=False)

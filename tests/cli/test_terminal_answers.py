@@ -2,10 +2,9 @@
 
 import json
 import sys
-import unicodedata
 
-import click
 import pytest
+from support.commands import ASKED, COMMANDS, EVIL, words_of
 
 from Agent import (
     AgentLogger,
@@ -16,104 +15,8 @@ from Agent import (
     trace_agent_action,
 )
 from Agent.cli import render
-from Agent.cli.main import EXIT_BUG, cli
+from Agent.cli.main import EXIT_BUG
 from Agent.flight import recorder
-
-UNSEEN = "".join(
-    char
-    for char in map(chr, range(sys.maxunicode + 1))
-    if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"}
-)
-"""Controls, marks that hide or turn text, and ends of lines: those of the Unicode that this Python knows."""
-EVIL = f"e{UNSEEN}l"
-
-ASKED = {
-    "analyze": [[]],
-    "ask": [["last", EVIL], [f"last/{EVIL}", "builtins:vars"]],
-    "causes": [["EVENT"], ["EVENT", "--format", "dot"], ["EVENT", "--format", "svg"], ["EVENT", "--effects"]],
-    "control": [["last", "status"], ["last", "set", EVIL, f"{EVIL}={EVIL}"], [EVIL, "pause"]],
-    "debug": [[EVIL], [EVIL, "--markdown"], [EVIL, "--all"]],
-    "demo": None,
-    "diff": [["last", "last"], ["last", EVIL]],
-    "doctor": [[]],
-    "erase": [["--agent", EVIL, "--dry-run"], ["--match", EVIL, "--dry-run"]],
-    "errors": [[], ["--tail"]],
-    "export bundle": [["last", "x.zip"], [EVIL, "y.zip"]],
-    "export csv": [["last", "x.csv"], [EVIL, "x.csv"]],
-    "export inspect": [["last", "x.json"], [EVIL, "y.json"]],
-    "export otlp": [["last", "--file", "-"], [EVIL, "--file", "-"]],
-    "export parquet": [["last", "x.parquet"]],
-    "export perfetto": [["last", "x.pftrace"]],
-    "fork": [[EVIL, "--step", EVIL]],
-    "golden accept": [[EVIL, EVIL]],
-    "golden add": [["last", "--name", EVIL]],
-    "golden bisect": [[EVIL]],
-    "golden check": [[EVIL]],
-    "golden list": [[]],
-    "golden remove": [[EVIL]],
-    "golden shrink": [[EVIL]],
-    "golden update": [[EVIL]],
-    "import bundle": [[EVIL]],
-    "import jsonl": [[EVIL]],
-    "import otlp": [[EVIL]],
-    "import inspect": [[EVIL]],
-    "interactions": [[], ["--content", EVIL]],
-    "journey": [[EVIL], [EVIL, "--all"], [EVIL, "--tree"], [EVIL + "x"]],
-    "keys add": [["--project", EVIL, "--scope", "query"]],
-    "keys content": [[EVIL, "--on"]],
-    "keys list": [[]],
-    "keys revoke": [[EVIL]],
-    "learning": [[], [EVIL]],
-    "lnav install": [["--to", "FORMATS"]],
-    "lnav show": [[]],
-    "mcp": None,
-    "merge": [[EVIL, EVIL], ["last", "last"]],
-    "performance": [[]],
-    "play": [["last"]],
-    "prove": [["EVENT"], [EVIL]],
-    "provenance": [[EVIL, EVIL], [EVIL, f"/{EVIL}/{EVIL}"]],
-    "prune": [["--keep-sessions", "0", "--dry-run"]],
-    "recover": [[]],
-    "replay": [["last"], [EVIL]],
-    "resume": [[EVIL, "--step", EVIL]],
-    "run": [[EVIL]],
-    "runs": [[], [EVIL], ["RUN"], ["RUN", "--artifacts"], ["RUN", "--artifact", "out/evil.json"]],
-    "seal": [[]],
-    "serve": None,
-    "view": None,
-    "sessions": [[]],
-    "ship": [["--to", EVIL]],
-    "sql": [
-        ["SELECT agent_id, message, kind FROM events"],
-        ["SELECT agent_id, state FROM action_states"],
-        ["SELECT agent_id, message, extra FROM events", "--csv"],
-        ["SELECT agent_id, message, extra FROM events", "--json"],
-        [f"SELECT '{UNSEEN}' FROM nowhere".replace("\0", "")],
-    ],
-    "state": [[EVIL], [EVIL, "--why", EVIL], [EVIL, "--plot", EVIL], [EVIL, "--checkpoints"]],
-    "tail": [["-n", "100"], ["-n", "5", "-a", EVIL]],
-    "verify": [[]],
-    "version": [[]],
-    "watch": [["agent_id"], [EVIL]],
-    "config show": [[]],
-    "config path": [[]],
-    "config presets": [[], [EVIL]],
-}
-"""What each command is asked; None for those that show no recording."""
-
-
-def commands(group, before=()):
-    """The names of all commands with their own click commands."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*before, name))
-        else:
-            yield " ".join((*before, name)), command
-
-
-COMMANDS = dict(commands(cli))
 
 
 class Evil:
@@ -157,18 +60,19 @@ def evil(tmp_path_factory):
 
 
 def test_every_command_is_asked():
-    assert ASKED.keys() == COMMANDS.keys()
+    missing, gone = COMMANDS.keys() - ASKED.keys(), ASKED.keys() - COMMANDS.keys()
+    assert not missing and not gone, f"ASKED in tests/support/commands.py lacks {missing}, and has {gone}"
 
 
 @pytest.mark.further
-@pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if asked is not None])
+@pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if asked.evil is not None])
 def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
     root, event = evil
     takes_json = any(option.name == "as_json" for option in COMMANDS[name].params)
-    for asked in ASKED[name]:
-        words = [{"EVENT": event, "RUN": "evil-run"}.get(word, word) for word in asked]
+    for asked in ASKED[name].evil:
+        words = words_of(asked, EVENT=event, RUN="evil-run")
         for more, is_terminal in (([], True), (["--json"], True), (["--json"], False)):
-            if (more and not takes_json) or ("--artifact" in asked and not is_terminal):
+            if (more and not takes_json) or ("--artifact" in words and not is_terminal):
                 continue  # in a pipe, the bytes of an artifact are those that the user saved
             monkeypatch.setattr(sys.stdout, "isatty", lambda answer=is_terminal: answer, raising=False)
             done = run(*name.split(), *words, *more, AGENT_TRACE_ROOT=str(root), NO_COLOR="1")
@@ -179,7 +83,7 @@ def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
             if more and done.stdout:
                 for document in (
                     done.stdout.splitlines()
-                    if name == "tail" or (name == "journey" and "--tree" not in asked)
+                    if name == "tail" or (name == "journey" and "--tree" not in words)
                     else [done.stdout]
                 ):
                     json.loads(document)

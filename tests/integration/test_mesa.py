@@ -10,7 +10,7 @@ import pytest
 from support.processes import run_python
 from support.session_files import kind_of, of_kind, only_session, session_events
 
-from Agent.analysis.journeys import journey_tree
+from Agent.analysis.questions.journeys import journey_tree
 from Agent.utils import LogAnalyzer
 
 pytestmark = pytest.mark.integration

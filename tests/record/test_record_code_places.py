@@ -135,7 +135,7 @@ def test_a_function_that_is_only_called_within_an_action_of_its_agent_has_a_plac
 
 def test_a_journey_and_the_spans_name_the_places_of_nested_functions(trace_root):
     from Agent import LogAnalyzer
-    from Agent.analysis.journeys import journey_overview
+    from Agent.analysis.questions.journeys import journey_overview
     from Agent.client.otlp import spans_of
     from Agent.export.allow_list import AllowList
     from Agent.tree.files.session import open_session

@@ -31,7 +31,9 @@ from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import welch
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
+from Agent.event.kinds import Meaning
 from Agent.event.model import Event
+from Agent.event.payloads import kinds_of
 from Agent.render.formats import plural, short_number
 from Agent.tree.read.reader import TreeReader
 
@@ -199,9 +201,8 @@ _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
 """The number of earlier events of the agent that the rules search."""
 
-_LEARNING = frozenset({"learning_update", "policy_update"})
-_ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
-
+_UPDATES = kinds_of(Meaning.UPDATE)
+_ACTS = kinds_of(Meaning.ACT)
 
 Forward = Callable[[list[Row]], list[Row]]
 """Returns the events of other agents that the recording links to some events."""
@@ -311,7 +312,7 @@ def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
             yield change, "state_before", f"the last change of {row['agent_id']} before it set {names}"
     if acts:
         for known in earlier:
-            if known["event_type"] in _LEARNING:
+            if known["event_type"] in _UPDATES:
                 yield known, "learning_before_action", "the last learning update before it"
                 break
         strategy = next((known for known in earlier if known["event_type"] == "strategy_update"), None)
@@ -324,7 +325,7 @@ def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
                 "message_before_decision",
                 f"the last message before it came from {_sender(arrived)}",
             )
-    if acts or fails or kind in _LEARNING:
+    if acts or fails or kind in _UPDATES:
         failure = next((known for known in earlier if is_failure(known)), None)
         if failure is not None:
             yield (

@@ -38,7 +38,7 @@ def _call_state(outcome: str | None, answered_by: str | None) -> str:
 
 _CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
 """`closed`: a stream that was not read to its end; `recorded`: a response from a replay."""
-_TIME = Column("TIME (UTC)", "timestamp", formats.clock)
+_TIME = Column("TIME (UTC)", "timestamp", formats.clock, whole=True)
 _OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "steps": (

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from Agent.analysis import errors as failures
-from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
+from Agent.analysis.questions import errors as failures
+from Agent.analysis.questions import interactions, journeys, learning, performance, states
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
 from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader

@@ -53,17 +53,13 @@ def analyze(
         agent-trace analyze --html report.html
         agent-trace analyze --engine spark '/shared/*/trace'
     """
-    from Agent.analysis import analyze_session
+    from Agent.analysis.report.session_report import Analysis, analyze_session, trees_summary
 
     run = one_of(run, more, **across)
-    engine = across["engine"]
-    if engine is not None:
-        if page is not None:
-            raise misuse("--html is for one session, without --engine")
-        _analyze_trees((run, *more), root, **across)
-        return
     session, agent = parameters.split_run(run)
     if page is not None:
+        if across["engine"] is not None:
+            raise misuse("--html is for one session, without --engine")
         if agent:
             raise misuse("--html is for a session, without an agent")
         with working("drawing the report"):
@@ -72,18 +68,12 @@ def analyze(
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
         render.emit(f"{written} ({formats.size(size_bytes)})")
         return
-    report = analyze_session(session, root, agent or None)
-    render.document(report.to_dict)
-    width = render.width_of_terminal()
-    render.emit_report(report.to_text(width), width=width)
-
-
-def _analyze_trees(paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> None:
-    from Agent.analysis.report.session_report import Analysis, trees_summary
-
-    trees = parameters.trees_of(paths, root)
-    with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
-        report = Analysis(trees_summary(trees, opened))
+    if across["engine"] is None:
+        report = analyze_session(session, root, agent or None)
+    else:
+        trees = parameters.trees_of((run, *more), root)
+        with working("reading the sessions"), parameters.engine_over(trees, **across) as engine:
+            report = Analysis(trees_summary(trees, engine))
     render.document(report.to_dict)
     width = render.width_of_terminal()
     render.emit_report(report.to_text(width), width=width)
@@ -138,24 +128,28 @@ def debug(
         agent-trace debug "worker_2 is gone" --engine duckdb host-a/trace host-b/trace
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.debug.selected import around_complaint
+
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
-    across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
+    across: Across = {"engine": how["engine"], "master": how["master"]}
+    of_test: dict[str, Any] = {name: value for name, value in how.items() if name not in across}
     # names of code locations contain slashes
     agent = "" if across["engine"] else parameters.split_run(run)[1]
     issue = issue if agent in issue else f"{agent} {issue}"
-    run = one_of(run, more, **across)
-    if not test and any(given not in (None, (), "") for given in how.values()):
+    if not test and any(given not in (None, (), "") for given in of_test.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
-        parameters.make_code_importable()
-    if across["engine"] is not None:
-        if test:
+        if across["engine"] is not None:
             raise misuse("--test is for one session, without --engine")
-        report = _debug_trees(issue, (run, *more), root, **across)
-    else:
-        with shown_forks("testing the causes") if test else working("looking for causes"):
-            report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
+        parameters.make_code_importable()
+    progress = shown_forks("testing the causes") if test else working("looking for causes")
+    chosen = parameters.session_for(lambda engine: around_complaint(engine, issue), run, more, root, **across)
+    with chosen as path, progress, LogAnalyzer(path) as analyzer:
+        report = analyzer.debug_issue(issue, test=test, **of_test)
+    if across["engine"] is not None:
+        report = replace(report, commands=())  # they would name the temporary session
     render.document(report.to_dict)
     if markdown:
         render.emit(report.to_markdown(), verbatim=True)
@@ -164,16 +158,6 @@ def debug(
         text = report.to_text(width) if show_all else report.to_screen(width=width)
         render.emit_report(text, width=render.width_of_terminal())
     return 0 if report.status == "cause" else 1
-
-
-def _debug_trees(issue: str, paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Any:
-    from Agent.analysis import LogAnalyzer
-    from Agent.analysis.debug.selected import around_complaint
-
-    chosen = parameters.selected(lambda engine: around_complaint(engine, issue), paths, root, **across)
-    with chosen as path, working("looking for causes"), LogAnalyzer(path) as analyzer:
-        # its commands would name the temporary session
-        return replace(analyzer.debug_issue(issue), commands=())
 
 
 LIMIT = 8
@@ -206,20 +190,18 @@ def errors(
         agent-trace errors --json
         agent-trace errors --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.errors import error_patterns, journey_tail
+    from Agent.analysis.questions.errors import error_patterns, journey_tail
 
-    engine = across["engine"]
-    if engine is not None and tail:
+    if across["engine"] is not None and tail:
         raise misuse("--tail is for one session, without --engine")
-    with parameters.engine_for(run, more, root, **across) as opened:
-        patterns = error_patterns(opened)
-    if engine is None:
-        reader = parameters.analyzer_of(run, root).reader
+    with parameters.asked(run, more, root, **across) as about:
+        patterns = error_patterns(about.engine)
     rows = patterns["fingerprints"][:limit]
-    tails = {row["example_id"]: journey_tail(reader, row) for row in rows if tail}
+    with_tails = about.reader is not None and (tail or render.wants_json())
+    tails = {row["example_id"]: journey_tail(about.reader, row) for row in rows if with_tails}
     if render.wants_json():
-        for row in rows if engine is None else ():
-            row["tail"] = tails.get(row["example_id"]) or journey_tail(reader, row)
+        for row in rows if with_tails else ():
+            row["tail"] = tails[row["example_id"]]
         render.emit_json(patterns)
         return
     from Agent.analysis.report.sections import error_sections
@@ -270,13 +252,12 @@ def causes(
     def choose(engine: Any) -> Any:
         return around_event(engine, event_id, lookback, with_effects=effects)
 
-    run = one_of(run, more, **across)
-    if across["engine"] is None:
-        with shown():
-            graph = parameters.analyzer_of(run, root).causal_graph(event_id, lookback, with_effects=effects)
-    else:
-        with parameters.selected(choose, (run, *more), root, **across) as path, LogAnalyzer(path) as analyzer:
-            graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
+    with (
+        parameters.session_for(choose, run, more, root, **across) as path,
+        shown(),
+        LogAnalyzer(path) as analyzer,
+    ):
+        graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
     if render.wants_json() or form == "json":
         render.emit_json(graph.to_dict())
     elif form == "dot":
@@ -307,7 +288,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         agent-trace sessions
         agent-trace sessions --json
     """
-    from Agent.analysis.listing import session_rows
+    from Agent.analysis.questions.listing import session_rows
 
     rows = session_rows(root, limit)
     render.document(lambda: {"root": str(root), "sessions": rows})
@@ -319,7 +300,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
         Column("SESSION", "name"),
-        Column("STARTED (UTC)", "started_at", lambda at: formats.date_time(at)[:16]),
+        Column("STARTED (UTC)", "started_at", lambda at: formats.date_time(at)[:16], whole=True),
         Column("DURATION", "duration_s", formats.seconds, spare=1),
         Column("AGENTS", "agents", formats.count, spare=2),
         Column("EVENTS", "events", formats.count),
@@ -382,14 +363,12 @@ def learning(
         agent-trace learning creator_001 --by time --json
         agent-trace learning '*' --engine duckdb host-a/trace host-b/trace
     """
-    run = one_of(run, more, **across)
-    if across["engine"] is not None:
-        report = _learning_of_trees(agent, by, (run, *more), root, **across)
-    else:
-        analyzer = parameters.analyzer_of(run, root, agent)
-        report = analyzer.learning_report(agent, by)
-        if agent is not None:
-            report["lineage"] = analyzer.learning_lineage(agent)
+    from Agent.analysis.questions.learning import learning_lineage, learning_report
+
+    with parameters.asked(run, more, root, agent, **across) as about:
+        report = learning_report(about.engine, about.agent, by)
+        if about.agent is not None:
+            report["lineage"] = learning_lineage(about.reader, about.agent)
     render.document(lambda: report)
     if not any(report[key] for key in _LEARNING) and not report["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
@@ -397,21 +376,6 @@ def learning(
     from Agent.analysis.report.details import learning_sections
 
     _print(learning_sections(report))
-
-
-def _learning_of_trees(
-    agent: str | None, by: str | None, paths: tuple[str, ...], root: Path, **across: Unpack[Across]
-) -> dict[str, Any]:
-    from Agent.analysis import LogAnalyzer
-    from Agent.analysis.learning import learning_report
-    from Agent.analysis.query.trees import of_agent
-
-    if agent is None or agent == "*":
-        with parameters.engine_for(paths[0], paths[1:], root, **across) as engine:
-            return learning_report(engine, None, by)
-    chosen = parameters.selected(lambda _: of_agent(agent), paths, root, **across)
-    with chosen as path, LogAnalyzer(path) as analyzer:
-        return analyzer.learning_report(agent, by) | {"lineage": analyzer.learning_lineage(agent)}
 
 
 @command()
@@ -439,18 +403,15 @@ def interactions(
         agent-trace interactions last --json
         agent-trace interactions --engine spark '/shared/*/trace'
     """
-    from Agent.analysis.interactions import cascade, interaction_lines, interaction_report
+    from Agent.analysis.questions.interactions import cascade, interaction_lines, interaction_report
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
-    agent = None
-    if across["engine"] is None:
-        session, agent = parameters.session_and_agent(run, root)
-        run = str(session)  # including what others did to the agent
-    if content is not None and agent is not None:
-        raise misuse("--content shows how content spread in a session; leave out the agent")
-    with parameters.engine_for(run, more, root, **across) as engine:
+    # whole: including what others did to the agent
+    with parameters.asked(run, more, root, whole=True, **across) as (engine, agent, _):
         if content is None:
             report = interaction_report(engine, agent, edges=render.wants_json())
+        elif agent is not None:
+            raise misuse("--content shows how content spread in a session; leave out the agent")
         else:
             with interaction_lines(engine) as lines:
                 spread = cascade(engine, lines, content)
@@ -482,10 +443,10 @@ def performance(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -
         agent-trace performance last --json
         agent-trace performance --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.performance import performance_report
+    from Agent.analysis.questions.performance import performance_report
 
-    with parameters.engine_for(run, more, root, **across) as engine:
-        report = performance_report(engine)
+    with parameters.asked(run, more, root, **across) as about:
+        report = performance_report(about.engine)
     render.document(lambda: report)
     if not report["spans"] and not report["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")

@@ -295,7 +295,7 @@ def _self_test() -> Finding:
 
 
 def _losses(session: Path) -> Losses:
-    from Agent.analysis.listing import is_for_engine
+    from Agent.analysis.questions.listing import is_for_engine
     from Agent.analysis.session import counted_losses
     from Agent.archive.sealed.reader import open_reader
 
@@ -309,7 +309,7 @@ def _losses(session: Path) -> Losses:
 
 
 def _newest_session(root: Path) -> Finding:
-    from Agent.analysis.listing import size_on_disk
+    from Agent.analysis.questions.listing import size_on_disk
     from Agent.tree.layout import is_encrypted, list_sessions
 
     sessions = list_sessions(root)

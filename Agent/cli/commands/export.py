@@ -351,7 +351,7 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
     Examples:
         agent-trace export perfetto last trace.pftrace
     """
-    from Agent.analysis.perfetto import write_perfetto
+    from Agent.analysis.questions.perfetto import write_perfetto
 
     analyzer = parameters.analyzer_of(run, root)
     with working("writing the trace"), _reporting_existing(file):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -90,7 +89,6 @@ def journey(
         agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.query.trees import of_agent
-    from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
 
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
@@ -105,12 +103,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    with ExitStack() as stack:
-        if across["engine"] is None:
-            session = find(parameters.session_of_both(run, agent), root)
-        else:
-            chosen = parameters.selected(lambda _: of_agent(agent), (run, *more), root, **across)
-            session = stack.enter_context(chosen)
+    with parameters.session_for(lambda _: of_agent(agent), run, more, root, agent, **across) as session:
         reader = open_reader(session)
         if how["tree"]:
             _show_tree(reader, agent, limit, everything=how["everything"])
@@ -158,7 +151,7 @@ def _print_events(events: Iterable[Event]) -> int:
 
 def _show_screen(reader: TreeReader, agent: str) -> None:
     """Print the totals and the last events."""
-    from Agent.analysis.journeys import journey_overview
+    from Agent.analysis.questions.journeys import journey_overview
 
     last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
     overview = journey_overview(reader, agent, each=last.append)
@@ -175,8 +168,8 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
 
 
 def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
-    from Agent.analysis.journeys import journey_overview
     from Agent.analysis.query.engine import open_engine
+    from Agent.analysis.questions.journeys import journey_overview
 
     overview = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
     render.document(lambda: overview)
@@ -268,7 +261,7 @@ def _clock(timestamp: str | None) -> str:
 
 
 def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool) -> None:
-    from Agent.analysis.journeys import MAX_TREE_EVENTS, journey_tree
+    from Agent.analysis.questions.journeys import MAX_TREE_EVENTS, journey_tree
 
     most = MAX_TREE_EVENTS if render.wants_json() or everything else _TREE_WINDOW
     rows, left_out = journey_tree(reader, agent, limit or most)
@@ -308,7 +301,7 @@ def _tree_line(row: dict[str, Any]) -> str:
 
 
 def _show_all_sessions(root: Path, agent: str) -> None:
-    from Agent.analysis.journeys import journeys_overview
+    from Agent.analysis.questions.journeys import journeys_overview
 
     overview = journeys_overview(root, agent)
     for session_id, why in overview["unread"].items():
@@ -336,7 +329,7 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     render.table(
         rows,
         Column("SESSION", "session_id"),
-        Column("FIRST (UTC)", "started_at", formats.date_time),
+        Column("FIRST (UTC)", "started_at", formats.date_time, whole=True),
         Column("DURATION", "duration_s", formats.seconds),
         Column("IDLE", "idle_s", formats.seconds, spare=2),
         Column("EVENTS", "total_logs", formats.count),
@@ -385,7 +378,7 @@ def state(
     """
     analyzer = parameters.analyzer_of(run, root, agent)
     if at is not None:
-        from Agent.analysis.states import check_within
+        from Agent.analysis.questions.states import check_within
 
         check_within(analyzer.reader, analyzer.engine, agent, at)
     if checkpoints:
@@ -461,7 +454,7 @@ def _show_changes(result: dict[str, Any]) -> None:
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
     render.table(
         shown,
-        Column("TIME (UTC)", "timestamp", formats.clock, spare=1),
+        Column("TIME (UTC)", "timestamp", formats.clock, spare=1, whole=True),
         Column("TICK", "tick", right=True),
         Column("EVENT", "id"),
         Column("BY", "action"),
@@ -566,7 +559,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
         return
     render.table(
         checkpoints,
-        Column("TIME (UTC)", "timestamp", formats.moment),
+        Column("TIME (UTC)", "timestamp", formats.moment, whole=True),
         Column("TICK", "tick", right=True),
         Column("ID", "id"),
         Column("REASON", "name"),

@@ -194,7 +194,7 @@ def _list(root: Path, limit: int | None) -> None:
     render.table(
         [by_id[name] for name, _ in tree],
         Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
-        Column("STARTED (UTC)", "started_at", formats.date_time),
+        Column("STARTED (UTC)", "started_at", formats.date_time, whole=True),
         Column("DURATION", "duration_s", formats.seconds, spare=1),
         Column("STATE", "state", looks=STATE_STYLES),
         Column("STEPS", "steps", formats.count, spare=2),
@@ -213,7 +213,7 @@ def _row(summary: RunSummary) -> dict[str, Any]:
 def _origin(summary: RunSummary) -> dict[str, Any] | None:
     """The origin of a forked or resumed run; None for an original."""
     lineage = lineage_of(summary.session)
-    from Agent.analysis.listing import origin_of
+    from Agent.analysis.questions.listing import origin_of
 
     return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
 

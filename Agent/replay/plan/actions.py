@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from math import nextafter
 
 from Agent.event.ids import split_event_id
-from Agent.event.kinds import INTERVENTION
+from Agent.event.kinds import INTERVENTION, Meaning
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.payloads import kinds_of
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.replay.compare.emitted_events import is_point
 from Agent.replay.plan.recording import (
@@ -29,20 +30,7 @@ from Agent.replay.plan.recording import (
 )
 from Agent.tree.undisturbed import no_collection
 
-FRAMEWORK_KINDS = frozenset(
-    {
-        "code",
-        "log.opened",
-        "log.closed",
-        "log.dropped",
-        "log.retired",
-        "source.read",
-        "source.state",
-        "resource",
-        "span",
-        INTERVENTION,
-    }
-)
+FRAMEWORK_KINDS = kinds_of(Meaning.BOOKKEEPING) | {"resource", "span", INTERVENTION}
 """Kinds that recording itself, its sampler thread or other libraries write, and not the replayed code."""
 OVERLAP_US = 50
 """The tolerance between the end of one span and the start of the next, which are two clock reads."""

@@ -61,7 +61,6 @@ def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
         Column("Started (UTC)", lambda row: _time(row.get("started"))),
         Column("Size", "size_bytes", formats.size, spare=1),
         Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
-        most=len(rows),
     )
     yield Section("", [table])
 

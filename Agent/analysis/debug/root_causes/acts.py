@@ -10,7 +10,10 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-__all__ = ["SNAPSHOT", "TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
+from Agent.event.kinds import SNAPSHOT, Meaning
+from Agent.event.payloads import kinds_of
+
+__all__ = ["TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -25,12 +28,8 @@ NAMES: Final = (
     "learning_stage", "name", "component", "module", "content_type", "operation", "error_type",
     "learning_type", "context",
 )  # fmt: skip
-SILENT_KINDS: Final = frozenset(
-    {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "simulation_start",
-     "simulation_end", "run.started", "run.finished", "intervention"}
-)  # fmt: skip
-SNAPSHOT: Final = "state"
-"""The kind of events that repeat a whole state, which other events brought about: none of them is a cause."""
+SILENT_KINDS: Final = kinds_of(Meaning.BOOKKEEPING, Meaning.FRAME) - {"source.state"}
+"""Kinds that are not read; of bookkeeping only the states of generators are."""
 # Fields that say how an event was recorded, not what happened in it.
 ENVELOPE: Final = frozenset(
     {

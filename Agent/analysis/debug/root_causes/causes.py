@@ -18,6 +18,7 @@ from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
+from Agent.event.payloads import KINDS
 
 __all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 
@@ -231,8 +232,9 @@ def _edge(cause: Act, effect: Act, rule: str, reason: str) -> Edge:
 
 
 _COUNTED: Final = {
-    "agent_action": "action",
-    "decision": "decision",
-    "interaction": "interaction",
-    "tool.call": "tool",
+    kind.name: word
+    for kind in KINDS.values()
+    for word, _, key in [kind.series.partition(":")]
+    if key and key == kind.about
 }
+"""{kind: the word for what is counted} of those that experiments count by what they are about."""

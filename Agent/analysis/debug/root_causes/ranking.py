@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from Agent.analysis.debug.root_causes.acts import SNAPSHOT, Act, Log, Sort
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
+from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["Asked", "Hypothesis", "ChainStep", "rank"]
 

@@ -21,6 +21,7 @@ from Agent.analysis.query.views import (
     scan,
     whole_lines,
 )
+from Agent.event.payloads import KINDS
 
 __all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 
@@ -35,35 +36,16 @@ _CHUNK: Final = 8_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
 _SELDOM: Final = "'state_change', 'system.config', 'strategy_update', 'policy_update', 'error'"
 
-_KEYS: Final = (
-    "action_type",
-    "decision_type",
-    "interaction_type",
-    "direction",
-    "name",
-    "error_id",
-)
-_PLAIN_SERIES: Final = (
-    "content_generation", "strategy_update", "learning_update", "training_step", "reward", "exploration",
-    "policy_update", "connection", "cascade", "collaboration", "model.call",
-)  # fmt: skip
-_SERIES_OF: Final = {
-    "agent_action": ("action:", "action_type"),
-    "decision": ("decision:", "decision_type"),
-    "interaction": ("interaction:", "interaction_type"),
-    "agent_message": ("message:", "direction"),
-    "tool.call": ("tool:", "name"),
-}
-_OWN_NAME: Final = " ".join(f"WHEN '{kind}' THEN {key}" for kind, (_, key) in _SERIES_OF.items())
-_NAMED_SERIES: Final = " ".join(
-    f"WHEN event_type = '{kind}' THEN '{begin}' || coalesce(own_name, '')"
-    for kind, (begin, _) in _SERIES_OF.items()
-)
-# Kinds that describe what an agent does; states, code, metrics and internal log lines do not.
-_SERIES: Final = f"""CASE
-    WHEN is_error THEN 'error' {_NAMED_SERIES}
-    WHEN event_type IN ({", ".join(f"'{kind}'" for kind in _PLAIN_SERIES)}) THEN event_type
-    END"""
+_SERIES_OF: Final = {kind.name: kind.series.partition(":") for kind in KINDS.values() if kind.series}
+_KEY_OF: Final = {kind: key for kind, (_, _, key) in _SERIES_OF.items() if key}
+_KEYS: Final = (*dict.fromkeys(_KEY_OF.values()), "error_id")
+_OWN_NAME: Final = " ".join(f"WHEN '{kind}' THEN {key}" for kind, key in _KEY_OF.items())
+_SERIES: Final = f"""CASE WHEN is_error THEN 'error' {
+    " ".join(
+        f"WHEN event_type = '{kind}' THEN '{word}{colon}' || coalesce(own_name, '')"
+        for kind, (word, colon, _) in _SERIES_OF.items()
+    )
+} END"""
 _SILENT: Final = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
 _ACT_COLUMNS: Final = (
     "id, ts_us, tick, level, message, event_type, agent_id, agent_role, span_id, parent_span_id, causes, "

@@ -15,10 +15,12 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.event.kinds import Meaning
+from Agent.event.payloads import kinds_of
 
 __all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "symptoms"]
 
-QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
+QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
     "words": 2.91,
     "names": 5.32,

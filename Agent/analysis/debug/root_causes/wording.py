@@ -10,6 +10,8 @@ from typing import Any, Final
 from Agent.analysis.debug.root_causes.acts import TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.event.clock import format_timestamp
+from Agent.event.kinds import SNAPSHOT
+from Agent.event.payloads import KINDS
 from Agent.render.formats import plural, short_number
 
 __all__ = ["Wording", "moment", "short"]
@@ -249,30 +251,19 @@ def _verb(act: Act) -> str:
         if act.values.get("recipient") and act.name.startswith("sent"):
             return f"sent {act.values['recipient']} a message"
         return f"received a message from {act.values.get('sender') or 'another agent'}"
-    if act.kind == "state":
+    if act.kind == SNAPSHOT:
         return "its state was recorded"
     name = _LOCATION.sub("", _name(act)).replace(",", " and ")
-    told = _VERBS.get(act.kind, "{name}") if name else "{kind}"
-    return told.format(name=name, kind=_spaced(act.kind))
+    if not name:
+        return _spaced(act.kind)
+    return KINDS[act.kind].verb.format(name=name) if act.kind in KINDS else name
 
 
 def _spaced(name: str) -> str:
     return name.replace("_", " ").replace(".", " ")
 
 
-_VERBS: Final = {
-    "agent_action": "called {name}",
-    "tool.call": "called {name}",
-    "model.call": "asked the model {name}",
-    "decision": "decided {name}",
-    "interaction": "interaction {name}",
-    "metric": "measured {name}",
-    "state_change": "changed {name}",
-    "system.config": "was configured: {name}",
-    "error": "failed with {name}",
-    "log": 'logged "{name}"',
-}
-_KINDS: Final = {"state": "state", "agent_action": "action", "state_change": "change of state"}
+_KINDS: Final = {"agent_action": "action", "state_change": "change of state"}
 
 
 @lru_cache(maxsize=4096)

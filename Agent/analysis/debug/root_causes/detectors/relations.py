@@ -19,7 +19,7 @@ from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, TICK, Act, Log, Sort, is_number, leaf
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, TICK, Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     MIN_SEEN,
@@ -30,6 +30,7 @@ from Agent.analysis.debug.root_causes.scan import (
     members_of,
     scan_violations,
 )
+from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["find", "link_amounts"]
 

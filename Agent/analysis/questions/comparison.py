@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis.errors import FINGERPRINT, shape_of
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
+from Agent.analysis.questions.errors import FINGERPRINT, shape_of
 from Agent.analysis.stats import holm, welch
 from Agent.errors import UsageError
 from Agent.render.blocks import Block, Grid, Section, Words

@@ -19,6 +19,8 @@ from Agent.analysis.query.kept import needed
 from Agent.analysis.session import in_flight
 from Agent.errors import MissingExtra
 from Agent.event.clock import parse_timestamp
+from Agent.event.kinds import SNAPSHOT, Meaning
+from Agent.event.payloads import kinds_of
 from Agent.tree.read.reader import TreeReader
 
 _ROUNDING_NS: Final = 1_000
@@ -26,9 +28,7 @@ _ROUNDING_NS: Final = 1_000
 _PACKETS: Final = 2_000
 _SEQUENCE: Final = 1
 _NEVER: Final = 1 << 63
-_BOOKKEEPING: Final = (
-    "state code log.opened log.closed log.dropped log.retired source.read source.state".split()
-)
+_LEFT_OUT: Final = {SNAPSHOT, *kinds_of(Meaning.BOOKKEEPING)}
 
 _SPANS: Final = """
 SELECT agent_id, id, event_type, coalesce(action_type, metric_name, context, call, event_type) AS name,
@@ -190,7 +190,7 @@ class _Writer:
             self._slices(track, agent_id, _nested(own, above, unended.pop(agent_id, [])))
         for agent_id, left in unended.items():
             self._slices(self._agent_track(session, agent_id, named), agent_id, left)
-        listed = ", ".join(f"'{kind}'" for kind in _BOOKKEEPING)
+        listed = ", ".join(f"'{kind}'" for kind in _LEFT_OUT)
         for other in map(_Other._make, _tuples(engine, _OTHERS.format(listed))):
             self._other(self._agent_track(session, other.agent_id, named), other)
         self._flush()

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.journeys import event_name
 from Agent.analysis.query.kept import TableExpression, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
@@ -24,6 +23,7 @@ from Agent.analysis.query.views import (
     scan,
     whole_lines,
 )
+from Agent.analysis.questions.journeys import event_name
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError

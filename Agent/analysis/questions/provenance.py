@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from Agent.analysis.causality.event_links import Links, Row, is_sent, order, started_us, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import event_row
+from Agent.analysis.questions.states import Moment, field_changes
 from Agent.analysis.session import agent_events
-from Agent.analysis.states import Moment, field_changes
 from Agent.event.clock import parse_timestamp
 from Agent.event.kinds import INTERVENTION
 from Agent.event.pointers import escape
