@@ -138,7 +138,7 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
 
 
 def _take_watch_away(watch: Any) -> None:
-    """Nothing is hooked in and no states are compared; only the seams know that an action is driven."""
+    """Nothing is hooked in and no states are compared; only the patches know that an action is driven."""
 
     def begin(action: Any) -> None:
         watch.action, watch.is_on = action, True

@@ -52,7 +52,7 @@ class Agent:
 @pytest.fixture(autouse=True)
 def nothing_stays_adopted():
     yield
-    assert not sources.seams.are_in
+    assert not sources.source_patches.are_installed
 
 
 @pytest.fixture
@@ -153,8 +153,8 @@ def unanswered(monkeypatch):
 
 @pytest.mark.integration
 @pytest.mark.skipif(sources.native is None, reason="built without its native part")
-def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
-    clock = functools.partial(time.time)  # bound before the seams are put in
+def test_a_clock_that_no_patch_reaches_is_kept_as_all_others(act):
+    clock = functools.partial(time.time)  # bound before the patches are installed
     with recorded_sources() as block:
         (hid, ticks), reads = act(lambda: (hidden(), clock()))
     assert reads == {"time.monotonic": [hid], "time.time": [ticks]}
@@ -165,7 +165,7 @@ def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
 @pytest.mark.further
 @pytest.mark.usefixtures("unanswered")
 @pytest.mark.parametrize("native", [sources.native, None])
-def test_what_hides_from_the_seams_is_noticed_once_a_place_and_counted(act, recorded, monkeypatch, native):
+def test_what_hides_from_the_patches_is_noticed_once_a_place_and_counted(act, recorded, monkeypatch, native):
     monkeypatch.setattr(sources, "native", native)
     with recorded_sources() as block:
         for _ in range(3):
@@ -575,7 +575,7 @@ def test_a_profiler_that_is_at_work_is_left_alone(act, recorded):
 def test_a_clock_that_c_code_calls_is_noticed_by_the_native_watch_alone(act):
     clock = functools.partial(time.time)
     with recorded_sources() as block:
-        _, reads = act(lambda: clock())  # bound before the seams were put in
+        _, reads = act(lambda: clock())  # bound before the patches were installed
     assert reads is None
     assert [read.source for read in block.unrecorded] == (["time.time"] if sources.touch_notice() else [])
 

@@ -26,7 +26,7 @@ from Agent.record.emit.context import Reads, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.native import native
 from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
-from Agent.record.sources.seams import Swaps, rebind
+from Agent.record.sources.patches import Patches, rebind
 
 T = TypeVar("T")
 
@@ -379,7 +379,7 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
 
 hidden_random: random.Random = vars(random)["_inst"]
 """The generator behind the functions of `random`."""
-_swaps = Swaps()
+_patches = Patches()
 
 
 def adopt_random_module() -> None:
@@ -389,14 +389,14 @@ def adopt_random_module() -> None:
     adopt_random(hidden_random, "random")
     methods: dict[str, Any] = recorded_methods(hidden_random)
     for name, method in methods.items():
-        _swaps.put(random, name, method)
-    rebind(_swaps.pairs())
+        _patches.apply(random, name, method)
+    rebind(_patches.pairs())
 
 
 def release_random_module() -> None:
     """Undo `adopt_random_module`."""
     release_random(hidden_random)
-    _swaps.take_back()
+    _patches.undo()
 
 
 # Seeding is not among these: it counts as a draw. The draws after it follow from the state at the start of
@@ -629,7 +629,7 @@ def _is_loaded(module: Any) -> bool:
     return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
-def numpy_module_seams(random: Any) -> list[tuple[Any, str, Any]]:
+def numpy_module_patches(random: Any) -> list[tuple[Any, str, Any]]:
     """Return (module, name, replacement) for the functions of `numpy.random`."""
     hidden = random.mtrand._rand  # noqa: SLF001 - the generator behind the module functions
     adopted = AdoptedNumpy(

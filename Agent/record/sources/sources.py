@@ -52,18 +52,18 @@ from Agent.record.sources.generators import (
     adopt_random_module,
     adopted_of,
     hidden_random,
-    numpy_module_seams,
+    numpy_module_patches,
     numpy_random_module,
     release_random_module,
 )
-from Agent.record.sources.seams import (
+from Agent.record.sources.patches import (
     CLOCKS,
     CLOCKS_BY_ID,
-    Swaps,
+    Patches,
     read_moment,
     read_source,
     rebind,
-    seams,
+    source_patches,
 )
 
 Hook = Callable[[FrameType, str, Any], None]
@@ -353,7 +353,7 @@ class _Adoptions:
 
     def __init__(self) -> None:
         self.random_of_block = False
-        self.numpy_of_block: Swaps | None = None
+        self.numpy_of_block: Patches | None = None
         self.has_numpy = False
         self.notice: ReadNotice | None = None
         """The notice of the outermost block."""
@@ -379,32 +379,32 @@ class _Adoptions:
             installed.open_reads = None
 
     def _choose(self) -> None:
-        has_more = seams.are_in or self.notice is not None or self.lasting_notice is not None
+        has_more = source_patches.are_installed or self.notice is not None or self.lasting_notice is not None
         installed.open_reads = self._reads if has_more or native is None else native.new_reads
 
     def _reads(self, function: object) -> Reads:
         """Make the `Reads` of a call of a traced function."""
         reads = Reads()
         if (
-            not self.has_numpy and "numpy" in sys.modules and seams.are_in
+            not self.has_numpy and "numpy" in sys.modules and source_patches.are_installed
         ):  # it was loaded since the block began
             self.numpy_of_block = self.adopt_numpy_module()
-        notice = self.notice if seams.are_in else self.lasting_notice
+        notice = self.notice if source_patches.are_installed else self.lasting_notice
         if notice is not None and notice.begin(function):
             reads.at_close.append(lambda _reads: notice.end())
         return reads
 
-    def adopt_numpy_module(self) -> Swaps | None:
+    def adopt_numpy_module(self) -> Patches | None:
         """Replace the functions of `numpy.random`; None if they are already, or numpy is not loaded."""
         module = None if self.has_numpy else numpy_random_module()
         if module is None:
             return None
-        swaps = Swaps()
-        for owner, name, recorded in numpy_module_seams(module):
-            swaps.put(owner, name, recorded)
-        rebind(swaps.pairs())
+        patches = Patches()
+        for owner, name, recorded in numpy_module_patches(module):
+            patches.apply(owner, name, recorded)
+        rebind(patches.pairs())
         self.has_numpy = True
-        return swaps
+        return patches
 
 
 _adoptions = _Adoptions()
@@ -519,7 +519,7 @@ class recorded_sources:  # noqa: N801 - used like a function
         self.__exit__(kind, error, trace)
 
     def _enter(self) -> None:
-        is_first = seams.put_in()
+        is_first = source_patches.install()
         self._is_in = True
         if is_first:
             answer_hidden_reads()
@@ -534,21 +534,21 @@ class recorded_sources:  # noqa: N801 - used like a function
         if not self._is_in:
             return
         self._is_in = False
-        if not seams.take_away():
+        if not source_patches.remove():
             return
         end_hidden_reads()
         if _adoptions.random_of_block:
             release_random_module()
             _adoptions.random_of_block = False
         if _adoptions.numpy_of_block is not None:
-            _adoptions.numpy_of_block.take_back()
+            _adoptions.numpy_of_block.undo()
             _adoptions.numpy_of_block = None
             _adoptions.has_numpy = False
         _adoptions.close()
 
 
 def _after_fork_in_child() -> None:
-    seams.after_fork()
+    source_patches.after_fork()
     adopted_generators.forget_after_fork()
 
 

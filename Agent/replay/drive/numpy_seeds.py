@@ -48,7 +48,7 @@ class NumpySeeds:
             self._read = read
         return self._is_reading
 
-    def put_in(self) -> None:
+    def install(self) -> None:
         """Replace the two functions once numpy is loaded; repeated calls have no effect."""
         entropy: Any = sys.modules.get("numpy.random.bit_generator")
         twister: Any = getattr(sys.modules.get("numpy.random._mt19937"), "MT19937", None)

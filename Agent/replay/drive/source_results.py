@@ -18,7 +18,7 @@ from Agent.event.pointers import escape
 from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
 from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_own, living, place_of
 from Agent.record.sources.generators import adopted_of, hidden_random
-from Agent.record.sources.seams import IDS_OF_LIBRARY
+from Agent.record.sources.patches import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, in_payload
 from Agent.replay.drive.player import ReplayContext, driven_here, open_call
 from Agent.replay.drive.watched import SourceWatch

@@ -43,7 +43,7 @@ class ThreadWatch:
         self._tasks: list[tuple[Future[Any], CodeType, int]] = []
         self._joined: set[threading.Thread] = set()
 
-    def put_in(self) -> None:
+    def install(self) -> None:
         """Follow every thread and pool task from here on.
 
         A new thread gets the context of the one that starts it, so that no tool is called live in it.

@@ -39,7 +39,7 @@ from Agent.record.sources.adopted import (
     reads_here,
 )
 from Agent.record.sources.generators import adopted_of, hidden_random, numpy_random_module
-from Agent.record.sources.seams import seams
+from Agent.record.sources.patches import source_patches
 from Agent.record.sources.sources import (
     SEEDERS,
     UNADOPTED,
@@ -157,7 +157,7 @@ class SourceWatch:
     def hook_in(self) -> None:
         """Install the audit hook of this process and the watch on its threads."""
         sys.addaudithook(_hook_of(self))
-        self.threads.put_in()
+        self.threads.install()
 
     @contextmanager
     def building(self, clock_shift_s: int = 0, *, records: bool = False) -> Iterator[None]:
@@ -169,7 +169,7 @@ class SourceWatch:
         """
         numpy_random = numpy_random_module()
         if not self._is_importing:
-            self._seeds.put_in()
+            self._seeds.install()
         before = numpy_state()
         seed = getattr(numpy_random, "seed", None)
 
@@ -205,7 +205,7 @@ class SourceWatch:
     def numpy_is_loading(self) -> None:
         """Watch the seeding of numpy's generators before the code that loads them creates the first one."""
         if self.runs_target and not self._is_importing:
-            self._seeds.put_in()
+            self._seeds.install()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -219,9 +219,9 @@ class SourceWatch:
         if self._numpy_place is not None:
             self._numpy_seeded = [(bits, repr(bits.state)) for bits in self._seeds.not_given()]
 
-    def put_in_seams(self) -> None:
+    def install_patches(self) -> None:
         """Install the wrappers of the sources; call this after the target's import."""
-        self._seeds.put_in()
+        self._seeds.install()
         recorded_sources(notice="none").__enter__()
 
     def allow(self, generator: Any) -> None:
@@ -301,7 +301,7 @@ class SourceWatch:
         self._before.clear()
         self._seeds.is_global_known = self._is_random_known = False
         if "numpy.random" in sys.modules:
-            self._seeds.put_in()
+            self._seeds.install()
             self._before = numpy_state()
         if self._before_touch is None:
             self._touched()
@@ -557,7 +557,7 @@ def _is_recorded(source: str) -> bool:
         return False
     # If only generators were adopted, the other sources are unrecorded.
     is_adopted = source == UNADOPTED or (source == "random" and adopted_of(hidden_random) is not None)
-    return seams.are_in or is_adopted
+    return source_patches.are_installed or is_adopted
 
 
 def numpy_state() -> dict[str, Any]:

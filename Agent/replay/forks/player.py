@@ -29,7 +29,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import Response, TracedCall, kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
+from Agent.record.sources.patches import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped

@@ -186,7 +186,7 @@ class Workbench:
         factory = self._imported()
         if self.sink.lines or self.outcome != ReplayOutcome():
             return None
-        self.watch.put_in_seams()
+        self.watch.install_patches()
         for event in self.recording.events[:_TRIED]:  # compile the patterns that these texts need
             self.redactor.value(event.extra, "", {})
         return Prepared(
@@ -208,7 +208,7 @@ class Workbench:
         name: str = self.request["target"]
         factory = self._imported()
         if self._prepared is None:
-            self.watch.put_in_seams()  # the factory's objects may hold functions that read sources
+            self.watch.install_patches()  # the factory's objects may hold functions that read sources
         module = self._script_module() if self._prepared is None else self._prepared.script
         if module is not None:
             count_as_script(module)

@@ -26,71 +26,73 @@ from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from Agent.record.emit import installed
-from Agent.record.emit.context import ALL_NAMES
-from Agent.record.sources.adopted import asker_of, is_foreign_name, reads_here
+from Agent.record.emit.context import ALL_NAMES, Reads, SourcePlayer
+from Agent.record.sources.adopted import Asker, asker_of, is_foreign_name, reads_here
 
 T = TypeVar("T")
-Seam = tuple[Any, str, Callable[..., Any]]
+Patch = tuple[Any, str, Callable[..., Any]]
+"""The owner and the name of a function, and its replacement."""
 
 
-class _Swap(NamedTuple):
+class _Applied(NamedTuple):
     owner: Any
     name: str
     original: Any
     recorded: Any
 
 
-class Swaps:
+class Patches:
     """Replaced attributes, in the order of their replacement."""
 
     def __init__(self) -> None:
-        self._swaps: list[_Swap] = []
+        self._patches: list[_Applied] = []
 
-    def put(self, owner: Any, name: str, recorded: Any) -> None:
+    def apply(self, owner: Any, name: str, recorded: Any) -> None:
         """Replace one function."""
-        self._swaps.append(_Swap(owner, name, vars(owner)[name], recorded))
+        self._patches.append(_Applied(owner, name, vars(owner)[name], recorded))
         setattr(owner, name, recorded)
 
     def pairs(self) -> list[tuple[Any, Any]]:
         """Return the pairs (original, replacement)."""
-        return [(swap.original, swap.recorded) for swap in self._swaps]
+        return [(patch.original, patch.recorded) for patch in self._patches]
 
-    def take_back(self) -> None:
+    def undo(self) -> None:
         """Restore the originals, also in modules that bound a replacement in the meantime."""
-        for swap in reversed(self._swaps):
-            if vars(swap.owner).get(swap.name) is swap.recorded:  # otherwise other code has replaced it since
-                setattr(swap.owner, swap.name, swap.original)
+        for patch in reversed(self._patches):
+            # Another value is that of other code, which has replaced it since.
+            if vars(patch.owner).get(patch.name) is patch.recorded:
+                setattr(patch.owner, patch.name, patch.original)
         rebind([(recorded, original) for original, recorded in self.pairs()])
-        self._swaps.clear()
+        self._patches.clear()
 
 
-class Seams:
-    """All replacements: the first `put_in` makes them, the last `take_away` removes them."""
+class SharedPatches:
+    """All replacements: the first `install` makes them, the last `remove` removes them."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._users = 0
-        self._swaps = Swaps()
+        self._patches = Patches()
         self._restore_moments: Callable[[], None] | None = None
 
     @property
-    def are_in(self) -> bool:
+    def are_installed(self) -> bool:
         """Return whether the replacements are in place."""
         return self._users > 0
 
-    def put_in(self) -> bool:
+    def install(self) -> bool:
         """Add a user; return whether it is the first, for which the replacements were made."""
         with self._lock:
             self._users += 1
             if self._users > 1:
                 return False
-            for owner, name, recorded in all_seams():
-                self._swaps.put(owner, name, recorded)
+            for owner, name, recorded in all_patches():
+                self._patches.apply(owner, name, recorded)
             self._restore_moments = replace_moments()
-            rebind(self._swaps.pairs())
+            rebind(self._patches.pairs())
             return True
 
-    def take_away(self) -> bool:
+    def remove(self) -> bool:
         """Remove a user; return whether it was the last, after which the originals were restored."""
         with self._lock:
             self._users -= 1
@@ -98,7 +100,7 @@ class Seams:
                 return False
             if self._restore_moments is not None:
                 self._restore_moments()
-            self._swaps.take_back()
+            self._patches.undo()
             return True
 
     def after_fork(self) -> None:
@@ -127,19 +129,19 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
                 namespace[name] = pair[1]
 
 
-seams = Seams()
+source_patches = SharedPatches()
 """The replacements of this process."""
 
 
-def all_seams() -> list[Seam]:
+def all_patches() -> list[Patch]:
     """Return (owner, attribute, replacement) for all functions that read a source."""
-    return [*clock_seams(), *environment_seams(), *_id_seams()]
+    return [*clock_patches(), *environment_patches(), *_id_patches()]
 
 
 _environ: Any = type(os.environ)
 
 
-def environment_seams() -> list[Seam]:
+def environment_patches() -> list[Patch]:
     """Return (owner, attribute, replacement) for reads of `os.environ`."""
     getitem, names, shown = _environ.__getitem__, _environ.__iter__, _environ.__repr__
 
@@ -176,16 +178,19 @@ def environment_seams() -> list[Seam]:
 
 
 def _read(name: str, frame: Any, now: Callable[[], Any], as_json: Callable[[Any], Any]) -> Any:
-    player, reads = installed.source_player, reads_here()
-    if player is None and reads is None:
-        return now()
-    asker = asker_of(frame)
+    player, reads, asker = _asked(frame)
     if asker is None:
         return now()
     value = now() if player is None else player.variable(name, asker.frame, now)
     if reads is not None:
         reads.add_variable(name, as_json(value))
     return value
+
+
+def _asked(frame: FrameType | None) -> tuple[SourcePlayer | None, Reads | None, Asker | None]:
+    """Return who answers a read of a source, who records it, and the code that asks; None if nobody does."""
+    player, reads = installed.source_player, reads_here()
+    return player, reads, asker_of(frame) if player is not None or reads is not None else None
 
 
 def _text(value: Any) -> str | None:
@@ -220,10 +225,7 @@ def read_source(
     decode: Callable[[Any], T] | None = None,
 ) -> T:
     """Read a source for a frame: a replay returns the recorded value, else the value is read and recorded."""
-    player, reads = installed.source_player, reads_here()
-    if player is None and reads is None:
-        return now()
-    asker = asker_of(frame)
+    player, reads, asker = _asked(frame)
     if asker is None:
         return now()
     if asker.via and source == "os.urandom":
@@ -239,9 +241,9 @@ def _same(value: Any) -> Any:
     return value
 
 
-def clock_seams() -> list[Seam]:
+def clock_patches() -> list[Patch]:
     """Return (owner, attribute, replacement) for functions that read clocks or entropy."""
-    replacements: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
+    replacements: list[Patch] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
     replacements += [
         (time, name, _reading(getattr(time, name), f"time.{name}"))
         for name in sorted(CLOCKS_BY_ID)
@@ -309,7 +311,7 @@ IDS_OF_LIBRARY = "uuid_utils"
 _MADE_BY_LIBRARY = ("uuid1", "uuid4", "uuid6", "uuid7", "_uuid4_int", "_uuid7_int")
 
 
-def _id_seams() -> list[Seam]:
+def _id_patches() -> list[Patch]:
     """Return (owner, attribute, replacement) for `uuid_utils`; an empty list if it is not loaded."""
     library: Any = sys.modules.get(IDS_OF_LIBRARY)
     cls = getattr(library, "UUID", None)
@@ -319,7 +321,7 @@ def _id_seams() -> list[Seam]:
     def decode(kept: str) -> Any:
         return cls(int=int(kept, 16))
 
-    replacements: list[Seam] = []
+    replacements: list[Patch] = []
     for name in _MADE_BY_LIBRARY:
         original = vars(library).get(name)
         if original is None:
