@@ -71,7 +71,10 @@ class DebugReport:
         if self.status == HINT:
             yield textwrap.fill(ONLY_HINTS, width)
         if self.causes:
-            yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
+            numbered = enumerate(self.causes, 1)
+            yield "\n\n".join(
+                f"{self._cause(n, cause, width)}{_events(cause, width)}" for n, cause in numbered
+            )
         else:
             yield NOTHING_FOUND
         yield section("Tests", _wrapped(self.tests, width))
@@ -213,6 +216,16 @@ def _begins(line: str, title: str) -> bool:
 def _place(place: CodePlace) -> str:
     """Return where a cause is in the program, on a line of its own, so that a terminal can open it."""
     return printable(f"{path_line(place.file, place.line)} in {place.function}", _MOST_CHARS)
+
+
+def _events(cause: Cause, width: int) -> str:
+    """Return the line of a cause that names its events, likeliest first; empty if it has only one."""
+    if len(cause.event_ids) < 2:
+        return ""
+    told = f"events: {', '.join(cause.event_ids)}"
+    return "\n" + textwrap.fill(
+        told, width, initial_indent="   ", subsequent_indent="     ", break_on_hyphens=False
+    )
 
 
 def _test_line(edge: Edge, width: int) -> str:
