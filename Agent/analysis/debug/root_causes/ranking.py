@@ -165,9 +165,10 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     formed = {act.place for each in found for act in each.acts}
     rest = [place for place in likeliest if place not in formed]
     for each in found:
-        beside = _group(log, each.first.place, rest, MAX_NAMED - len(each.acts), is_asked=bool(asked.text))[
-            1:
-        ]
+        # What comes after the effect is no cause of it.
+        end = max(act.place for act in (each.first, *(step.act for step in each.chain)))
+        earlier, more = [place for place in rest if place <= end], MAX_NAMED - len(each.acts)
+        _, *beside = _group(log, each.first.place, earlier, more, is_asked=bool(asked.text))
         each.beside = [log.acts[place] for place in beside]
         rest = [place for place in rest if place not in beside]
     return found
