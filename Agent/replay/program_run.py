@@ -187,7 +187,7 @@ def judged_by_program(
     if program is None:
         return None
     recording = read_recording(session)
-    if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
+    if not recording.is_sound:
         return None  # a difference could be in the missing events
     return _judged(outcome, recording, program, timeout_seconds, stop)
 
