@@ -354,8 +354,8 @@ class Agents:
 
 _ACTIONS = 24
 _MOST_VALUES = 16
-_LARGE_BYTES = 64 * 1024
-_AS_MANY_SMALL = 8
+_SMALL_BYTES = 16 * 1024
+_MOST_OF_ONE = 8
 
 
 class _LookedAt(NamedTuple):
@@ -378,7 +378,7 @@ class Probe:
     def __init__(self, agent_of: Callable[[object], str | None], *, is_on: bool) -> None:
         self._agent_of = agent_of
         self.left = _ACTIONS if is_on else 0
-        """Number of further actions at which values are compared; each large value reduces it by 8."""
+        """Number of further actions at which values are compared; looks at large values reduce it, too."""
         self._open = 0
         self._held: dict[int, _LookedAt] = {}
         self._digests: dict[int, object] = {}
@@ -446,8 +446,7 @@ class Probe:
         value = looked_at.refer()
         places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
         content = content_of(value, self._agent_of, Reading(places=places))
-        if content.size_bytes > _LARGE_BYTES:
-            self.left -= _AS_MANY_SMALL
+        self.left -= min(content.size_bytes // _SMALL_BYTES, _MOST_OF_ONE)
         return content.text if content.kind is OpaqueKind.COMPARABLE else ""
 
 
