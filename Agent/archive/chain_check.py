@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -113,6 +113,9 @@ class ChainReport:
         return {"head": self.head, **asdict(self), "heads": list(self.heads)}
 
 
+_MOST_NEAR_BYTES: Final = 1 << 20
+
+
 class ChainedFiles(ExitStack):
     """The files that the chains of a session cover, found as log files or in the archive.
 
@@ -126,13 +129,15 @@ class ChainedFiles(ExitStack):
         self._account = read_account(session)
         self._sealed: dict[str, tuple[Part, str]] = {}
         self._connection: Any = None
+        self._near: dict[tuple[Path, str], list[bytes]] = {}
+        """Lines of one part, by file, which were read together."""
         self.first_ids: dict[str, str | None] = {}
         self._find_files()
         self._find_in_archive()
         self._find_files()  # restored from the archive in the meantime
         files = [file for chain in chains.values() for file in chain.files.values()]
         states = self._match_files(files)
-        self.files = [(file, states.get(id(file))) for file in files]
+        self.files = sorted(((file, states.get(id(file))) for file in files), key=self._order_in_archive)
         """(chain, name) of each file; the name is None if the file is missing."""
 
     def _find_files(self) -> None:
@@ -172,11 +177,29 @@ class ChainedFiles(ExitStack):
                         yield piece
                     is_new = piece.endswith(b"\n")
             return
-        if self._connection is None:
-            self._connection = self.enter_context(open_connection(self._session))
-        part, own_name = self._sealed[name]
-        for _, _, line in file_lines(self._connection, part, [own_name]):
-            yield line + b"\n"
+        yield from self._lines_of_part(*self._sealed[name])
+
+    def _order_in_archive(self, named: tuple[FileChain, str | None]) -> tuple[Path, str]:
+        """Return a key by which files that are read together follow one another."""
+        part, own_name = self._sealed.get(named[1] or "", (None, ""))
+        return (Path() if part is None else part.parquet), own_name
+
+    def _lines_of_part(self, part: Part, name: str) -> Iterable[bytes]:
+        """Read a file of the archive and the small ones after it, since each query takes 10 ms."""
+        if (part.parquet, name) not in self._near:
+            if self._connection is None:
+                self._connection = self.enter_context(open_connection(self._session))
+            sizes = {segment.file: segment.size_bytes for segment in part.segments if segment.file >= name}
+            totals = accumulate(sizes[file] for file in sorted(sizes))
+            names = [
+                file for file, total in zip(sorted(sizes), totals, strict=True) if total <= _MOST_NEAR_BYTES
+            ]
+            if name not in names:
+                return (line + b"\n" for _, _, line in file_lines(self._connection, part, [name]))
+            self._near = {(part.parquet, each): [] for each in names}
+            for file, _, line in file_lines(self._connection, part, names):
+                self._near[part.parquet, file].append(line + b"\n")
+        return self._near[part.parquet, name]
 
     def reason_missing(self, file: FileChain) -> str | None:
         """Return why a file is missing: `erased` or `retired`; None if nothing explains it."""
@@ -466,7 +489,8 @@ def _wrong_heads(
             if not digest and expected != head:
                 yield Edit("session", f"its head is {head}, not the one that was kept")
             elif digest and not _has_head(chains.get(writer), expected):
-                yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {expected}")
+                lead = "does not lead" if writer in chains else "is missing, so nothing leads"
+                yield Edit(_chain_name(session, writer), f"it {lead} to {told_by}, {expected}")
     for writer, heads in boards.items():
         # the process may have been killed while it wrote the newer one
         if not any(_has_head(chains.get(writer), each) for each in heads):

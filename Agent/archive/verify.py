@@ -203,7 +203,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     recovery = read_recovery(session)
     unread: list[DamagedInput] = []
     parts = read_parts(session, unread)
-    damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
+    damaged_parts = list(_damaged_parts(parts))
     archive: dict[str, Any] = {
         "parts": len(parts) + len(unread),
         "damaged_parts": tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
@@ -263,6 +263,31 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         graph_files=tuple(map(check_graph, graph_files(session.parent))),
         **archive,
     )
+
+
+def changes_of_lines(session: Path, heads_by_writer: Mapping[str, str], *, is_running: bool) -> list[str]:
+    """Return how a session's lines differ from what was written; [] if nothing shows a change.
+
+    Args:
+        session: the session's directory.
+        heads_by_writer: the heads in `log.closed` events, by writer.
+        is_running: whether a process may move lines to other files meanwhile.
+
+    Raises:
+        DamagedInput: the account of retired numbers, or the archive, cannot be read.
+    """
+    parts = read_parts(session)
+    names = [part.parquet.relative_to(session).as_posix() for part in _damaged_parts(parts)]
+    chain = None
+    if not names:  # else lines of the archive may not be readable
+        names += _changed_files(session, parts)
+        chain = _chains(session, heads_by_writer, [], is_running=is_running)
+    edits = () if chain is None else chain.edits
+    return [*map(str, edits), *(f"{name}: differs from what was sealed" for name in names)]
+
+
+def _damaged_parts(parts: Iterable[Part]) -> Iterator[Part]:
+    return (part for part in parts if file_digest(part.parquet) != part.digest)
 
 
 def _damaged_file(session: Path, error: DamagedInput) -> DamagedFile:

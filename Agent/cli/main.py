@@ -336,6 +336,8 @@ def _usage_line(error: click.ClickException) -> str:
         message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     name = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    if name[1:].isdecimal():  # click takes a negative number for an option
+        message = f"{name} is neither an option nor a value that the option before it takes"
     if name in _OF_COMMANDS and context is not None and context.command is cli:
         return f"{name} comes after the command: {PROGRAM} COMMAND {name}"
     return f"{message}; see {context.command_path} --help" if context is not None else message

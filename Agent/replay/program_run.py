@@ -80,8 +80,8 @@ class ProgramRun:
     failure: str
     found_changed_files: tuple[str, ...]
     """Files that it asked for and that were written while the program was recorded: it got others or none."""
-    read_newer: tuple[str, ...]
-    """Files that it read and that were written after the recording."""
+    other_files: str
+    """The files that it read and that the recorded run may not have read so, with a remedy."""
     chance: Mapping[str, str]
     """Digests of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
@@ -126,17 +126,16 @@ class ProgramRun:
         return not self.has_free_order or is_own
 
     @property
-    def other_files(self) -> str:
-        """Files that the run read and that the recorded run may not have read so, with a remedy; else ""."""
-        asked, read = listed(self.found_changed_files, _MOST_NEW), listed(self.read_newer, _MOST_NEW)
-        left = f"; it asks for {asked}, left by the recorded run: remove it or put back what was there before"
-        newer = f"; it reads {read}, newer than the recording: put back the old one"
-        return (left if self.found_changed_files else "") + (newer if self.read_newer else "")
-
-    @property
     def is_comparable(self) -> bool:
         """Whether all of it could be compared."""
         return self.is_sound and not (self.comparison.not_compared or self.comparison.unseen)
+
+
+def _other_files(found_changed: Sequence[str], read_newer: Sequence[str]) -> str:
+    asked, read = listed(found_changed, _MOST_NEW), listed(read_newer, _MOST_NEW)
+    left = f"; it asks for {asked}, left by the recorded run: remove it or put back what was there before"
+    newer = f"; it reads {read}, newer than the recording: put back the old one"
+    return left * bool(found_changed) + newer * bool(read_newer)
 
 
 def replay_program(
@@ -187,7 +186,7 @@ def judged_by_program(
     if program is None:
         return None
     recording = read_recording(session)
-    if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
+    if not recording.is_sound:
         return None  # a difference could be in the missing events
     return _judged(outcome, recording, program, timeout_seconds, stop)
 
@@ -509,10 +508,11 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         return result.failure
     answer = result.answer
     refused, failure = answer["refused"], answer["failure"]
+    files = _other_files(answer["asked_for_left_out"], answer["read_newer"])
     sessions = list((directory / "recorded").glob("session_*"))
     if len(sessions) != 1:
         detail = "; ".join([*refused[:2], failure])
-        return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}"
+        return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}{files}"
     reader = open_reader(sessions[0])
     is_sound = reader.losses().clean and not reader.damaged_lines
     tell_as_original(sessions[0], directory / COPY, Path.cwd())
@@ -522,7 +522,6 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         by_form = True  # only libraries made times and ids
         comparison = _compared(program.session, sessions[0], by_form=True)
     reader = open_reader(sessions[0])
-    names = ("refused", "read_newer", "unseeded", "drawn_by_libraries", "clocks")
     return ProgramRun(
         session=sessions[0],
         comparison=comparison,
@@ -531,10 +530,11 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         is_sound=is_sound,
         failure=failure,
         found_changed_files=tuple(answer["asked_for_left_out"]),
+        other_files=files,
         chance=answer["chance"],
         has_free_order=bool(answer["has_free_order"] or (program.looks_at_order and answer["clocks"])),
         is_by_form=by_form,
-        **{name: tuple(answer[name]) for name in names},
+        **{name: tuple(answer[name]) for name in ("refused", "unseeded", "drawn_by_libraries", "clocks")},
     )
 
 

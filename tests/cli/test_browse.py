@@ -110,6 +110,18 @@ def test_a_description_that_cannot_be_read_is_told_and_its_session_listed(
     assert row["problem"].startswith("session.json cannot be read") and row["events"] > 0
 
 
+def test_a_session_that_lacks_the_file_of_an_agent_says_how_many_events_are_lost(run, recorded, trace_root):
+    session = trace_root / recorded.session.name
+    shutil.copytree(recorded.session, session)
+    (log,) = session.glob(f"agents/{AGENT}.log")
+    lines = log.read_bytes().count(b"\n")
+    before = json.loads(run("sessions", "--json").stdout)["sessions"][0]
+    log.unlink()
+    (row,) = json.loads(run("sessions", "--json").stdout)["sessions"]
+    assert (row["events"], row["lost"]) == (before["events"] - lines, lines)
+    assert f"{recorded.session_id} lost {lines} events; agent-trace verify" in run("sessions").stderr
+
+
 def test_no_session_is_a_note_and_no_failure(run):
     done = run("sessions")
     assert (done.returncode, done.stdout) == (0, "")

@@ -241,6 +241,10 @@ def loaded_by_the_package() -> set[str]:
         (["tail", "--level", "LOUD"], "--level"),
         (["tail", "-n", "many"], "many"),
         (["demo", "--agents", "0"], "--agents"),
+        (
+            ["replay", "--keep-going=-1"],
+            "-1 is neither an option nor a value that the option before it takes",
+        ),
         (["doctor", "a", "b"], "unexpected extra argument"),
     ],
 )

@@ -1,10 +1,14 @@
-"""What recording looks at in an agent's first actions, where other threads act meanwhile."""
+"""What recording looks at in an agent's first actions, also where other threads act meanwhile."""
 
 from __future__ import annotations
 
 import queue
 from types import MethodType
 
+import pytest
+
+from Agent.event.values.content_digest import content_of
+from Agent.event.values.opaque import Content
 from Agent.record.state.agents import Probe
 from Agent.record.state.introspection import is_object
 
@@ -39,6 +43,31 @@ def test_an_action_that_ends_while_another_is_looked_at_harms_neither() -> None:
     probe.begins()
     boxes[1].held = Box("other")
     assert probe.ended([]) == [boxes[1]]
+
+
+def chain(length: int) -> Box:
+    first = Box(None)
+    for _ in range(length - 1):
+        first = Box(first)
+    return first
+
+
+@pytest.mark.parametrize(("length", "looks"), [(100, 47), (1_000, 11), (2_000, 5), (20_000, 3)])
+def test_the_longer_a_chain_of_objects_is_the_fewer_looks_are_taken_at_it(
+    monkeypatch: pytest.MonkeyPatch, length: int, looks: int
+) -> None:
+    taken = []
+
+    def counted(value: object, *args: object) -> Content:
+        taken.append(value)
+        return content_of(value, *args)
+
+    monkeypatch.setattr("Agent.record.state.agents.content_of", counted)
+    probe, box = Probe(lambda _: None, is_on=True), chain(length)
+    while probe.left > 0:
+        probe.begins()
+        probe.ended([box])
+    assert len(taken) == looks
 
 
 def test_a_bound_method_changes_with_its_object() -> None:

@@ -63,6 +63,46 @@ def fresh():
     return FreshWalker
 
 
+class Magic:
+    """All that it holds is behind `__getattr__`."""
+
+    def __init__(self, **values):
+        object.__setattr__(self, "values", values)
+
+    def __getattr__(self, name):
+        try:
+            return object.__getattribute__(self, "values")[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @trace_agent_action
+    def act(self, other=None):
+        return other
+
+
+class MagicProxy:
+    def __init__(self, behind):
+        self.behind = behind
+
+    def __getattr__(self, name):
+        return getattr(self.behind, name)
+
+
+def test_an_agent_whose_name_comes_from_getattr_is_named(recorded):
+    agent = Magic(agent_id="ann", agent_role="tester")
+    agent.act(agent)
+    event = recorded.only("agent_action")
+    assert (event["extra"]["agent_id"], event["extra"]["agent_role"]) == ("ann", "tester")
+    assert event["extra"]["args"] == {"other": "ann"}
+
+
+def test_an_invented_name_and_a_proxy_without_traced_methods_are_no_agent(recorded):
+    Magic(agent_id=object()).act(MagicProxy(Magic(agent_id="ann")))
+    event = recorded.only("agent_action")
+    assert "agent_id" not in event["extra"]
+    assert event["extra"]["args"] != {"other": "ann"}
+
+
 def test_each_step_of_each_object_is_recorded(recorded, fresh):
     with instrument(fresh, methods=["step"], agent_id="unique_id"):
         walkers = [fresh(number) for number in range(3)]

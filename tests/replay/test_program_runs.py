@@ -1,16 +1,21 @@
 """Where calls of the recorded actions prove nothing, the recorded program runs again as a whole."""
 
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support.processes import child_environment
 
-from Agent.errors import TargetNotGiven
+from Agent.archive import seal
+from Agent.archive.verify import verify
+from Agent.errors import DamagedInput, ReplayError, TargetNotGiven
 from Agent.replay import replay_run, replay_runs
 from Agent.replay.golden.adding import add_golden
 from Agent.replay.golden.trace import check_golden
+from Agent.tree.layout import chains_dir
 
 pytestmark = pytest.mark.process
 
@@ -547,6 +552,66 @@ def test_a_damaged_recording_is_proved_by_no_program(farm):
     log.write_bytes(log.read_bytes().replace(b'"a day"', b'"a day', 1))
     report = farm.replay()
     assert report.verdict == "UNVERIFIED", str(report)
+
+
+def log_of_berta():
+    (log,) = Path("trace").glob("session_*/agents/berta.log")
+    return log
+
+
+def change_a_number():
+    log, data = log_of_berta(), log_of_berta().read_bytes()
+    log.write_bytes(data.replace(b'"result":1', b'"result":2', 1))
+    assert log.read_bytes() != data
+
+
+def swap_two_events():
+    first, second, *rest = log_of_berta().read_bytes().splitlines(keepends=True)
+    log_of_berta().write_bytes(b"".join([second, first, *rest]))
+
+
+def remove_the_digests():
+    shutil.rmtree(chains_dir(log_of_berta().parents[1]))
+
+
+def flip_a_bit_of_the_archive():
+    seal(log_of_berta().parents[1], remove=True)
+    (part,) = Path("trace").glob("session_*/archive/*.parquet")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "edit", [change_a_number, swap_two_events, remove_the_digests, flip_a_bit_of_the_archive]
+)
+@pytest.mark.parametrize("target", ["cows:build", None])
+def test_a_recording_that_verify_calls_edited_proves_nothing(farm, edit, target):
+    farm.record(PROGRAM.replace("meadow.grow(day)", "pass"))
+    session = log_of_berta().parents[1]
+    edit()
+    assert not verify(session).sound
+    with suppress(DamagedInput):  # a part of the archive that cannot be read at all
+        report = replay_run("last", target, "trace")
+        assert report.verdict == "UNVERIFIED", str(report)
+        assert f": agent-trace verify {session.name.removeprefix('session_')}" in str(report)
+
+
+def test_an_edited_recording_is_not_a_difference_and_no_golden_trace(farm):
+    farm.record(PROGRAM.replace("meadow.grow(day)", "pass"))
+    change_a_number()
+    report = farm.replay()
+    assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "result"), str(report)
+    assert "the recording was changed after it was written: agents/berta.log lines 1 to" in str(report)
+    with pytest.raises(ReplayError, match=r"changed after it was written: agents/berta\.log"):
+        add_golden("last", "cows:build", "trace", name="cows")
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_sealed_recording_is_as_it_was_written(farm, remove):
+    farm.record(PROGRAM.replace("meadow.grow(day)", "pass"))
+    seal(log_of_berta().parents[1], remove=remove)
+    assert farm.replay().verdict == "IDENTICAL"
 
 
 def test_files_are_written_in_a_copy_of_the_working_directory(farm):

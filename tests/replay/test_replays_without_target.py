@@ -208,6 +208,20 @@ def test_a_file_that_was_written_after_the_recording_is_named(desk):
     assert "recorded 2, replayed 3" in reason, reason
 
 
+def test_such_a_file_is_also_named_if_it_is_read_before_anything_is_recorded(desk):
+    (desk.place / "config.txt").write_text("2")
+    os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
+    desk.record(
+        KEPT.replace("setup_logging(t", "assert Path('config.txt').read_text() == '2'\nsetup_logging(t")
+    )
+    time.sleep(1.1)
+    (desk.place / "config.txt").write_text("3")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "it recorded 0 sessions (AssertionError" in str(report)
+    assert "it reads config.txt, newer than the recording: put back the old one" in str(report)
+
+
 HAGGLING = """
 class Seller:
     def __init__(self, name):

@@ -15,10 +15,14 @@ from Agent.tree.files.control import PAUSED, RUNNING, is_live, read_program
 from Agent.tree.files.session import Lineage, is_written, lineage_within, open_session
 from Agent.tree.layout import (
     SessionRef,
+    agents_dir,
     is_encrypted,
+    parse_file_name,
     read_file,
     readable_sessions,
     recorded_at,
+    retired_file,
+    scan,
     summary_file,
     tree_files,
 )
@@ -117,7 +121,8 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
 
     try:
         stored = orjson.loads(read_file(summary_file(session)))
-        counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
+        is_valid = stored["summary_version"] == SUMMARY_VERSION and not _lacks_files(session, stored)
+        counts = _summed(stored) if is_valid else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None  # it is only a cache: count again
     if counts is None:
@@ -126,6 +131,14 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
     numbers = [number for name, number in counts.items() if not name.endswith("_timestamp")]
     is_sound = all(type(n) is int for n in numbers) and all(isinstance(t, str | None) for t in times)
     return counts if is_sound else None
+
+
+def _lacks_files(session: Path, summary: dict[str, Any]) -> bool:
+    """Whether log files of agents were removed, although nothing was sealed or retired."""
+    if archive_dir(session).is_dir() or retired_file(session).is_file():
+        return False
+    names = map(parse_file_name, (entry.name for entry in scan(agents_dir(session))))
+    return len({name.stem for name in names if name is not None}) < len(summary["by_agent"])
 
 
 def _summed(summary: dict[str, Any]) -> dict[str, Any]:

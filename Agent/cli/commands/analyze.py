@@ -309,6 +309,9 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         Column("STATE", "state", looks=STATE_STYLES),
     )
     for row in rows:
+        if row["lost"]:
+            lost, name = formats.plural(row["lost"], "event"), row["session_id"]
+            render.note(f"{name} lost {lost}; agent-trace verify {name} shows which")
         if row["origin"]:
             origin = row["origin"]
             verb = origin["relation"].removesuffix("_from")

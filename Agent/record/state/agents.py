@@ -25,7 +25,7 @@ from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note, say
 from Agent.record.state.agent_writes import BetweenActions
-from Agent.record.state.followed_values import is_value
+from Agent.record.state.followed_values import has_traced_methods, is_value
 from Agent.record.state.identity import identities, identity_of, inherited, object_identities
 from Agent.record.state.tracker import Known, StateTracker, ValueBytes
 
@@ -38,7 +38,7 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     """Return the id and role of an agent; None for any other object."""
     identity = identity_of(obj)
     if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
-        return None
+        return _answered(obj)
     role = getattr(obj, "agent_role", None)
     if identity is not None:
         role = identity.agent_role or role
@@ -63,6 +63,15 @@ def describe(obj: object) -> tuple[str, str | None] | None:
 def _answers_anything(cls: type) -> bool:
     """Whether the class has `__getattr__`, as proxies and test doubles do, which may invent attributes."""
     return find_in_classes(cls, "__getattr__") is not None
+
+
+def _answered(obj: object) -> tuple[str, str | None] | None:
+    """Return the id and role that `__getattr__` gives an object with traced methods of its own."""
+    agent_id = getattr(obj, "agent_id", None) if has_traced_methods(type(obj)) else None
+    if type(agent_id) not in (str, int):
+        return None
+    role = getattr(obj, "agent_role", None)
+    return as_message(agent_id), role if type(role) is str else None
 
 
 def _holds(obj: object, name: str) -> bool:
@@ -134,6 +143,7 @@ def _tells_by_attributes(cls: type) -> bool:
     of_dict = (GetSetDescriptorType,) if _answers_anything(cls) else (GetSetDescriptorType, type(None))
     return (
         not issubclass(cls, type)
+        and not (_answers_anything(cls) and has_traced_methods(cls))
         and type(find_in_classes(cls, "__dict__")) in of_dict
         and _looks_up_plainly(cls)
         and all(find_in_classes(cls, name) is None for name in _NAMING)
@@ -354,8 +364,8 @@ class Agents:
 
 _ACTIONS = 24
 _MOST_VALUES = 16
-_LARGE_BYTES = 64 * 1024
-_AS_MANY_SMALL = 8
+_SMALL_BYTES = 16 * 1024
+_MOST_OF_ONE = 8
 
 
 class _LookedAt(NamedTuple):
@@ -378,7 +388,7 @@ class Probe:
     def __init__(self, agent_of: Callable[[object], str | None], *, is_on: bool) -> None:
         self._agent_of = agent_of
         self.left = _ACTIONS if is_on else 0
-        """Number of further actions at which values are compared; each large value reduces it by 8."""
+        """Number of further actions at which values are compared; looks at large values reduce it, too."""
         self._open = 0
         self._held: dict[int, _LookedAt] = {}
         self._digests: dict[int, object] = {}
@@ -446,8 +456,7 @@ class Probe:
         value = looked_at.refer()
         places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
         content = content_of(value, self._agent_of, Reading(places=places))
-        if content.size_bytes > _LARGE_BYTES:
-            self.left -= _AS_MANY_SMALL
+        self.left -= min(content.size_bytes // _SMALL_BYTES, _MOST_OF_ONE)
         return content.text if content.kind is OpaqueKind.COMPARABLE else ""
 
 

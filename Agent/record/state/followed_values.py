@@ -209,9 +209,13 @@ def is_value(cls: type) -> bool:
     known = _values.get(cls)
     if known is None:
         is_restored = class_reducer(cls) is not None or cls in REGISTERED
-        methods = (method for base in cls.__mro__ for method in vars(base).values())
-        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
+        known = remember(_values, cls, is_restored and not has_traced_methods(cls))
     return known
+
+
+def has_traced_methods(cls: type) -> bool:
+    """Whether a decorator or `instrument` traces a method of the class."""
+    return any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
 
 
 _values: dict[type, bool] = {}

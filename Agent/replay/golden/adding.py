@@ -234,6 +234,8 @@ def _refuse_if_lacking(recording: Recording) -> None:
         lacking = f"{recording.lost:,} events of the session are missing"
     elif recording.damage:
         lacking = f"it is damaged at {recording.damage[0]}"
+    elif recording.changed:
+        lacking = f"it was changed after it was written: {recording.changed[0]}"
     if lacking is not None:
         raise ReplayError(
             f"a golden trace needs a complete recording: {lacking}",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
+from Agent.archive.verify import changes_of_lines
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.classes import is_of_library
 from Agent.event.kinds import ACTION_KINDS
@@ -23,7 +24,7 @@ from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
-from Agent.tree.layout import find_session
+from Agent.tree.layout import find_session, session_id_of
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.undisturbed import no_collection
 
@@ -114,6 +115,10 @@ class Recording:
     moves: list[Event] = field(default_factory=list)
     """Changes to held objects by code outside of actions, of all agents."""
     damage: list[str] = field(default_factory=list)
+    heads: dict[str, str] = field(default_factory=dict)
+    """{writer: digest over its lines}, from its last event."""
+    changed: list[str] = field(default_factory=list)
+    """Where lines are not what was written."""
     lost: int = 0
     """The number of missing events, from gaps in the writers' numbers."""
     dropped: int = 0
@@ -124,6 +129,11 @@ class Recording:
     """Whether every writer of the session ended cleanly."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
     """{open span: agent}, of actions that were running when a process died, or are running now."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is as it was written, and lacks nothing."""
+        return self.is_complete and not (self.lost or self.dropped or self.damage or self.changed)
 
     def configuration(self, name: str, default: Any) -> Any:
         """Return a setting under which the session was recorded."""
@@ -174,6 +184,9 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
     recording.is_complete = all(writer.has_ended for writer in losses.writers)
+    recording.changed = changes_of_lines(
+        session, recording.heads, is_running=any(not each.closed and each.alive for each in losses.writers)
+    )
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
 
@@ -370,6 +383,8 @@ def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "source.state":
         recording.generator_states[event.id] = event
         return
+    if event.kind == "log.closed" and isinstance(head := event.extra.get("head"), str):
+        recording.heads[event.writer] = head
     if event.kind == "log.dropped":
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1
@@ -613,7 +628,12 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
 
 
 def note_gaps(outcome: ReplayOutcome, recording: Recording) -> None:
-    """Note what is missing from a recording, and the unrecorded reads during the recording."""
+    """Note what is missing from or was changed in a recording, and the unrecorded reads while it was made."""
+    if recording.changed:
+        outcome.reason(
+            f"the recording was changed after it was written: {recording.changed[0]}: agent-trace verify "
+            f"{session_id_of(recording.session)}"
+        )
     outcome.scope = "whole" if recording.is_complete else "prefix"
     if recording.lost:
         outcome.reason(f"{recording.lost} events of the session are missing from the recording")
