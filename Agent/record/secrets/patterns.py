@@ -16,7 +16,16 @@ from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
 from Agent.record.secrets.headers import HEADERS, OPEN, changes_often, credential_of_header
 from Agent.record.secrets.introduced import introduced
-from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
+from Agent.record.secrets.issuers import (
+    ESCAPE_SIGNS,
+    JOINED_OPTIONS,
+    LOGINS,
+    LONGEST_ESCAPE,
+    PASSWORD_OPTIONS,
+    Token,
+    after_escape,
+    tokens_by_head,
+)
 from Agent.record.secrets.names import (
     LIKELY,
     NONE,
@@ -46,7 +55,10 @@ from Agent.record.secrets.private_keys import private_keys
 # ---- keys that are marked by their issuer ----
 
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
-_BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
+_HEAD: Final = r"[A-Za-z0-9][A-Za-z0-9_\-/.]"
+_BEGINNING: Final = rf"(?<![A-Za-z0-9]){_HEAD}"
+_BEHIND_EQUALS: Final = rf"(?<==[0-9A-F]{{2}}){_HEAD}"
+_BEHIND_ESCAPE: Final = rf"(?:{after_escape()}){_HEAD}"
 _BLOBS: Final = {
     **dict.fromkeys("-_", r"[A-Za-z0-9_\-]{40}"),
     # a path may be as long, but its names are not random
@@ -57,7 +69,7 @@ _BLOBS: Final = {
 def _marked_keys(text: str) -> Iterator[Span]:
     by_head = tokens_by_head()
     for run in _compiled(_RUN).finditer(text):
-        for start in _compiled(_BEGINNING).finditer(text, *run.span()):
+        for start in _beginnings(text, run):
             for token in by_head.get(start[0], ()):
                 at = start.start()
                 if not text.startswith(token.prefix, at):
@@ -66,6 +78,19 @@ def _marked_keys(text: str) -> Iterator[Span]:
                 if match is not None and _is_key(token, match) and not _is_in_blob(text, at):
                     yield match.span()
                     break
+
+
+def _beginnings(text: str, run: re.Match[str]) -> Iterator[re.Match[str]]:
+    """Yield the first two characters of each place in a run where a word begins, also behind an encoded character."""
+    yield from _compiled(_BEGINNING).finditer(text, *run.span())
+    if "=" in run[0]:  # the only sign of an escape within a run
+        yield from _compiled(_BEHIND_EQUALS).finditer(text, *run.span())
+    begin = run.start()
+    if begin and text[begin - 1] in ESCAPE_SIGNS:
+        behind = (
+            _compiled(_BEHIND_ESCAPE).match(text, begin + size) for size in range(1, LONGEST_ESCAPE + 1)
+        )
+        yield from filter(None, behind)
 
 
 def _is_key(token: Token, match: re.Match[str]) -> bool:
@@ -96,7 +121,7 @@ _USER_INFO: Final = (
     r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
-_SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
+_SCHEME: Final = rf"(?i)(?:(?<![a-z])|{after_escape()})(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{{8,}})"
 # `Invalid token X` and the like: no sign follows the name, so only random values count
 _TOKEN_OF_SENTENCE: Final = (
     r"""(?i)(?<![\w\-])(?<!per )token[ ]+\\{0,3}["'`]?(?P<secret>[\w\-.=+/~]{20,200})(?![\w/(])"""
@@ -121,7 +146,8 @@ _FORMS: Final = {
     "response=": _DIGEST_RESPONSE,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
-    "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
+    "q~": rf"(?:(?<![\w~.\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
+    r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
     "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
@@ -166,7 +192,10 @@ _TOOLS: Final = {
 _BESIDE: Final = {**_TOOLS, "response=": ("nonce=",)}
 """Literals that count only if the text also contains one of these words."""
 # A Discord bot's token, which has no prefix, and the private members of a key in JSON.
-_DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
+_DISCORD_BOT: Final = (
+    rf"[MNO](?=[A-Za-z0-9]{{23}})(?:(?<![\w.\-].)|{after_escape('.')})"
+    r"[A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
+)
 _PRIVATE_MEMBER: Final = (
     r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
 )
