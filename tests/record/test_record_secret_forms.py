@@ -49,61 +49,8 @@ def sample(token):
     return "".join(parts)
 
 
-ENCODED = {
-    "a line in JSON": lambda key: json.dumps({"a": f"b\n{key}\tc"}),
-    "a line in JSON in JSON": lambda key: json.dumps(json.dumps([f"b\r{key}\f"])),
-    "an accent in JSON": lambda key: json.dumps(f"\xe9{key}\xe9"),
-    "the repr of a text": lambda key: repr(f"a\t{key}\x07"),
-    "the repr of bytes": lambda key: repr(b"\xff" + key.encode() + b"\xff"),
-    "the repr of a sign beyond 65,535": lambda key: ascii(f"\U0001f511{key}\U0001f511"),
-    "an octal escape": lambda key: f"caf\\303\\251{key}\\303\\251",
-    "a blank as hexadecimal": lambda key: f"a\\x20{key}\\x20b",
-    "colours": lambda key: f"\x1b[1;38;5;208m{key}\x1b[0m",
-    "a line that is cleared": lambda key: f"\x1b[2K\x1b[1G{key}\x1b[K",
-    "colours of tput": lambda key: f"\x1b(B\x1b[m{key}\x1b(B\x1b[m",
-    "colours in JSON": lambda key: json.dumps(f"\x1b[1m{key}\x1b[0m"),
-    "colours of a shell": lambda key: f"\\033[31m{key}\\e[0m",
-    "colours without ESC": lambda key: f"[32m{key}[0m",
-    "NUL": lambda key: f"\0{key}\0",
-    "a query": lambda key: f"key%3D{key}%26a%3Db",
-    "a URL in a URL": lambda key: f"?next={quote('https://h/?k=')}{key}%20",
-    "a URL in a URL in a URL": lambda key: f"?next={quote(quote('https://h/?k='))}{key}%2520",
-    "mail": lambda key: f"a=20{key}=20b",
-}
-
-
 def is_drawn(token, key):
     return not is_words(key[len(token.prefix) :])
-
-
-@pytest.mark.parametrize("place", ENCODED)
-def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
-    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
-    for token in tokens():
-        key = next(key for key in iter(lambda: sample(token), "") if key not in recorded(f"a {key} b"))
-        text = ENCODED[place](key)
-        assert key[: len(token.prefix) + 8] not in recorded(text), text
-        assert not judge.clean(orjson.dumps({"m": text})), text
-
-
-def test_keys_by_form_do_not_stay_behind_an_encoded_character():
-    for encoded in ("\\n", "\\x20", "\\u001b[32m", "%20", "\\t"):
-        for key in (
-            f"M{some(24)}.{some(6)}.{some(30)}",
-            f"{some(3, LETTERS['a'])}8Q~{some(31)}",
-            f"Bearer {some(24)}1aB2",
-            f"Basic {base64.b64encode(f'bob:{some(14)}'.encode()).decode()}",
-        ):
-            assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
-
-
-def test_what_resembles_an_escape_makes_no_key_of_the_rest_of_a_word():
-    for text in (
-        f"a\\w{some(6)}desk-{some(24, HEX)}",
-        f"x%ZZtask-{some(24, HEX)}",
-        f"[12task-{some(24, HEX)}",
-    ):
-        assert recorded(text) == text
 
 
 def test_a_token_of_a_sentence_and_the_response_of_a_digest_are_replaced_and_names_with_numbers_are_kept():
@@ -613,3 +560,91 @@ def test_a_value_beside_its_name_under_one_letter_is_replaced():
     secret = some(20)
     assert REDACTOR.value({"k": "password", "v": secret}, "", {})["v"] != secret
     assert REDACTOR.value({"k": "colour", "v": secret}, "", {})["v"] == secret
+
+
+ENCODED = {
+    "a line in JSON": lambda key: json.dumps({"a": f"b\n{key}\tc"}),
+    "a line in JSON in JSON": lambda key: json.dumps(json.dumps([f"b\r{key}\f"])),
+    "an accent in JSON": lambda key: json.dumps(f"\xe9{key}\xe9"),
+    "the repr of a text": lambda key: repr(f"a\t{key}\x07"),
+    "the repr of bytes": lambda key: repr(b"\xff" + key.encode() + b"\xff"),
+    "the repr of a sign beyond 65,535": lambda key: ascii(f"\U0001f511{key}\U0001f511"),
+    "an octal escape": lambda key: f"caf\\303\\251{key}\\303\\251",
+    "a blank as hexadecimal": lambda key: f"a\\x20{key}\\x20b",
+    "colours": lambda key: f"\x1b[1;38;5;208m{key}\x1b[0m",
+    "a line that is cleared": lambda key: f"\x1b[2K\x1b[1G{key}\x1b[K",
+    "colours of tput": lambda key: f"\x1b(B\x1b[m{key}\x1b(B\x1b[m",
+    "colours in JSON": lambda key: json.dumps(f"\x1b[1m{key}\x1b[0m"),
+    "colours of a shell": lambda key: f"\\033[31m{key}\\e[0m",
+    "colours without ESC": lambda key: f"[32m{key}[0m",
+    "NUL": lambda key: f"\0{key}\0",
+    "a query": lambda key: f"key%3D{key}%26a%3Db",
+    "a URL in a URL": lambda key: f"?next={quote('https://h/?k=')}{key}%20",
+    "a URL in a URL in a URL": lambda key: f"?next={quote(quote('https://h/?k='))}{key}%2520",
+    "mail": lambda key: f"a=20{key}=20b",
+}
+
+
+@pytest.mark.parametrize("place", ENCODED)
+def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for token in tokens():
+        key = next(key for key in iter(lambda: sample(token), "") if key not in recorded(f"a {key} b"))
+        text = ENCODED[place](key)
+        assert key[: len(token.prefix) + 8] not in recorded(text), text
+        assert not judge.clean(orjson.dumps({"m": text})), text
+
+
+def test_keys_by_form_do_not_stay_behind_an_encoded_character():
+    for encoded in ("\\n", "\\x20", "\\u001b[32m", "%20", "\\t"):
+        for key in (
+            f"M{some(24)}.{some(6)}.{some(30)}",
+            f"{some(3, LETTERS['a'])}8Q~{some(31)}",
+            f"Bearer {some(24)}1aB2",
+            f"Basic {base64.b64encode(f'bob:{some(14)}'.encode()).decode()}",
+        ):
+            assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
+
+
+WAYS_TO_QUOTE = {
+    "all of it": lambda url: quote(url, safe=""),
+    "but slashes": quote,
+    "but colons": lambda url: quote(url, safe=":"),
+    "but @": lambda url: quote(url, safe="@"),
+    "but colons and slashes": lambda url: quote(url, safe=":/"),
+    "in lower case": lambda url: re.sub("%..", lambda match: match[0].lower(), quote(url, safe="")),
+    "twice": lambda url: quote(quote(url, safe=""), safe=""),
+    "twice but slashes": lambda url: quote(quote(url)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_QUOTE)
+def test_the_password_of_a_url_in_a_url_is_replaced_and_its_host_is_kept(way):
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for _ in range(20):
+        password = some(14, "xyzQWK0123456789")
+        for url in ("https://bob:{}@h.org/a", "postgresql://bob:{}@db.org:5432/x?a=b", "redis://:{}@h.org"):
+            for text in ("https://h/login?next={}&a=b", '{{"url": "{}"}}', "{}"):
+                whole = text.format(WAYS_TO_QUOTE[way](url.format(password)))
+                assert password not in (clean := recorded(whole)) and ".org" in clean, whole
+                assert not judge.clean(orjson.dumps({"m": whole}))
+
+
+def test_a_quoted_url_without_a_password_is_kept():
+    for url in (
+        "https://h.org:8080/@me",
+        "https://h.org/a:b@c",
+        "https://bob@h.org/",
+        "https://bob:${X}@h.org/",
+    ):
+        for quoted in WAYS_TO_QUOTE.values():
+            assert recorded(f"https://h/?next={quoted(url)}") == f"https://h/?next={quoted(url)}"
+
+
+def test_what_resembles_an_escape_makes_no_key_of_the_rest_of_a_word():
+    for text in (
+        f"a\\w{some(6)}desk-{some(24, HEX)}",
+        f"x%ZZtask-{some(24, HEX)}",
+        f"[12task-{some(24, HEX)}",
+    ):
+        assert recorded(text) == text

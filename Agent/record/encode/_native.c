@@ -134,7 +134,7 @@ static int run_is_harmless(const Judge *judge, const char *begin, const char *ru
     for (const char *at = run; at < end && only_hex; at++) only_hex = IS_HEX[(unsigned char)*at];
     if (prefix_at(judge, run, end)) return 0;
     if (run > begin && memchr("\\%=[;(", run[-1], 6) != NULL)
-        for (int size = 1; size <= LONGEST_ESCAPE; size++)
+        for (int size = 1; size <= (run[-1] == '\\' ? LONGEST_ESCAPE : 6); size++)
             if (prefix_at(judge, run + size, end) && ends_escape(begin, run + size)) return 0;
     if (!only_hex) {
         for (const char *at = run; at < end; at++)
@@ -406,10 +406,25 @@ __attribute__((noinline, cold))
 #endif
 static int ends_port(const char *raw, const char *colon) { return colon - raw >= 5 && memcmp(colon - 5, ":5432", 5) == 0; }
 
+/* Whether the scheme of a URL in another URL ends somewhere, as `%3A%2F%2F`, `%3A//` or `:%2F%2F`, perhaps encoded again,
+   or its `@` is encoded. */
+static int has_quoted_url(const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, '%', (size_t)(end - at))) != NULL; at++) {
+        if (at > raw && at[-1] == ':') return 1;
+        const char *code = at + (end - at > 3 && at[1] == '2' && at[2] == '5' ? 3 : 1);
+        if (end - code < 4) continue;
+        if (code[0] == '4' && code[1] == '0' && holds(raw, end, ':', "://")) return 1;
+        if (code[0] != '3' || LOWER[(unsigned char)code[1]] != 'a') continue;
+        if (code[2] == '%' || (code[2] == '/' && code[3] == '/')) return 1;
+    }
+    return 0;
+}
+
 /* Whether none of the rare marks that were found belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
     for (const char *sign = "=>%('`#<"; (found & HAS_SIGNS) && *sign != 0; sign++)
         if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
+    if ((found & HAS_SIGNS) && has_quoted_url(raw, end)) return 0;
     if ((found & HAS_BACKSLASH) && (!signs_are_harmless(judge, raw, end, '\\') || holds(raw, end, 'P', "PRIVATE KEY"))) return 0;
     if (!(found & HAS_MARKS)) return 1;
     if (memchr(raw, '$', (size_t)(end - raw)) != NULL

@@ -43,8 +43,9 @@ _ESCAPES: Final = (
     "=[0-9A-F]{2}",  # of mail
     *(r"\[[mKJH]", r"[\[;]\d[A-Za-z]", r"[\[;]\d\d[A-Za-z]", r"[\[;]\d{3}[A-Za-z]", r"\(B"),  # of a terminal
 )
+ESCAPE: Final = "|".join(_ESCAPES)
+"""An encoded character, one of whose signs stands before its letters and digits."""
 ESCAPE_SIGNS: Final = "\\%=[;("
-"""What stands before the letters and digits with which an encoded character ends."""
 LONGEST_ESCAPE: Final = 9
 """How many letters and digits these are at most."""
 
@@ -347,6 +348,9 @@ _INNER: Final = re.compile(
     rb"(?:" + b"|".join((*INNER_NAMES, *OTHER_SCRIPTS)) + rb')(?![\w\-\x80-\xff]*":)'
 ).search
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
+_QUOTED_URL: Final = re.compile(
+    rb"(?:%(?:25)?3[aA]|:)(?:%(?:25)?2[fF]|//[^\s/@]*%(?:25)?40)|%(?:25)?3[aA]//"
+).search
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
 SAYING: Final = tuple(
@@ -418,7 +422,7 @@ def _searches() -> tuple[Callable[..., object], ...]:
     any_beginning = b"(?:" + b"|".join(map(_expression, beginnings)) + b")"
     # A key begins at the start of its run, after a separator, or after an encoded character.
     anywhere = re.compile(rb"(?:^|[-_+/])" + any_beginning).search
-    behind = re.compile(b"(?:" + after_escape().encode() + b")" + any_beginning).match
+    behind = re.compile(b"(?:" + ESCAPE.encode() + b")" + any_beginning).match
     bounded = [head for head in heads if head[:1].isalnum()]
     others = [head for head in heads if not head[:1].isalnum()]
     head = re.compile(
@@ -475,6 +479,8 @@ def _marks_are_harmless(raw: bytes) -> bool:
         return False
     if 64 in raw and b"://" in raw:
         return False
+    if 37 in raw and _QUOTED_URL(raw) is not None:
+        return False
     if 36 in raw and (_FIELDS(raw) is not None or b"scrypt:" in raw or b"pbkdf2" in raw):
         return False
     if 124 in raw and (b"-stdin" in raw or not _names_are_harmless(raw, b"|")):
@@ -504,9 +510,7 @@ def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
         # UUIDs and digests are the most common long runs; no vendor's key begins in the middle of them.
         if anywhere(token) if token.strip(_HEX) else at_beginning(token):
             return False
-        if raw[position - 1] in _SIGNS and any(
-            behind(raw, position + size) for size in range(1, LONGEST_ESCAPE + 1)
-        ):
+        if raw[position - 1] in _SIGNS and behind(raw, position - 1):
             return False
         # If the run begins its JSON string, the string's key is judged by name elsewhere.
         if raw[position - 1] != 34 and (

@@ -11,12 +11,14 @@ from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
 from Agent.record.secrets.headers import HEADERS, OPEN, changes_often, credential_of_header
 from Agent.record.secrets.introduced import introduced
 from Agent.record.secrets.issuers import (
+    ESCAPE,
     ESCAPE_SIGNS,
     JOINED_OPTIONS,
     LOGINS,
@@ -86,7 +88,7 @@ def _beginnings(text: str, run: re.Match[str]) -> Iterator[re.Match[str]]:
     if "=" in run[0]:  # the only sign of an escape within a run
         yield from _compiled(_BEHIND_EQUALS).finditer(text, *run.span())
     begin = run.start()
-    if begin and text[begin - 1] in ESCAPE_SIGNS:
+    if begin and text[begin - 1] in ESCAPE_SIGNS and _compiled(ESCAPE).match(text, begin - 1):
         behind = (
             _compiled(_BEHIND_ESCAPE).match(text, begin + size) for size in range(1, LONGEST_ESCAPE + 1)
         )
@@ -121,6 +123,11 @@ _USER_INFO: Final = (
     r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
+# the same in a URL, as `?next=https%3A%2F%2Fbob%3AX%40h`, perhaps encoded again
+_QUOTED_USER_INFO: Final = (
+    r"""(?i:(?::|%(?:25)?3A)(?://|%(?:25)?2F%(?:25)?2F)(?!\[redacted:)(?:(?!%(?:25)?(?:3A|2F|40))[^\s:/@"'<>&]){0,200}(?::|%(?:25)?3A)"""
+    r"""(?P<quoted>(?:(?!%(?:25)?(?:2F|40))[^\s/@"'<>&]){3,200})(?=(?:@|%(?:25)?40)[\w\[%]))"""
+)
 _SCHEME: Final = rf"(?i)(?:(?<![a-z])|{after_escape()})(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{{8,}})"
 # `Invalid token X` and the like: no sign follows the name, so only random values count
 _TOKEN_OF_SENTENCE: Final = (
@@ -139,7 +146,12 @@ _HASH: Final = (
 _FORMS: Final = {
     **COMMAND_FORMS,
     "private-lines": _PUTTY_KEY,
-    "://": _USER_INFO,
+    "://": f"{_USER_INFO}|{_QUOTED_USER_INFO}",
+    ":%2f%2f": _QUOTED_USER_INFO,
+    "%3a//": _QUOTED_USER_INFO,
+    "%3a%2f%2f": _QUOTED_USER_INFO,
+    "%253a//": _QUOTED_USER_INFO,
+    "%253a%252f%252f": _QUOTED_USER_INFO,
     "bearer ": _SCHEME,
     "basic ": _SCHEME,
     "token ": _TOKEN_OF_SENTENCE,
@@ -296,7 +308,7 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
 
     `is_user` means that the value is the user in a URL without a password.
     """
-    if is_placeholder(value):
+    if is_placeholder(unquote(unquote(value)) if literal.endswith(("//", "2f")) else value):
         return False
     if literal in _TOOLS:
         user, _, word = value.strip("\"'\\").rpartition(":")
