@@ -2,17 +2,22 @@
 
 import base64
 import json
+import logging
 import random
 import re
 import string
 import time
+from contextlib import suppress
 from urllib.parse import quote
 
 import orjson
 import pytest
 from record_kit import recording
 
+from Agent import setup_logging, shutdown_logging
+from Agent.bridges import TraceHandler
 from Agent.event.values.reading import DEFAULT_LIMITS
+from Agent.flight import Recorder, record_tool
 from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import ALPHABETS, looks_clean, tokens
@@ -26,8 +31,8 @@ HEX = "0123456789abcdef"
 REDACTOR = Redactor(b"key")
 
 
-def some(count, letters=ALNUM):
-    return "".join(CHANCE.choices(letters, k=count))
+def some(count, letters=ALNUM, chance=CHANCE):
+    return "".join(chance.choices(letters, k=count))
 
 
 LETTERS = {
@@ -41,11 +46,11 @@ def recorded(text):
     return text if looks_clean(orjson.dumps({"m": text})) else REDACTOR.text(text)
 
 
-def sample(token):
+def sample(token, chance=CHANCE):
     """A key of a row, drawn; nothing in it repeats a word."""
     parts = [token.prefix]
     for alphabet, least, most in token.parts:
-        parts.append(alphabet if most == 0 else some(least, LETTERS[alphabet]))
+        parts.append(alphabet if most == 0 else some(least, LETTERS[alphabet], chance))
     return "".join(parts)
 
 
@@ -562,6 +567,15 @@ def test_a_value_beside_its_name_under_one_letter_is_replaced():
     assert REDACTOR.value({"k": "colour", "v": secret}, "", {})["v"] == secret
 
 
+OWN = random.Random(20261127)
+"""Of the tests below, so that those above draw what they drew before."""
+
+
+def found_sample(token):
+    """A key of a row that is found between blanks."""
+    return next(key for key in iter(lambda: sample(token, OWN), "") if key not in recorded(f"a {key} b"))
+
+
 ENCODED = {
     "a line in JSON": lambda key: json.dumps({"a": f"b\n{key}\tc"}),
     "a line in JSON in JSON": lambda key: json.dumps(json.dumps([f"b\r{key}\f"])),
@@ -589,7 +603,7 @@ ENCODED = {
 def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
     judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
     for token in tokens():
-        key = next(key for key in iter(lambda: sample(token), "") if key not in recorded(f"a {key} b"))
+        key = found_sample(token)
         text = ENCODED[place](key)
         assert key[: len(token.prefix) + 8] not in recorded(text), text
         assert not judge.clean(orjson.dumps({"m": text})), text
@@ -598,10 +612,10 @@ def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
 def test_keys_by_form_do_not_stay_behind_an_encoded_character():
     for encoded in ("\\n", "\\x20", "\\u001b[32m", "%20", "\\t"):
         for key in (
-            f"M{some(24)}.{some(6)}.{some(30)}",
-            f"{some(3, LETTERS['a'])}8Q~{some(31)}",
-            f"Bearer {some(24)}1aB2",
-            f"Basic {base64.b64encode(f'bob:{some(14)}'.encode()).decode()}",
+            f"M{some(24, chance=OWN)}.{some(6, chance=OWN)}.{some(30, chance=OWN)}",
+            f"{some(3, LETTERS['a'], OWN)}8Q~{some(31, chance=OWN)}",
+            f"Bearer {some(24, chance=OWN)}1aB2",
+            f"Basic {base64.b64encode(f'bob:{some(14, chance=OWN)}'.encode()).decode()}",
         ):
             assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
 
@@ -622,7 +636,7 @@ WAYS_TO_QUOTE = {
 def test_the_password_of_a_url_in_a_url_is_replaced_and_its_host_is_kept(way):
     judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
     for _ in range(20):
-        password = some(14, "xyzQWK0123456789")
+        password = some(14, "xyzQWK0123456789", OWN)
         for url in ("https://bob:{}@h.org/a", "postgresql://bob:{}@db.org:5432/x?a=b", "redis://:{}@h.org"):
             for text in ("https://h/login?next={}&a=b", '{{"url": "{}"}}', "{}"):
                 whole = text.format(WAYS_TO_QUOTE[way](url.format(password)))
@@ -643,8 +657,68 @@ def test_a_quoted_url_without_a_password_is_kept():
 
 def test_what_resembles_an_escape_makes_no_key_of_the_rest_of_a_word():
     for text in (
-        f"a\\w{some(6)}desk-{some(24, HEX)}",
-        f"x%ZZtask-{some(24, HEX)}",
-        f"[12task-{some(24, HEX)}",
+        f"a\\w{some(6, chance=OWN)}desk-{some(24, HEX, OWN)}",
+        f"x%ZZtask-{some(24, HEX, OWN)}",
+        f"[12task-{some(24, HEX, OWN)}",
     ):
         assert recorded(text) == text
+
+
+class Courier:
+    """Passes a text on wherever a program may put one."""
+
+    agent_id = "courier"
+
+    @trace_agent_action
+    def take(self, text):
+        return len(text)
+
+    @trace_agent_action
+    def give(self, _number):
+        return {"output": [self.text]}
+
+    @trace_agent_action
+    def fail(self, _number):
+        raise ValueError(self.text)
+
+    @trace_agent_action
+    def tell(self, _number):
+        AgentLogger("courier").info(self.text)
+        HEARD.warning("%s", self.text)
+
+    @trace_agent_action
+    def call(self, _number):
+        look_up(query=self.text)
+
+
+@record_tool
+def look_up(query):
+    return {"found": query}
+
+
+HEARD = logging.Logger("heard")  # noqa: LOG001 - not one of the process's
+HEARD.addHandler(TraceHandler())
+PLACES = "take give fail tell call".split()
+
+
+def test_no_key_of_an_issuer_reaches_a_file_from_any_place_in_any_encoding(trace_root):
+    """Keys of every row of the table, in all pairs of an encoding and a place in turn."""
+    courier = Courier()
+    rows = [token for token in tokens() for _ in range(3)]
+    keys = [found_sample(token) for token in rows]
+    pairs = [(place, encoding) for place in PLACES for encoding in ENCODED]
+    said = []
+    setup_logging(trace_root=trace_root)
+    with Recorder(agent="courier").run():
+        for at, (token, key) in enumerate(zip(rows, keys, strict=True)):
+            place, encoding = pairs[at % len(pairs)]
+            courier.text = ENCODED[encoding](key)
+            said.append((key[: len(token.prefix) + 8], key[-12:], place, encoding))
+            with suppress(ValueError):
+                getattr(courier, place)(courier.text if place == "take" else at)
+    del courier.text
+    shutdown_logging()
+    lines = b"".join(path.read_bytes() for path in trace_root.rglob("*") if path.is_file()).decode()
+    assert lines.count('"type":"tool.call"') >= len(said) // 5
+    assert len(said) > 800 and len({(place, encoding) for *_, place, encoding in said}) == len(pairs)
+    assert not [one for one in said if one[0] in lines or one[1] in lines]

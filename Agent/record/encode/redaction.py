@@ -72,7 +72,7 @@ _MODES = frozenset(
 )
 """Ways to authenticate, which are no secrets under `auth`."""
 
-_COLUMNS = frozenset("columns column_names fields field_names header names".split())
+_COLUMNS = frozenset("columns column_names fields field_names header names keys".split())
 _ROWS = frozenset("row rows data values records".split())
 
 _LONGEST_ANSWER = 200
