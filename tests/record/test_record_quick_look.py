@@ -49,6 +49,7 @@ PLACES = [
     lambda text: f"\\x20{text}\\x20",
     lambda text: f"\x1b[32m{text}\x1b[0m",
     lambda text: f"a%3D{text}%20",
+    lambda text: text.replace("a", "\\u0061").replace("k", "\\u006b"),
 ]
 
 

@@ -620,6 +620,22 @@ def test_keys_by_form_do_not_stay_behind_an_encoded_character():
             assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
 
 
+def test_a_name_or_a_key_with_escaped_letters_is_read_as_json_reads_it():
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for _ in range(100):
+        secret, key = f"{some(14, chance=OWN)}7a", f"ghp_{some(36, chance=OWN)}"
+        text = f'{{"password": "{secret}", "a": "{key}"}}'
+        letters = OWN.sample("paswordgh" + ALNUM[:52], 12)
+        text = text.translate({ord(letter): f"\\u{ord(letter):04x}" for letter in letters})
+        for whole in (text, json.dumps(text), json.dumps(json.dumps(text))):
+            assert recorded(whole).count("[redacted:") == 2, whole
+            assert not judge.clean(orjson.dumps({"m": whole}))
+
+
+def test_styles_within_styles_are_read_without_an_end_of_the_stack():
+    assert recorded("\x1b[" * 5_000 + "0m" * 5_000 + " password=hunter2-Zq81Kx").count("[redacted:") == 1
+
+
 WAYS_TO_QUOTE = {
     "all of it": lambda url: quote(url, safe=""),
     "but slashes": quote,

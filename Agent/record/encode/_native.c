@@ -420,12 +420,20 @@ static int has_quoted_url(const char *raw, const char *end) {
     return 0;
 }
 
+/* Whether a text that is JSON escapes a letter, as nobody needs to: `p\\u0061ssword`. */
+static int has_escaped_letter(const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, '\\', (size_t)(end - at))) != NULL; at++)
+        if (end - at > 5 && memcmp(at + 1, "u00", 3) == 0 && at[4] >= '4' && at[4] <= '7') return 1;
+    return 0;
+}
+
 /* Whether none of the rare marks that were found belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
     for (const char *sign = "=>%('`#<"; (found & HAS_SIGNS) && *sign != 0; sign++)
         if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
     if ((found & HAS_SIGNS) && has_quoted_url(raw, end)) return 0;
     if ((found & HAS_BACKSLASH) && (!signs_are_harmless(judge, raw, end, '\\') || holds(raw, end, 'P', "PRIVATE KEY"))) return 0;
+    if ((found & HAS_BACKSLASH) && has_escaped_letter(raw, end)) return 0;
     if (!(found & HAS_MARKS)) return 1;
     if (memchr(raw, '$', (size_t)(end - raw)) != NULL
         && (has_fields(raw, end) || holds(raw, end, 's', "scrypt:") || holds(raw, end, 'p', "pbkdf2")))

@@ -348,6 +348,7 @@ _INNER: Final = re.compile(
     rb"(?:" + b"|".join((*INNER_NAMES, *OTHER_SCRIPTS)) + rb')(?![\w\-\x80-\xff]*":)'
 ).search
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]").search
 _QUOTED_URL: Final = re.compile(
     rb"(?:%(?:25)?3[aA]|:)(?:%(?:25)?2[fF]|//[^\s/@]*%(?:25)?40)|%(?:25)?3[aA]//"
 ).search
@@ -490,7 +491,7 @@ def _marks_are_harmless(raw: bytes) -> bool:
         return False
     if 126 in raw and raw.find(b"Q~") >= 0:
         return False
-    return 92 not in raw or raw.find(b"PRIVATE KEY") < 0
+    return 92 not in raw or (raw.find(b"PRIVATE KEY") < 0 and _ESCAPED_LETTER(raw) is None)
 
 
 def _columns_are_harmless(raw: bytes) -> bool:

@@ -338,8 +338,10 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
 
 def secrets_in(text: str) -> list[Span]:
     """Return the (begin, end) of each secret in a text, in order and without overlaps."""
-    if _compiled(_UNSEEN).search(text) is not None:
-        return _secrets_as_seen(text)
+    return _secrets_as_seen(text) if _compiled(_UNSEEN).search(text) is not None else _secrets_of(text)
+
+
+def _secrets_of(text: str) -> list[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # some characters become two in lower case, which would shift positions
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
@@ -361,21 +363,27 @@ def _repeated(text: str, found: Sequence[Span]) -> Iterator[Span]:
                 at = text.find(secret, at + len(secret))
 
 
-_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\u00ad\u200b\u2060\ufeff]|[\0\uff01-\uff5e]"
-"""Styles of a terminal, characters without a width, separators of `/proc/PID/cmdline`, and the wide ASCII of China and Japan."""
+_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\u00ad\u200b\u2060\ufeff]|[\0\uff01-\uff5e]|\\{1,8}+u00(?:[46][1-9a-fA-F]|[57][0-9aA])"
+"""Styles of a terminal, letters that JSON need not escape, characters without a width, separators of `/proc/PID/cmdline`, and the wide ASCII of China and Japan."""
 _WITHOUT_WIDTH: Final = frozenset("\u00ad\u200b\u2060\ufeff")
 _AS_SEEN: Final = {0: " ", **{0xFEE0 + code: chr(code) for code in range(0x21, 0x7F)}}
 
 
 def _secrets_as_seen(text: str) -> list[Span]:
     """Return the secrets of a text as it is seen: without styles, so that a coloured `token` is a name, too."""
-    kept = [True] * len(text)
+    kept, letters = [True] * len(text), list(text)
+    ends: dict[int, int] = {}
     for style in _compiled(_UNSEEN).finditer(text):
-        if len(style[0]) > 1 or style[0] in _WITHOUT_WIDTH:
-            kept[style.start() : style.end()] = [False] * len(style[0])
+        begin, end = style.span()
+        if text[begin] == "\\":
+            letters[begin], ends[begin] = chr(int(text[end - 2 : end], 16)), end
+            begin += 1
+        if end - begin > 1 or text[begin] in _WITHOUT_WIDTH:
+            kept[begin:end] = [False] * (end - begin)
     places = [at for at, is_kept in enumerate(kept) if is_kept]
-    seen = "".join([text[at] for at in places]).translate(_AS_SEEN)
-    return [(places[begin], places[end - 1] + 1) for begin, end in secrets_in(seen)]
+    seen = "".join([letters[at] for at in places]).translate(_AS_SEEN)
+    spans = ((places[begin], places[end - 1]) for begin, end in _secrets_of(seen))
+    return [(begin, ends.get(last, last + 1)) for begin, last in spans]
 
 
 def _joined(spans: list[Span]) -> list[Span]:
