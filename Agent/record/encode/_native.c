@@ -406,16 +406,22 @@ __attribute__((noinline, cold))
 #endif
 static int ends_port(const char *raw, const char *colon) { return colon - raw >= 5 && memcmp(colon - 5, ":5432", 5) == 0; }
 
+/* What stands behind a percent-encoded sign, perhaps encoded again; NULL where another one, or none, is encoded. */
+static const char *behind_quoted(const char *at, const char *end, char digit, char letter) {
+    if (at >= end || *at != '%') return NULL;
+    at += end - at > 3 && at[1] == '2' && at[2] == '5' ? 3 : 1;
+    return end - at >= 2 && at[0] == digit && LOWER[(unsigned char)at[1]] == letter ? at + 2 : NULL;
+}
+
 /* Whether the scheme of a URL in another URL ends somewhere, as `%3A%2F%2F`, `%3A//` or `:%2F%2F`, perhaps encoded again,
    or its `@` is encoded. */
 static int has_quoted_url(const char *raw, const char *end) {
     for (const char *at = raw; (at = memchr(at, '%', (size_t)(end - at))) != NULL; at++) {
-        if (at > raw && at[-1] == ':') return 1;
-        const char *code = at + (end - at > 3 && at[1] == '2' && at[2] == '5' ? 3 : 1);
-        if (end - code < 4) continue;
-        if (code[0] == '4' && code[1] == '0' && holds(raw, end, ':', "://")) return 1;
-        if (code[0] != '3' || LOWER[(unsigned char)code[1]] != 'a') continue;
-        if (code[2] == '%' || (code[2] == '/' && code[3] == '/')) return 1;
+        if (at > raw && at[-1] == ':' && behind_quoted(at, end, '2', 'f') != NULL) return 1;
+        if (behind_quoted(at, end, '4', '0') != NULL && holds(raw, end, ':', "://")) return 1;
+        const char *colon = behind_quoted(at, end, '3', 'a');
+        if (colon == NULL) continue;
+        if (behind_quoted(colon, end, '2', 'f') != NULL || (end - colon > 1 && colon[0] == '/' && colon[1] == '/')) return 1;
     }
     return 0;
 }

@@ -474,13 +474,13 @@ def _blanks_are_harmless(raw: bytes) -> bool:
 
 def _marks_are_harmless(raw: bytes) -> bool:
     """Whether no sign belongs to a secret."""
+    if 37 in raw and _QUOTED_URL(raw) is not None:
+        return False
     if not all(
         _names_are_harmless(raw, sign) for sign in (b"=", b"<", b">", b"%", b"(", b"'", b"`", b"#", b"\\")
     ):
         return False
     if 64 in raw and b"://" in raw:
-        return False
-    if 37 in raw and _QUOTED_URL(raw) is not None:
         return False
     if 36 in raw and (_FIELDS(raw) is not None or b"scrypt:" in raw or b"pbkdf2" in raw):
         return False
