@@ -33,7 +33,7 @@ def record_send(
     pipeline: Pipeline, binding: AgentBinding, recipient: str, body: Any, causes: tuple[str, ...]
 ) -> Message:
     """Record the sending and return the message."""
-    message = Message(pipeline.next_span_id(), str(binding.agent_id), recipient, body, "")
+    message = Message(pipeline.next_span_id(), str(binding.given_id), recipient, body, "")
     return replace(message, event_id=_record(pipeline, binding, "sent", message, causes))
 
 
@@ -42,7 +42,7 @@ def record_receipt(
 ) -> str:
     """Record the receipt, caused by the sending, and return its id."""
     led_to_it = (message.event_id, *causes) if message.event_id else causes
-    received = replace(message, recipient=str(binding.agent_id))
+    received = replace(message, recipient=str(binding.given_id))
     return _record(pipeline, binding, "received", received, led_to_it)
 
 

@@ -93,6 +93,29 @@ def test_an_exception_below_error_keeps_the_level_of_its_record(recorded, log):
     assert recorded.of("log")[-1]["message"] == "no exception"
 
 
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_a_value_under_the_name_of_a_secret_among_the_arguments_is_none_in_the_message(recorded, log, level):
+    said = {"user": "bob", "password": "Xk29fjQwPz81mV", "api_key": b"zq81Kx7Tw20", "pin": 48291123, "n": 7}
+    text = "%(user)s came with %(password)r and %(api_key)s, %(pin)d, %(n)d times"
+    handler = log.handlers[0]
+    handler.setFormatter(JsonFormatter("%(message)s", rename_fields={"message": "told"}))
+    getattr(log, level)(text, said)
+    handler.setFormatter(None)
+    getattr(log, level)(text, said, exc_info=LookupError("gone"))
+    getattr(log, level)(text * 500, said)
+    texts = recorded.text
+    assert not [value for value in ("Xk29fjQwPz81mV", "zq81Kx7Tw20", "48291123") if value in texts]
+    assert "bob came with '[redacted:" in texts and "7 times" in texts
+
+
+def test_names_among_the_arguments_of_a_message_hide_nothing_where_nothing_is_redacted():
+    with recording(redact=False) as events:
+        logger = logging.Logger("plain")  # noqa: LOG001 - likewise
+        logger.addHandler(TraceHandler())
+        logger.info("%(password)s", {"password": "Xk29fjQwPz81mV"})
+        assert events.only("log")["message"] == "Xk29fjQwPz81mV"
+
+
 def test_what_came_through_a_queue_keeps_the_text_of_its_exception(recorded, log):
     waiting = queue.Queue()
     sender = logging.Logger("sender")  # noqa: LOG001 - likewise

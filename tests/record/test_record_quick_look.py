@@ -46,6 +46,10 @@ PLACES = [
     lambda text: repr({"a": text}),
     lambda text: f"({text})",
     lambda text: f"\t{text}",
+    lambda text: f"\\x20{text}\\x20",
+    lambda text: f"\x1b[32m{text}\x1b[0m",
+    lambda text: f"a%3D{text}%20",
+    lambda text: text.replace("a", "\\u0061").replace("k", "\\u006b"),
 ]
 
 

@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_kit import recording
 
+from Agent import send, setup_logging, shutdown_logging
+from Agent.bridges import TraceHandler
 from Agent.event.codec import validate_event
 from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.record.emit.context import caused_by
@@ -352,6 +354,50 @@ def test_the_same_secret_is_the_same_token_everywhere():
         token = found.pipeline.redactor.token(key)
         assert found.text.count(token) == 6
         assert found.text.count("[redacted:") == 6
+
+
+def test_a_key_of_an_issuer_is_no_name_of_an_agent_a_role_or_a_logger(trace_root):
+    """Program and files: the agent is one in all of them, and the program sees its own id."""
+    keys = {
+        place: f"ghp_{some(36)}" for place in ("id", "other", "role", "component", "type", "library", "extra")
+    }
+
+    class Worker:
+        def __init__(self, agent_id):
+            self.agent_id, self.count, self.peer = agent_id, 0, self
+            self.logger = AgentLogger(agent_id, keys["role"])
+
+        @trace_agent_action
+        def work(self, other):
+            self.count += 1
+            self.peer = other
+            foreign.warning("inside")
+            return send(other.agent_id, "hello")
+
+    foreign = logging.Logger(f"lib.{keys['library']}")  # noqa: LOG001 - not one of the process's
+    foreign.addHandler(TraceHandler())
+    session = setup_logging(trace_root=trace_root).path
+    try:
+        one, other = Worker(keys["id"]), Worker(f"bot-{keys['other']}")
+        for _ in range(3):
+            message = one.work(other)
+        other.logger.receive(message)
+        assert (message.sender, message.recipient) == (one.agent_id, other.agent_id)
+        PerformanceLogger(keys["id"], keys["role"]).log_metric("speed", 1.0)
+        SystemLogger(keys["component"]).info("ready")
+        LearningLogger(keys["type"]).info("learnt")
+        foreign.error("outside", extra={"agent_id": keys["extra"], "agent_role": keys["role"]})
+    finally:
+        shutdown_logging()
+    files = [path for path in trace_root.rglob("*") if path.is_file()]
+    for place, key in keys.items():
+        assert not [
+            path for path in files if key[4:] in str(path) or key[4:].encode() in path.read_bytes()
+        ], place
+    counts = json.loads((session / "trace_summary.json").read_bytes())["by_agent"]
+    written = {path.name.partition("~")[0] for path in (session / "agents").iterdir()}
+    assert len(counts) == len(written - {"agents.log"}) == 3, written
+    assert sum(name.startswith("bot-[redacted:") for name in counts) == 1
 
 
 def test_another_key_makes_other_tokens():

@@ -2,15 +2,23 @@
 
 import base64
 import json
+import logging
 import random
 import re
 import string
 import time
+from contextlib import suppress
+from urllib.parse import quote
 
 import orjson
 import pytest
 from record_kit import recording
 
+from Agent import setup_logging, shutdown_logging
+from Agent.bridges import TraceHandler
+from Agent.event.values.reading import DEFAULT_LIMITS
+from Agent.flight import Recorder, record_tool
+from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import ALPHABETS, looks_clean, tokens
 from Agent.record.secrets.names import LIKELY, NONE, SURE, is_words, name_says
@@ -23,8 +31,8 @@ HEX = "0123456789abcdef"
 REDACTOR = Redactor(b"key")
 
 
-def some(count, letters=ALNUM):
-    return "".join(CHANCE.choices(letters, k=count))
+def some(count, letters=ALNUM, chance=CHANCE):
+    return "".join(chance.choices(letters, k=count))
 
 
 LETTERS = {
@@ -38,11 +46,11 @@ def recorded(text):
     return text if looks_clean(orjson.dumps({"m": text})) else REDACTOR.text(text)
 
 
-def sample(token):
+def sample(token, chance=CHANCE):
     """A key of a row, drawn; nothing in it repeats a word."""
     parts = [token.prefix]
     for alphabet, least, most in token.parts:
-        parts.append(alphabet if most == 0 else some(least, LETTERS[alphabet]))
+        parts.append(alphabet if most == 0 else some(least, LETTERS[alphabet], chance))
     return "".join(parts)
 
 
@@ -557,3 +565,176 @@ def test_a_value_beside_its_name_under_one_letter_is_replaced():
     secret = some(20)
     assert REDACTOR.value({"k": "password", "v": secret}, "", {})["v"] != secret
     assert REDACTOR.value({"k": "colour", "v": secret}, "", {})["v"] == secret
+
+
+OWN = random.Random(20261127)
+"""Of the tests below, so that those above draw what they drew before."""
+
+
+def found_sample(token):
+    """A key of a row that is found between blanks."""
+    return next(key for key in iter(lambda: sample(token, OWN), "") if key not in recorded(f"a {key} b"))
+
+
+ENCODED = {
+    "a line in JSON": lambda key: json.dumps({"a": f"b\n{key}\tc"}),
+    "a line in JSON in JSON": lambda key: json.dumps(json.dumps([f"b\r{key}\f"])),
+    "an accent in JSON": lambda key: json.dumps(f"\xe9{key}\xe9"),
+    "the repr of a text": lambda key: repr(f"a\t{key}\x07"),
+    "the repr of bytes": lambda key: repr(b"\xff" + key.encode() + b"\xff"),
+    "the repr of a sign beyond 65,535": lambda key: ascii(f"\U0001f511{key}\U0001f511"),
+    "an octal escape": lambda key: f"caf\\303\\251{key}\\303\\251",
+    "a blank as hexadecimal": lambda key: f"a\\x20{key}\\x20b",
+    "colours": lambda key: f"\x1b[1;38;5;208m{key}\x1b[0m",
+    "a line that is cleared": lambda key: f"\x1b[2K\x1b[1G{key}\x1b[K",
+    "colours of tput": lambda key: f"\x1b(B\x1b[m{key}\x1b(B\x1b[m",
+    "colours in JSON": lambda key: json.dumps(f"\x1b[1m{key}\x1b[0m"),
+    "colours of a shell": lambda key: f"\\033[31m{key}\\e[0m",
+    "colours without ESC": lambda key: f"[32m{key}[0m",
+    "NUL": lambda key: f"\0{key}\0",
+    "a query": lambda key: f"key%3D{key}%26a%3Db",
+    "a URL in a URL": lambda key: f"?next={quote('https://h/?k=')}{key}%20",
+    "a URL in a URL in a URL": lambda key: f"?next={quote(quote('https://h/?k='))}{key}%2520",
+    "mail": lambda key: f"a=20{key}=20b",
+}
+
+
+@pytest.mark.parametrize("place", ENCODED)
+def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for token in tokens():
+        key = found_sample(token)
+        text = ENCODED[place](key)
+        assert key[: len(token.prefix) + 8] not in recorded(text), text
+        assert not judge.clean(orjson.dumps({"m": text})), text
+
+
+def test_keys_by_form_do_not_stay_behind_an_encoded_character():
+    for encoded in ("\\n", "\\x20", "\\u001b[32m", "%20", "\\t"):
+        for key in (
+            f"M{some(24, chance=OWN)}.{some(6, chance=OWN)}.{some(30, chance=OWN)}",
+            f"{some(3, LETTERS['a'], OWN)}8Q~{some(31, chance=OWN)}",
+            f"Bearer {some(24, chance=OWN)}1aB2",
+            f"Basic {base64.b64encode(f'bob:{some(14, chance=OWN)}'.encode()).decode()}",
+        ):
+            assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
+
+
+def test_a_name_or_a_key_with_escaped_letters_is_read_as_json_reads_it():
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for _ in range(100):
+        secret, key = f"{some(14, chance=OWN)}7a", f"ghp_{some(36, chance=OWN)}"
+        text = f'{{"password": "{secret}", "a": "{key}"}}'
+        letters = OWN.sample("paswordgh" + ALNUM[:52], 12)
+        text = text.translate({ord(letter): f"\\u{ord(letter):04x}" for letter in letters})
+        for whole in (text, json.dumps(text), json.dumps(json.dumps(text))):
+            assert recorded(whole).count("[redacted:") == 2, whole
+            assert not judge.clean(orjson.dumps({"m": whole}))
+
+
+def test_styles_within_styles_are_read_without_an_end_of_the_stack():
+    assert recorded("\x1b[" * 5_000 + "0m" * 5_000 + " password=hunter2-Zq81Kx").count("[redacted:") == 1
+
+
+WAYS_TO_QUOTE = {
+    "all of it": lambda url: quote(url, safe=""),
+    "but slashes": quote,
+    "but colons": lambda url: quote(url, safe=":"),
+    "but @": lambda url: quote(url, safe="@"),
+    "but colons and slashes": lambda url: quote(url, safe=":/"),
+    "in lower case": lambda url: re.sub("%..", lambda match: match[0].lower(), quote(url, safe="")),
+    "twice": lambda url: quote(quote(url, safe=""), safe=""),
+    "twice but slashes": lambda url: quote(quote(url)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_QUOTE)
+def test_the_password_of_a_url_in_a_url_is_replaced_and_its_host_is_kept(way):
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    for _ in range(20):
+        password = some(14, "xyzQWK0123456789", OWN)
+        for url in ("https://bob:{}@h.org/a", "postgresql://bob:{}@db.org:5432/x?a=b", "redis://:{}@h.org"):
+            for text in ("https://h/login?next={}&a=b", '{{"url": "{}"}}', "{}"):
+                whole = text.format(WAYS_TO_QUOTE[way](url.format(password)))
+                assert password not in (clean := recorded(whole)) and ".org" in clean, whole
+                assert not judge.clean(orjson.dumps({"m": whole}))
+
+
+def test_a_quoted_url_without_a_password_is_kept():
+    for url in (
+        "https://h.org:8080/@me",
+        "https://h.org/a:b@c",
+        "https://bob@h.org/",
+        "https://bob:${X}@h.org/",
+    ):
+        for quoted in WAYS_TO_QUOTE.values():
+            assert recorded(f"https://h/?next={quoted(url)}") == f"https://h/?next={quoted(url)}"
+
+
+def test_what_resembles_an_escape_makes_no_key_of_the_rest_of_a_word():
+    for text in (
+        f"a\\w{some(6, chance=OWN)}desk-{some(24, HEX, OWN)}",
+        f"x%ZZtask-{some(24, HEX, OWN)}",
+        f"[12task-{some(24, HEX, OWN)}",
+    ):
+        assert recorded(text) == text
+
+
+class Courier:
+    """Passes a text on wherever a program may put one."""
+
+    agent_id = "courier"
+
+    @trace_agent_action
+    def take(self, text):
+        return len(text)
+
+    @trace_agent_action
+    def give(self, _number):
+        return {"output": [self.text]}
+
+    @trace_agent_action
+    def fail(self, _number):
+        raise ValueError(self.text)
+
+    @trace_agent_action
+    def tell(self, _number):
+        AgentLogger("courier").info(self.text)
+        HEARD.warning("%s", self.text)
+
+    @trace_agent_action
+    def call(self, _number):
+        look_up(query=self.text)
+
+
+@record_tool
+def look_up(query):
+    return {"found": query}
+
+
+HEARD = logging.Logger("heard")  # noqa: LOG001 - not one of the process's
+HEARD.addHandler(TraceHandler())
+PLACES = "take give fail tell call".split()
+
+
+def test_no_key_of_an_issuer_reaches_a_file_from_any_place_in_any_encoding(trace_root):
+    """Keys of every row of the table, in all pairs of an encoding and a place in turn."""
+    courier = Courier()
+    rows = [token for token in tokens() for _ in range(3)]
+    keys = [found_sample(token) for token in rows]
+    pairs = [(place, encoding) for place in PLACES for encoding in ENCODED]
+    said = []
+    setup_logging(trace_root=trace_root)
+    with Recorder(agent="courier").run():
+        for at, (token, key) in enumerate(zip(rows, keys, strict=True)):
+            place, encoding = pairs[at % len(pairs)]
+            courier.text = ENCODED[encoding](key)
+            said.append((key[: len(token.prefix) + 8], key[-12:], place, encoding))
+            with suppress(ValueError):
+                getattr(courier, place)(courier.text if place == "take" else at)
+    del courier.text
+    shutdown_logging()
+    lines = b"".join(path.read_bytes() for path in trace_root.rglob("*") if path.is_file()).decode()
+    assert lines.count('"type":"tool.call"') >= len(said) // 5
+    assert len(said) > 800 and len({(place, encoding) for *_, place, encoding in said}) == len(pairs)
+    assert not [one for one in said if one[0] in lines or one[1] in lines]

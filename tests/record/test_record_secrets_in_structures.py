@@ -369,3 +369,11 @@ def test_a_callable_without_a_secret_is_recorded_as_before():
         assert content.keys() == {"code", "defaults"}
         assert content["defaults"] == ["bob", 1, "a word", None]
         assert event["types"]["/extra/args/given/content/defaults"] == "tuple"
+
+
+@pytest.mark.parametrize("names", ["columns", "fields", "keys"])
+def test_values_in_a_list_are_named_by_the_list_of_names_beside_it(names):
+    value = {names: ["user", "password"], "values": ["bob", "swordfish"]}
+    clean = REDACTOR.value(value, "", {})
+    assert clean[names] == ["user", "password"] and clean["values"][0] == "bob"
+    assert "swordfish" not in json.dumps(clean) and not looks_clean(orjson.dumps(value))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.errors import MissingExtra
@@ -37,6 +38,9 @@ _ERROR = 40
 _MAX_DEPTH = 4
 
 
+_NO_ARGUMENTS: Mapping[Any, Any] = {}
+
+
 class Foreign(NamedTuple):
     """A record of another library, with the names and levels of this package."""
 
@@ -46,6 +50,8 @@ class Foreign(NamedTuple):
     fields: Mapping[Any, Any]
     """The fields that the user added."""
     error: BaseException | None = None
+    arguments: Mapping[Any, Any] = _NO_ARGUMENTS
+    """The arguments of the message by name."""
 
 
 class _Depth(threading.local):
@@ -82,6 +88,11 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         foreign = read()
         pipeline = current_pipeline()
         fields = _named(foreign.fields)
+        if foreign.arguments and (secrets := pipeline.redactor.secrets_among(foreign.arguments)):
+            without = partial(pipeline.redactor.text_without, secrets)
+            foreign = foreign._replace(message=without(foreign.message))
+            # a formatter may have put the message into a field of another name
+            fields = {key: without(value) if type(value) is str else value for key, value in fields.items()}
         if len(foreign.message) > MAX_SHOWN_CHARS:
             # The message is truncated, so the full text is kept as a field.
             fields.setdefault("full_message", foreign.message)
@@ -205,7 +216,9 @@ class TraceHandler(logging.Handler):
         if error is None and record.exc_text:
             # A record from a queue or socket has only the text of its exception.
             fields["exc_text"] = record.exc_text
-        return Foreign(named(record.name, "root"), level_below(record.levelno), message, fields, error)
+        by_name = record.args if type(record.args) is dict else _NO_ARGUMENTS
+        level = level_below(record.levelno)
+        return Foreign(named(record.name, "root"), level, message, fields, error, by_name)
 
     def _message(self, record: logging.LogRecord, fields: dict[Any, Any]) -> str:
         """Return the message of a record, and add its other values to `fields`."""

@@ -308,12 +308,15 @@ class Pipeline(PipelineSlots):
         key = (agent_id, agent_role, logger, category)
         binding = self._bindings.get(key)
         if binding is None:
-            agent_id = None if agent_id is None else printable(agent_id)
-            agent_role = None if agent_role is None else printable(agent_role)
+            clean = self.redactor.text
+            given_id, agent_role = (
+                None if name is None else printable(name) for name in (agent_id, agent_role)
+            )
+            agent_id = None if given_id is None else clean(given_id)
             binding = self._bindings[key] = AgentBinding(
                 agent_id=agent_id,
-                agent_role=agent_role,
-                logger=printable(logger),
+                agent_role=None if agent_role is None else clean(agent_role),
+                logger=clean(printable(logger)),
                 category=category,
                 stream=self.sink.open_stream(agent_id, category),
                 envelope=self._envelope,
@@ -322,6 +325,7 @@ class Pipeline(PipelineSlots):
                 mirror_of=self.mirror_of,
                 room=self.room,
             )
+            binding.given_id = given_id
         return binding
 
     def next_span_id(self) -> str:

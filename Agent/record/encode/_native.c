@@ -17,7 +17,7 @@
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
 #endif
 
-enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, HEAD_REACH = 48, FIELD_REACH = 10, VALUE_REACH = 200 };
+enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, FIELD_REACH = 10, LONGEST_ESCAPE = 9, VALUE_REACH = 200 };
 
 typedef struct {
     const char *bytes;
@@ -82,6 +82,31 @@ static int same_shape(const char *text, const Literal *literal) {
     return 1;
 }
 
+static int are_hex(const char *at, Py_ssize_t size) {
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (!IS_HEX[(unsigned char)at[i]] || at[i] == '-') return 0;
+    return 1;
+}
+
+/* Whether an encoded character ends at a place, as `after_escape` of Python knows it: `\\n`, `%3D`, `[32m`. */
+static int ends_escape(const char *begin, const char *at) {
+    const char *tail = at;
+    while (tail > begin && at - tail <= LONGEST_ESCAPE && IS_WORD[(unsigned char)tail[-1]]) tail--;
+    Py_ssize_t size = at - tail;
+    if (tail == begin || size == 0 || size > LONGEST_ESCAPE) return 0;
+    switch (tail[-1]) {
+    case '\\':
+        if (size == 1) return strchr("abefnrtv0", *tail) != NULL;
+        return (size == 3 && (*tail == 'x' || *tail < '8')) || (size == 5 && *tail == 'u') || (size == 9 && *tail == 'U');
+    case '%': return (size == 2 || size == 4 || size == 6) && are_hex(tail, size);
+    case '=': return size == 2 && are_hex(tail, size);
+    case '[':
+    case ';': return size <= 4 && at[-1] > '9';
+    case '(': return size == 1 && *tail == 'B';
+    default: return 0;
+    }
+}
+
 static int prefix_at(const Judge *judge, const char *at, const char *end) {
     if (at >= end) return 0;
     const Literals *prefixes = &judge->prefixes;
@@ -97,9 +122,8 @@ static int head_before(const Judge *judge, const char *begin, const char *run) {
     for (Py_ssize_t i = heads->begin[(unsigned char)run[-1]]; i < heads->end[(unsigned char)run[-1]]; i++) {
         const char *head = run - heads->items[i].size;
         if (head < begin || !same_shape(head, &heads->items[i])) continue;
-        /* behind a backslash, a letter is that of an escape */
         if (head == begin || !IS_WORD[(unsigned char)*head] || !IS_WORD[(unsigned char)head[-1]]) return 1;
-        if (head - begin >= 2 && head[-2] == '\\') return 1;
+        if (ends_escape(begin, head)) return 1;
     }
     return 0;
 }
@@ -109,9 +133,10 @@ static int run_is_harmless(const Judge *judge, const char *begin, const char *ru
     int only_hex = 1;
     for (const char *at = run; at < end && only_hex; at++) only_hex = IS_HEX[(unsigned char)*at];
     if (prefix_at(judge, run, end)) return 0;
+    if (run > begin && memchr("\\%=[;(", run[-1], 6) != NULL)
+        for (int size = 1; size <= (run[-1] == '\\' ? LONGEST_ESCAPE : 6); size++)
+            if (prefix_at(judge, run + size, end) && ends_escape(begin, run + size)) return 0;
     if (!only_hex) {
-        /* the first letter, or the first five, may belong to an escape */
-        if (prefix_at(judge, run + 1, end) || prefix_at(judge, run + 5, end)) return 0;
         for (const char *at = run; at < end; at++)
             if ((*at == '-' || *at == '_' || *at == '+' || *at == '/') && prefix_at(judge, at + 1, end)) return 0;
     }
@@ -381,11 +406,40 @@ __attribute__((noinline, cold))
 #endif
 static int ends_port(const char *raw, const char *colon) { return colon - raw >= 5 && memcmp(colon - 5, ":5432", 5) == 0; }
 
+/* What stands behind a percent-encoded sign, perhaps encoded again; NULL where another one, or none, is encoded. */
+static const char *behind_quoted(const char *at, const char *end, char digit, char letter) {
+    if (at >= end || *at != '%') return NULL;
+    at += end - at > 3 && at[1] == '2' && at[2] == '5' ? 3 : 1;
+    return end - at >= 2 && at[0] == digit && LOWER[(unsigned char)at[1]] == letter ? at + 2 : NULL;
+}
+
+/* Whether the scheme of a URL in another URL ends somewhere, as `%3A%2F%2F`, `%3A//` or `:%2F%2F`, perhaps encoded again,
+   or its `@` is encoded. */
+static int has_quoted_url(const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, '%', (size_t)(end - at))) != NULL; at++) {
+        if (at > raw && at[-1] == ':' && behind_quoted(at, end, '2', 'f') != NULL) return 1;
+        if (behind_quoted(at, end, '4', '0') != NULL && holds(raw, end, ':', "://")) return 1;
+        const char *colon = behind_quoted(at, end, '3', 'a');
+        if (colon == NULL) continue;
+        if (behind_quoted(colon, end, '2', 'f') != NULL || (end - colon > 1 && colon[0] == '/' && colon[1] == '/')) return 1;
+    }
+    return 0;
+}
+
+/* Whether a text that is JSON escapes a letter, as nobody needs to: `p\\u0061ssword`. */
+static int has_escaped_letter(const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, '\\', (size_t)(end - at))) != NULL; at++)
+        if (end - at > 5 && memcmp(at + 1, "u00", 3) == 0 && at[4] >= '4' && at[4] <= '7') return 1;
+    return 0;
+}
+
 /* Whether none of the rare marks that were found belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
     for (const char *sign = "=>%('`#<"; (found & HAS_SIGNS) && *sign != 0; sign++)
         if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
+    if ((found & HAS_SIGNS) && has_quoted_url(raw, end)) return 0;
     if ((found & HAS_BACKSLASH) && (!signs_are_harmless(judge, raw, end, '\\') || holds(raw, end, 'P', "PRIVATE KEY"))) return 0;
+    if ((found & HAS_BACKSLASH) && has_escaped_letter(raw, end)) return 0;
     if (!(found & HAS_MARKS)) return 1;
     if (memchr(raw, '$', (size_t)(end - raw)) != NULL
         && (has_fields(raw, end) || holds(raw, end, 's', "scrypt:") || holds(raw, end, 'p', "pbkdf2")))

@@ -145,6 +145,7 @@ class AgentBinding:
     """Prepared bytes for the events of an agent, or of a category for events without an agent.
 
     Args:
+        agent_id: its id as it is written, without secrets.
         stream: the stream that its events are written to.
         envelope: the bytes `","schema_version":...,"session_id":"...",` that follow the id.
         emit_plain: the pipeline's fast path for plain payloads.
@@ -159,6 +160,7 @@ class AgentBinding:
         "emit_plain",
         "envelope",
         "extra",
+        "given_id",
         "logger",
         "mirror_of",
         "redactor",
@@ -184,6 +186,8 @@ class AgentBinding:
     ) -> None:
         self.agent_id = agent_id
         self.agent_role = agent_role
+        self.given_id = agent_id
+        """Its id in the program, which differs if it holds a secret."""
         self.logger = logger
         self.category = category
         self.stream = stream

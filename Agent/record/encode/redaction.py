@@ -72,7 +72,7 @@ _MODES = frozenset(
 )
 """Ways to authenticate, which are no secrets under `auth`."""
 
-_COLUMNS = frozenset("columns column_names fields field_names header names".split())
+_COLUMNS = frozenset("columns column_names fields field_names header names keys".split())
 _ROWS = frozenset("row rows data values records".split())
 
 _LONGEST_ANSWER = 200
@@ -665,6 +665,19 @@ class Redactor:
         tags = dict(types) if types else {}
         clean = Repeats(self, secrets).value(read_json(b"{" + body + b"}"), pointer, tags)
         return write_json(clean)[1:-1], tags or None
+
+    def secrets_among(self, values: Mapping[Any, Any]) -> list[str]:
+        """Return the texts and whole numbers under the names of secrets, as a message may show them."""
+        secrets: list[str] = []
+        for key, value in values.items() if self.enabled else ():
+            told = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
+            told = str.__str__(told) if issubclass(type(told), str) else told
+            if type(key) is not str or type(told) not in (str, int) or self.says(key) == NONE:
+                continue
+            walk = RedactionWalk(self, {}, ("", {}))
+            if walk.value({key: told}, "") != {key: told}:
+                secrets += walk.found if type(told) is str else filter(worth_finding, [str(told)])
+        return secrets
 
     def text_without(self, secrets: Sequence[str], text: str) -> str:
         """Return a text without these secrets."""

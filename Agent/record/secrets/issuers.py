@@ -30,6 +30,34 @@ ALPHABETS: Final = {
 }
 """Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64 variants."""
 
+_HEX_DIGIT: Final = "[0-9a-fA-F]"
+_ESCAPES: Final = (
+    *(
+        r"\\[abefnrtv0]",
+        rf"\\x{_HEX_DIGIT}{{2}}",
+        rf"\\u{_HEX_DIGIT}{{4}}",
+        rf"\\U{_HEX_DIGIT}{{8}}",
+        r"\\[0-7]{3}",
+    ),
+    *(rf"%{'25' * times}{_HEX_DIGIT}{{2}}" for times in range(3)),  # of URLs, which may be in other URLs
+    "=[0-9A-F]{2}",  # of mail
+    *(r"\[[mKJH]", r"[\[;]\d[A-Za-z]", r"[\[;]\d\d[A-Za-z]", r"[\[;]\d{3}[A-Za-z]", r"\(B"),  # of a terminal
+)
+ESCAPE: Final = "|".join(_ESCAPES)
+"""An encoded character, one of whose signs stands before its letters and digits."""
+ESCAPE_SIGNS: Final = "\\%=[;("
+LONGEST_ESCAPE: Final = 9
+"""How many letters and digits these are at most."""
+
+
+def after_escape(then: str = "") -> str:
+    r"""Return the expression of a place behind an encoded character, such as `\n`, `%3D` or `\x1b[32m`, and behind `then`.
+
+    What is encoded ends a word, although its last character is a letter or digit.
+    """
+    return "|".join(f"(?<={escape}{then})" for escape in _ESCAPES)
+
+
 _TABLE: Final = Path(__file__).with_name("issuers.txt").read_text("utf-8")
 _ROWS: Final = tuple(row for row in _TABLE.splitlines() if not row.startswith("#"))
 
@@ -307,8 +335,9 @@ def _class_of(byte: int) -> int:
 # One pass maps all bytes to three classes, which makes the following searches fast.
 _CLASSES: Final = bytes(map(_class_of, range(256)))
 _RUN_END: Final = re.compile(rb"[^a]").search
+_SIGNS: Final = ESCAPE_SIGNS.encode()
 _LONG_RUN: Final = b"a" * 20
-_REACH, _HEAD_REACH = 24, 48
+_REACH, _HEAD_REACH = 24, 64
 _NAME_NEARBY: Final = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{5}[:|]").search
 # Characters allowed between a name and its sign: quotes, blanks, digits.
 _BETWEEN: Final = b" \\\"'`0123456789_-[].?+|"
@@ -319,6 +348,10 @@ _INNER: Final = re.compile(
     rb"(?:" + b"|".join((*INNER_NAMES, *OTHER_SCRIPTS)) + rb')(?![\w\-\x80-\xff]*":)'
 ).search
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]").search
+_QUOTED_URL: Final = re.compile(
+    rb"(?:%(?:25)?3[aA]|:)(?:%(?:25)?2[fF]|//[^\s/@]*%(?:25)?40)|%(?:25)?3[aA]//"
+).search
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
 SAYING: Final = tuple(
@@ -384,19 +417,24 @@ def _expression(literal: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 @undisturbed()
-def _searches() -> tuple[Callable[[bytes], object], Callable[[bytes], object], Callable[[bytes], object]]:
-    """Return searches for a beginning in a run, for one at the run's start, and for a head before the run."""
+def _searches() -> tuple[Callable[..., object], ...]:
+    """Return searches for a beginning in a run, at its start, and behind an escape, and for a head before the run."""
     beginnings, heads = literals()
     any_beginning = b"(?:" + b"|".join(map(_expression, beginnings)) + b")"
-    # A key begins at the start of its run, after an escaped character, or after a separator.
-    anywhere = re.compile(rb"(?:^(?:[nrtbf]|u[0-9a-fA-F]{4})?|[-_+/])" + any_beginning).search
+    # A key begins at the start of its run, after a separator, or after an encoded character.
+    anywhere = re.compile(rb"(?:^|[-_+/])" + any_beginning).search
+    behind = re.compile(b"(?:" + ESCAPE.encode() + b")" + any_beginning).match
     bounded = [head for head in heads if head[:1].isalnum()]
     others = [head for head in heads if not head[:1].isalnum()]
     head = re.compile(
-        rb"(?:(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf]))(?:" + b"|".join(map(_expression, bounded)) + b")|"
+        rb"(?:(?:(?<![A-Za-z0-9])|"
+        + after_escape().encode()
+        + b")(?:"
+        + b"|".join(map(_expression, bounded))
+        + b")|"
         rb"(?:" + b"|".join(map(_expression, others)) + rb"))\Z"
     ).search
-    return anywhere, re.compile(any_beginning).match, head
+    return anywhere, re.compile(any_beginning).match, behind, head
 
 
 def looks_clean(raw: bytes) -> bool:
@@ -436,6 +474,8 @@ def _blanks_are_harmless(raw: bytes) -> bool:
 
 def _marks_are_harmless(raw: bytes) -> bool:
     """Whether no sign belongs to a secret."""
+    if 37 in raw and _QUOTED_URL(raw) is not None:
+        return False
     if not all(
         _names_are_harmless(raw, sign) for sign in (b"=", b"<", b">", b"%", b"(", b"'", b"`", b"#", b"\\")
     ):
@@ -451,7 +491,7 @@ def _marks_are_harmless(raw: bytes) -> bool:
         return False
     if 126 in raw and raw.find(b"Q~") >= 0:
         return False
-    return 92 not in raw or raw.find(b"PRIVATE KEY") < 0
+    return 92 not in raw or (raw.find(b"PRIVATE KEY") < 0 and _ESCAPED_LETTER(raw) is None)
 
 
 def _columns_are_harmless(raw: bytes) -> bool:
@@ -463,13 +503,15 @@ def _columns_are_harmless(raw: bytes) -> bool:
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
     """Whether no long run (a UUID, a path) contains the mark of a secret or follows the name of one."""
-    anywhere, at_beginning, head = _searches()
+    anywhere, at_beginning, behind, head = _searches()
     while position >= 0:
         stop = _RUN_END(classes, position + 20)
         end = stop.start() if stop else len(raw)
         token = raw[position:end]
         # UUIDs and digests are the most common long runs; no vendor's key begins in the middle of them.
         if anywhere(token) if token.strip(_HEX) else at_beginning(token):
+            return False
+        if raw[position - 1] in _SIGNS and behind(raw, position - 1):
             return False
         # If the run begins its JSON string, the string's key is judged by name elsewhere.
         if raw[position - 1] != 34 and (

@@ -11,12 +11,23 @@ from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
 from Agent.record.secrets.headers import HEADERS, OPEN, changes_often, credential_of_header
 from Agent.record.secrets.introduced import introduced
-from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
+from Agent.record.secrets.issuers import (
+    ESCAPE,
+    ESCAPE_SIGNS,
+    JOINED_OPTIONS,
+    LOGINS,
+    LONGEST_ESCAPE,
+    PASSWORD_OPTIONS,
+    Token,
+    after_escape,
+    tokens_by_head,
+)
 from Agent.record.secrets.names import (
     LIKELY,
     NONE,
@@ -46,7 +57,10 @@ from Agent.record.secrets.private_keys import private_keys
 # ---- keys that are marked by their issuer ----
 
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
-_BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
+_HEAD: Final = r"[A-Za-z0-9][A-Za-z0-9_\-/.]"
+_BEGINNING: Final = rf"(?<![A-Za-z0-9]){_HEAD}"
+_BEHIND_EQUALS: Final = rf"(?<==[0-9A-F]{{2}}){_HEAD}"
+_BEHIND_ESCAPE: Final = rf"(?:{after_escape()}){_HEAD}"
 _BLOBS: Final = {
     **dict.fromkeys("-_", r"[A-Za-z0-9_\-]{40}"),
     # a path may be as long, but its names are not random
@@ -57,7 +71,7 @@ _BLOBS: Final = {
 def _marked_keys(text: str) -> Iterator[Span]:
     by_head = tokens_by_head()
     for run in _compiled(_RUN).finditer(text):
-        for start in _compiled(_BEGINNING).finditer(text, *run.span()):
+        for start in _beginnings(text, run):
             for token in by_head.get(start[0], ()):
                 at = start.start()
                 if not text.startswith(token.prefix, at):
@@ -66,6 +80,19 @@ def _marked_keys(text: str) -> Iterator[Span]:
                 if match is not None and _is_key(token, match) and not _is_in_blob(text, at):
                     yield match.span()
                     break
+
+
+def _beginnings(text: str, run: re.Match[str]) -> Iterator[re.Match[str]]:
+    """Yield the first two characters of each place in a run where a word begins, also behind an encoded character."""
+    yield from _compiled(_BEGINNING).finditer(text, *run.span())
+    if "=" in run[0]:  # the only sign of an escape within a run
+        yield from _compiled(_BEHIND_EQUALS).finditer(text, *run.span())
+    begin = run.start()
+    if begin and text[begin - 1] in ESCAPE_SIGNS and _compiled(ESCAPE).match(text, begin - 1):
+        behind = (
+            _compiled(_BEHIND_ESCAPE).match(text, begin + size) for size in range(1, LONGEST_ESCAPE + 1)
+        )
+        yield from filter(None, behind)
 
 
 def _is_key(token: Token, match: re.Match[str]) -> bool:
@@ -96,7 +123,12 @@ _USER_INFO: Final = (
     r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
-_SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
+# the same in a URL, as `?next=https%3A%2F%2Fbob%3AX%40h`, perhaps encoded again
+_QUOTED_USER_INFO: Final = (
+    r"""(?i:(?::|%(?:25)?3A)(?://|%(?:25)?2F%(?:25)?2F)(?!\[redacted:)(?:(?!%(?:25)?(?:3A|2F|40))[^\s:/@"'<>&]){0,200}(?::|%(?:25)?3A)"""
+    r"""(?P<quoted>(?:(?!%(?:25)?(?:2F|40))[^\s/@"'<>&]){3,200})(?=(?:@|%(?:25)?40)[\w\[%]))"""
+)
+_SCHEME: Final = rf"(?i)(?:(?<![a-z])|{after_escape()})(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{{8,}})"
 # `Invalid token X` and the like: no sign follows the name, so only random values count
 _TOKEN_OF_SENTENCE: Final = (
     r"""(?i)(?<![\w\-])(?<!per )token[ ]+\\{0,3}["'`]?(?P<secret>[\w\-.=+/~]{20,200})(?![\w/(])"""
@@ -114,14 +146,20 @@ _HASH: Final = (
 _FORMS: Final = {
     **COMMAND_FORMS,
     "private-lines": _PUTTY_KEY,
-    "://": _USER_INFO,
+    "://": f"{_USER_INFO}|{_QUOTED_USER_INFO}",
+    ":%2f%2f": _QUOTED_USER_INFO,
+    "%3a//": _QUOTED_USER_INFO,
+    "%3a%2f%2f": _QUOTED_USER_INFO,
+    "%253a//": _QUOTED_USER_INFO,
+    "%253a%252f%252f": _QUOTED_USER_INFO,
     "bearer ": _SCHEME,
     "basic ": _SCHEME,
     "token ": _TOKEN_OF_SENTENCE,
     "response=": _DIGEST_RESPONSE,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
-    "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
+    "q~": rf"(?:(?<![\w~.\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
+    r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
     "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
@@ -166,7 +204,10 @@ _TOOLS: Final = {
 _BESIDE: Final = {**_TOOLS, "response=": ("nonce=",)}
 """Literals that count only if the text also contains one of these words."""
 # A Discord bot's token, which has no prefix, and the private members of a key in JSON.
-_DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
+_DISCORD_BOT: Final = (
+    rf"[MNO](?=[A-Za-z0-9]{{23}})(?:(?<![\w.\-].)|{after_escape('.')})"
+    r"[A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
+)
 _PRIVATE_MEMBER: Final = (
     r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
 )
@@ -267,7 +308,7 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
 
     `is_user` means that the value is the user in a URL without a password.
     """
-    if is_placeholder(value):
+    if is_placeholder(unquote(unquote(value)) if literal.endswith(("//", "2f")) else value):
         return False
     if literal in _TOOLS:
         user, _, word = value.strip("\"'\\").rpartition(":")
@@ -297,8 +338,10 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
 
 def secrets_in(text: str) -> list[Span]:
     """Return the (begin, end) of each secret in a text, in order and without overlaps."""
-    if _compiled(_UNSEEN).search(text) is not None:
-        return _secrets_as_seen(text)
+    return _secrets_as_seen(text) if _compiled(_UNSEEN).search(text) is not None else _secrets_of(text)
+
+
+def _secrets_of(text: str) -> list[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # some characters become two in lower case, which would shift positions
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
@@ -320,21 +363,27 @@ def _repeated(text: str, found: Sequence[Span]) -> Iterator[Span]:
                 at = text.find(secret, at + len(secret))
 
 
-_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\u00ad\u200b\u2060\ufeff]|[\0\uff01-\uff5e]"
-"""Styles of a terminal, characters without a width, separators of `/proc/PID/cmdline`, and the wide ASCII of China and Japan."""
+_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\u00ad\u200b\u2060\ufeff]|[\0\uff01-\uff5e]|\\{1,8}+u00(?:[46][1-9a-fA-F]|[57][0-9aA])"
+"""Styles of a terminal, letters that JSON need not escape, characters without a width, separators of `/proc/PID/cmdline`, and the wide ASCII of China and Japan."""
 _WITHOUT_WIDTH: Final = frozenset("\u00ad\u200b\u2060\ufeff")
 _AS_SEEN: Final = {0: " ", **{0xFEE0 + code: chr(code) for code in range(0x21, 0x7F)}}
 
 
 def _secrets_as_seen(text: str) -> list[Span]:
     """Return the secrets of a text as it is seen: without styles, so that a coloured `token` is a name, too."""
-    kept = [True] * len(text)
+    kept, letters = [True] * len(text), list(text)
+    ends: dict[int, int] = {}
     for style in _compiled(_UNSEEN).finditer(text):
-        if len(style[0]) > 1 or style[0] in _WITHOUT_WIDTH:
-            kept[style.start() : style.end()] = [False] * len(style[0])
+        begin, end = style.span()
+        if text[begin] == "\\":
+            letters[begin], ends[begin] = chr(int(text[end - 2 : end], 16)), end
+            begin += 1
+        if end - begin > 1 or text[begin] in _WITHOUT_WIDTH:
+            kept[begin:end] = [False] * (end - begin)
     places = [at for at, is_kept in enumerate(kept) if is_kept]
-    seen = "".join([text[at] for at in places]).translate(_AS_SEEN)
-    return [(places[begin], places[end - 1] + 1) for begin, end in secrets_in(seen)]
+    seen = "".join([letters[at] for at in places]).translate(_AS_SEEN)
+    spans = ((places[begin], places[end - 1]) for begin, end in _secrets_of(seen))
+    return [(begin, ends.get(last, last + 1)) for begin, last in spans]
 
 
 def _joined(spans: list[Span]) -> list[Span]:

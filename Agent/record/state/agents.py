@@ -303,7 +303,7 @@ class Agents:
         fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
         if known is not None and known.ref() is obj:
             fresh.tracker = known.tracker
-            if fresh.tracker is not None and known.binding.agent_id != agent_id:
+            if fresh.tracker is not None and known.binding.given_id != binding.given_id:
                 fresh.tracker.actions = 0  # under its new id it begins with a full state
         return fresh
 
@@ -320,7 +320,7 @@ class Agents:
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """Return the state tracker of an agent, which is made at its first action."""
         if known.tracker is None:
-            owner = known.binding.agent_id
+            owner = known.binding.given_id
             known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
         return known.tracker
 

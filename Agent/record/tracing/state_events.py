@@ -99,7 +99,7 @@ def emit_state(
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(
-        fields, _FIELDS, binding.agent_id, Places(exposed.fields), tracker.environments
+        fields, _FIELDS, binding.given_id, Places(exposed.fields), tracker.environments
     )
     if reason == "first":
         tracker.follow_streams(exposed.fields)
@@ -121,7 +121,7 @@ def emit_state(
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     read_class = pipeline.class_fields.at_first if reason == "first" else pipeline.class_fields.body
-    class_fields = read_class(type(obj), binding.agent_id)
+    class_fields = read_class(type(obj), binding.given_id)
     if class_fields is not None:
         more.append((b'"class_fields"', *class_fields))
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
@@ -230,7 +230,7 @@ def _written_values(
             continue
         if tracker.large_bytes_left <= 0:
             continue
-        body, types = pipeline.capture.user_body({name: value}, _OUTSIDE, known.binding.agent_id)
+        body, types = pipeline.capture.user_body({name: value}, _OUTSIDE, known.binding.given_id)
         tracker.large_bytes_left -= len(body)
         if _is_restorable(body, types):
             found[name] = value
@@ -309,7 +309,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
     inner, types = seen.body or capture.joined(
-        capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
+        capture.user_body(seen.values, _FIELDS, binding.given_id), capture.dumped_body(seen.dumped, _FIELDS)
     )
     about = {
         "class": _class_name(tracker.cls),
