@@ -15,6 +15,7 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags, tags_below
+from Agent.event.values.class_codecs import is_one_member
 from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
@@ -317,7 +318,9 @@ class Comparison:
 
     def _is_one_tag(self, one: str, other: str) -> bool:
         """Whether two tags are equal except for a script's module name."""
-        return one == other or bool(self._scripts and self._of_main(one) == self._of_main(other))
+        if self._scripts and one != other:
+            one, other = self._of_main(one), self._of_main(other)
+        return one == other or is_one_member(one, other)
 
     def _of_main(self, tag: str) -> str:
         return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
@@ -550,7 +553,9 @@ class Comparison:
         if difference is not None:
             self.go_back(mark)
             difference = None if self._are_members(left, right) else difference
-        return None if difference is None else Difference(path, *shown_beside(left, right))
+        if difference is None or plain(left) == plain(right):
+            return difference and replace(difference, path=path)  # only tags of members differ
+        return Difference(path, *shown_beside(left, right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left, right = _by_key(one), _by_key(other)
