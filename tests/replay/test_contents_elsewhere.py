@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from Agent.archive.sealed.reader import open_reader
 from Agent.flight.artifact_saving import Tagged
 from Agent.replay.compare.comparison import Comparison, Recorded
 
@@ -80,3 +81,91 @@ def test_a_member_in_a_recording_that_has_its_name_alone_is_compared_by_name():
     assert compared(("OK", "enum:shop.State"), now) is not None
     assert compared(("OK", "enum:shop.Status@'refused'"), now) is not None
     assert Tagged("OK", {"": now[1]}).as_earlier().digest == Tagged("OK", {"": earlier[1]}).digest
+
+
+CARRIED = """
+import dataclasses, typing
+
+class Missing(Exception):
+    status = 404
+    password = "hunter2"
+
+class Rates:
+    rate = 3
+    steps = ["one", ("two", 2)]
+    registry = {}
+
+    def __init__(self):
+        self.own = 1
+
+@dataclasses.dataclass
+class Plan:
+    at: int = 1
+    kind: typing.ClassVar[str] = "plan"
+
+UNUSED = Rates()
+
+class Desk:
+    agent_id, agent_role = "a", "desk"
+    limit = 5
+
+    def __init__(self):
+        self.plan = None
+
+    @trace_agent_action
+    def find(self, kind):
+        if kind == "error":
+            raise Missing("x")
+        if kind == "plan":
+            self.plan = [Plan(7)]
+            return None
+        return Rates()
+
+def build(spec):
+    return Desk()
+
+def main():
+    desk = Desk()
+    for kind in ("error", "plan", "rates"):
+        try:
+            desk.find(kind)
+        except Missing:
+            Rates.registry[kind] = object()
+"""
+
+
+def test_attributes_of_the_classes_of_values_are_recorded_without_secrets_and_without_those_of_agents(toy):
+    toy.record(CARRIED)
+    (session,) = toy.root.glob("session_*")
+    events = list(open_reader(session).events())
+    (program,) = (event.extra["program"] for event in events if event.kind == "log.closed")
+    carried = program["carried"]
+    names = ("Missing.password", "Missing.status", "Plan.kind", "Rates.rate", "Rates.steps")
+    assert sorted(carried) == [f"{toy.name}.{name}" for name in names]
+    assert carried[f"{toy.name}.Missing.password"].startswith("[redacted:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("status = 404", "status = 200", "Missing.status"),
+        ("rate = 3", "rate = 4", "Rates.rate"),
+        ('("two", 2)', '("two", 3)', "Rates.steps"),
+        ('[str] = "plan"', '[str] = "plans"', "Plan.kind"),
+        ("rate = 3", "pass", "Rates.rate"),
+    ],
+)
+def test_a_changed_attribute_of_the_class_of_a_value_is_not_proved_equal(toy, old, new, name):
+    report = toy.record(CARRIED).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    for run in ("last/a", "last"):
+        toy.write(CARRIED)
+        report = toy.change(old, new).replay(run)
+        assert report.verdict == "UNVERIFIED", str(report)
+        assert f"{toy.name}.{name} did not end as in the recording" in str(report)
+
+
+@pytest.mark.parametrize(("old", "new"), [("limit = 5", "limit = 6"), ("at: int = 1", "at: int = 2")])
+def test_attributes_that_no_value_has_may_change(toy, old, new):
+    report = toy.record(CARRIED).change(old, new).replay()
+    assert report.verdict == "IDENTICAL", str(report)

@@ -74,10 +74,10 @@ Builder: TypeAlias = Callable[[Any, str, Binding], Any]
 def class_reducer(cls: type) -> Reducer | None:
     """Return the codec for instances of a user class; None if they cannot be restored."""
     try:
-        return _REMEMBERED[cls]
+        return REDUCERS[cls]
     except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         pass_on(error)
-        return remember(_REMEMBERED, cls, _find_reducer(cls))
+        return remember(REDUCERS, cls, _find_reducer(cls))
 
 
 def is_record(cls: type) -> bool:
@@ -86,7 +86,8 @@ def is_record(cls: type) -> bool:
 
 
 # Inspecting a class costs more than recording an instance.
-_REMEMBERED: dict[type, Reducer | None] = {}
+REDUCERS: dict[type, Reducer | None] = {}
+"""The codec of each user class that was met."""
 
 
 def _find_reducer(cls: type) -> Reducer | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cached_property
 from importlib import import_module
@@ -35,7 +35,7 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
-from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
+from Agent.event.values.class_codecs import REDUCERS, Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, Unreadable, handle_of
 from Agent.event.values.opaque import (
     StandIn,
@@ -544,6 +544,19 @@ def is_all_attributes(cls: type) -> bool:
 
 _plans: dict[type, ClassPlan] = {}
 NAMED_CACHES.append(_plans)
+
+
+def classes_met() -> list[type]:
+    """Return the classes of values that were read since they were last forgotten, some of them twice."""
+    return [*_plans, *REDUCERS]
+
+
+def forget_met(kept: Collection[type] = ()) -> None:
+    """Forget the classes that were met, other than these."""
+    for known in (_plans, REDUCERS):
+        for cls in [*known]:
+            if cls not in kept:
+                known.pop(cls, None)
 
 
 def plan_of(cls: type) -> ClassPlan:

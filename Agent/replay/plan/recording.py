@@ -113,6 +113,8 @@ class Recording:
     """{event id: state of a generator} from which recorded draws are counted."""
     moves: list[Event] = field(default_factory=list)
     """Changes to held objects by code outside of actions, of all agents."""
+    closed: list[Event] = field(default_factory=list)
+    """The last events of writers, also those of other agents."""
     damage: list[str] = field(default_factory=list)
     lost: int = 0
     """The number of missing events, from gaps in the writers' numbers."""
@@ -370,6 +372,8 @@ def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "source.state":
         recording.generator_states[event.id] = event
         return
+    if event.kind == "log.closed":
+        recording.closed.append(event)
     if event.kind == "log.dropped":
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1
