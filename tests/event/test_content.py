@@ -20,6 +20,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 import weakref
 from pathlib import Path
@@ -712,3 +713,24 @@ class Graph:
 def test_a_class_made_at_run_time_counts_by_the_name_under_which_the_script_is_imported(make):
     imported = module_name("__main__")
     assert content_of(make("__main__")) == content_of(make(imported)) != content_of(make("other"))
+
+
+def _stat_with(**fields):
+    items, named = Path(__file__).stat().__reduce__()[1]
+    return os.stat_result(items, {**named, **fields})
+
+
+@pytest.mark.parametrize(
+    ("one", "again", "other"),
+    [
+        [time.strptime(zone, "%z") for zone in ("+0100", "+0100", "+0200")],
+        [time.struct_time((2026, *[1] * 8), {"tm_zone": zone, "tm_gmtoff": 0}) for zone in "AAB"],
+        [_stat_with(st_mtime_ns=at) for at in (1, 1, 2)],
+    ],
+)
+def test_fields_of_a_tuple_made_in_c_that_are_no_items_count(one, again, other):
+    assert tuple(one) == tuple(other)
+    assert content_of(one).text == content_of(again).text != content_of(other).text
+    assert content_of([one]).text != content_of([other]).text
+    assert content_of(one).text.startswith("c1.1:"), "earlier digests left them out"
+    assert content_of(os.terminal_size((1, 2))).text.startswith("c1:")

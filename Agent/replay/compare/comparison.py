@@ -18,7 +18,13 @@ from Agent.event.pointers import escape, fold_tags, tags_below
 from Agent.event.values.class_codecs import is_one_member
 from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
-from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
+from Agent.event.values.digest import (
+    HIDING,
+    WITH_MORE,
+    canonical_bytes,
+    differ_in_tokens_alone,
+    leaves_out_secrets,
+)
 from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
@@ -399,6 +405,9 @@ class Comparison:
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
+            if _may_lack_more(algorithm) != _may_lack_more(other_algorithm):
+                self.agreement.unseen[path] = "an earlier version left parts of it out, or it differs in them"
+                return None
             return self._inside_object(one, other, path)
         self.agreement.comparable += 1
         self._count_hidden(left, right)
@@ -618,6 +627,10 @@ class _FormOfContent(NamedTuple):
 def _version_in(algorithm: str) -> str:
     """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
     return algorithm.removesuffix(HIDING).partition("/")[2]
+
+
+def _may_lack_more(algorithm: str) -> bool:
+    return algorithm.removesuffix(HIDING).partition("/")[0] != WITH_MORE
 
 
 def _content(form: Any) -> _FormOfContent:
