@@ -32,6 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event import script_names
+from Agent.event.classes import attributes_of, restore_attributes
 from Agent.event.script_names import module_name
 from Agent.event.values.codecs import plan_of
 from Agent.event.values.content_digest import (
@@ -734,3 +735,41 @@ def test_fields_of_a_tuple_made_in_c_that_are_no_items_count(one, again, other):
     assert content_of([one]).text != content_of([other]).text
     assert content_of(one).text.startswith("c1.1:"), "earlier digests left them out"
     assert content_of(os.terminal_size((1, 2))).text.startswith("c1:")
+
+
+class _Base:
+    __slots__ = ("v", "w")
+
+
+class _Derived(_Base):
+    __slots__ = ("v",)
+
+
+class _Beside:
+    __slots__ = ("__dict__", "v")
+
+
+def _derived(hidden, shown):
+    made = _Derived()
+    made.v = shown
+    _Base.v.__set__(made, hidden)
+    return made
+
+
+def _beside(hidden, shown):
+    made = _Beside()
+    made.v = hidden
+    made.__dict__["v"] = shown
+    return made
+
+
+@pytest.mark.parametrize("make", [_derived, _beside])
+def test_a_slot_counts_although_another_attribute_of_its_name_hides_it(make):
+    digests = {content_of(make(*values)).text for values in ((1, 1), (1, 2), (2, 1), (2, 2), (1, 1))}
+    assert len(digests) == 4
+
+
+def test_a_hidden_slot_is_restored():
+    restored = _derived(0, 0)
+    restore_attributes(restored, attributes_of(_derived(5, 6)))
+    assert (_Base.v.__get__(restored), restored.v) == (5, 6)

@@ -180,3 +180,35 @@ def test_a_digest_of_an_earlier_version_that_left_parts_out_proves_nothing_eithe
     assert difference is None
     assert list(agreed.unseen) == [""]
     assert comparison.difference(form("c1.1:01"), form("c1.1:02")) is not None
+
+
+def test_a_hidden_slot_of_an_agent_is_a_field_of_its_own(toy):
+    toy.record(
+        """
+        class Base:
+            __slots__ = ("v",)
+
+        class Node(Base):
+            __slots__ = ("agent_id", "agent_role", "k", "v")
+
+            def __init__(self):
+                self.agent_id, self.agent_role, self.k, self.v = "a", "node", 0, 0
+                Base.v.__set__(self, 0)
+
+            @trace_agent_action
+            def act(self):
+                self.k += 1
+                Base.v.__set__(self, self.k + 5)
+
+        def build(spec):
+            return Node()
+
+        def main():
+            node = Node()
+            node.act()
+            node.act()
+        """
+    )
+    assert toy.replay().verdict == "IDENTICAL", str(toy.replay())
+    report = toy.change("self.k + 5", "self.k + 6").replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.Base.v"), str(report)
