@@ -773,3 +773,20 @@ def test_a_hidden_slot_is_restored():
     restored = _derived(0, 0)
     restore_attributes(restored, attributes_of(_derived(5, 6)))
     assert (_Base.v.__get__(restored), restored.v) == (5, 6)
+
+
+def test_the_data_of_a_class_without_a_name_counts_in_its_objects():
+    def made(bases=(), **data):
+        return type("Made", bases, data)()
+
+    class Local:
+        at: int = 1
+
+    digests = [content_of(each).text for each in (made(a=1), made(a=1), made(a=2), made(a=(1, 2)), Local())]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
+    assert all(digest.startswith("c1.1:") for digest in digests)
+    assert content_of([made(a=1)]).text != content_of([made(a=2)]).text
+    with_code = [content_of(made(a=at, act=lambda self: self)).text for at in (1, 2)]
+    assert with_code[0] == with_code[1], "its code may count in its attributes"
+    assert with_code[0].startswith("c1:")

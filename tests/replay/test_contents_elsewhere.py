@@ -212,3 +212,31 @@ def test_a_hidden_slot_of_an_agent_is_a_field_of_its_own(toy):
     assert toy.replay().verdict == "IDENTICAL", str(toy.replay())
     report = toy.change("self.k + 5", "self.k + 6").replay()
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.Base.v"), str(report)
+
+
+def test_another_object_of_a_class_made_at_run_time_is_seen_although_no_code_changed(toy):
+    source = """
+    import pathlib
+
+    class Maker:
+        agent_id, agent_role = "a", "maker"
+
+        def __init__(self):
+            self.made = None
+
+        @trace_agent_action
+        def act(self):
+            self.made = type("Q", (), {{"a": int(pathlib.Path({path!r}).read_text())}})()
+
+    def build(spec):
+        return Maker()
+
+    def main():
+        Maker().act()
+    """
+    path = toy.directory / "data.txt"
+    path.write_text("1")
+    toy.record(source.format(path=str(path)))
+    assert toy.replay().verdict == "IDENTICAL"
+    path.write_text("2")
+    assert toy.replay().verdict == "DIVERGED"

@@ -268,14 +268,15 @@ def _class(value: Any) -> Pieces:
     own = {
         name: item
         for name, item in sorted(namespace_of(value).items())
-        if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
+        if name not in OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
     }
     return Pieces("class", (class_text(value), mro_of(value)[1:]), mapping=tuple(own.items()))
 
 
-_OF_EVERY_CLASS = frozenset(
+OF_EVERY_CLASS = frozenset(
     ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
 )
+"""Members of a class that are none of its data."""
 _MADE_OF_FIELDS = frozenset(
     [
         *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__signature__"),

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from operator import methodcaller
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -130,7 +131,7 @@ def content_of(
             named = _named(value)
             if named is not None:
                 return named
-        elif plan.is_simple and not plan.is_value:
+        elif plan.is_simple and not plan.is_value and plan.carried is None:
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
@@ -758,6 +759,8 @@ class _Walk:
         """Write class, content and attributes of any other object."""
         pieces = None if plan.is_simple else pieces_of(value, plan.base)
         self._out += plan.head
+        if plan.carried is not None:
+            self._pieces(plan.carried)
         attributes = plan_attributes(value, plan)
         if attributes and not self._flat_attributes(attributes):
             items: _Items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
@@ -794,7 +797,4 @@ class _Walk:
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})
-
-
-def _utf8(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
+_utf8 = methodcaller("encode", "utf-8", "surrogatepass")
