@@ -20,7 +20,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import types
 import weakref
 from pathlib import Path
@@ -32,7 +31,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event import script_names
-from Agent.event.classes import attributes_of, restore_attributes
 from Agent.event.script_names import module_name
 from Agent.event.values.codecs import plan_of
 from Agent.event.values.content_digest import (
@@ -45,7 +43,12 @@ from Agent.event.values.content_digest import (
 )
 from Agent.event.values.opaque import Content, OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
-from Agent.event.values.values import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
+from Agent.event.values.values import (
+    DEFAULT_LIMITS,
+    Limits,
+    form_of_scalars,
+    to_json,
+)
 
 
 class Box:
@@ -714,79 +717,3 @@ class Graph:
 def test_a_class_made_at_run_time_counts_by_the_name_under_which_the_script_is_imported(make):
     imported = module_name("__main__")
     assert content_of(make("__main__")) == content_of(make(imported)) != content_of(make("other"))
-
-
-def _stat_with(**fields):
-    items, named = Path(__file__).stat().__reduce__()[1]
-    return os.stat_result(items, {**named, **fields})
-
-
-@pytest.mark.parametrize(
-    ("one", "again", "other"),
-    [
-        [time.strptime(zone, "%z") for zone in ("+0100", "+0100", "+0200")],
-        [time.struct_time((2026, *[1] * 8), {"tm_zone": zone, "tm_gmtoff": 0}) for zone in "AAB"],
-        [_stat_with(st_mtime_ns=at) for at in (1, 1, 2)],
-    ],
-)
-def test_fields_of_a_tuple_made_in_c_that_are_no_items_count(one, again, other):
-    assert tuple(one) == tuple(other)
-    assert content_of(one).text == content_of(again).text != content_of(other).text
-    assert content_of([one]).text != content_of([other]).text
-    assert content_of(one).text.startswith("c1.1:"), "earlier digests left them out"
-    assert content_of(os.terminal_size((1, 2))).text.startswith("c1:")
-
-
-class _Base:
-    __slots__ = ("v", "w")
-
-
-class _Derived(_Base):
-    __slots__ = ("v",)
-
-
-class _Beside:
-    __slots__ = ("__dict__", "v")
-
-
-def _derived(hidden, shown):
-    made = _Derived()
-    made.v = shown
-    _Base.v.__set__(made, hidden)
-    return made
-
-
-def _beside(hidden, shown):
-    made = _Beside()
-    made.v = hidden
-    made.__dict__["v"] = shown
-    return made
-
-
-@pytest.mark.parametrize("make", [_derived, _beside])
-def test_a_slot_counts_although_another_attribute_of_its_name_hides_it(make):
-    digests = {content_of(make(*values)).text for values in ((1, 1), (1, 2), (2, 1), (2, 2), (1, 1))}
-    assert len(digests) == 4
-
-
-def test_a_hidden_slot_is_restored():
-    restored = _derived(0, 0)
-    restore_attributes(restored, attributes_of(_derived(5, 6)))
-    assert (_Base.v.__get__(restored), restored.v) == (5, 6)
-
-
-def test_the_data_of_a_class_without_a_name_counts_in_its_objects():
-    def made(bases=(), **data):
-        return type("Made", bases, data)()
-
-    class Local:
-        at: int = 1
-
-    digests = [content_of(each).text for each in (made(a=1), made(a=1), made(a=2), made(a=(1, 2)), Local())]
-    assert digests[0] == digests[1]
-    assert len(set(digests)) == 4
-    assert all(digest.startswith("c1.1:") for digest in digests)
-    assert content_of([made(a=1)]).text != content_of([made(a=2)]).text
-    with_code = [content_of(made(a=at, act=lambda self: self)).text for at in (1, 2)]
-    assert with_code[0] == with_code[1], "its code may count in its attributes"
-    assert with_code[0].startswith("c1:")

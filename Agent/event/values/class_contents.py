@@ -381,9 +381,11 @@ def _defaultdict(value: Any) -> Pieces:
 
 def _memoryview(value: Any) -> Pieces:
     try:
-        return Pieces("memoryview", (value.format, list(value.shape or ())), raw=memoryview.tobytes(value))
+        about = (value.format, list(value.shape or ()))
+        pieces = Pieces("memoryview", about, raw=memoryview.tobytes(value))
     except ValueError as error:
         raise Unreadable("a released memoryview") from error
+    return pieces if value.readonly else pieces._replace(ordered=(*about, "w"), algorithm=WITH_MORE)
 
 
 def _array(value: Any) -> Pieces:
@@ -599,6 +601,7 @@ def _has_pointers(cls: type) -> bool:
     return True
 
 
+_SUPPRESSED: Any = BaseException.__dict__["__suppress_context__"]
 _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__suppress_context__", "args"})
 
 
@@ -616,7 +619,10 @@ def _exception(value: Any, base: type) -> Pieces:
                 continue  # an empty slot
             if field is not None:
                 fields[name] = field
-    return Pieces("error", (arguments.__get__(value), sorted(fields.items())))
+    algorithm = ALGORITHM
+    if _SUPPRESSED.__get__(value) and "__cause__" not in fields:  # it was raised from None
+        fields["__suppress_context__"], algorithm = True, WITH_MORE
+    return Pieces("error", (arguments.__get__(value), sorted(fields.items())), algorithm=algorithm)
 
 
 def _numpy_array(value: Any) -> Pieces:
@@ -642,6 +648,8 @@ def _numpy_void(value: Any) -> Pieces:
 
 
 def _numpy_dtype(value: Any) -> Pieces:
+    if value.metadata:
+        return Pieces("dtype", (_dtype_text(value), dict(value.metadata)), algorithm=WITH_MORE)
     return Pieces("dtype", (_dtype_text(value),))
 
 

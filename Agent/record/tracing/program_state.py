@@ -135,7 +135,9 @@ class ProgramState:
                 if _is_own_class(base):
                     members |= namespace_of(base)
             for attribute, value in sorted(members.items()):
-                is_default = type(fields) is dict and _is_field(fields.get(attribute))
+                is_default = attribute == "_field_defaults" or (
+                    type(fields) is dict and _is_field(fields.get(attribute))
+                )
                 if not attribute.startswith("__") and not is_default and _is_plain(value):
                     yield f"{name}.{attribute}", value
 
