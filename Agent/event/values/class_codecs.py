@@ -13,7 +13,7 @@ from enum import EnumType, Flag
 from functools import cached_property
 from functools import reduce as fold
 from operator import is_, or_
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from Agent.event.classes import (
     attributes_of,
@@ -21,6 +21,7 @@ from Agent.event.classes import (
     find_class,
     find_in_classes,
     has_own_reduction,
+    known_name,
     mro_of,
     own_attributes,
     remember,
@@ -176,7 +177,7 @@ _MAKE: dict[type, Callable[[type, Any], Any]] = {
 def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
     cls = type(value)
     members: Mapping[str, Any] = EnumType.__members__.__get__(cls)
-    tag = f"{MEMBER}{class_name(cls)}"
+    tag = f"{MEMBER}{known_name(cls)}"
     own_name = own_attributes(value).get("_name_")
     if type(own_name) is str and members.get(own_name) is value:
         if text_or_none(own_name) is None:
@@ -201,12 +202,13 @@ class _Member(NamedTuple):
 
     member: Any
     hides: Hides | None
+    """Kept like the member, so that no other object gets its `id()`."""
     attributes: tuple[Any, ...]
     tag: str
 
 
 _members: dict[Any, _Member] = {}
-"""{id of a member whose attributes are immutable: its tag}."""
+"""{(id of a member whose attributes are immutable, id of what hides secrets): its tag}."""
 NAMED_CACHES.append(_members)
 
 
@@ -220,10 +222,10 @@ def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[obj
         read: returns the content of a value, without its secrets.
     """
     attributes = own_attributes(value)
-    known = _members.get(id(value))
+    place: Any = id(value), id(hides)
+    known = _members.get(place)
     if (
         known is not None
-        and known.hides is hides
         and len(known.attributes) == len(attributes)
         and all(map(is_, attributes.values(), known.attributes))
     ):
@@ -259,7 +261,7 @@ def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[obj
         type(each) in _FIXED or each is cls or (type(each) is tuple and all_scalars(each))
         for each in attributes.values()
     ):
-        remember(_members, cast("Any", id(value)), _Member(value, hides, tuple(attributes.values()), tag))
+        remember(_members, place, _Member(value, hides, tuple(attributes.values()), tag))
     return tag
 
 
