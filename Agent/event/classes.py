@@ -194,10 +194,19 @@ def _places_of(cls: type) -> _Places:
         return _PLACES[cls]
     except Exception as error:  # noqa: BLE001 - not cached yet, or __hash__ or __eq__ of a metaclass raised
         pass_on(error)
+        bases = [base for base in reversed(mro_of(cls)) if _is_python_class(base)]
+        last = {name: base for base in bases for name in _slots(base)}
         slots = tuple(
-            slot for base in reversed(mro_of(cls)) if _is_python_class(base) for slot in _slots(base).items()
+            (name if last[name] is base else _hidden_name(base, name), slot)
+            for base in bases
+            for name, slot in _slots(base).items()
         )
         return remember(_PLACES, cls, _Places(slots, _dict_descriptor(cls)))
+
+
+def _hidden_name(cls: type, name: str) -> str:
+    """Return the name of a slot whose own name is that of a slot of a derived class, or in `__dict__`."""
+    return f"{class_name(cls).rpartition('.')[2]}.{name}"
 
 
 _PLACES: dict[type, _Places] = {}
@@ -233,8 +242,14 @@ def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
 
 def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
     attributes = in_slots(value, places.slots)
-    if places.instance is not None:
-        attributes.update(_own_dict(value, cls, places.instance))
+    own = {} if places.instance is None else _own_dict(value, cls, places.instance)
+    if own and not attributes.keys().isdisjoint(own):
+        slots = dict(places.slots)
+        attributes = {
+            _hidden_name(slots[name].__objclass__, name) if name in own else name: item
+            for name, item in attributes.items()
+        }
+    attributes.update(own)
     return attributes
 
 
@@ -285,6 +300,7 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
     for base in reversed(mro_of(type(value))):
         if _is_heap(base):
             slots.update(_slots(base))
+    slots.update(_places_of(type(value)).slots)
     instance = _instance_dict(value)
     for name, attribute in attributes.items():
         if name in slots:

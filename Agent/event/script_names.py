@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.event.classes import class_name
+from Agent.event.classes import class_name, find_class
 from Agent.event.pointers import escape
 
 _MAIN: Final = b'"__main__"'
@@ -106,3 +106,24 @@ def without_script(name: str) -> str:
         if name == module or name.startswith(module + "."):
             return script_name + name[len(module) :]
     return name
+
+
+_CLASS_ID = re.compile(r"([A-Za-z_][\w.<>]*):([1-9]\d{8,19})\b")
+"""A class by its dotted name and its `id()`, as in schemas of pydantic."""
+
+
+def without_class_ids(value: Any) -> Any:
+    """Copy a schema without the ids of classes, which differ in every run."""
+    kind = type(value)
+    if kind is str:
+        return _CLASS_ID.sub(_leave_out_id, value) if ":" in value else value
+    if kind is dict:
+        return {without_class_ids(key): without_class_ids(item) for key, item in value.items()}
+    return kind(map(without_class_ids, value)) if kind is list or kind is tuple else value
+
+
+def _leave_out_id(match: re.Match[str]) -> str:
+    name = match[1]
+    cls = find_class(name if "." in name else f"builtins.{name}")
+    is_id = "<locals>" in name if cls is None else id(cls) == int(match[2])
+    return f"{without_script(name)}:" if is_id else match[0]

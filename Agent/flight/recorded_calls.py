@@ -449,10 +449,10 @@ def find_match(
         request: the requested call.
         tolerance: the largest difference of one argument on the rung `near`; 0 disables that rung.
     """
-    digest = request.arguments.digest
+    digests = {request.arguments.digest, request.arguments.as_earlier().digest} - {""}
     elsewhere = None
     for call in free:
-        if digest and call.digest == digest:
+        if call.digest in digests:
             if request.is_at(call):
                 hides = request.arguments.leaves_out_secrets
                 return Match(call, Rung.HIDDEN if hides else Rung.EXACT, {})

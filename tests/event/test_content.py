@@ -43,7 +43,12 @@ from Agent.event.values.content_digest import (
 )
 from Agent.event.values.opaque import Content, OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
-from Agent.event.values.values import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
+from Agent.event.values.values import (
+    DEFAULT_LIMITS,
+    Limits,
+    form_of_scalars,
+    to_json,
+)
 
 
 class Box:

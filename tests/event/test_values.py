@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import enum
 import fractions
+import functools
 import ipaddress
 import json
 import random
@@ -17,12 +18,14 @@ import orjson
 import pytest
 from hypothesis import given
 from sameness import same
-from shapes import Access, Colour, Point, Rows, Settings
+from shapes import Access, Colour, Mode, Point, Rows, Settings
 from strategies import json_values, restorable_values
 
 from Agent.errors import UsageError
 from Agent.event.values.codecs import register_codec
+from Agent.event.values.reading import Reading
 from Agent.event.values.values import Unrestored, decode_value, encode_value
+from Agent.record.encode.redaction import Redactor
 
 
 def through_json(value, pointer="/extra/args/x", **options):
@@ -69,7 +72,7 @@ def test_tags_read_as_the_format_says():
         "/q/0/0": "tuple",
         "/d": "deque:3",
         "/f": "float",
-        "/e": "enum:shapes.Colour",
+        "/e": "enum:shapes.Colour@1",
     }
 
 
@@ -190,6 +193,70 @@ def test_flags_are_kept_by_the_names_of_their_members():
     assert decode_value(encoded.value, encoded.types) is Access.READ | Access.RUN
 
 
+def tag_of(value, hides=None):
+    return encode_value(value, reading=Reading(hides=hides)).types[""]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (3, 4),
+        (3, "3"),
+        (True, 1),
+        (1.5, 2.5),
+        ("ok", "refused"),
+        ("it's", "it is"),
+        ("x" * 99, "x" * 98 + "y"),
+        ((1, "a"), (1, "b")),
+        ([1], [2]),
+        ({"a": {1}}, {"a": {2}}),
+        (None, 0),
+        (Point(1), Point(2)),
+    ],
+)
+def test_a_member_of_an_enum_with_another_value_has_another_tag(one, other):
+    first, again, second = (enum.Enum("Local", {"ONE": value}).ONE for value in (one, one, other))
+    assert tag_of(first) == tag_of(again) != tag_of(second)
+
+
+def test_attributes_of_a_member_count_with_its_value_also_if_they_change():
+    class Planet(enum.Enum):
+        EARTH = 1
+
+        @functools.cached_property
+        def derived(self):
+            return 5
+
+    before = tag_of(Planet.EARTH)
+    assert Planet.EARTH.derived == 5
+    assert tag_of(Planet.EARTH) == before
+    tags = []
+    for mass in (5, 6, (5, 6), [5], 5):
+        Planet.EARTH.mass = mass
+        tags.append(tag_of(Planet.EARTH))
+    assert tags[0] == tags[-1]
+    assert len({before, *tags}) == 5
+    assert "@" in before
+
+
+def test_the_tag_of_a_member_of_a_flag_and_of_a_text_has_a_short_value_itself():
+    assert tag_of(Access.READ | Access.RUN) == "enum:shapes.Access@5"
+    assert tag_of(Mode.FAST) == "enum:shapes.Mode@'fast'"
+
+
+def test_a_secret_in_a_member_of_an_enum_is_not_in_its_tag():
+    key = "ghp_x8Kq2LmZ0pR7vT4nB9wY3cD6fG1hJ5sA2eU8"
+    by_text = enum.Enum("Local", {"ONE": key, "TWO": (1, key)})
+    by_name = enum.Enum("Local", {"PASSWORD": "hunter2", "API_KEY": ("hunter2", 1)})
+    by_class = enum.Enum("Password", {"ONE": "hunter2", "TWO": ["hunter2"]})
+    hides = Redactor(bytes(32))
+    for member in (*by_text, *by_name, *by_class):
+        tag = tag_of(member, hides)
+        assert "@c1/redacted:" in tag, tag
+    other = enum.Enum("Local", {"PASSWORD": "hunter3"}).PASSWORD
+    assert tag_of(other, hides) == tag_of(by_name.PASSWORD, hides)
+
+
 def test_local_class_is_bound_only_by_the_caller():
     class Local(enum.Enum):
         ONE = 1
@@ -197,7 +264,7 @@ def test_local_class_is_bound_only_by_the_caller():
     encoded = encode_value(Local.ONE)
     tag = encoded.types[""]
     assert decode_value(encoded.value, encoded.types) == Unrestored(tag, "ONE")
-    name = tag.partition(":")[2]
+    name = tag.partition("@")[0].partition(":")[2]
     assert decode_value(encoded.value, encoded.types, codecs={name: Local}) is Local.ONE
 
 

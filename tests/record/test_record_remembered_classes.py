@@ -16,7 +16,7 @@ def test_of_classes_that_are_made_without_end_a_part_is_remembered(monkeypatch):
     most = 50
     monkeypatch.setattr(classes, "MOST_CLASSES", most)
     kept = (
-        class_codecs._REMEMBERED, classes._PLACES, codecs._plans, class_contents._handles_by_class, opaque._ordinary,
+        class_codecs.REDUCERS, classes._PLACES, codecs._plans, class_contents._handles_by_class, opaque._ordinary,
         exposure._exposures, exposure._sorts, followed_values._values,
     )  # fmt: skip
     for known in kept:

@@ -10,9 +10,10 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from enum import EnumType, Flag
+from functools import cached_property
 from functools import reduce as fold
-from operator import or_
-from typing import Any, TypeAlias
+from operator import is_, or_
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from Agent.event.classes import (
     attributes_of,
@@ -20,14 +21,20 @@ from Agent.event.classes import (
     find_class,
     find_in_classes,
     has_own_reduction,
+    known_name,
     mro_of,
+    own_attributes,
     remember,
     restore_attributes,
     solid_base,
     text_or_none,
 )
 from Agent.event.limits_of_time import pass_on
-from Agent.event.values.reading import Limits
+from Agent.event.script_names import NAMED_CACHES, text_elsewhere
+from Agent.event.values.digest import ALGORITHM, HIDING, leaves_out_secrets
+from Agent.event.values.opaque import Content, OpaqueKind
+from Agent.event.values.plain import SCALARS, all_scalars
+from Agent.event.values.reading import Hides, Limits, is_secret
 
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
 """Takes a value; returns (tag, reduced form)."""
@@ -68,10 +75,10 @@ Builder: TypeAlias = Callable[[Any, str, Binding], Any]
 def class_reducer(cls: type) -> Reducer | None:
     """Return the codec for instances of a user class; None if they cannot be restored."""
     try:
-        return _REMEMBERED[cls]
+        return REDUCERS[cls]
     except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         pass_on(error)
-        return remember(_REMEMBERED, cls, _find_reducer(cls))
+        return remember(REDUCERS, cls, _find_reducer(cls))
 
 
 def is_record(cls: type) -> bool:
@@ -80,7 +87,8 @@ def is_record(cls: type) -> bool:
 
 
 # Inspecting a class costs more than recording an instance.
-_REMEMBERED: dict[type, Reducer | None] = {}
+REDUCERS: dict[type, Reducer | None] = {}
+"""The codec of each user class that was met."""
 
 
 def _find_reducer(cls: type) -> Reducer | None:
@@ -169,12 +177,12 @@ _MAKE: dict[type, Callable[[type, Any], Any]] = {
 def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
     cls = type(value)
     members: Mapping[str, Any] = EnumType.__members__.__get__(cls)
-    tag = f"enum:{class_name(cls)}"
-    for name, member in members.items():
-        if member is value:
-            if text_or_none(name) is None:
-                raise ValueError("a name that is not a text")
-            return tag, name
+    tag = f"{MEMBER}{known_name(cls)}"
+    own_name = own_attributes(value).get("_name_")
+    if type(own_name) is str and members.get(own_name) is value:
+        if text_or_none(own_name) is None:
+            raise ValueError("a name that is not a text")
+        return tag, own_name
     parts = [
         name
         for name, member in members.items()
@@ -185,6 +193,109 @@ def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
     return tag, parts
 
 
+MEMBER: Final = "enum:"
+"""Prefix of the tags of members of enums: the class and `@` follow, and what the member is."""
+
+
+class _Member(NamedTuple):
+    """The tag of a member as long as it has the same attributes."""
+
+    member: Any
+    hides: Hides | None
+    """Kept like the member, so that no other object gets its `id()`."""
+    attributes: tuple[Any, ...]
+    tag: str
+
+
+_members: dict[Any, _Member] = {}
+"""{(id of a member whose attributes are immutable, id of what hides secrets): its tag}."""
+NAMED_CACHES.append(_members)
+
+
+def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[object], Content]) -> str:
+    """Return the tag of a member of an enum, with a short value itself or a digest of all that it has.
+
+    Args:
+        tag: the tag without that.
+        value: the member.
+        hides: recognises secrets.
+        read: returns the content of a value, without its secrets.
+    """
+    attributes = own_attributes(value)
+    place: Any = id(value), id(hides)
+    known = _members.get(place)
+    if (
+        known is not None
+        and len(known.attributes) == len(attributes)
+        and all(map(is_, attributes.values(), known.attributes))
+    ):
+        return known.tag
+    cls = type(value)
+    name, content = text_or_none(attributes.get("_name_")) or "", attributes.get("_value_")
+    own = {
+        key: item
+        for key, item in attributes.items()
+        if not (key.startswith("_") and key.endswith("_"))
+        and type(find_in_classes(cls, key)) is not cached_property
+    }
+    whole = {**own, name: content}
+    base = solid_base(cls)
+    exact = _EXACT[base](value) if base in _EXACT else content
+    if type(exact) is not type(content) or exact != content:
+        whole[base.__name__] = exact
+    text = _short_text(content) if len(whole) == 1 else ""
+    if not text or (
+        hides is not None and any(is_secret(each, content, hides) for each in (name, cls.__name__))
+    ):
+        is_denied = hides is not None and hides.is_denied(cls.__name__)
+        found = read({cls.__name__: whole} if is_denied else whole)
+        if found.kind is not OpaqueKind.COMPARABLE:
+            return tag
+        algorithm, _, digest = found.text.partition(":")
+        if found.without_code:  # as for methods, the name of a function counts, in any version of Python
+            algorithm = ALGORITHM + HIDING * leaves_out_secrets(found.text)
+            digest = found.without_code.partition(":")[2]
+        text = f"{algorithm}:{digest}"
+    tag = f"{tag}@{text}"
+    if all(
+        type(each) in _FIXED or each is cls or (type(each) is tuple and all_scalars(each))
+        for each in attributes.values()
+    ):
+        remember(_members, place, _Member(value, hides, tuple(attributes.values()), tag))
+    return tag
+
+
+_FIXED = SCALARS | {bytes}
+_LONGEST_SHOWN = 40
+
+
+def _short_text(value: Any) -> str:
+    """Return a short number or text as Python writes it, if that is the same in every process; else ""."""
+    kind = type(value)
+    if kind is str:
+        is_same = len(value) <= _LONGEST_SHOWN and value.isascii() and text_elsewhere(value) == value.encode()
+        shown = repr(value)
+        return (
+            shown if is_same and shown[1:-1] == value and shown[0] == "'" and "__main__" not in value else ""
+        )
+    if kind is int and value.bit_length() > _MOST_BITS:
+        return ""
+    return repr(value) if kind in SCALARS else ""
+
+
+_MOST_BITS = 64
+
+
+def without_content(tag: str) -> str:
+    """Return the tag of a member of an enum with its class alone, as in earlier recordings; others as is."""
+    return tag.partition("@")[0] if tag.startswith(MEMBER) else tag
+
+
+def is_one_member(tag: str, other: str) -> bool:
+    """Whether two tags may be of the same member, since one of them is of an earlier recording."""
+    return without_content(tag) == without_content(other) in {tag, other}
+
+
 def _combine(cls: Any, members: Mapping[str, Any], names: list[str]) -> Any:
     if not issubclass(cls, Flag):
         raise TypeError("a combination of members of an enum that is not a Flag")
@@ -192,7 +303,7 @@ def _combine(cls: Any, members: Mapping[str, Any], names: list[str]) -> Any:
 
 
 def _build_enum(reduced: Any, argument: str, binding: Binding) -> Any:
-    cls = binding.find(argument, _is_enum)
+    cls = binding.find(argument.partition("@")[0], _is_enum)
     members: Mapping[str, Any] = EnumType.__members__.__get__(cls)
     return members[reduced] if type(reduced) is str else _combine(cls, members, reduced)
 

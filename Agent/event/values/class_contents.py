@@ -7,7 +7,6 @@ user-written method or consumes anything.
 from __future__ import annotations
 
 import gc
-import re
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -37,8 +36,9 @@ from Agent.event.classes import (
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import class_text, without_script
+from Agent.event.script_names import class_text, without_class_ids
 from Agent.event.values.arrays import columns_of
+from Agent.event.values.digest import ALGORITHM, WITH_MORE
 
 
 class Unreadable(Exception):
@@ -268,14 +268,15 @@ def _class(value: Any) -> Pieces:
     own = {
         name: item
         for name, item in sorted(namespace_of(value).items())
-        if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
+        if name not in OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
     }
     return Pieces("class", (class_text(value), mro_of(value)[1:]), mapping=tuple(own.items()))
 
 
-_OF_EVERY_CLASS = frozenset(
+OF_EVERY_CLASS = frozenset(
     ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
 )
+"""Members of a class that are none of its data."""
 _MADE_OF_FIELDS = frozenset(
     [
         *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__signature__"),
@@ -306,6 +307,8 @@ class Pieces(NamedTuple):
     """Bytes that are the content."""
     has_code: bool = False
     """Whether it includes code, which differs between Python versions."""
+    algorithm: str = ALGORITHM
+    """The prefix of a digest of them; `WITH_MORE` if those of earlier versions left out some of the parts."""
 
 
 _Reader = Callable[[Any], Pieces]
@@ -335,6 +338,9 @@ _readers: dict[type, _Reader] = {}
 
 
 def _reader_of(base: type) -> _Reader:
+    own = namespace_of(base)
+    if issubclass(base, tuple) and own.get("n_fields") != own.get("n_sequence_fields"):
+        return partial(_struct_sequence, base=base)
     for each in mro_of(base):
         reader = _READERS.get(each) or _BY_NAME.get(class_name(each))
         if reader is not None:
@@ -342,6 +348,13 @@ def _reader_of(base: type) -> _Reader:
     if issubclass(base, BaseException):
         return partial(_exception, base=base)
     return _reduction_of(base, class_name(base))
+
+
+def _struct_sequence(value: Any, base: type) -> Pieces:
+    """Return the content of a tuple made in C with fields beside its items, as in `time` and `os`."""
+    members = sorted(namespace_of(base).items())
+    fields = [(name, each.__get__(value)) for name, each in members if type(each) is MemberDescriptorType]
+    return Pieces("tuple", (*tuple.__iter__(value), fields), algorithm=WITH_MORE)
 
 
 def _mapping(base: type) -> _Reader:
@@ -368,9 +381,11 @@ def _defaultdict(value: Any) -> Pieces:
 
 def _memoryview(value: Any) -> Pieces:
     try:
-        return Pieces("memoryview", (value.format, list(value.shape or ())), raw=memoryview.tobytes(value))
+        about = (value.format, list(value.shape or ()))
+        pieces = Pieces("memoryview", about, raw=memoryview.tobytes(value))
     except ValueError as error:
         raise Unreadable("a released memoryview") from error
+    return pieces if value.readonly else pieces._replace(ordered=(*about, "w"), algorithm=WITH_MORE)
 
 
 def _array(value: Any) -> Pieces:
@@ -586,6 +601,7 @@ def _has_pointers(cls: type) -> bool:
     return True
 
 
+_SUPPRESSED: Any = BaseException.__dict__["__suppress_context__"]
 _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__suppress_context__", "args"})
 
 
@@ -603,7 +619,10 @@ def _exception(value: Any, base: type) -> Pieces:
                 continue  # an empty slot
             if field is not None:
                 fields[name] = field
-    return Pieces("error", (arguments.__get__(value), sorted(fields.items())))
+    algorithm = ALGORITHM
+    if _SUPPRESSED.__get__(value) and "__cause__" not in fields:  # it was raised from None
+        fields["__suppress_context__"], algorithm = True, WITH_MORE
+    return Pieces("error", (arguments.__get__(value), sorted(fields.items())), algorithm=algorithm)
 
 
 def _numpy_array(value: Any) -> Pieces:
@@ -629,6 +648,8 @@ def _numpy_void(value: Any) -> Pieces:
 
 
 def _numpy_dtype(value: Any) -> Pieces:
+    if value.metadata:
+        return Pieces("dtype", (_dtype_text(value), dict(value.metadata)), algorithm=WITH_MORE)
     return Pieces("dtype", (_dtype_text(value),))
 
 
@@ -641,27 +662,6 @@ def _hash(value: Any) -> Pieces:
 
 
 _C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
-
-
-_CLASS_ID = re.compile(r"([A-Za-z_][\w.<>]*):([1-9]\d{8,19})\b")
-"""A class by its dotted name and its `id()`, as in schemas of pydantic."""
-
-
-def _without_class_ids(value: Any) -> Any:
-    """Copy a schema without the ids of classes, which differ in every run."""
-    kind = type(value)
-    if kind is str:
-        return _CLASS_ID.sub(_leave_out_id, value) if ":" in value else value
-    if kind is dict:
-        return {_without_class_ids(key): _without_class_ids(item) for key, item in value.items()}
-    return kind(map(_without_class_ids, value)) if kind is list or kind is tuple else value
-
-
-def _leave_out_id(match: re.Match[str]) -> str:
-    name = match[1]
-    cls = find_class(name if "." in name else f"builtins.{name}")
-    is_id = "<locals>" in name if cls is None else id(cls) == int(match[2])
-    return f"{without_script(name)}:" if is_id else match[0]
 
 
 def _reduction_of(base: type, name: str) -> _Reader:
@@ -680,7 +680,7 @@ def _reduced(value: Any, member: Callable[[Any], Any], name: str, *, is_whole: b
     try:
         reduction = member(value)
         if name.startswith("pydantic_core."):
-            reduction = _without_class_ids(reduction)
+            reduction = without_class_ids(reduction)
     except Exception as error:
         pass_on(error)
         raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error

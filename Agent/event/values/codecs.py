@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cached_property
 from importlib import import_module
@@ -21,6 +21,7 @@ from Agent.event.classes import (
     ERROR_MARK,
     attributes_of,
     class_name,
+    find_class,
     find_in_classes,
     has_own_reduction,
     is_installed,
@@ -35,8 +36,9 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
-from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
-from Agent.event.values.class_contents import CALLABLE, Unreadable, handle_of
+from Agent.event.values.class_codecs import REDUCERS, Binding, Builder, Reducer, class_reducer
+from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
+from Agent.event.values.digest import WITH_MORE
 from Agent.event.values.opaque import (
     StandIn,
     attributes_without_waiters,
@@ -45,6 +47,7 @@ from Agent.event.values.opaque import (
     head_of_bytes,
     is_lock,
 )
+from Agent.event.values.plain import all_scalars
 from Agent.event.values.reading import Limits
 
 _FACTORIES: dict[str, Any] = {
@@ -522,6 +525,8 @@ class ClassPlan(NamedTuple):
     """The beginning of each object's form; None if the form has more than attributes."""
     is_plain: bool
     """Objects consist of their attributes; see `is_plain_class`."""
+    carried: Pieces | None
+    """The data of a class of data alone that no module has under its name, such as one that `type` made."""
 
 
 def is_plain_class(cls: type) -> bool:
@@ -546,6 +551,19 @@ _plans: dict[type, ClassPlan] = {}
 NAMED_CACHES.append(_plans)
 
 
+def classes_met() -> list[type]:
+    """Return the classes of values that were read since they were last forgotten, some of them twice."""
+    return [*_plans, *REDUCERS]
+
+
+def forget_met(kept: Collection[type] = ()) -> None:
+    """Forget the classes that were met, other than these."""
+    for known in (_plans, REDUCERS):
+        for cls in [*known]:
+            if cls not in kept:
+                known.pop(cls, None)
+
+
 def plan_of(cls: type) -> ClassPlan:
     """Return the facts about a class."""
     try:
@@ -564,7 +582,8 @@ def _make_plan(cls: type) -> ClassPlan:
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
     is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
-    has_form_head = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
+    carried = _carried(cls) if is_simple and not is_named else None
+    is_shown = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
     return ClassPlan(
         head=b"Os%d:" % len(name) + name,
         base=base,
@@ -573,12 +592,29 @@ def _make_plan(cls: type) -> ClassPlan:
         is_named=is_named,
         lazy=frozenset[str]().union(*lazy),
         has_waiters=has_waiters(cls),
-        form=form_head(cls) if has_form_head else None,
-        is_plain=has_form_head
+        form=form_head(cls) if is_shown and carried is None else None,
+        is_plain=is_shown
         and not has_own_reduction(cls)
         and find_in_classes(cls, "__del__") is None
         and find_in_classes(cls, "__agent_trace_recorded__") is None,
+        carried=carried,
     )
+
+
+_NO_DATA = OF_EVERY_CLASS | {"__annotations__", "__static_attributes__"}
+
+
+def _carried(cls: type) -> Pieces | None:
+    """Return the plain attributes of a class without a name of its own; None if its code may change them."""
+    if find_class(class_name(cls)) is cls:
+        return None
+    own: dict[str, Any] = {}
+    for base in reversed(mro_of(cls)[:-1]):
+        own |= {name: each for name, each in namespace_of(base).items() if name not in _NO_DATA}
+    values = own.values()
+    if not own or not all(all_scalars(each if type(each) is tuple else (each,)) for each in values):
+        return None
+    return Pieces("class", mapping=tuple(sorted(own.items())), algorithm=WITH_MORE)
 
 
 def _cached(cls: type) -> frozenset[str]:

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from operator import methodcaller
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -130,7 +131,7 @@ def content_of(
             named = _named(value)
             if named is not None:
                 return named
-        elif plan.is_simple and not plan.is_value:
+        elif plan.is_simple and not plan.is_value and plan.carried is None:
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
@@ -321,8 +322,8 @@ class _Walk:
     """One pass over one value, without recursion except for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far",
-        "_is_hiding", "_is_of_object", "_kept",
+        "_agent_of", "_agents", "_algorithm", "_begun", "_closed", "_generators", "_hides", "_instead",
+        "_is_far", "_is_hiding", "_is_of_object", "_kept",
         "_leaves_out_code", "_made", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open",
         "_order", "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps",
         "has_code", "may_hold_made",
@@ -371,13 +372,12 @@ class _Walk:
         """The walk began at an object; in a walk over a list, members would count as members of that list."""
         self._is_far = False
         self._size_bytes = 0
-        self.has_code = False
-        self._is_hiding = False
+        self._algorithm = ALGORITHM
+        self.has_code = self._is_hiding = False
 
     def content(self) -> Content:
         """Return the result of the pass."""
-        digest = digest_bytes(bytes(self._out))
-        algorithm = ALGORITHM
+        digest, algorithm = digest_bytes(bytes(self._out)), self._algorithm
         if self.has_code:
             algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
         if self._is_hiding:
@@ -759,6 +759,8 @@ class _Walk:
         """Write class, content and attributes of any other object."""
         pieces = None if plan.is_simple else pieces_of(value, plan.base)
         self._out += plan.head
+        if plan.carried is not None:
+            self._pieces(plan.carried)
         attributes = plan_attributes(value, plan)
         if attributes and not self._flat_attributes(attributes):
             items: _Items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
@@ -779,6 +781,7 @@ class _Walk:
         self._out += b"p"
         self._text(pieces.label)
         self.has_code = self.has_code or pieces.has_code
+        self._algorithm = max(self._algorithm, pieces.algorithm)
         if pieces.raw is not None:
             self._count(1)
             self._out += b"b%d:" % len(pieces.raw) + pieces.raw
@@ -794,7 +797,4 @@ class _Walk:
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})
-
-
-def _utf8(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
+_utf8 = methodcaller("encode", "utf-8", "surrogatepass")

@@ -15,6 +15,9 @@ from Agent.event.values.plain import write_json
 ALGORITHM = "c1"
 """Prefix of content digests (`c1:`); digests without it predate the reading of content."""
 
+WITH_MORE = "c1.1"
+"""The same for content with parts that digests of earlier versions leave out."""
+
 HIDING = "/redacted"
 """Suffix of the algorithm of digests without secrets; such a digest stays equal if a secret changes."""
 

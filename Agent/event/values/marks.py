@@ -149,7 +149,7 @@ class _Marking:
         pieces = pieces_of(value, kind)
         if pieces is None or pieces.has_code or pieces.members is not None or pieces.mapping is not None:
             raise _NoMark
-        label, ordered, _, _, raw, _ = pieces
+        label, ordered, _, _, raw, *_ = pieces
         if own_attributes(value) or not all(map(_is_flat, ordered)):
             raise _NoMark
         place = self._met.setdefault(id(value), len(self.found))

@@ -15,7 +15,7 @@ import orjson
 from Agent.event.classes import attributes_of, class_name
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
-from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.class_codecs import MEMBER, class_reducer, tag_of_member
 from Agent.event.values.class_contents import handle_of, reference_of
 from Agent.event.values.codecs import builtin_reducer, is_plain_class, is_queue, registered_codec
 from Agent.event.values.content_digest import ReachedObjects, content_of
@@ -361,25 +361,24 @@ class Walk:
             tag, reduced = reducer(value, self.limits)
         except RuntimeError:
             tag, reduced = _retried(lambda: reducer(value, self.limits))
-        if tag.startswith(_MADE_BY_FUNCTION):
-            return self._with_factory(value, tag, reduced)
-        return tag, reduced
+        if tag.startswith(MEMBER):
+            return tag_of_member(tag, value, self.reading.hides, self._content), reduced
+        if not tag.startswith(_MADE_BY_FUNCTION):
+            return tag, reduced
+        return self._with_factory(value, tag, reduced)
 
     def _with_factory(self, value: Any, tag: str, reduced: Any) -> tuple[str, Any]:
         """Return the tag of a `defaultdict`; if its factory is a function, with the function's digest."""
         factory = value.default_factory
         if factory is None or issubclass(type(factory), type):
             return tag, reduced
-        content = self._content_of_factory(factory)
+        if self.agent_of is None:
+            content = self._content(factory)
+        else:
+            content = content_by_mark(factory, self.agent_of, self.reading.hides, self._content)
         if content.kind is not OpaqueKind.COMPARABLE:
             return "opaque", describe(value, self._content(value))
         return f"{tag}@{content.text}", reduced
-
-    def _content_of_factory(self, factory: Any) -> Content:
-        agent_of = self.agent_of
-        if agent_of is None:
-            return self._content(factory)
-        return content_by_mark(factory, agent_of, self.reading.hides, self._content)
 
     def _described(self, value: Any, pointer: str) -> dict[str, Any]:
         """Return the form of a value without a codec; of a repeated one with its first pointer."""

@@ -31,6 +31,7 @@ from Agent.event.classes import (
     is_of_library,
     own_attributes,
     remember,
+    restore_attributes,
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
@@ -313,6 +314,8 @@ def _of_attributes(cls: type) -> Exposure:
         return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     if issubclass(cls, defaultdict):
         slots += ("default_factory",)
+    if len(set(slots)) < len(slots):  # one hides another
+        return Exposure(attributes_of, restore_attributes, is_explicit=False)
     if slots:
         return Exposure(_reader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)

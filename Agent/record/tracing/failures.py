@@ -408,6 +408,9 @@ def _held_by(error: BaseException, most_causes: int) -> dict[str, Any]:
     them, `error_attributes` its instance attributes and notes, `error_members` the values that its class
     keeps elsewhere (slots, the `filename` of an OSError), `error_cause` the one that it was raised from.
     """
+    from Agent.event.values.codecs import plan_of  # with the first event, not with the decorators
+
+    plan_of(type(error))  # so that its class counts as met
     arguments, left_out = _told_arguments(error)
     held: dict[str, Any] = {"error_args": arguments}
     if left_out:

@@ -4,6 +4,8 @@ The names of the methods themselves are part of it, since an action may add some
 
 No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
 recording; what changed in between is recorded in `log.closed` as digests, so that two runs can be compared.
+So are the plain attributes of the program's classes of which agents returned, raised or held instances: each
+instance has them, and no recorded value shows them.
 
 The search begins at the class of an agent, and follows names through the functions and classes of the
 program's own modules. Values of installed libraries are not looked at, and no cache of `functools`: what it
@@ -18,12 +20,15 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import _FIELD  # type: ignore[attr-defined]
+from enum import EnumType
 from logging import Logger
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
-from Agent.event.classes import class_name, mro_of, namespace_of
+from Agent.event.classes import class_name, find_in_classes, mro_of, namespace_of
 from Agent.event.script_names import class_text, module_name
+from Agent.event.values.codecs import classes_met, forget_met
 from Agent.event.values.content_digest import ReachedObjects, whole_digest
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.event.values.plain import SCALARS
@@ -61,27 +66,35 @@ class ProgramState:
 
     def __init__(self, hides: Hides | None) -> None:
         self._hides = hides
+        self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
         self._first: dict[str, str | None] = {}
+        forget_met()
 
     def begin(self, obj: object) -> None:
         """Look at what an agent's class reaches, before its first agent acts."""
         if type(obj) in self._roots:
             return
         self._roots[type(obj)] = None
+        self._agents.add(type(obj))
+        met = frozenset(classes_met())
         # Objects in its fields are classes of the program that its methods call without naming them.
         held = [type(value) for value in plain_attributes(obj).values() if _is_own_class(type(value))]
         self._roots.update(dict.fromkeys(held))
         for name, digest, _ in self._look([type(obj), *held]):
             self._first.setdefault(name, digest)
+        forget_met(kept=met)  # what this look met is not part of any value
 
     def told(self) -> dict[str, Any]:
         """Return what changed since the first look, as JSON values.
 
         `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
         other names, `redacted` those of them in which a secret may have changed, and `unknown` those without
-        a digest; {} if nothing is known.
+        a digest; `carried` is {name: digest} of the attributes of classes that values have. {} if nothing is
+        known.
         """
+        carried: dict[str, str] = {}
+        met = classes_met()  # before the look, which meets others
         changed: dict[str, str] = {}
         numbers: dict[str, int | float] = {}
         unchanged: list[str] = []
@@ -97,14 +110,36 @@ class ProgramState:
                     redacted.append(name)
                 continue
             changed[name] = digest
-            if (type(value) is float and math.isfinite(value)) or (
-                type(value) is int and abs(value) < _LARGE
-            ):
+            if _is_shown(value):
                 numbers[name] = value
-        if not changed and not unchanged:
+        for name, value in self._carried(met):
+            digest = self._digest({name.rpartition(".")[2]: value}, ReachedObjects())
+            if digest is not None:
+                carried[name] = digest
+                if _is_shown(value) and not leaves_out_secrets(digest):
+                    numbers[name] = value
+        if not changed and not unchanged and not carried:
             return {}
         told = {"changed": changed, "numbers": numbers, "unchanged": unchanged, "unknown": unknown}
-        return {**told, "redacted": redacted} if redacted else told
+        return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
+
+    def _carried(self, met: Iterable[type]) -> Iterator[tuple[str, Any]]:
+        """Yield the plain attributes of classes of the program that are no agents; not those of enums."""
+        classes = {class_text(cls): cls for cls in met if cls not in self._agents}
+        for name, cls in sorted(classes.items())[:_MOST_FOUND]:
+            if issubclass(type(cls), EnumType):
+                continue  # each member is recorded with its value
+            fields = find_in_classes(cls, "__dataclass_fields__")
+            members: dict[str, Any] = {}
+            for base in reversed(mro_of(cls)):
+                if _is_own_class(base):
+                    members |= namespace_of(base)
+            for attribute, value in sorted(members.items()):
+                is_default = attribute == "_field_defaults" or (
+                    type(fields) is dict and _is_field(fields.get(attribute))
+                )
+                if not attribute.startswith("__") and not is_default and _is_plain(value):
+                    yield f"{name}.{attribute}", value
 
     def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
         nodes = 0
@@ -289,6 +324,32 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     for key, member in list(members.items()):
         yield text(key), member
+
+
+def _is_shown(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number that JSON holds."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < _LARGE)
+
+
+def _is_field(field: object) -> bool:
+    """Whether an attribute of a dataclass is the default of a field, which each instance has itself."""
+    return field is not None and getattr(field, "_field_type", None) is _FIELD
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a scalar, or a small container of plain values."""
+    waiting: list[Any] = [value]
+    for each in waiting:  # it grows
+        kind = type(each)
+        if kind is dict:
+            waiting += [*each, *each.values()]
+        elif kind in _CONTAINERS:
+            waiting += each
+        elif kind not in SCALARS and kind is not bytes:
+            return False
+        if len(waiting) > _MOST_PARTS:
+            return False
+    return True
 
 
 def _size(value: object) -> int:

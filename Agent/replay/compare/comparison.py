@@ -15,9 +15,16 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags, tags_below
+from Agent.event.values.class_codecs import is_one_member
 from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
-from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
+from Agent.event.values.digest import (
+    HIDING,
+    WITH_MORE,
+    canonical_bytes,
+    differ_in_tokens_alone,
+    leaves_out_secrets,
+)
 from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
@@ -317,7 +324,9 @@ class Comparison:
 
     def _is_one_tag(self, one: str, other: str) -> bool:
         """Whether two tags are equal except for a script's module name."""
-        return one == other or bool(self._scripts and self._of_main(one) == self._of_main(other))
+        if self._scripts and one != other:
+            one, other = self._of_main(one), self._of_main(other)
+        return one == other or is_one_member(one, other)
 
     def _of_main(self, tag: str) -> str:
         return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
@@ -395,6 +404,9 @@ class Comparison:
             versions = {_version_in(algorithm), _version_in(other_algorithm)}
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
+                return None
+            if _may_lack_more(algorithm) != _may_lack_more(other_algorithm):
+                self.agreement.unseen[path] = "an earlier version left parts of it out, or it differs in them"
                 return None
             return self._inside_object(one, other, path)
         self.agreement.comparable += 1
@@ -550,7 +562,9 @@ class Comparison:
         if difference is not None:
             self.go_back(mark)
             difference = None if self._are_members(left, right) else difference
-        return None if difference is None else Difference(path, *shown_beside(left, right))
+        if difference is None or plain(left) == plain(right):
+            return difference and replace(difference, path=path)  # only tags of members differ
+        return Difference(path, *shown_beside(left, right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left, right = _by_key(one), _by_key(other)
@@ -613,6 +627,10 @@ class _FormOfContent(NamedTuple):
 def _version_in(algorithm: str) -> str:
     """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
     return algorithm.removesuffix(HIDING).partition("/")[2]
+
+
+def _may_lack_more(algorithm: str) -> bool:
+    return algorithm.removesuffix(HIDING).partition("/")[0] != WITH_MORE
 
 
 def _content(form: Any) -> _FormOfContent:

@@ -31,10 +31,12 @@ class LeftInProgram(NamedTuple):
     """Names without a digest; None if the recording predates this list."""
     redacted: frozenset[str] = frozenset()
     """Names whose digests leave out secrets, which equal digests therefore do not compare."""
+    carried: Mapping[str, str] = MappingProxyType({})
+    """{name: digest} of the attributes of classes of which values are instances."""
 
     def shown(self, name: str) -> Any:
         """Return the content under a name for a report."""
-        at = self.at(name)
+        at = self.carried.get(name) or self.at(name)
         return self.numbers.get(name, at if at in {UNCHANGED, _NO_VALUE} else f"content {at}")
 
     def at(self, name: str) -> str | None:
@@ -57,11 +59,15 @@ class LeftInProgram(NamedTuple):
         if type(changed) is not dict or type(unchanged) is not list:
             return None
         numbers = recorded.get("numbers")
-        digests = {
-            str(name): digest
-            for name, digest in changed.items()
-            if type(digest) is str and _DIGEST.fullmatch(digest)
-        }
+        carried = recorded.get("carried")
+        digests, of_classes = (
+            {
+                str(name): digest
+                for name, digest in each.items()
+                if type(digest) is str and _DIGEST.fullmatch(digest)
+            }
+            for each in (changed, carried if type(carried) is dict else {})
+        )
         unknown = recorded.get("unknown")
         redacted = recorded.get("redacted")
         return cls(
@@ -69,8 +75,9 @@ class LeftInProgram(NamedTuple):
             frozenset(map(str, unchanged)),
             numbers if type(numbers) is dict else {},
             frozenset(map(str, unknown)) if type(unknown) is list else None,
-            frozenset(name for name, digest in digests.items() if leaves_out_secrets(digest))
+            frozenset(name for name, digest in (digests | of_classes).items() if leaves_out_secrets(digest))
             | (frozenset(map(str, redacted)) if type(redacted) is list else frozenset()),
+            of_classes,
         )
 
 
@@ -96,10 +103,32 @@ class LeftOtherwise(NamedTuple):
         return None not in self.runs and len(set(self.runs)) == 1
 
 
+def carried_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+) -> list[LeftOtherwise]:
+    """Return the differing attributes of classes of which values are instances, beginning with steady ones.
+
+    A class of which a run has no values, and attributes that only the runs have, are not compared.
+    """
+    known = [run for run in runs if run is not None]
+    if recorded is None or len(known) < len(runs):
+        return []
+    classes = [{name.rpartition(".")[0] for name in run.carried} for run in known]
+    differing = [
+        LeftOtherwise(name, one, tuple(run.carried.get(name, _NO_VALUE) for run in known))
+        for name, one in recorded.carried.items()
+        if all(name.rpartition(".")[0] in each for each in classes)
+    ]
+    differing = [each for each in differing if set(each.runs) != {each.recorded}]
+    return sorted(differing, key=lambda each: not each.is_steady)
+
+
 def left_otherwise(
     recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
 ) -> list[LeftOtherwise]:
     """Return the names whose final content differs, beginning with those on which the runs agree.
+
+    The attributes of classes that values have are among them.
 
     A name that only the recording has counts as renamed if the runs have another name with the same content.
     A name that only the runs have, such as a new cache, cannot be compared; a new key of a dict that the
@@ -108,7 +137,7 @@ def left_otherwise(
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
         return []
-    differing = []
+    differing = carried_otherwise(recorded, runs)
     for name in dict.fromkeys((*recorded.changed, *(name for run in known for name in run.changed))):
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):

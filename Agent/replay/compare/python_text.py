@@ -177,7 +177,11 @@ def _tagged(tag: str, value: Any) -> str:
             return _WORDS[family](value)
     except (TypeError, ValueError):  # the value does not fit its tag: an edited recording
         return f"{family} {python_text(value)}"
+    rest, _, content = rest.partition("@") if family == "enum" else (rest, "", "")
     name = rest.rpartition(".")[2] or rest or family
+    if content:
+        member = value if type(value) is str else "|".join(map(str, value))
+        return f"<{name}.{member}: {content}>"
     if family in _OF_ATTRIBUTES and type(value) is dict:
         return f"{name}({', '.join(f'{key}={python_text(item)}' for key, item in value.items())})"
     if family == "defaultdict":

@@ -659,7 +659,10 @@ class ActionTools:
             return ToolMiss("calls", Difference("", recorded, f"{requested.kind} {requested.name}"))
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
-        sides = (value_at(each.value, path, ABSENT) for each in (one.call.arguments, requested.arguments))
+        both = (one.call.arguments, requested.arguments)
+        sides = [value_at(each.value, path, ABSENT) for each in both]
+        if sides[0] == sides[1]:  # only their tags differ
+            sides = [{"tag": each.types.get(path), "value": sides[0]} for each in both]
         return ToolMiss("args", Difference(path, *sides))
 
 

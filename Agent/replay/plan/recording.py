@@ -114,9 +114,9 @@ class Recording:
     """{event id: state of a generator} from which recorded draws are counted."""
     moves: list[Event] = field(default_factory=list)
     """Changes to held objects by code outside of actions, of all agents."""
+    closed: list[Event] = field(default_factory=list)
+    """The last events of writers, also those of other agents."""
     damage: list[str] = field(default_factory=list)
-    heads: dict[str, str] = field(default_factory=dict)
-    """{writer: digest over its lines}, from its last event."""
     changed: list[str] = field(default_factory=list)
     """Where lines are not what was written."""
     lost: int = 0
@@ -184,8 +184,11 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
     recording.is_complete = all(writer.has_ended for writer in losses.writers)
+    heads = {
+        event.writer: head for event in recording.closed if isinstance(head := event.extra.get("head"), str)
+    }
     recording.changed = changes_of_lines(
-        session, recording.heads, is_running=any(not each.closed and each.alive for each in losses.writers)
+        session, heads, is_running=any(not each.closed and each.alive for each in losses.writers)
     )
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
@@ -383,8 +386,8 @@ def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "source.state":
         recording.generator_states[event.id] = event
         return
-    if event.kind == "log.closed" and isinstance(head := event.extra.get("head"), str):
-        recording.heads[event.writer] = head
+    if event.kind == "log.closed":
+        recording.closed.append(event)
     if event.kind == "log.dropped":
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1

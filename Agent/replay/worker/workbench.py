@@ -39,6 +39,7 @@ from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
+    carried_otherwise,
     left_otherwise,
     program_state_of,
     redacted_in_all,
@@ -553,16 +554,20 @@ def _changed_where_answered(bench: Workbench) -> list[str]:
 def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
     """Add a question for each global, closure or the like that ended differently than in the recording.
 
-    This is done only if all recorded actions ran here: otherwise actions that did not run, or the code around
-    them, may have changed it, which only a run of the program shows.
+    Unless all recorded actions ran here, only attributes of the classes of values are compared: actions that
+    did not run, or the code around them, may have changed the rest, which only a run of the program shows.
     """
-    recorded, here = program_state_of(bench.recording.events), bench.pipeline.program_state
-    is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
-    if not is_whole or recorded is None or here is None or not live.issuperset(bench.recording.agents):
+    recorded, here = program_state_of(bench.recording.closed), bench.pipeline.program_state
+    if recorded is None or here is None:
         return
     final_state = [LeftInProgram.of(here.told())]
-    bench.comparison.agreement.redacted += redacted_in_all(recorded, final_state)
-    for each in left_otherwise(recorded, final_state)[:_MOST_QUESTIONS]:
+    is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
+    if is_whole and live.issuperset(bench.recording.agents):
+        bench.comparison.agreement.redacted += redacted_in_all(recorded, final_state)
+        differing = left_otherwise(recorded, final_state)
+    else:
+        differing = carried_otherwise(recorded, final_state)
+    for each in differing[:_MOST_QUESTIONS]:
         bench.outcome.ask(
             f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
             "shows: replay in the script's directory, or keep it in a field"
