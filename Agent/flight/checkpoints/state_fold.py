@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.pointers import escape, tags_below
-from Agent.flight.checkpoints.model import CheckpointInfo
+
+if TYPE_CHECKING:
+    from Agent.flight.checkpoints.model import CheckpointInfo
 
 _HEAVY_BYTES: Final = 4096
 _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
