@@ -90,3 +90,10 @@ def test_no_writes_leaves_a_file_of_the_user_as_it_is_and_says_which_it_was(toy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "existing files opened for writing" in done.stdout
     assert book.read_text() == 2 * written, "without it the code writes for real"
+
+
+@pytest.mark.integration
+def test_files_of_a_session_that_the_target_begins_are_none_of_the_user(toy):
+    done = replayed(toy.record(f"import Agent\nAgent.setup_logging()\n{TILL}"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "session.json" not in done.stdout

@@ -635,7 +635,8 @@ class FileWrites:
         """
         if event == "open" and not writes(arguments[2]):
             return
-        if frame is None or is_own(frame) or module_of(frame) == "importlib":
+        asker = outside_library(frame)
+        if frame is None or asker is None or is_own(asker) or module_of(frame) == "importlib":
             return  # bytecode, and files of this package
         for place in arguments[: 2 if event == "os.rename" else 1]:
             path = path_of(place)
@@ -680,10 +681,16 @@ def file_of(path: str) -> str:
     return "/".join(parts[places[-1] + 1 :]) if places else parts[-1]
 
 
-def user_place(frame: FrameType | None) -> str:
-    """Return the place of the first frame outside the standard library."""
+def outside_library(frame: FrameType | None) -> FrameType | None:
+    """Return the first frame outside the standard library, or the outermost one."""
     while frame is not None and module_of(frame) in sys.stdlib_module_names - {"__main__"} and frame.f_back:
         frame = frame.f_back
+    return frame
+
+
+def user_place(frame: FrameType | None) -> str:
+    """Return the place of the first frame outside the standard library."""
+    frame = outside_library(frame)
     if frame is None:
         return "?"
     code = frame.f_code
