@@ -183,7 +183,10 @@ def test_a_tool_that_fails_for_its_caller_is_found_from_the_caller(builder: Sess
 
 
 @pytest.mark.further
-def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: SessionBuilder) -> None:
+@pytest.mark.parametrize("text", ["worker_2 failed with an error", "Bad input?", "why ValueError: bad input"])
+def test_errors_that_the_text_asks_for_or_quotes_are_told_even_if_they_are_few(
+    builder: SessionBuilder, text: str
+) -> None:
     for n in range(6):
         builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
         builder.pass_time(1)
@@ -191,7 +194,7 @@ def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: Se
         "error", "worker_2", role="worker", level="ERROR", message="ValueError: bad input",
         error_type="ValueError", error_message="bad input",
     )  # fmt: skip
-    report = debug_issue("worker_2 failed with an error", session=builder.path)
+    report = debug_issue(text, session=builder.path)
     assert error in report.causes[0].event_ids
     assert "ValueError: bad input" in report.causes[0].title
 

@@ -93,20 +93,22 @@ def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
 
 
 def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[Cause]:
-    """Return the most common error of each named agent if the text asks for errors.
+    """Return the most common error of each agent whose errors the text asks for or quotes.
 
-    Such an error is a hint unless the text names the failing action.
+    Such an error is a hint unless the text quotes it or names the failing action.
 
     Args:
         log: the acts of the session.
         question: what the text names.
         known: ids of events that the ranked causes already name.
     """
-    if "error" not in question.topics:
-        return []
+    every = [act for act in log.acts if act.kind == "error"]
+    quoted = [act for act in every if _is_quoted(act.message, question.text)]
+    named = question.agents if "error" in question.topics else ()
     causes = []
-    for agent in question.agents:
-        errors = [act for act in log.acts if act.agent == agent and act.kind == "error"]
+    for agent in dict.fromkeys([*named, *(act.agent for act in quoted)]):
+        own = [act for act in quoted if act.agent == agent]
+        errors = own or [act for act in every if act.agent == agent]
         if not errors or known & {act.id for act in errors}:
             continue
         common, number = Counter(act.message for act in errors).most_common(1)[0]
@@ -117,7 +119,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
             f"(first event {first.id}); `agent-trace causes {first.id}` shows the call with its arguments."
         )
         # A question that names the failing action is answered by its error; otherwise the error is a hint.
-        is_asked = bool(first.name) and set(stems(question.text)).issuperset(stems(first.name))
+        is_asked = bool(own or (first.name and set(stems(question.text)).issuperset(stems(first.name))))
         confidence = 0.6 if is_asked else 0.45
         causes.append(
             Cause(
@@ -125,6 +127,16 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
             )
         )
     return causes
+
+
+def _is_quoted(message: str, text: str) -> bool:
+    """Whether a text holds an error's message, with or without its type."""
+    said = message.partition(": ")[2].strip()
+    return len(said) >= _MIN_QUOTED and said.casefold() in text.casefold()
+
+
+_MIN_QUOTED: Final = 8
+"""Shorter messages, such as the key of a `KeyError`, are words of any text."""
 
 
 def missing_events(account: dict[str, Any]) -> int:
