@@ -82,6 +82,33 @@ def draw(seed: int, count: int, chosen: Sequence[str]) -> list[Task]:
     return drawn[:count]
 
 
+def add_choice_of_cases(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `chosen_cases` reads."""
+    parser.add_argument("--seed", type=int, default=0, help="draws the cases")
+    parser.add_argument(
+        "--cases", type=int, default=DEFAULT_CASES, help=f"number of faulty cases, default {DEFAULT_CASES}"
+    )
+    parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
+    parser.add_argument(
+        "--author",
+        type=int,
+        choices=sorted({world.author for world in worlds().values()}),
+        help="only the worlds of one author; default: all",
+    )
+
+
+def chosen_cases(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[Task]:
+    """Return the cases that a command line asks for; end the program if it names no world."""
+    chosen = options.worlds.split(",") if options.worlds else sorted(worlds())
+    if unknown := set(chosen) - set(worlds()):
+        parser.error(
+            f"no world is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(worlds()))}"
+        )
+    if options.author:
+        chosen = [name for name in chosen if worlds()[name].author == options.author]
+    return draw(options.seed, options.cases, chosen)
+
+
 def run_here(task: Task, root: Path) -> dict[str, Any]:
     """Play one case in this process and ask for its causes; return truth, causes and baselines."""
     case = Case(task.world, task.kind, task.seed, task.faulty)
@@ -312,17 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fault_worlds.score", description="Measure debug_issue on the fault worlds."
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws the cases")
-    parser.add_argument(
-        "--cases", type=int, default=DEFAULT_CASES, help=f"number of faulty cases, default {DEFAULT_CASES}"
-    )
-    parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
-    parser.add_argument(
-        "--author",
-        type=int,
-        choices=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16),
-        help="only the worlds of one author; default: all",
-    )
+    add_choice_of_cases(parser)
     parser.add_argument("--out", type=Path, help="a JSON file for all answers")
     parser.add_argument("--prove", action="store_true", help="only check that each fault causes its symptom")
     parser.add_argument(
@@ -333,17 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.task:
         print(json.dumps(run_here(Task(**json.loads(options.task)), Path(os.environ["AGENT_TRACE_ROOT"]))))
         return 0
-    chosen = options.worlds.split(",") if options.worlds else sorted(worlds())
-    if unknown := set(chosen) - set(worlds()):
-        parser.error(
-            f"no world is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(worlds()))}"
-        )
-    if options.author:
-        chosen = [name for name in chosen if worlds()[name].author == options.author]
-    tasks = [
-        dataclasses.replace(task, is_pointed=options.pointed)
-        for task in draw(options.seed, options.cases, chosen)
-    ]
+    tasks = [dataclasses.replace(task, is_pointed=options.pointed) for task in chosen_cases(parser, options)]
     if options.prove:
         return 1 if prove(tasks) else 0
     scores = measure(tasks)

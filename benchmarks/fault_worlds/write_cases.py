@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.fault_benchmark.agent_fault_benchmark.files import CASES, EVENTS, TRUTH
 from benchmarks.fault_worlds.kit import Case, Truth, play, worlds
-from benchmarks.fault_worlds.score import DEFAULT_CASES, Task, draw, in_child, proof
+from benchmarks.fault_worlds.score import Task, add_choice_of_cases, chosen_cases, in_child, proof
 
 CHECKOUT = f"{Path(__file__).resolve().parents[2]}{os.sep}"
 LEFT_OUT = {"code", "log.opened", "log.closed"}
@@ -106,11 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.fault_worlds.write_cases",
         description="Write cases of the fault worlds as files.",
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws the cases")
-    parser.add_argument(
-        "--cases", type=int, default=DEFAULT_CASES, help=f"number of faulty cases, default {DEFAULT_CASES}"
-    )
-    parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
+    add_choice_of_cases(parser)
     parser.add_argument("--out", type=Path, help="an empty directory, or one to be made")
     parser.add_argument("--trees", action="store_true", help="keep the sessions as Agent Trace recorded them")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -119,16 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.task:
         print(json.dumps(dataclasses.asdict(play_here(Task(**json.loads(options.task)), options.into))))
         return 0
-    chosen = options.worlds.split(",") if options.worlds else sorted(worlds())
-    if unknown := set(chosen) - set(worlds()):
-        parser.error(
-            f"no world is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(worlds()))}"
-        )
     if options.out is None:
         parser.error("--out is missing")
     if options.out.exists() and any(options.out.iterdir()):
         parser.error(f"{options.out} is not empty")
-    tasks = draw(options.seed, options.cases, chosen)
+    tasks = chosen_cases(parser, options)
     cases, healthy = write(tasks, options.out.resolve(), options.seed, keeps_tree=options.trees)
     print(f"{cases} cases in {options.out}, {healthy} of them healthy")
     return 0 if cases else 1

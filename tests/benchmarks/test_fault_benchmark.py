@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ from benchmarks.fault_benchmark.agent_fault_benchmark import (
 from benchmarks.fault_benchmark.agent_fault_benchmark.agent_trace import NoAnswer, answers_of
 from benchmarks.fault_benchmark.agent_fault_benchmark.command import main
 from benchmarks.fault_benchmark.agent_fault_benchmark.scoring import interval
+from benchmarks.fault_worlds.ablation import ALL, Paid, ablation
 from benchmarks.fault_worlds.score import draw, known_of, rank_of
 from benchmarks.fault_worlds.write_cases import write
 
@@ -231,3 +233,15 @@ def test_written_cases_are_complete_and_entries_can_be_scored(tmp_path, capsys):
     capsys.readouterr()
     assert main(["score", str(out), str(tmp_path / "traced.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unanswered"] == 0
+
+
+def test_a_relation_pays_by_the_places_that_are_lost_without_it():
+    places = [
+        {ALL: 1, "level shifts": 4, "fails": 1},
+        {ALL: 2, "level shifts": 2, "fails": 1},
+        {ALL: 1, "level shifts": math.inf},
+    ]
+    assert ablation(places) == {
+        "level shifts": Paid(first=-2, among_three=-2, reciprocal=0.25 - 1 + 0 - 1),
+        "fails": Paid(first=1, among_three=0, reciprocal=0.5),
+    }
