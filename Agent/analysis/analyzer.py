@@ -14,7 +14,7 @@ from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound
+from Agent.errors import AgentNotFound, UsageError
 from Agent.event.model import Event
 from Agent.tree.read.reader import TreeReader
 
@@ -205,6 +205,14 @@ class LogAnalyzer:
 
         with interaction_lines(self.engine) as lines:
             return interactions.cascade(self.engine, lines, content_id)
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Return one of `reports.REPORTS`; UsageError if none has this name."""
+        from Agent.analysis.reports import REPORTS
+
+        if name not in REPORTS:
+            raise UsageError(f"no report {name!r}", remedy=f"use one of {', '.join(REPORTS)}")
+        return REPORTS[name].ask(self.engine)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""

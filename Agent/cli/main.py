@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 
 from Agent.analysis.query.progress import Bounds, bounds, shown_deadline
+from Agent.analysis.reports import REPORTS
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
@@ -60,7 +61,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         "Deeper",
         ("learning", "analyze", "Show how agents learned."),
         ("interactions", "analyze", "Show who interacted with whom, and what spread."),
-        ("performance", "analyze", "Show where the time goes."),
+        *((each.name, "analyze", each.summary) for each in REPORTS.values()),
         ("state", "journey", "Show an agent's state at a moment."),
         ("provenance", "journey", "Follow a value back to where it came from."),
         ("watch", "journey", "Find when a condition on agents' state held."),

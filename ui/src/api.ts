@@ -243,6 +243,8 @@ export const session = held?.session ?? document.body.dataset["session"] ?? "new
 /** What comes before every path of this server, such as /view in the service. */
 export const home = document.body.dataset["base"] ?? "";
 export const page = `${home}/s/${encodeURIComponent(session)}`;
+/** The reports that this server makes; a shared file has none. */
+export const reportNames = (document.body.dataset["reports"] ?? "").split(" ").filter(Boolean);
 
 export type Query = Record<string, string | number | undefined>;
 

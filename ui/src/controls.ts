@@ -1,7 +1,7 @@
 // The head of the page, the transport below the lanes, and the keys.
 
 import { effect } from "@preact/signals-core";
-import { ask, home, Latest, page, type Place, type Row } from "./api.ts";
+import { ask, home, Latest, page, type Place, reportNames, type Row } from "./api.ts";
 import { count, plural } from "./axis.ts";
 import { makeComparer } from "./compare.ts";
 import { h, shown } from "./dom.ts";
@@ -12,7 +12,7 @@ export function makeHead(): HTMLElement {
   const search = h("input", { type: "search", class: "search", placeholder: "Search agents and events   /", "aria-label": "Search agents and events" });
   const hits = h("div", { class: "hits", hidden: true });
   const reports = h("nav", { "aria-label": "Reports" });
-  for (const section of ["overview", "runs", "learning", "interactions", "performance", "errors"]) {
+  for (const section of reportNames) {
     reports.append(h("a", { href: `${page}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
   }
   effect(() => {

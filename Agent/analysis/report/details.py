@@ -236,7 +236,9 @@ def cascade_sections(cascade: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def performance_sections(performance: Mapping[str, Any]) -> Iterator[Section]:
-    """The blocks of the full `performance_report`."""
+    """The blocks of the full `performance_report`; none if nothing was measured."""
+    if not performance["spans"] and not performance["metrics"]:
+        return iter(())
     steps = performance["latency_steps"]
     return filled(
         (

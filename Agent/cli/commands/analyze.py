@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
+import click
+
+from Agent.analysis.reports import REPORTS, Report
 from Agent.cli import parameters, render
 from Agent.cli.parameters import (
     FROM_ZERO,
@@ -432,28 +435,32 @@ def interactions(
         render.note(f"agent-trace interactions --content {first} shows how one spread")
 
 
-@command()
-def performance(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -> None:
-    """Show where the time goes.
+def __getattr__(name: str) -> click.Command:
+    """The command of a report that needs no option of its own."""
+    if name not in REPORTS:
+        raise AttributeError(name)
+    return _command_of(REPORTS[name])
 
-    Every operation with its quantiles and its own time (without what was measured inside it), operations that
-    became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
-    session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one agent. With --engine,
-    RUN and PATH are sealed sessions, trace roots or patterns of both.
 
-    Examples:
-        agent-trace performance
-        agent-trace performance last --json
-        agent-trace performance --engine duckdb host-a/trace host-b/trace
-    """
-    from Agent.analysis.questions.performance import performance_report
+def _command_of(report: Report) -> click.Command:
+    def ask(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -> None:
+        with parameters.asked(run, more, root, **across) as about:
+            found = report.ask(about.engine)
+        render.document(lambda: found)
+        sections = list(report.sections(found))
+        if sections:
+            _print(sections)
+        else:
+            render.note(report.nothing)
 
-    with parameters.asked(run, more, root, **across) as about:
-        report = performance_report(about.engine)
-    render.document(lambda: report)
-    if not report["spans"] and not report["metrics"]:
-        render.note("nothing was measured; trace_performance and trace_agent_action measure")
-        return
-    from Agent.analysis.report.details import performance_sections
+    ask.__doc__ = f"""{report.summary}
 
-    _print(performance_sections(report))
+{report.about} RUN is a session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one
+agent. With --engine, RUN and PATH are sealed sessions, trace roots or patterns of both.
+
+Examples:
+    agent-trace {report.name}
+    agent-trace {report.name} last --json
+    agent-trace {report.name} --engine duckdb host-a/trace host-b/trace
+"""
+    return command(name=report.name)(ask)

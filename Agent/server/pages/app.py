@@ -441,7 +441,7 @@ def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
-        return _page(request, "session.html", session=views.id_of(session), **may)
+        return _page(request, "session.html", session=views.id_of(session), reports=SECTIONS, **may)
 
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:

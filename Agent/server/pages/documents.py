@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from markupsafe import Markup
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.report import details, run_details
 from Agent.analysis.report import sections as overview
+from Agent.analysis.reports import REPORTS, Report
 from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import format_timestamp
 from Agent.flight.run_reading import RunRef, list_runs, read_run
@@ -73,20 +75,24 @@ def _time(started: Any) -> str:
 # reports
 
 
-Report = tuple[Head | None, Iterator[Section]]
+Contents = tuple[Head | None, Iterator[Section]]
 
 
-def _overview(log: LogAnalyzer) -> Report:
+def _overview(log: LogAnalyzer) -> Contents:
     facts = overview.gather(log)
     return overview.header(facts), overview.sections(facts)
 
 
-def _errors(log: LogAnalyzer) -> Report:
+def _report(report: Report, log: LogAnalyzer) -> Contents:
+    return None, report.sections(report.ask(log.engine))
+
+
+def _errors(log: LogAnalyzer) -> Contents:
     patterns = log.find_error_patterns()
     return None, overview.error_sections(patterns, patterns["fingerprints"], {})
 
 
-def _runs(log: LogAnalyzer) -> Report:
+def _runs(log: LogAnalyzer) -> Contents:
     newest = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
     refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in newest)]
     sections = [section for ref in refs for section in _run(ref)]
@@ -102,7 +108,7 @@ def _run(ref: RunRef) -> Iterator[Section]:
     return run_details.run_sections(record)
 
 
-SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Contents]]]] = {
     "overview": ("Overview", _overview),
     "runs": ("Runs", _runs),
     "learning": ("Learning", lambda log: (None, details.learning_sections(log.learning_report()))),
@@ -110,10 +116,7 @@ SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
         "Interactions",
         lambda log: (None, details.interaction_sections(log.interaction_report())),
     ),
-    "performance": (
-        "Performance",
-        lambda log: (None, details.performance_sections(log.performance_report())),
-    ),
+    **{each.name: (each.name.capitalize(), partial(_report, each)) for each in REPORTS.values()},
     "errors": ("Errors", _errors),
 }
 """The reports of a session: {name in the address: (title, how to make its head and sections)}."""
