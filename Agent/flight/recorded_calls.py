@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from Agent.errors import DamagedInput, InputError, RecordingMiss
 from Agent.event.classes import find_class
 from Agent.event.model import Event
 from Agent.event.pointers import escape, tags_below
-from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, is_shape
+from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, hidden, is_shape
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
 from Agent.flight.run_reading import RunRef, read_run
@@ -495,49 +495,66 @@ def distances(recorded: Tagged, requested: Tagged) -> dict[str, float]:
     of which only the shape was recorded.
     """
     differences: dict[str, float] = {}
-    _walk(recorded.value, requested.value, "", recorded.types, requested.types, differences)
+    _walk(recorded.value, requested.value, ("", ""), (recorded.types, requested.types), differences)
     return differences
 
 
 def _walk(
     one: Any,
     other: Any,
-    at: str,
-    tags: Mapping[str, str],
-    other_tags: Mapping[str, str],
+    at: tuple[str, str],
+    tags: tuple[Mapping[str, str], Mapping[str, str]],
     differences: dict[str, float],
 ) -> None:
-    """Compare two nodes at a pointer and add the distances of the parts that differ to `differences`."""
-    tag, other_tag = tags.get(at), other_tags.get(at)
+    """Compare two nodes, each at its pointer, and add to `differences` how far apart their parts are."""
+    here, _ = at
+    tag, other_tag = (each.get(pointer) for each, pointer in zip(tags, at, strict=True))
     if isinstance(one, str) and isinstance(other, str):
         if one != other:
             # Digests of different texts share digits by chance, so comparing them as texts means nothing.
             unlike = "opaque" in {tag, other_tag} and (is_shape(one) or is_shape(other))
-            differences[at] = 1.0 if unlike else _text_distance(one, other)
+            differences[here] = 1.0 if unlike else _text_distance(one, other)
         elif tag != other_tag and "redacted" not in {tag, other_tag}:
-            differences[at] = 1.0
+            differences[here] = 1.0
         return
     is_object = tag == "opaque" and isinstance(one, dict)
     if tag != other_tag or type(one) is not type(other) or (is_object and not _are_one_object(one, other)):
-        differences[at] = 1.0
+        differences[here] = 1.0
     elif is_object:
         return
     elif isinstance(one, dict):
-        for key in filter(other.__contains__, one):
-            _walk(one[key], other[key], f"{at}/{escape(key)}", tags, other_tags, differences)
+        partners = _partners(one, other)
+        for key, its_key in partners.items():
+            below = (f"{here}/{escape(key)}", f"{at[1]}/{escape(its_key)}")
+            if key != its_key:
+                differences[below[0]] = 0.0
+            _walk(one[key], other[its_key], below, tags, differences)
         # A key that only one side has counts as completely different.
-        alone = [key for key in {**one, **other} if (key in one) != (key in other)]
-        differences.update({f"{at}/{escape(key)}": 1.0 for key in alone})
+        alone = [*(one.keys() - partners.keys()), *(other.keys() - set(partners.values()))]
+        differences.update({f"{here}/{escape(key)}": 1.0 for key in alone})
     elif isinstance(one, list) and (tag or "").partition(":")[0] in _UNORDERED:
-        if canonical_bytes(one, tags, at) != canonical_bytes(other, other_tags, at):
-            differences[at] = 1.0
+        if canonical_bytes(one, tags[0], here) != canonical_bytes(other, tags[1], at[1]):
+            differences[here] = 1.0
     elif isinstance(one, list):
         for index, (left, right) in enumerate(zip(one, other, strict=False)):
-            _walk(left, right, f"{at}/{index}", tags, other_tags, differences)
+            _walk(left, right, (f"{here}/{index}", f"{at[1]}/{index}"), tags, differences)
         shorter, longer = sorted((len(one), len(other)))
-        differences.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
+        differences.update({f"{here}/{index}": 1.0 for index in range(shorter, longer)})
     elif repr(one) != repr(other):  # 0.0 == -0.0, but they are different values
-        differences[at] = _number_distance(one, other)
+        differences[here] = _number_distance(one, other)
+
+
+def _partners(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
+    """Return {key: the same key of the other mapping, or the next that differs in hidden secrets alone}."""
+    partners = {key: key for key in one if key in other}
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for key in other:
+        if key not in partners:
+            waiting[hidden(key)].append(key)
+    for key in one:
+        if key not in partners and "[redacted:" in key and waiting[hidden(key)]:
+            partners[key] = waiting[hidden(key)].pop(0)
+    return partners
 
 
 def _are_one_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

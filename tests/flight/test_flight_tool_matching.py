@@ -130,6 +130,19 @@ def test_texts_of_which_only_the_shape_was_kept_are_never_near():
     assert distances(tagged({"q": one}), tagged({"q": other}))["/q"] < 0.1
 
 
+def test_keys_that_differ_in_secrets_alone_are_one_key_beside_an_object_too():
+    ring = {"repr": "<cycle: 1 up>", "class": "builtins.list", "digest": "c1:56f388a26ac25862"}
+    one, other, changed = (
+        Tagged({"q": [{f"password={token}": value}, ring]}, {"/q/1": "opaque"})
+        for token, value in ((TOKEN, 1), (OTHER_TOKEN, 1), (OTHER_TOKEN, 2))
+    )
+    assert distances(one, other) == {f"/q/0/password={TOKEN}": 0.0}
+    assert distances(one, changed) == {f"/q/0/password={TOKEN}": 1.0}
+    two_keys = {f"a={TOKEN}": 1, f"b={TOKEN}": 1}, {f"a={OTHER_TOKEN}": 1, f"c={OTHER_TOKEN}": 1}
+    alone = distances(*(tagged(each) for each in two_keys))
+    assert alone == {f"/a={TOKEN}": 0.0, f"/b={TOKEN}": 1.0, f"/c={OTHER_TOKEN}": 1.0}
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

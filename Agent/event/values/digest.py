@@ -104,7 +104,12 @@ def differ_in_tokens_alone(one: str, other: str) -> bool:
 
     Without the key, two tokens do not show whether their secrets are equal, and the key may have changed.
     """
-    return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
+    return "[redacted:" in one and hidden(one) == hidden(other)
+
+
+def hidden(text: str) -> str:
+    """Return the text with one mark in place of every token."""
+    return _TOKEN.sub("<hidden>", text)
 
 
 def leaves_out_secrets(text: str) -> bool:
