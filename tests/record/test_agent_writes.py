@@ -22,7 +22,7 @@ VALUES = st.one_of(
 )
 FIELDS = st.sampled_from(("one", "two", "three"))
 NUMBERS = st.integers(0, 2)
-OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy", "moves"))
+OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy", "grid", "moves"))
 TOLD = ("agent_id", "changed", "unset", "writers", "moved")
 ACTS = [(1, None, "one", 1, True)]
 FIRST_ACTIONS = 40
@@ -32,12 +32,14 @@ FIRST_ACTIONS = 40
 class World:
     def __init__(self):
         self.one, self.two, self.many = 0, [], list(range(150))
-        self.random, self.numpy = random.Random(1), np.random.default_rng(1)
+        self.random, self.numpy, self.grid = random.Random(1), np.random.default_rng(1), np.zeros((2, 2))
 
     def change(self, field, value):
         present = getattr(self, field)
         if field in {"random", "numpy"}:
             present.random()
+        elif field == "grid":
+            present[0, 1] += 1
         elif type(value) is type(present) is list:
             present.extend(value)
         else:
@@ -69,6 +71,16 @@ class Peer:
             setattr(other, field, value)
 
 
+class SlottedPeer(Peer):
+    """A peer whose state is more than its `__dict__`."""
+
+    __slots__ = ("spare",)
+
+    def __init__(self, agent_id, world):
+        super().__init__(agent_id, world)
+        self.spare = 0
+
+
 class SlowBetweenActions(BetweenActions):
     """Of a class that the native part does not know, so that it leaves all to Python."""
 
@@ -78,20 +90,20 @@ class SlowBetweenActions(BetweenActions):
 WORLDS = []
 
 
-def told_of(changes, *, is_quick, of_world=World):
+def told_of(changes, *, is_quick, of_world=World, of_peer=Peer):
     """What all events tell of changes from outside of actions."""
     with pytest.MonkeyPatch.context() as patch:
         if not is_quick:
             patch.setattr(agents, "BetweenActions", SlowBetweenActions)
             patch.setattr(held_objects, "_unlike_before", lambda objects, *_: objects)
-        return told_in_memory(copy.deepcopy(changes), of_world)  # a run extends its lists
+        return told_in_memory(copy.deepcopy(changes), of_world, of_peer)  # a run extends its lists
 
 
-def told_in_memory(changes, of_world):
+def told_in_memory(changes, of_world, of_peer):
     with recording() as recorded:
         world = of_world()
         WORLDS[:] = world, of_world()
-        peers = [Peer(f"peer_{number}", world) for number in range(3)]
+        peers = [of_peer(f"peer_{number}", world) for number in range(3)]
         for number in range(FIRST_ACTIONS):
             world.one = number // 4
             peers[number % 3].write(peers[(number + 1) % 3], "one", number)
@@ -123,6 +135,7 @@ def told_in_memory(changes, of_world):
         max_size=12,
     ),
     st.sampled_from((World, Cell)),
+    st.sampled_from((Peer, SlottedPeer)),
 )
 @example(
     [
@@ -134,12 +147,20 @@ def told_in_memory(changes, of_world):
         *ACTS,
     ],
     Cell,
+    Peer,
 )
 @example(
-    [*ACTS, (0, 1, "one", 5, True), (0, 1, "one", 39, True), *ACTS, (2, 1, "one", 9, False), *ACTS], World
+    [*ACTS, (0, 1, "one", 5, True), (0, 1, "one", 39, True), *ACTS, (2, 1, "one", 9, False), *ACTS],
+    World,
+    Peer,
 )
-def test_the_native_part_tells_the_same_changes_as_python(changes, of_world):
-    quick = told_of(changes, is_quick=True, of_world=of_world)
-    assert quick == told_of(changes, is_quick=False, of_world=of_world)
+@example(
+    [*ACTS, (0, None, "grid", 1, True), (0, None, "grid", 1, False), *ACTS, (2, 1, "one", 9, False), *ACTS],
+    World,
+    SlottedPeer,
+)
+def test_the_native_part_tells_the_same_changes_as_python(changes, of_world, of_peer):
+    quick = told_of(changes, is_quick=True, of_world=of_world, of_peer=of_peer)
+    assert quick == told_of(changes, is_quick=False, of_world=of_world, of_peer=of_peer)
     assert any('"writers": {' in told for told in quick), "an agent wrote to another"
     assert any('"moved": {' in told for told in quick), "the scheduler changed the world"

@@ -39,6 +39,22 @@ static int is_same_float(double one, double other) {
     return memcmp(&one, &other, sizeof one) == 0 || (isnan(one) && isnan(other));
 }
 
+/* Whether an array of numpy surely has the type, shape and bytes of a copy; 0 for what has no plain buffer, such as times. */
+static int is_same_array(PyObject *copy, PyObject *now) {
+    Py_buffer one, other;
+    if (strcmp(Py_TYPE(copy)->tp_name, "numpy.ndarray") != 0) return 0;
+    if (PyObject_GetBuffer(copy, &one, PyBUF_FULL_RO) < 0) return PyErr_Clear(), 0;
+    if (PyObject_GetBuffer(now, &other, PyBUF_FULL_RO) < 0) return PyErr_Clear(), PyBuffer_Release(&one), 0;
+    int same = one.len == other.len && one.ndim == other.ndim && one.format != NULL && other.format != NULL
+               && strcmp(one.format, other.format) == 0 && strchr(one.format, 'O') == NULL
+               && PyBuffer_IsContiguous(&one, 'C') && PyBuffer_IsContiguous(&other, 'C');
+    for (int at = 0; same && at < one.ndim; at++) same = one.shape[at] == other.shape[at];
+    same = same && memcmp(one.buf, other.buf, one.len) == 0;
+    PyBuffer_Release(&one);
+    PyBuffer_Release(&other);
+    return same;
+}
+
 /* Whether a value surely has the content of a copy: types, order of keys and NaN count, and no code of a class is run. 0
    where Python has to say. */
 static int has_same_content(PyObject *copy, PyObject *now, int depth) {
@@ -65,7 +81,7 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
             if (items[i] != items_now[i] && !has_same_content(items[i], items_now[i], depth + 1)) return 0;
         return 1;
     }
-    return 0;
+    return is_same_array(copy, now);
 }
 
 static PyObject *same_content(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {

@@ -146,7 +146,7 @@ class _Looked:
             else:
                 break
         tracker = self.known.tracker
-        agent = None if tracker is None else tracker.ref_if_plain
+        agent = None if tracker is None else tracker.ref_if_in_dict(self.fields)
         number = self.number if self.fields is None else len(self.fields)
         self.compared.clear()
         if agent is not None and number == len(scalars) + len(objects):

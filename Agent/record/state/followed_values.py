@@ -159,7 +159,7 @@ class _Copying:
             return deque(items, value.maxlen) if kind is deque else kind(items)
         if kind is bytearray and len(value) <= _MOST_TEXT:
             return bytearray(value)
-        if _is_array(value):
+        if is_array(value):
             if value.dtype.kind not in _KINDS_OF_ARRAYS or value.nbytes > _MOST_ARRAY_BYTES:
                 raise _TooMuchError
             return value.copy()
@@ -232,7 +232,8 @@ def _like(value: Any, items: dict[Any, Any]) -> Any:
 _FACTORIES = (None, int, float, str, bool, list, dict, set)
 
 
-def _is_array(value: object) -> bool:
+def is_array(value: object) -> bool:
+    """Whether it is an array of numpy, not of a derived class."""
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     return array is not None and type(value) is array
 
@@ -256,7 +257,7 @@ def is_same(one: Any, other: Any) -> bool:
         return bool(one == other)
     if kind in _LEAVES or _is_scalar_of_numpy(one):
         return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
-    if _is_array(one):
+    if is_array(one):
         return (
             one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
         )
@@ -311,7 +312,7 @@ def pour(present: Any, value: Any) -> bool:
         present.update(value)
     elif kind is bytearray:
         present[:] = value
-    elif _is_array(value):
+    elif is_array(value):
         if present.shape != value.shape or present.dtype != value.dtype or not present.flags.writeable:
             return False
         present[...] = value

@@ -29,6 +29,7 @@ from Agent.record.state.followed_values import (
     Copied,
     copied,
     holds_followed,
+    is_array,
     is_same,
 )
 from Agent.record.state.generators import (
@@ -108,7 +109,7 @@ class _Kept:
         """Return what `native.unlike_before` compares; None if the comparison needs Python."""
         if self.is_left_alone:
             return name, self.identity, None, None
-        if self.has_records or type(self.copy) not in _PLAIN_CONTAINERS:
+        if self.has_records or not (type(self.copy) in _PLAIN_CONTAINERS or is_array(self.copy)):
             return None
         return name, self.identity, self.copy, self if self.size > _SMALL_ITEMS else None
 
@@ -180,8 +181,12 @@ class HeldObject:
         copies = {name: copy.deepcopy(part) for name, part in parts.items()}
         return copies | {name: kept.copy for name, kept in self._values.items()}
 
-    def look(self) -> Moves | None:
-        """Return the changes since the last check, or None, and store the present state for the next one."""
+    def look(self, *, is_told: bool = True) -> Moves | None:
+        """Return the changes since the last check, or None, and store the present state for the next one.
+
+        Args:
+            is_told: whether they are recorded, so that they need a digest of each value before.
+        """
         value = self._refer()
         if value is None:
             return None
@@ -208,7 +213,7 @@ class HeldObject:
         if differing is not None:
             self._take(found, attributes, differing)
         for name in list(self._values) if self._values else ():
-            self._look_at_value(found, name, attributes.get(name))
+            self._look_at_value(found, name, attributes.get(name), is_told=is_told)
         self._entries = None if waits else self._list_entries(attributes)
         return found or None
 
@@ -258,7 +263,7 @@ class HeldObject:
             if before is not None:
                 found[name]["was"] = text_of_mark(before)
 
-    def _look_at_value(self, found: Moves, name: str, value: object) -> None:
+    def _look_at_value(self, found: Moves, name: str, value: object, *, is_told: bool) -> None:
         kept = self._values[name]
         is_in_place = id(value) == kept.identity
         if is_in_place:
@@ -276,7 +281,9 @@ class HeldObject:
                 found[name] = {"lost": True}
             return
         if name not in found:
-            found[name] = {"was_content": content_of(kept.copy).text, "now": taken.value}
+            found[name] = {"now": taken.value}
+            if is_told:
+                found[name]["was_content"] = content_of(kept.copy).text
             if is_in_place:
                 found[name]["in_place"] = True
         self._values[name] = fresh = _Kept(taken, value)
@@ -284,7 +291,7 @@ class HeldObject:
 
     def acted(self) -> None:
         """An action ended: attribute the changes since the last check to it."""
-        moves = self.look()
+        moves = self.look(is_told=False)
         if moves is None:
             return
         # Other code is likely to change an object that actions change, perhaps late: check it for longer.

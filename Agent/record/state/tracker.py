@@ -177,10 +177,13 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    @property
-    def ref_if_plain(self) -> weakref.ref[Any] | None:
-        """A weak reference to the agent if its state is its `__dict__`, else None."""
-        return self._ref if self._read is instance_dict and isinstance(self._ref, weakref.ref) else None
+    def ref_if_in_dict(self, fields: Collection[str] | None) -> weakref.ref[Any] | None:
+        """Return a weak reference to the agent if these fields, None for all, are in its `__dict__`."""
+        if not isinstance(self._ref, weakref.ref) or self._read is instance_dict:
+            return self._ref if isinstance(self._ref, weakref.ref) else None
+        if fields is None or self.is_explicit:
+            return None
+        return self._ref if instance_dict(self._ref()).keys() >= set(fields) else None
 
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
