@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
--- Running upgrade  -> 0001
+-- Running upgrade  -> 0003
 
 CREATE TABLE projects (
     project_id SERIAL NOT NULL,
@@ -69,6 +69,10 @@ CREATE INDEX events_by_run ON events (project_id, run_id, ts_us, event_id) WHERE
 
 CREATE INDEX events_of_errors ON events (project_id, ts_us, event_id) WHERE severity >= 40;
 
+CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
+
+CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
+
 CREATE TABLE runs (
     project_id INTEGER NOT NULL,
     run_id TEXT COLLATE "C" NOT NULL,
@@ -131,27 +135,6 @@ CREATE TABLE failures (
     PRIMARY KEY (project_id, run_id, failure_id)
 );
 
-CREATE TABLE events_default PARTITION OF events DEFAULT;
-
-CREATE TABLE steps_default PARTITION OF steps DEFAULT;
-
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agent_trace_reader') THEN
-    CREATE ROLE agent_trace_reader NOLOGIN;
-  END IF;
-  EXECUTE 'GRANT USAGE ON SCHEMA ' || quote_ident(current_schema()) || ' TO agent_trace_reader';
-  GRANT SELECT ON projects, api_keys, sessions, events, runs, steps, failures, alembic_version
-    TO agent_trace_reader;
-  EXECUTE 'GRANT agent_trace_reader TO ' || quote_ident(current_user);
-EXCEPTION WHEN insufficient_privilege THEN
-  RAISE NOTICE 'agent_trace_reader was not made: this user may not create roles';
-END $$;
-
-INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
-
--- Running upgrade 0001 -> 0002
-
 CREATE TABLE checkpoints (
     project_id INTEGER NOT NULL,
     checkpoint_id TEXT COLLATE "C" NOT NULL,
@@ -187,15 +170,24 @@ CREATE TABLE replays (
 
 CREATE INDEX replays_by_run ON replays (project_id, run_id, created_us, replay_id);
 
-UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+CREATE TABLE events_default PARTITION OF events DEFAULT;
 
--- Running upgrade 0002 -> 0003
+CREATE TABLE steps_default PARTITION OF steps DEFAULT;
 
-CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agent_trace_reader') THEN
+    CREATE ROLE agent_trace_reader NOLOGIN;
+  END IF;
+  EXECUTE 'GRANT USAGE ON SCHEMA ' || quote_ident(current_schema()) || ' TO agent_trace_reader';
+  GRANT SELECT ON projects, api_keys, sessions, events, runs, steps, failures, alembic_version
+    TO agent_trace_reader;
+  EXECUTE 'GRANT agent_trace_reader TO ' || quote_ident(current_user);
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE NOTICE 'agent_trace_reader was not made: this user may not create roles';
+END $$;
 
-CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
-
-UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+INSERT INTO alembic_version (version_num) VALUES ('0003') RETURNING alembic_version.version_num;
 
 -- Running upgrade 0003 -> 0004
 

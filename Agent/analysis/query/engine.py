@@ -43,6 +43,7 @@ from Agent.analysis.query.views import (
     ACTION_STATES,
     LINES_ASKED,
     MACROS,
+    QueryEngine,
     action_states,
     asked_in,
     reads_files,
@@ -96,7 +97,7 @@ class FilesMoved(InputError):
     """A file of the session disappeared, or cannot be read."""
 
 
-class Engine:
+class Engine(QueryEngine):
     """One in-memory connection with the views of `views` over a session's files.
 
     Args:
@@ -300,10 +301,6 @@ class Engine:
         sources = self._sources
         resolved = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
         return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), resolved)
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a query."""
-        return self.rows(sql, parameters)[0]
 
     @staticmethod
     def view_names() -> list[str]:

@@ -130,15 +130,15 @@ _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
 class QueryEngine(Protocol):
     """The interface of the engines: `Engine`, and `SparkEngine` for many sealed sessions."""
 
-    @property
-    def remote(self) -> Sequence[Any]:
-        """The sessions in an object store, as `RemoteTree`."""
+    remote: Sequence[Any]
+    """The sessions in an object store, as `RemoteTree`."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a query; return a dict for each row. Parameters replace `?`."""
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
+        return self.rows(sql, parameters)[0]
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
         """Keep the rows of a query as a table until `drop_table`; False if they are too many.

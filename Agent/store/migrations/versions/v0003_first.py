@@ -1,6 +1,7 @@
-"""Version 1: projects, keys, sessions, events, runs, steps, failures; on PostgreSQL with the role that reads.
+"""Version 3, the first one released: all tables, and on PostgreSQL the role that reads.
 
-Written out in full, since later changes of `Agent.store.schema` must not affect it.
+Written out in full, since later changes of `Agent.store.schema` must not affect it. The reading role has no
+access to checkpoints and replays, since they contain content.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from alembic import op
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, SmallInteger, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0001"
+revision = "0003"
 down_revision = None
 
 _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
@@ -109,6 +110,8 @@ def _make_tables() -> None:
     _index("events_by_agent", "events", "session_uid agent_id ts_us event_id")
     _index("events_by_run", "events", "run_id ts_us event_id", "run_id IS NOT NULL")
     _index("events_of_errors", "events", "ts_us event_id", "severity >= 40")
+    for name, column in (("events_by_span", "span_id"), ("events_within_span", "parent_span_id")):
+        _index(name, "events", f"session_uid {column}", f"{column} IS NOT NULL")
     op.create_table(
         "runs",
         *_of_project("run_id"),
@@ -149,3 +152,31 @@ def _make_tables() -> None:
         Column("occurred_us", BigInteger),
         Column("message", Text),
     )
+    op.create_table(
+        "checkpoints",
+        *_of_project("checkpoint_id"),
+        Column("run_id", _ID, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        Column("step_id", _ID, nullable=False),
+        Column("agent_id", _ID),
+        Column("saved_us", BigInteger, nullable=False),
+        Column("tick", BigInteger),
+        *_texts("reason event_id"),
+        Column("state", Text, nullable=False),
+        Column("state_types", Text, nullable=False),
+    )
+    _index("checkpoints_by_run", "checkpoints", "run_id position checkpoint_id")
+    op.create_table(
+        "replays",
+        *_of_project("replay_id"),
+        Column("run_id", _ID, nullable=False),
+        Column("checkpoint_id", _ID, nullable=False),
+        Column("status", _ID, nullable=False),
+        Column("created_us", BigInteger, nullable=False),
+        Column("due_us", BigInteger, nullable=False),
+        Column("finished_us", BigInteger),
+        Column("request", Text, nullable=False),
+        Column("result", Text),
+        Column("problem", Text),
+    )
+    _index("replays_by_run", "replays", "run_id created_us replay_id")
