@@ -6,7 +6,8 @@ from __future__ import annotations
 import bisect
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -279,51 +280,27 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
     writer = event_id.rpartition("-")[0]
     # start with the files whose names contain the writer
     for path in sorted(reader.files(), key=lambda path: f"@{writer}." not in path.name):
-        line = _line_with(path, mark)
-        while line is not None:
-            try:
-                event = decode_line(line[0])
+        for line in _lines_with(path, mark):
+            with suppress(DamagedLine):  # a damaged line that contains the id
+                event = decode_line(line)
                 if event.id == event_id:
                     return event_row(event)
-            except DamagedLine:
-                pass  # a damaged line that contains the id
-            line = _line_with(path, mark, line[1])
     return load_event(engine, event_id) if (reader.session / "archive").is_dir() else None
 
 
-def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | None:
-    """The first line from an offset on that contains some bytes, and the offset of the next line."""
+def _lines_with(path: Path, mark: bytes) -> Iterator[bytes]:
+    """The lines of a file that contain some bytes."""
     try:
         file = os.fdopen(open_file(path)[0], "rb")
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        return None  # rolled or retired in the meantime, or not a regular file
+        return  # rolled or retired in the meantime, or not a regular file
     with file:
-        position = start
-        while True:
-            file.seek(position)
-            block = file.read(_BLOCK_BYTES)
-            at = block.find(mark)
-            if at >= 0:
-                begin = block.rfind(b"\n", 0, at) + 1
-                if begin == 0:
-                    begin = _line_start(file, position + at) - position
-                file.seek(position + begin)
-                line = file.readline()
-                return line.rstrip(b"\n"), position + begin + len(line)
-            if len(block) < _BLOCK_BYTES:
-                return None
-            position += len(block) - len(mark)
-
-
-def _line_start(file: Any, offset: int) -> int:
-    """The offset where the line around an offset begins."""
-    while offset > 0:
-        step = min(_BLOCK_BYTES, offset)
-        file.seek(offset - step)
-        newline = file.read(step).rfind(b"\n")
-        if newline >= 0:
-            return int(offset - step + newline + 1)
-        offset -= step
-    return 0
+        rest = b""
+        while block := file.read(_BLOCK_BYTES):
+            lines, _, rest = (rest + block).rpartition(b"\n")
+            if mark in lines:
+                yield from (line for line in lines.split(b"\n") if mark in line)
+        if mark in rest:
+            yield rest
