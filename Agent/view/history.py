@@ -21,7 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from Agent.analysis.causality.chains import chain, effects, is_failure
-from Agent.analysis.causality.event_links import MAX_LINKED, MAX_QUERIES, TRAIL_US, FilledWindow, Row
+from Agent.analysis.causality.event_links import MAX_LINKED, MAX_QUERIES, TRAIL_US, EventWindow, Row
 from Agent.analysis.query.views import event_row
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -192,7 +192,7 @@ def causes_and_effects(index: Index, lines: Lines, row: int, event: Event) -> tu
     return causes, effects(event_as_row, after, until_us=at_us + LOOKBACK_US, forward=after.forward)
 
 
-class _Linked(FilledWindow):
+class _Linked(EventWindow):
     """A window over a time range that loads events through the index.
 
     Args:

@@ -47,14 +47,26 @@ def started_us(row: Row) -> int:
 
 
 class EventWindow:
-    """Events indexed by id, span, message and agent; more can be added at any time."""
+    """A time range of a session, whose events are loaded on demand, one query for each step back.
 
-    def __init__(self) -> None:
+    They are indexed by id, span, message and agent.
+
+    Args:
+        max_questions: the maximum number of queries for links; reading the events of single agents does not
+            count.
+    """
+
+    def __init__(self, max_questions: int) -> None:
         self.by_id: dict[str, Row] = {}
         self.by_span: dict[str, Row] = {}
         self.inside: defaultdict[str, list[Row]] = defaultdict(list)
         self.sent: dict[str, Row] = {}
         self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
+        self.absent: set[str] = set()
+        """Ids that were queried and are not in the time range."""
+        self._agents: set[str] = set()
+        self._asked: set[str] = set()
+        self._questions_left = max_questions
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add events; those already known are ignored."""
@@ -78,9 +90,6 @@ class EventWindow:
         for span in spans:
             self.inside[span].sort(key=order)
 
-    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Load the events that are linked to some events; does nothing here, since all are in memory."""
-
     def before(self, row: Row, until_us: int, most: int) -> list[Row]:
         """Of the agent's last `most` events before an event, return those up to a time, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
@@ -93,23 +102,6 @@ class EventWindow:
         known = self._by_agent.get(row["agent_id"], [])
         index = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in known[index:]]
-
-
-class FilledWindow(EventWindow):
-    """A window over a time range of a session that loads events on demand, one query for each step back.
-
-    Args:
-        max_questions: the maximum number of queries for links; reading the events of single agents does not
-            count.
-    """
-
-    def __init__(self, max_questions: int) -> None:
-        super().__init__()
-        self.absent: set[str] = set()
-        """Ids that were queried and are not in the time range."""
-        self._agents: set[str] = set()
-        self._asked: set[str] = set()
-        self._questions_left = max_questions
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
         """Load the events that are linked to some events; where `fails` is true, also those inside a span."""
@@ -184,7 +176,7 @@ MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
-class Links(FilledWindow):
+class Links(EventWindow):
     """A window over a time range of a session that loads events from files and with queries.
 
     Args:

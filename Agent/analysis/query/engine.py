@@ -542,18 +542,12 @@ class Engine(QueryEngine):
                 path=self._session,
                 remedy="if it is being pruned, repeat the query",
             ) from error
-        except duckdb.OutOfMemoryException as error:
-            raise InputError(
-                f"the query needs more memory than the limit of {MEMORY_LIMIT}",
-                path=self._session,
-                remedy="ask for fewer columns or rows, or aggregate",
-            ) from error
-        except MemoryError as error:
-            raise InputError(
-                "the answer does not fit into memory",
-                path=self._session,
-                remedy="ask for fewer columns or rows, or aggregate",
-            ) from error
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            problem = f"the query needs more memory than the limit of {MEMORY_LIMIT}"
+            if isinstance(error, MemoryError):
+                problem = "the answer does not fit into memory"
+            remedy = "ask for fewer columns or rows, or aggregate"
+            raise InputError(problem, path=self._session, remedy=remedy) from error
         except duckdb.InterruptException as error:
             if is_ending():
                 raise SystemExit from None  # in a thread that ends with the interpreter

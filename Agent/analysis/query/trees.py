@@ -390,21 +390,17 @@ def _event(row: dict[str, Any]) -> Event:
     if row["is_flat"]:
         extra = {key: value for key, value in extra.items() if value is not None}
     return Event(
-        timestamp=row["timestamp"],
-        id=row["id"],
         schema_version=CURRENT_SCHEMA,
         kind=row["event_type"],
-        session_id=row["session_id"] or "",
-        level=row["level"],
-        logger=row["logger"] or "",
-        message=row["message"] or "",
-        run_id=row["run_id"],
-        span_id=row["span_id"],
-        parent_span_id=row["parent_span_id"],
         causes=tuple(row["causes"] or ()),
-        tick=row["tick"],
         extra=extra,
-        code=row["code"],
         state=json_of(row["state"]),
         types=json_of(row["types"]),
+        session_id=row["session_id"] or "",
+        logger=row["logger"] or "",
+        message=row["message"] or "",
+        **{name: row[name] for name in _UNCHANGED},
     )
+
+
+_UNCHANGED: Final = ("timestamp", "id", "level", "run_id", "span_id", "parent_span_id", "tick", "code")

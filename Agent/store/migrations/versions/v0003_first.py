@@ -6,6 +6,7 @@ access to checkpoints and replays, since they contain content.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from alembic import op
@@ -16,8 +17,69 @@ revision = "0003"
 down_revision = None
 
 _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
-_DOCUMENT: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-_UID: Final = Uuid(as_uuid=False)
+_KINDS: Final[dict[str, Any]] = {
+    "id": _ID,
+    "text": Text(),
+    "uid": Uuid(as_uuid=False),
+    "short": SmallInteger(),
+    "int": BigInteger(),
+    "number": Float(53),
+    "document": JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
+}
+_TABLES: Final = {
+    "sessions": ("session_uid:uid", "session_id:id first_us:int! last_us:int! events:int!"),
+    "events": (
+        "session_uid:uid event_id:id",
+        "ts_us:int! kind:id! severity:short! agent_id:id agent_role:id run_id:id span_id:id "
+        "parent_span_id:id tick:int name:id duration_ms:number outcome:id causes:document body:document!",
+    ),
+    "runs": (
+        "run_id:id",
+        "session_uid:uid listed_us:int! started_us:int ended_us:int status:id! agent_id:id agent_version:id "
+        "parent_run_id:id failure_type:id failure_code:id labels:document!",
+    ),
+    "steps": (
+        "run_id:id step_key:id",
+        "position:int! step_id:id! step_type:id name:id started_us:int latency_ms:number status:id "
+        "metadata:document!",
+    ),
+    "failures": (
+        "run_id:id failure_id:id",
+        "failure_type:id! failure_code:id! fingerprint:id step_id:id step_key:id error_id:id occurred_us:int "
+        "message:text",
+    ),
+    "checkpoints": (
+        "checkpoint_id:id",
+        "run_id:id! position:int! step_id:id! agent_id:id saved_us:int! tick:int reason:id event_id:id "
+        "state:text! state_types:text!",
+    ),
+    "replays": (
+        "replay_id:id",
+        "run_id:id! checkpoint_id:id! status:id! created_us:int! due_us:int! finished_us:int request:text! "
+        "result:text problem:text",
+    ),
+}
+"""{table: (its key after the project, its other columns)}: name:kind, with a ! if it is never NULL."""
+_INDEXES: Final = (
+    ("sessions_by_time", "sessions", "first_us session_uid", None),
+    ("events_by_time", "events", "session_uid ts_us event_id", None),
+    ("events_by_agent", "events", "session_uid agent_id ts_us event_id", None),
+    ("events_by_run", "events", "run_id ts_us event_id", "run_id IS NOT NULL"),
+    ("events_of_errors", "events", "ts_us event_id", "severity >= 40"),
+    ("events_by_span", "events", "session_uid span_id", "span_id IS NOT NULL"),
+    ("events_within_span", "events", "session_uid parent_span_id", "parent_span_id IS NOT NULL"),
+    ("runs_by_time", "runs", "listed_us run_id", None),
+    ("runs_by_agent", "runs", "agent_id listed_us run_id", None),
+    ("runs_by_version", "runs", "agent_version listed_us run_id", None),
+    ("runs_by_status", "runs", "status listed_us run_id", None),
+    ("runs_by_failure", "runs", "failure_type failure_code listed_us run_id", "failure_type IS NOT NULL"),
+    ("runs_by_session", "runs", "session_uid listed_us run_id", "session_uid IS NOT NULL"),
+    ("steps_by_position", "steps", "run_id position step_key", None),
+    ("checkpoints_by_run", "checkpoints", "run_id position checkpoint_id", None),
+    ("replays_by_run", "replays", "run_id created_us replay_id", None),
+)
+"""(index, its table, its columns after the project, the condition of a partial one)."""
+_PARTITIONED: Final = {"events": "RANGE (session_uid)", "steps": "RANGE (run_id)"}
 
 _READER: Final = """
 DO $$
@@ -37,31 +99,6 @@ END $$
 
 def upgrade() -> None:
     """Create all tables."""
-    _make_tables()
-    if op.get_context().dialect.name == "postgresql":
-        op.execute("CREATE TABLE events_default PARTITION OF events DEFAULT")
-        op.execute("CREATE TABLE steps_default PARTITION OF steps DEFAULT")
-        op.execute(_READER)
-
-
-def _of_project(*keys: str) -> list[Column[Any]]:
-    """The columns of the primary key: the project, and these texts."""
-    project = Column("project_id", Integer, primary_key=True, autoincrement=False)
-    return [project, *(Column(name, _ID, primary_key=True) for name in keys)]
-
-
-def _texts(names: str) -> list[Column[Any]]:
-    """Nullable text columns."""
-    return [Column(name, _ID) for name in names.split()]
-
-
-def _index(name: str, table: str, columns: str, condition: str | None = None) -> None:
-    """An index of a project's rows; with a condition, a partial index."""
-    where = None if condition is None else text(condition)
-    op.create_index(name, table, ["project_id", *columns.split()], postgresql_where=where, sqlite_where=where)
-
-
-def _make_tables() -> None:
     op.create_table(
         "projects",
         Column("project_id", Integer, primary_key=True, autoincrement=True),
@@ -73,110 +110,26 @@ def _make_tables() -> None:
         "api_keys",
         Column("key_id", _ID, primary_key=True),
         Column("project_id", Integer, nullable=False),
-        Column("scopes", _ID, nullable=False),
-        Column("label", Text, nullable=False),
-        Column("digest", _ID, nullable=False),
-        Column("created_us", BigInteger, nullable=False),
-        Column("revoked_us", BigInteger),
+        *_columns("scopes:id! label:text! digest:id! created_us:int! revoked_us:int"),
     )
-    op.create_table(
-        "sessions",
-        *_of_project(),
-        Column("session_uid", _UID, primary_key=True),
-        Column("session_id", _ID),
-        Column("first_us", BigInteger, nullable=False),
-        Column("last_us", BigInteger, nullable=False),
-        Column("events", BigInteger, nullable=False),
-    )
-    _index("sessions_by_time", "sessions", "first_us session_uid")
-    op.create_table(
-        "events",
-        *_of_project(),
-        Column("session_uid", _UID, primary_key=True),
-        Column("event_id", _ID, primary_key=True),
-        Column("ts_us", BigInteger, nullable=False),
-        Column("kind", _ID, nullable=False),
-        Column("severity", SmallInteger, nullable=False),
-        *_texts("agent_id agent_role run_id span_id parent_span_id"),
-        Column("tick", BigInteger),
-        Column("name", _ID),
-        Column("duration_ms", Float(53)),
-        Column("outcome", _ID),
-        Column("causes", _DOCUMENT),
-        Column("body", _DOCUMENT, nullable=False),
-        postgresql_partition_by="RANGE (session_uid)",
-    )
-    _index("events_by_time", "events", "session_uid ts_us event_id")
-    _index("events_by_agent", "events", "session_uid agent_id ts_us event_id")
-    _index("events_by_run", "events", "run_id ts_us event_id", "run_id IS NOT NULL")
-    _index("events_of_errors", "events", "ts_us event_id", "severity >= 40")
-    for name, column in (("events_by_span", "span_id"), ("events_within_span", "parent_span_id")):
-        _index(name, "events", f"session_uid {column}", f"{column} IS NOT NULL")
-    op.create_table(
-        "runs",
-        *_of_project("run_id"),
-        Column("session_uid", _UID),
-        Column("listed_us", BigInteger, nullable=False),
-        Column("started_us", BigInteger),
-        Column("ended_us", BigInteger),
-        Column("status", _ID, nullable=False),
-        *_texts("agent_id agent_version parent_run_id failure_type failure_code"),
-        Column("labels", _DOCUMENT, nullable=False),
-    )
-    _index("runs_by_time", "runs", "listed_us run_id")
-    _index("runs_by_agent", "runs", "agent_id listed_us run_id")
-    _index("runs_by_version", "runs", "agent_version listed_us run_id")
-    _index("runs_by_status", "runs", "status listed_us run_id")
-    is_failure = "failure_type IS NOT NULL"
-    _index("runs_by_failure", "runs", "failure_type failure_code listed_us run_id", is_failure)
-    _index("runs_by_session", "runs", "session_uid listed_us run_id", "session_uid IS NOT NULL")
-    op.create_table(
-        "steps",
-        *_of_project("run_id", "step_key"),
-        Column("position", BigInteger, nullable=False),
-        Column("step_id", _ID, nullable=False),
-        *_texts("step_type name"),
-        Column("started_us", BigInteger),
-        Column("latency_ms", Float(53)),
-        Column("status", _ID),
-        Column("metadata", _DOCUMENT, nullable=False),
-        postgresql_partition_by="RANGE (run_id)",
-    )
-    _index("steps_by_position", "steps", "run_id position step_key")
-    op.create_table(
-        "failures",
-        *_of_project("run_id", "failure_id"),
-        Column("failure_type", _ID, nullable=False),
-        Column("failure_code", _ID, nullable=False),
-        *_texts("fingerprint step_id step_key error_id"),
-        Column("occurred_us", BigInteger),
-        Column("message", Text),
-    )
-    op.create_table(
-        "checkpoints",
-        *_of_project("checkpoint_id"),
-        Column("run_id", _ID, nullable=False),
-        Column("position", BigInteger, nullable=False),
-        Column("step_id", _ID, nullable=False),
-        Column("agent_id", _ID),
-        Column("saved_us", BigInteger, nullable=False),
-        Column("tick", BigInteger),
-        *_texts("reason event_id"),
-        Column("state", Text, nullable=False),
-        Column("state_types", Text, nullable=False),
-    )
-    _index("checkpoints_by_run", "checkpoints", "run_id position checkpoint_id")
-    op.create_table(
-        "replays",
-        *_of_project("replay_id"),
-        Column("run_id", _ID, nullable=False),
-        Column("checkpoint_id", _ID, nullable=False),
-        Column("status", _ID, nullable=False),
-        Column("created_us", BigInteger, nullable=False),
-        Column("due_us", BigInteger, nullable=False),
-        Column("finished_us", BigInteger),
-        Column("request", Text, nullable=False),
-        Column("result", Text),
-        Column("problem", Text),
-    )
-    _index("replays_by_run", "replays", "run_id created_us replay_id")
+    for name, (keys, others) in _TABLES.items():
+        project_id = Column("project_id", Integer, primary_key=True, autoincrement=False)
+        columns = [project_id, *_columns(keys, primary_key=True), *_columns(others)]
+        op.create_table(name, *columns, postgresql_partition_by=_PARTITIONED.get(name))
+    for index, name, listed, condition in _INDEXES:
+        where = None if condition is None else text(condition)
+        op.create_index(
+            index, name, ["project_id", *listed.split()], postgresql_where=where, sqlite_where=where
+        )
+    if op.get_context().dialect.name == "postgresql":
+        for name in _PARTITIONED:
+            op.execute(f"CREATE TABLE {name}_default PARTITION OF {name} DEFAULT")
+        op.execute(_READER)
+
+
+def _columns(listed: str, **options: Any) -> Iterator[Column[Any]]:
+    """The columns of such a list."""
+    for each in listed.split():
+        name, _, kind = each.removesuffix("!").partition(":")
+        is_null = not each.endswith("!") and not options
+        yield Column(name, _KINDS[kind], nullable=is_null, **options)
