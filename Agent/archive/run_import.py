@@ -672,17 +672,11 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
         kind=kind,
         session_id=session_id,
         level=LEVEL_NAMES.get(row["severity"], "INFO"),
-        logger=body.get("logger", ""),
-        message=body.get("message", ""),
-        run_id=row["run_id"],
-        span_id=row["span_id"],
-        parent_span_id=row["parent_span_id"],
         causes=tuple(row["causes"] or ()),
-        tick=row["tick"],
         extra=extra,
-        code=body.get("code"),
-        state=body.get("state"),
-        types=body.get("types"),
+        **{name: row[name] for name in ("run_id", "span_id", "parent_span_id", "tick")},
+        **{name: body.get(name, "") for name in ("logger", "message")},
+        **{name: body.get(name) for name in ("code", "state", "types")},
     )
 
 

@@ -66,20 +66,11 @@ class VerifiedWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class DamagedArtifact:
-    """An artifact that is missing, or differs from what was saved."""
-
-    path: str
-    """The path in the session's directory, if its event has a valid reference."""
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class DamagedFile:
-    """A file about the session, or of its archive, that cannot be read."""
+    """A file about the session, of its archive, or an artifact, that cannot be read or was changed."""
 
     path: str
-    """The path in the session's directory."""
+    """The path in the session's directory; of an artifact without a valid reference, that reference."""
     problem: str
 
 
@@ -122,7 +113,7 @@ class Verification:
     """How many of the retired events were removed by an erasure."""
     artifacts: int = 0
     """How many artifacts were read and compared with their digests."""
-    damaged_artifacts: tuple[DamagedArtifact, ...] = ()
+    damaged_artifacts: tuple[DamagedFile, ...] = ()
     parts: int = 0
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
@@ -378,7 +369,7 @@ class _Artifacts:
         self._session = session
         self._digests: dict[tuple[int, int], str] = {}
         self.checked = 0
-        self.damaged: list[DamagedArtifact] = []
+        self.damaged: list[DamagedFile] = []
 
     def check(self, event: Event) -> None:
         """Check the file of an `artifact.saved` event."""
@@ -395,7 +386,7 @@ class _Artifacts:
         except OSError as error:
             problem = f"it is missing: {error.strerror}"
         if problem is not None:
-            self.damaged.append(DamagedArtifact(name, problem))
+            self.damaged.append(DamagedFile(name, problem))
 
     def _digest(self, path: Path) -> str:
         status = path.lstat()

@@ -247,11 +247,11 @@ def count_runs(
     usage = _usage(connection, project, filters, interval)
     return {
         "versions": [
-            row | usage.of("agent_version", row["agent_version"])
+            row | _summed(usage, agent_version=row["agent_version"])
             for row in counted(RUNS.c.agent_version, more=[failed])
         ],
         "intervals": _by_interval(connection, project, filters, interval, failed, usage),
-        "usage": usage.whole(),
+        "usage": _summed(usage),
         "runs": sum(row["runs"] for row in by_status),
         "by_status": {row["status"]: row["runs"] for row in by_status},
         "agents": counted(RUNS.c.agent_id, more=[failed]),
@@ -288,29 +288,22 @@ def _by_interval(
         begins
     )
     rows = connection.execute(statement.order_by(begins.desc()).limit(_MAX_INTERVALS)).mappings()
-    return [dict(row) | usage.of("begins_us", row["begins_us"]) for row in reversed(rows.all())]
+    return [dict(row) | _summed(usage, begins_us=row["begins_us"]) for row in reversed(rows.all())]
 
 
-class _Usage:
-    """The model calls, tokens and cost of some runs, by version, interval and currency."""
+_Usage = list[dict[str, Any]]
+"""The model calls, tokens and cost of some runs, by version, interval and currency."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._rows = rows
 
-    def whole(self) -> dict[str, Any]:
-        return self._sum(self._rows)
-
-    def of(self, column: str, value: object) -> dict[str, Any]:
-        return self._sum([row for row in self._rows if row[column] == value])
-
-    @staticmethod
-    def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        cost: defaultdict[str, float] = defaultdict(float)
-        for row in rows:
-            if row["cost"] is not None:
-                cost[row["currency"] or "unknown"] += float(row["cost"])
-        names = ("model_calls", "prompt_tokens", "completion_tokens")
-        return {name: sum(int(row[name] or 0) for row in rows) for name in names} | {"cost": dict(cost)}
+def _summed(usage: _Usage, **equal: object) -> dict[str, Any]:
+    """Sum up the usage of the runs with these values."""
+    rows = [row for row in usage if all(row[name] == value for name, value in equal.items())]
+    cost: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        if row["cost"] is not None:
+            cost[row["currency"] or "unknown"] += float(row["cost"])
+    names = ("model_calls", "prompt_tokens", "completion_tokens")
+    return {name: sum(int(row[name] or 0) for row in rows) for name in names} | {"cost": dict(cost)}
 
 
 def _usage(connection: Connection, project: Project, filters: RunFilter, interval: str | None) -> _Usage:
@@ -338,7 +331,7 @@ def _usage(connection: Connection, project: Project, filters: RunFilter, interva
         .where(matching(EVENTS, project, kind=literal_column("'model.call'")))
         .group_by(*by)
     )
-    return _Usage(plain_rows(connection, statement))
+    return plain_rows(connection, statement)
 
 
 def _number(connection: Connection, name: str) -> ColumnElement[Any]:

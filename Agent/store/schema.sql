@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
--- Running upgrade  -> 0001
+-- Running upgrade  -> 0003
 
 CREATE TABLE projects (
     project_id SERIAL NOT NULL,
@@ -37,8 +37,6 @@ CREATE TABLE sessions (
     PRIMARY KEY (project_id, session_uid)
 );
 
-CREATE INDEX sessions_by_time ON sessions (project_id, first_us, session_uid);
-
 CREATE TABLE events (
     project_id INTEGER NOT NULL,
     session_uid UUID NOT NULL,
@@ -61,14 +59,6 @@ CREATE TABLE events (
 )
  PARTITION BY RANGE (session_uid);
 
-CREATE INDEX events_by_time ON events (project_id, session_uid, ts_us, event_id);
-
-CREATE INDEX events_by_agent ON events (project_id, session_uid, agent_id, ts_us, event_id);
-
-CREATE INDEX events_by_run ON events (project_id, run_id, ts_us, event_id) WHERE run_id IS NOT NULL;
-
-CREATE INDEX events_of_errors ON events (project_id, ts_us, event_id) WHERE severity >= 40;
-
 CREATE TABLE runs (
     project_id INTEGER NOT NULL,
     run_id TEXT COLLATE "C" NOT NULL,
@@ -86,18 +76,6 @@ CREATE TABLE runs (
     PRIMARY KEY (project_id, run_id)
 );
 
-CREATE INDEX runs_by_time ON runs (project_id, listed_us, run_id);
-
-CREATE INDEX runs_by_agent ON runs (project_id, agent_id, listed_us, run_id);
-
-CREATE INDEX runs_by_version ON runs (project_id, agent_version, listed_us, run_id);
-
-CREATE INDEX runs_by_status ON runs (project_id, status, listed_us, run_id);
-
-CREATE INDEX runs_by_failure ON runs (project_id, failure_type, failure_code, listed_us, run_id) WHERE failure_type IS NOT NULL;
-
-CREATE INDEX runs_by_session ON runs (project_id, session_uid, listed_us, run_id) WHERE session_uid IS NOT NULL;
-
 CREATE TABLE steps (
     project_id INTEGER NOT NULL,
     run_id TEXT COLLATE "C" NOT NULL,
@@ -114,8 +92,6 @@ CREATE TABLE steps (
 )
  PARTITION BY RANGE (run_id);
 
-CREATE INDEX steps_by_position ON steps (project_id, run_id, position, step_key);
-
 CREATE TABLE failures (
     project_id INTEGER NOT NULL,
     run_id TEXT COLLATE "C" NOT NULL,
@@ -130,6 +106,69 @@ CREATE TABLE failures (
     message TEXT,
     PRIMARY KEY (project_id, run_id, failure_id)
 );
+
+CREATE TABLE checkpoints (
+    project_id INTEGER NOT NULL,
+    checkpoint_id TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C" NOT NULL,
+    position BIGINT NOT NULL,
+    step_id TEXT COLLATE "C" NOT NULL,
+    agent_id TEXT COLLATE "C",
+    saved_us BIGINT NOT NULL,
+    tick BIGINT,
+    reason TEXT COLLATE "C",
+    event_id TEXT COLLATE "C",
+    state TEXT NOT NULL,
+    state_types TEXT NOT NULL,
+    PRIMARY KEY (project_id, checkpoint_id)
+);
+
+CREATE TABLE replays (
+    project_id INTEGER NOT NULL,
+    replay_id TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C" NOT NULL,
+    checkpoint_id TEXT COLLATE "C" NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    created_us BIGINT NOT NULL,
+    due_us BIGINT NOT NULL,
+    finished_us BIGINT,
+    request TEXT NOT NULL,
+    result TEXT,
+    problem TEXT,
+    PRIMARY KEY (project_id, replay_id)
+);
+
+CREATE INDEX sessions_by_time ON sessions (project_id, first_us, session_uid);
+
+CREATE INDEX events_by_time ON events (project_id, session_uid, ts_us, event_id);
+
+CREATE INDEX events_by_agent ON events (project_id, session_uid, agent_id, ts_us, event_id);
+
+CREATE INDEX events_by_run ON events (project_id, run_id, ts_us, event_id) WHERE run_id IS NOT NULL;
+
+CREATE INDEX events_of_errors ON events (project_id, ts_us, event_id) WHERE severity >= 40;
+
+CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
+
+CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
+
+CREATE INDEX runs_by_time ON runs (project_id, listed_us, run_id);
+
+CREATE INDEX runs_by_agent ON runs (project_id, agent_id, listed_us, run_id);
+
+CREATE INDEX runs_by_version ON runs (project_id, agent_version, listed_us, run_id);
+
+CREATE INDEX runs_by_status ON runs (project_id, status, listed_us, run_id);
+
+CREATE INDEX runs_by_failure ON runs (project_id, failure_type, failure_code, listed_us, run_id) WHERE failure_type IS NOT NULL;
+
+CREATE INDEX runs_by_session ON runs (project_id, session_uid, listed_us, run_id) WHERE session_uid IS NOT NULL;
+
+CREATE INDEX steps_by_position ON steps (project_id, run_id, position, step_key);
+
+CREATE INDEX checkpoints_by_run ON checkpoints (project_id, run_id, position, checkpoint_id);
+
+CREATE INDEX replays_by_run ON replays (project_id, run_id, created_us, replay_id);
 
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 
@@ -148,54 +187,7 @@ EXCEPTION WHEN insufficient_privilege THEN
   RAISE NOTICE 'agent_trace_reader was not made: this user may not create roles';
 END $$;
 
-INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
-
--- Running upgrade 0001 -> 0002
-
-CREATE TABLE checkpoints (
-    project_id INTEGER NOT NULL,
-    checkpoint_id TEXT COLLATE "C" NOT NULL,
-    run_id TEXT COLLATE "C" NOT NULL,
-    position BIGINT NOT NULL,
-    step_id TEXT COLLATE "C" NOT NULL,
-    agent_id TEXT COLLATE "C",
-    saved_us BIGINT NOT NULL,
-    tick BIGINT,
-    reason TEXT COLLATE "C",
-    event_id TEXT COLLATE "C",
-    state TEXT NOT NULL,
-    state_types TEXT NOT NULL,
-    PRIMARY KEY (project_id, checkpoint_id)
-);
-
-CREATE INDEX checkpoints_by_run ON checkpoints (project_id, run_id, position, checkpoint_id);
-
-CREATE TABLE replays (
-    project_id INTEGER NOT NULL,
-    replay_id TEXT COLLATE "C" NOT NULL,
-    run_id TEXT COLLATE "C" NOT NULL,
-    checkpoint_id TEXT COLLATE "C" NOT NULL,
-    status TEXT COLLATE "C" NOT NULL,
-    created_us BIGINT NOT NULL,
-    due_us BIGINT NOT NULL,
-    finished_us BIGINT,
-    request TEXT NOT NULL,
-    result TEXT,
-    problem TEXT,
-    PRIMARY KEY (project_id, replay_id)
-);
-
-CREATE INDEX replays_by_run ON replays (project_id, run_id, created_us, replay_id);
-
-UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
-
--- Running upgrade 0002 -> 0003
-
-CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
-
-CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
-
-UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+INSERT INTO alembic_version (version_num) VALUES ('0003') RETURNING alembic_version.version_num;
 
 -- Running upgrade 0003 -> 0004
 

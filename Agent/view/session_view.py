@@ -32,8 +32,7 @@ from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
 from Agent.view.background import MOST_CHARS, Background
-from Agent.view.causality import causes_and_effects
-from Agent.view.history import History, Moment, as_text, value_in
+from Agent.view.history import History, Moment, as_text, causes_and_effects, value_in
 from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables
 from Agent.view.index.gathering import FilesMovedError, Gatherer, Lines
 from Agent.view.index.merging import merged

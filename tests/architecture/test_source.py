@@ -177,7 +177,6 @@ def test_nothing_in_the_package_prints_unpickles_evaluates_or_has_a_bare_except(
 READING = ("tree", "analysis", "archive", "flight", "export")
 WAITS_FOR_PIPES = re.compile(r"\.read_bytes\(|\.read_text\(|\.open\(|(?<![\w.])open\(")
 NOT_OF_THE_TREE = {
-    "Agent/analysis/questions/perfetto.py",  # a new file
     "Agent/analysis/query/spark.py",  # an object store
     "Agent/analysis/query/tables.py",  # a new file
     "Agent/archive/encrypted.py",  # a tar within a file that was opened so

@@ -407,16 +407,14 @@ def _has_inside(row: Row) -> bool:
     return is_failure(row) or changes_state(row)
 
 
-def effects(
-    row: Row, window: EventWindow, *, until_us: int, forward: Forward | None = None
-) -> list[dict[str, Any]]:
+def effects(row: Row, window: EventWindow, *, until_us: int, forward: Forward) -> list[dict[str, Any]]:
     """Follow the effects of an event, nearest first: events with it as a direct cause, and so on.
 
     Args:
         row: the event.
         window: the events to search.
         until_us: ignore effects after this time.
-        forward: loads other agents' events linked to some events; None if the window holds everything.
+        forward: loads other agents' events linked to some events.
 
     Returns:
         Event dicts with `edge`, `hops` and `inferred_hops`, as from `chain`.
@@ -426,7 +424,7 @@ def effects(
     for hops in range(1, MAX_HOPS + 1):
         causes = [cause for cause, _ in front]
         window.prepare(causes, fails=_has_inside)
-        others = forward(causes) if forward is not None else list(window.by_id.values())
+        others = forward(causes)
         window.prepare(others, fails=_has_inside)
         reached: list[tuple[Row, int]] = []
         for cause, guesses in front:

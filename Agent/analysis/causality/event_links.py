@@ -6,7 +6,8 @@ from __future__ import annotations
 import bisect
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,14 +47,26 @@ def started_us(row: Row) -> int:
 
 
 class EventWindow:
-    """Events indexed by id, span, message and agent; more can be added at any time."""
+    """A time range of a session, whose events are loaded on demand, one query for each step back.
 
-    def __init__(self) -> None:
+    They are indexed by id, span, message and agent.
+
+    Args:
+        max_questions: the maximum number of queries for links; reading the events of single agents does not
+            count.
+    """
+
+    def __init__(self, max_questions: int) -> None:
         self.by_id: dict[str, Row] = {}
         self.by_span: dict[str, Row] = {}
         self.inside: defaultdict[str, list[Row]] = defaultdict(list)
         self.sent: dict[str, Row] = {}
         self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
+        self.absent: set[str] = set()
+        """Ids that were queried and are not in the time range."""
+        self._agents: set[str] = set()
+        self._asked: set[str] = set()
+        self._questions_left = max_questions
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add events; those already known are ignored."""
@@ -77,9 +90,6 @@ class EventWindow:
         for span in spans:
             self.inside[span].sort(key=order)
 
-    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Load the events that are linked to some events; does nothing here, since all are in memory."""
-
     def before(self, row: Row, until_us: int, most: int) -> list[Row]:
         """Of the agent's last `most` events before an event, return those up to a time, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
@@ -92,23 +102,6 @@ class EventWindow:
         known = self._by_agent.get(row["agent_id"], [])
         index = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in known[index:]]
-
-
-class FilledWindow(EventWindow):
-    """A window over a time range of a session that loads events on demand, one query for each step back.
-
-    Args:
-        max_questions: the maximum number of queries for links; reading the events of single agents does not
-            count.
-    """
-
-    def __init__(self, max_questions: int) -> None:
-        super().__init__()
-        self.absent: set[str] = set()
-        """Ids that were queried and are not in the time range."""
-        self._agents: set[str] = set()
-        self._asked: set[str] = set()
-        self._questions_left = max_questions
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
         """Load the events that are linked to some events; where `fails` is true, also those inside a span."""
@@ -183,7 +176,7 @@ MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
-class Links(FilledWindow):
+class Links(EventWindow):
     """A window over a time range of a session that loads events from files and with queries.
 
     Args:
@@ -279,51 +272,27 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
     writer = event_id.rpartition("-")[0]
     # start with the files whose names contain the writer
     for path in sorted(reader.files(), key=lambda path: f"@{writer}." not in path.name):
-        line = _line_with(path, mark)
-        while line is not None:
-            try:
-                event = decode_line(line[0])
+        for line in _lines_with(path, mark):
+            with suppress(DamagedLine):  # a damaged line that contains the id
+                event = decode_line(line)
                 if event.id == event_id:
                     return event_row(event)
-            except DamagedLine:
-                pass  # a damaged line that contains the id
-            line = _line_with(path, mark, line[1])
     return load_event(engine, event_id) if (reader.session / "archive").is_dir() else None
 
 
-def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | None:
-    """The first line from an offset on that contains some bytes, and the offset of the next line."""
+def _lines_with(path: Path, mark: bytes) -> Iterator[bytes]:
+    """The lines of a file that contain some bytes."""
     try:
         file = os.fdopen(open_file(path)[0], "rb")
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        return None  # rolled or retired in the meantime, or not a regular file
+        return  # rolled or retired in the meantime, or not a regular file
     with file:
-        position = start
-        while True:
-            file.seek(position)
-            block = file.read(_BLOCK_BYTES)
-            at = block.find(mark)
-            if at >= 0:
-                begin = block.rfind(b"\n", 0, at) + 1
-                if begin == 0:
-                    begin = _line_start(file, position + at) - position
-                file.seek(position + begin)
-                line = file.readline()
-                return line.rstrip(b"\n"), position + begin + len(line)
-            if len(block) < _BLOCK_BYTES:
-                return None
-            position += len(block) - len(mark)
-
-
-def _line_start(file: Any, offset: int) -> int:
-    """The offset where the line around an offset begins."""
-    while offset > 0:
-        step = min(_BLOCK_BYTES, offset)
-        file.seek(offset - step)
-        newline = file.read(step).rfind(b"\n")
-        if newline >= 0:
-            return int(offset - step + newline + 1)
-        offset -= step
-    return 0
+        rest = b""
+        while block := file.read(_BLOCK_BYTES):
+            lines, _, rest = (rest + block).rpartition(b"\n")
+            if mark in lines:
+                yield from (line for line in lines.split(b"\n") if mark in line)
+        if mark in rest:
+            yield rest

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from Agent.analysis.causality.chains import (
@@ -154,8 +155,8 @@ def causal_graph(
     later: list[dict[str, Any]] = []
     if with_effects:
         ahead = min(span, 10 * 365 * 86_400_000_000)
-        forward = _Forward(engine, at, at + ahead)
-        later = effects(row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward.rows)
+        forward = partial(_linked_later, engine, at, at + ahead)
+        later = effects(row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward)
     return CausalGraph(row, tuple(causes), tuple(later), tuple(absent), lookback_seconds)
 
 
@@ -189,25 +190,20 @@ def around_event(
     )
 
 
-class _Forward:
-    """Finds events that name some events as causes or share their messages, and spans around failures."""
-
-    def __init__(self, engine: Engine, since_us: int, until_us: int) -> None:
-        self._engine, self._since_us, self._until_us = engine, since_us, until_us
-
-    def rows(self, causes: list[Row]) -> list[Row]:
-        ids = [cause["id"] for cause in causes]
-        messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
-        spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
-        lines = whole_lines(Only(since_us=self._since_us, until_us=self._until_us))
-        rows = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND "
-            "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
-            "list_contains($4, span_id) OR "
-            "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
-            [self._since_us, self._until_us, ids, spans or [""], messages or [""], _MAX_FORWARD],
-        )
-        return [engine_row(row) for row in rows]
+def _linked_later(engine: Engine, since_us: int, until_us: int, causes: list[Row]) -> list[Row]:
+    """The events that name some events as causes or share their messages, and spans around failures."""
+    ids = [cause["id"] for cause in causes]
+    messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
+    spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
+    rows = engine.rows(
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(since_us=since_us, until_us=until_us))} "
+        "WHERE ts_us BETWEEN $1 AND $2 AND "
+        "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
+        "list_contains($4, span_id) OR "
+        "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
+        [since_us, until_us, ids, spans or [""], messages or [""], _MAX_FORWARD],
+    )
+    return [engine_row(row) for row in rows]
 
 
 def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Links) -> list[Missing]:

@@ -43,6 +43,7 @@ from Agent.analysis.query.views import (
     ACTION_STATES,
     LINES_ASKED,
     MACROS,
+    QueryEngine,
     action_states,
     asked_in,
     reads_files,
@@ -96,7 +97,7 @@ class FilesMoved(InputError):
     """A file of the session disappeared, or cannot be read."""
 
 
-class Engine:
+class Engine(QueryEngine):
     """One in-memory connection with the views of `views` over a session's files.
 
     Args:
@@ -300,10 +301,6 @@ class Engine:
         sources = self._sources
         resolved = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
         return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), resolved)
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a query."""
-        return self.rows(sql, parameters)[0]
 
     @staticmethod
     def view_names() -> list[str]:
@@ -545,18 +542,12 @@ class Engine:
                 path=self._session,
                 remedy="if it is being pruned, repeat the query",
             ) from error
-        except duckdb.OutOfMemoryException as error:
-            raise InputError(
-                f"the query needs more memory than the limit of {MEMORY_LIMIT}",
-                path=self._session,
-                remedy="ask for fewer columns or rows, or aggregate",
-            ) from error
-        except MemoryError as error:
-            raise InputError(
-                "the answer does not fit into memory",
-                path=self._session,
-                remedy="ask for fewer columns or rows, or aggregate",
-            ) from error
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            problem = f"the query needs more memory than the limit of {MEMORY_LIMIT}"
+            if isinstance(error, MemoryError):
+                problem = "the answer does not fit into memory"
+            remedy = "ask for fewer columns or rows, or aggregate"
+            raise InputError(problem, path=self._session, remedy=remedy) from error
         except duckdb.InterruptException as error:
             if is_ending():
                 raise SystemExit from None  # in a thread that ends with the interpreter

@@ -28,6 +28,7 @@ from Agent.analysis.query.views import (
     ACTION_STATES,
     ROWS,
     ROWS_ASKED,
+    QueryEngine,
     action_states,
     has_legs,
     resolve,
@@ -117,7 +118,7 @@ _SQL_TYPES: Final = {
 }  # fmt: skip
 
 
-class SparkEngine:
+class SparkEngine(QueryEngine):
     """A Spark session over sealed sessions; `close` ends it.
 
     Args:
@@ -220,10 +221,6 @@ class SparkEngine:
         """The sub-query of a scan."""
         columns = (f"{self._columns[name]} AS {quoted_name(name)}" for name in names)
         return f"SELECT {', '.join(columns)} FROM {_BASE}"
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a query."""
-        return self.rows(sql, parameters)[0]
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
         """Keep the rows of a query as a table in the cluster's memory or on its disks, without a limit."""

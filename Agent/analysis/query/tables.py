@@ -225,7 +225,7 @@ def write_parquet(path: Path, result: SqlResult) -> int:
     batches = result.arrow_batches(_BATCH_ROWS)
     schema = next(batches)
     number = 0
-    with _new(path) as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    with new_file(path) as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
             number += batch.num_rows
@@ -243,7 +243,7 @@ def write_csv(path: Path, result: SqlResult) -> int:
     import csv
 
     number = 0
-    with _new(path) as file, io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
+    with new_file(path) as file, io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(result.columns)
         for batch in result.batches():
@@ -255,7 +255,7 @@ def write_csv(path: Path, result: SqlResult) -> int:
 
 
 @contextmanager
-def _new(path: Path) -> Iterator[Any]:
+def new_file(path: Path) -> Iterator[Any]:
     """A new file that only its owner reads; it is removed if the block fails."""
     with path.open("xb") as file:
         path.chmod(0o600)

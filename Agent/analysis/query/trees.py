@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.analysis.query.data_files import Sources, find_sources
+from Agent.analysis.query.data_files import PATTERNS, Sources, find_sources
 from Agent.analysis.query.views import EVENT_COLUMNS, QueryEngine, json_of, scan, whole_lines
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import ARCHIVE_VERSION, Part, archive_dir, escaped, read_parts
@@ -143,10 +143,10 @@ class SealedSources:
         each = [*(tree.sources for tree in trees), *self._remote]
         return replace(
             each[0],
-            live=tuple(name for sources in each for name in sources.live),
-            sealed=tuple(name for sources in each for name in sources.sealed),
-            older=tuple(name for sources in each for name in sources.older),
-            verbatim=tuple(name for sources in each for name in sources.verbatim),
+            **{
+                form: tuple(chain.from_iterable(getattr(sources, form) for sources in each))
+                for form in PATTERNS
+            },
             only=" AND ".join(map(_only_there, trees)) if any(sources.only for sources in each) else "",
             uniform=all(sources.uniform for sources in each),
             damaged=tuple(pair for sources in each for pair in sources.damaged),
@@ -390,21 +390,17 @@ def _event(row: dict[str, Any]) -> Event:
     if row["is_flat"]:
         extra = {key: value for key, value in extra.items() if value is not None}
     return Event(
-        timestamp=row["timestamp"],
-        id=row["id"],
         schema_version=CURRENT_SCHEMA,
         kind=row["event_type"],
-        session_id=row["session_id"] or "",
-        level=row["level"],
-        logger=row["logger"] or "",
-        message=row["message"] or "",
-        run_id=row["run_id"],
-        span_id=row["span_id"],
-        parent_span_id=row["parent_span_id"],
         causes=tuple(row["causes"] or ()),
-        tick=row["tick"],
         extra=extra,
-        code=row["code"],
         state=json_of(row["state"]),
         types=json_of(row["types"]),
+        session_id=row["session_id"] or "",
+        logger=row["logger"] or "",
+        message=row["message"] or "",
+        **{name: row[name] for name in _UNCHANGED},
     )
+
+
+_UNCHANGED: Final = ("timestamp", "id", "level", "run_id", "span_id", "parent_span_id", "tick", "code")

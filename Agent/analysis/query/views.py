@@ -130,15 +130,15 @@ _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
 class QueryEngine(Protocol):
     """The interface of the engines: `Engine`, and `SparkEngine` for many sealed sessions."""
 
-    @property
-    def remote(self) -> Sequence[Any]:
-        """The sessions in an object store, as `RemoteTree`."""
+    remote: Sequence[Any]
+    """The sessions in an object store, as `RemoteTree`."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a query; return a dict for each row. Parameters replace `?`."""
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
+        return self.rows(sql, parameters)[0]
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
         """Keep the rows of a query as a table until `drop_table`; False if they are too many.
@@ -663,25 +663,10 @@ BY_ORDER = "ts_us, writer, seq"
 
 def event_row(event: Event) -> dict[str, Any]:
     """The event as a dict of JSON values; missing links are None, `causes` and `extra` always exist."""
-    return {
-        "timestamp": event.timestamp,
-        "id": event.id,
-        "session_id": event.session_id,
-        "level": event.level,
-        "logger": event.logger,
-        "message": event.message,
-        "event_type": event.kind,
-        "agent_id": event.agent_id,
-        "agent_role": event.agent_role,
-        "run_id": event.run_id,
-        "span_id": event.span_id,
-        "parent_span_id": event.parent_span_id,
-        "causes": list(event.causes),
-        "tick": event.tick,
-        "extra": _with_texts(event.kind, dict(event.extra)),
-        "code": event.code,
-        "state": None if event.state is None else dict(event.state),
-    }
+    row = {key: getattr(event, _ATTRIBUTES.get(key, key)) for key in _KEYS}
+    row["causes"], row["extra"] = list(event.causes), _with_texts(event.kind, dict(event.extra))
+    row["state"] = None if event.state is None else dict(event.state)
+    return row
 
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -733,6 +718,7 @@ _TEXTS_OF = {
     kind: tuple(field.name for field in row.fields if field.type == "string") for kind, row in KINDS.items()
 }
 _KEYS = tuple(name.strip() for name in EVENT_COLUMNS.split(","))[:17]
+_ATTRIBUTES = {"event_type": "kind"}
 _PLAIN = tuple(key for key in _KEYS if key not in {"extra", "causes", "state"})
 
 

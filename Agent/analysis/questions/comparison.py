@@ -328,17 +328,6 @@ class ComparedSide:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    first: int
-    last: int
-    by_tick: bool
-
-    def block(self) -> str:
-        width = max(1, -(-(self.last - self.first + 1) // BLOCKS))
-        return f"({'tick' if self.by_tick else 'ts_us'} - {self.first}) // {width}"
-
-
 def value_of(name: str) -> str:
     """SQL for a field that a user names: an envelope key, or a key of the payload."""
     if name in _COLUMNS:
@@ -370,13 +359,12 @@ def gather(
         by_time: use blocks of time as units even if there are enough agents.
     """
     by_label = {label: ComparedSide(label) for label in sides}
-    ends = _ends(engine, by_label, by)
+    block = _blocks(engine, by_label, by)
     by_agent = not by_time and all(side.agents >= MIN_AGENTS for side in by_label.values())
     for side in by_label.values():
         side.by_agent = by_agent
-    if ends is None:
+    if block is None:
         return by_label
-    block = ends.block()
     are_many = max(side.agents for side in by_label.values()) > MAX_UNITS
     unit = f"(hash(agent_id) % {MAX_UNITS if are_many else 2**31 - 1})::INTEGER"
     if not by_agent:
@@ -402,7 +390,8 @@ def _source(by: str | None, *keys: str) -> str:
     )
 
 
-def _ends(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -> _Ends | None:
+def _blocks(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -> str | None:
+    """Count each side; return SQL for the block of an event, None without events."""
     if by is not None and by not in _COLUMNS:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, "
@@ -427,9 +416,10 @@ def _ends(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -> 
             side.ticks = row["last_tick"] - row["first_tick"] + 1
     if not rows:
         return None
-    if all(by_label[row["side"]].ticks >= _MIN_TICKS for row in rows):
-        return _Ends(min(r["first_tick"] for r in rows), max(r["last_tick"] for r in rows), True)
-    return _Ends(min(r["first_us"] for r in rows), max(r["last_us"] for r in rows), False)
+    of = "tick" if all(by_label[row["side"]].ticks >= _MIN_TICKS for row in rows) else "us"
+    first, last = min(row[f"first_{of}"] for row in rows), max(row[f"last_{of}"] for row in rows)
+    width = max(1, -(-(last - first + 1) // BLOCKS))
+    return f"({'tick' if of == 'tick' else 'ts_us'} - {first}) // {width}"
 
 
 def _count(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, unit: str) -> None:

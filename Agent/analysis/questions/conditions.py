@@ -6,7 +6,6 @@ import ast
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression
@@ -43,16 +42,6 @@ _OF_THE_EVENT = ("tick", "agent_id")
 _CHANGING = frozenset({"state", "state_change"})
 
 
-@dataclass(slots=True)
-class _Watched:
-    """One agent while its events are read."""
-
-    agent_id: str
-    fold: StateFold = field(default_factory=StateFold)
-    open: dict[str, Any] | None = None
-    """The interval in which the condition holds now."""
-
-
 def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -> dict[str, Any]:
     """Find the intervals in which a condition on an agent's exposed fields held.
 
@@ -84,10 +73,10 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
     known: set[str] = set()
     with_all = 0
     for name, events in watched.items():
-        agent = _Watched(name)
-        listed += _of_agent(agent, events, holds)
-        known |= agent.fold.fields.keys()
-        with_all += holds.fields <= agent.fold.fields.keys()
+        fold = StateFold()
+        listed += _of_agent(name, fold, events, holds)
+        known |= fold.fields.keys()
+        with_all += holds.fields <= fold.fields.keys()
     missing = sorted(holds.fields - known - holds.met)
     if missing:
         some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
@@ -149,20 +138,23 @@ class _Condition:
             return False
 
 
-def _of_agent(agent: _Watched, events: Iterable[Event], condition: _Condition) -> list[dict[str, Any]]:
+def _of_agent(
+    agent_id: str, fold: StateFold, events: Iterable[Event], condition: _Condition
+) -> list[dict[str, Any]]:
+    """The intervals of one agent; `fold` has its last fields afterwards."""
     stretches: list[dict[str, Any]] = []
+    is_open = False
     for event in events:
-        agent.fold.add(event)
+        fold.add(event)
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
             continue
-        holds = condition.holds(agent.fold.fields, event)
-        if holds and agent.open is None:
-            values = {name: agent.fold.fields[name] for name in sorted(condition.fields)}
-            agent.open = {"agent_id": agent.agent_id, "since": _point(event), "until": None, "values": values}
-            stretches.append(agent.open)
-        elif not holds and agent.open is not None:
-            agent.open["until"] = _point(event)
-            agent.open = None
+        holds = condition.holds(fold.fields, event)
+        if holds and not is_open:
+            values = {name: fold.fields[name] for name in sorted(condition.fields)}
+            stretches.append({"agent_id": agent_id, "since": _point(event), "until": None, "values": values})
+        elif is_open and not holds:
+            stretches[-1]["until"] = _point(event)
+        is_open = holds
     return stretches
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.kept import needed
+from Agent.analysis.query.tables import new_file
 from Agent.analysis.session import in_flight
 from Agent.errors import MissingExtra
 from Agent.event.clock import parse_timestamp
@@ -104,13 +105,8 @@ def write_perfetto(path: Path, reader: TreeReader, engine: Engine) -> PerfettoFi
     """
     protos = _classes_of_perfetto()
     result = PerfettoFile(path)
-    with path.open("xb") as file:
-        path.chmod(0o600)
-        try:
-            _Writer(file, result, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
-        except BaseException:
-            path.unlink()
-            raise
+    with new_file(path) as file:
+        _Writer(file, result, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
     result.size_bytes = path.stat().st_size
     return result
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.kinds import INTERVENTION
@@ -15,7 +15,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape, tags_below
 
 if TYPE_CHECKING:
-    from Agent.flight.checkpoints.model import CheckpointInfo
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
 
 _HEAVY_BYTES: Final = 4096
 _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
@@ -183,19 +183,7 @@ def fold_events(fold: StateFold, events: Iterable[Event]) -> StateFold:
     return fold
 
 
-class RecordedStates(Protocol):
-    """The part of a checkpoint store that the fold uses; `LocalCheckpointStore` implements it."""
-
-    def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
-        """List the checkpoints of a run, in the order in which they were saved."""
-
-    def recorded_state(
-        self, run_id: str, step_id: str, agent_id: str | None = None
-    ) -> tuple[Any, dict[str, str]]:
-        """Return the state of a checkpoint as plain JSON, and its tags by JSON Pointer relative to it."""
-
-
-def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:
+def settle_from_store(fold: StateFold, store: LocalCheckpointStore) -> StateFold:
     """Merge the state of the last checkpoint into the fold, if the store still has it."""
     event = fold.checkpoint
     if event is None or event.run_id is None:

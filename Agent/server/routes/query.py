@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Response
 
 from Agent.analysis.causality.chains import MAX_HOPS, chain
-from Agent.analysis.causality.event_links import FilledWindow, Row, time_us
+from Agent.analysis.causality.event_links import EventWindow, Row, time_us
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES, LEVELS
 from Agent.server.access import Granted
@@ -285,7 +285,7 @@ def causes_of(
     return [links.stored[each["id"]] | {name: each[name] for name in of_walk} for each in causes]
 
 
-class _StoredLinks(FilledWindow):
+class _StoredLinks(EventWindow):
     """A window over a time range of a stored session."""
 
     def __init__(

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import weakref
 from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -318,15 +319,12 @@ class LineStore:
     def read(self, number: int) -> bytes:
         """Return a line by its number."""
         with self._lock:
-            low, high = 0, len(self._firsts)
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (middle, high) if self._firsts[middle] <= number else (low, middle)
-            block = self._blocks.get(low)
+            at = bisect_right(self._firsts, number) - 1
+            block = self._blocks.get(at)
             if block is None:
-                block = self._block(low)
-            self._blocks.move_to_end(low)
-            return block[number - self._firsts[low]]
+                block = self._block(at)
+            self._blocks.move_to_end(at)
+            return block[number - self._firsts[at]]
 
     def _block(self, number: int) -> list[bytes]:
         begin, end = self._block_offsets[number], self._block_offsets[number + 1]
