@@ -22,7 +22,10 @@ from benchmarks.table import Report, Row, Table
 _HERE = Path(__file__).resolve()
 _BUDGET = 0.40
 """Of what `eliot.log_call` adds on the same methods."""
-_STEPS = {"boltzmann": 100, "schelling": 60, "wolf_sheep": 60, "game_of_life": 40}
+_STEPS = {
+    "boltzmann": 100, "schelling": 60, "wolf_sheep": 60, "game_of_life": 40, "boid_flockers": 60,
+    "virus_on_network": 60, "prisoners_dilemma": 30, "sugarscape": 20, "civil_violence": 20,
+}  # fmt: skip
 
 
 def _printed(model: str, how: str, steps: int, directory: Path, package: Path) -> list[float]:
@@ -68,7 +71,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
             "first step, ms, of each",
         ),
     )
-    for model in MODELS:
+    for model in given.models:
         progress(model)
         steps = _STEPS[model]
         (calls,) = _printed(model, "count", steps, directory, package)
@@ -107,6 +110,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
 def main(arguments: list[str]) -> int:
     """The command."""
     parser = options("benchmarks.foreign_steps", "Simulations of others, every step of their agents traced.")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument(
         "--baseline", type=Path, help="another checkout of this project, with its native part"
     )

@@ -53,7 +53,54 @@ def game_of_life() -> Made:
     )
 
 
-MODELS = {each.__name__: each for each in (boltzmann, schelling, wolf_sheep, game_of_life)}
+def boid_flockers() -> Made:
+    """100 agents with arrays and lists of their neighbours; the model writes their angles."""
+    from mesa.examples.basic.boid_flockers.agents import Boid
+    from mesa.examples.basic.boid_flockers.model import BoidFlockers
+
+    return lambda: BoidFlockers(seed=42), [Boid], ["step"]
+
+
+def virus_on_network() -> Made:
+    """50 nodes of a network."""
+    from mesa.examples.basic.virus_on_network.agents import VirusAgent
+    from mesa.examples.basic.virus_on_network.model import VirusOnNetwork
+
+    return lambda: VirusOnNetwork(num_nodes=50, seed=42), [VirusAgent], ["step"]
+
+
+def prisoners_dilemma() -> Made:
+    """400 cells that play against their neighbours."""
+    from mesa.examples.advanced.pd_grid.agents import PDAgent
+    from mesa.examples.advanced.pd_grid.model import PdGrid
+
+    return lambda: PdGrid(width=20, height=20, seed=42), [PDAgent], ["step", "advance"]
+
+
+def sugarscape() -> Made:
+    """200 traders, each with several methods a step."""
+    from mesa.examples.advanced.sugarscape_g1mt.agents import Trader
+    from mesa.examples.advanced.sugarscape_g1mt.model import SugarscapeG1mt
+
+    methods = ["move", "eat", "maybe_die", "trade_with_neighbors"]
+    return lambda: SugarscapeG1mt(seed=42), [Trader], methods
+
+
+def civil_violence() -> Made:
+    """1,200 agents with lists of the cells that they see."""
+    from mesa.examples.advanced.epstein_civil_violence.agents import Citizen, Cop
+    from mesa.examples.advanced.epstein_civil_violence.model import EpsteinCivilViolence
+
+    return lambda: EpsteinCivilViolence(seed=42), [Citizen, Cop], ["step"]
+
+
+MODELS = {
+    each.__name__: each
+    for each in (
+        *(boltzmann, schelling, wolf_sheep, game_of_life),
+        *(boid_flockers, virus_on_network, prisoners_dilemma, sugarscape, civil_violence),
+    )
+}
 
 
 def main(model: str, how: str, steps: int, directory: str) -> None:
