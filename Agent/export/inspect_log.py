@@ -275,7 +275,8 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
 
 
 def _put(sample: _Sample, at_us: int, number: int, event: dict[str, Any], rank: int = _WITHIN) -> None:
-    sample.listed.append(_Placed(at_us, rank, event["span_id"], number, _without_none(event)))
+    present = {name: value for name, value in event.items() if value is not None}
+    sample.listed.append(_Placed(at_us, rank, event["span_id"], number, present))
 
 
 def _add_span(
@@ -308,10 +309,6 @@ def _add_span(
         info = common | {"uuid": f"{event.id}.info", "span_id": span_id} | _info(event)
         _put(sample, ended_us, number, info | {"timestamp": format_timestamp(ended_us)})
     _put(sample, ended_us, number, end, _END)
-
-
-def _without_none(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if value is not None}
 
 
 def _metadata(event: Event) -> dict[str, Any] | None:
