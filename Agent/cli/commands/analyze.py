@@ -8,19 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import (
-    FROM_ZERO,
-    Across,
-    Limit,
-    More,
-    Number,
-    OneRun,
-    OneSession,
-    Root,
-    command,
-    misuse,
-    one_of,
-)
+from Agent.cli.parameters import Across, More, OneRun, Root, command, misuse
 from Agent.cli.render import shown, shown_forks, working
 from Agent.render import formats, layout
 from Agent.render.blocks import Column
@@ -55,7 +43,7 @@ def analyze(
     """
     from Agent.analysis.report.session_report import Analysis, analyze_session, trees_summary
 
-    run = one_of(run, more, **across)
+    run = parameters.one_of(run, more, **across)
     session, agent = parameters.split_run(run)
     if page is not None:
         if across["engine"] is not None:
@@ -95,7 +83,7 @@ class DebugOptions(Across):
     target: parameters.Target
     outcome: Annotated[str, "--outcome FIELD", {"default": "", "show_default": False}]
     live: Annotated[tuple[str, ...], "--live NAME"]
-    seeds: Annotated[int | None, "--seeds N", FROM_ZERO]
+    seeds: Annotated[int | None, "--seeds N", parameters.FROM_ZERO]
 
 
 @command()
@@ -168,7 +156,7 @@ def errors(
     *,
     run: OneRun,
     more: More,
-    limit: Limit = LIMIT,
+    limit: parameters.Limit = LIMIT,
     tail: bool,
     root: Root,
     **across: Unpack[Across],
@@ -223,9 +211,9 @@ def causes(
     run: OneRun,
     more: More,
     form: Annotated[Literal["text", "json", "dot", "svg"], "--format"] = "text",
-    lookback: Annotated[float, "--lookback S", Number(min=0)] = 60.0,
+    lookback: Annotated[float, "--lookback S", parameters.Number(min=0)] = 60.0,
     effects: bool,
-    limit: Limit = CAUSES_LIMIT,
+    limit: parameters.Limit = CAUSES_LIMIT,
     root: Root,
     **across: Unpack[Across],
 ) -> int:
@@ -325,13 +313,7 @@ def indented(name: str, depth: int) -> str:
     return f"{'  ' * (depth - 1)}└ {name}" if depth else name
 
 
-_LEARNING = (
-    "total_training_steps",
-    "reward_count",
-    "exploration_count",
-    "learning_updates",
-    "policy_updates",
-)
+_LEARNING = "total_training_steps reward_count exploration_count learning_updates policy_updates".split()
 
 
 def _print(sections: Iterable[Section]) -> None:
@@ -344,7 +326,7 @@ def _print(sections: Iterable[Section]) -> None:
 @command()
 def learning(
     agent: parameters.SomeAgent,
-    run: OneSession,
+    run: parameters.OneSession,
     more: More,
     by: Literal["tick", "time", "episode"] | None,
     root: Root,
