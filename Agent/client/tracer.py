@@ -19,7 +19,6 @@ from Agent.export.failure_classes import classify_exception
 from Agent.flight.open_runs import RecordingGuard, emit_run_event, ending_of, is_open, note_misuse, open_run
 from Agent.flight.run_recorder import Recorder, RecorderBlock
 from Agent.record.emit import installed
-from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text, message_of
 from Agent.record.health import note, say
 from Agent.record.loggers.loggers import WARNING, as_fields, present
@@ -226,7 +225,8 @@ class AgentRun(RecorderBlock):
             )
             if error is not None:
                 shape = fingerprint(type(error).__qualname__, message_of(error)[:4000], place_of(error))
-                payload |= {"fingerprint": shape, **_error_id(ending_of(pipeline, run, error))}
+                payload["fingerprint"] = shape
+                payload |= present(error_id=ending_of(pipeline, run, error).get("error_id"))
             return emit_run_event(pipeline, run, "run.failure", payload, level=WARNING)
         return ""
 
@@ -245,7 +245,7 @@ class AgentRun(RecorderBlock):
                 if pipeline is not None:
                     note_misuse(pipeline, "a run was given an unknown status", message)
             message = None
-        if isinstance(error, BaseException) and isinstance(error, Exception) and not self._failures:
+        if isinstance(error, Exception) and not self._failures:
             self._classify(error)
         failed = error is not None or self._failures > 0
         final_status = message or (RunStatus.FAILURE if failed else RunStatus.SUCCESS).value
@@ -298,7 +298,8 @@ class AgentStep(RecorderBlock):
         recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)
         with RecordingGuard("start_step") as pipeline:
             if pipeline is not None:
-                self.span_id = _span_of(pipeline, self.run.run_id, self.step_id)
+                steps = open_run(self.run.run_id, pipeline).steps.get(self.step_id)
+                self.span_id = steps[-1].span_id if steps else None
         self._token = _current_step.set(self)
 
     def _end(self, error: BaseException | None) -> None:
@@ -325,12 +326,3 @@ class AgentStep(RecorderBlock):
         with RecordingGuard("step") as pipeline:
             if pipeline is not None:
                 note_misuse(pipeline, misuse, detail)
-
-
-def _span_of(pipeline: Pipeline, run_id: str, step_id: str) -> str | None:
-    steps = open_run(run_id, pipeline).steps.get(step_id)
-    return steps[-1].span_id if steps else None
-
-
-def _error_id(ending: Mapping[str, Any]) -> dict[str, Any]:
-    return {"error_id": ending["error_id"]} if "error_id" in ending else {}

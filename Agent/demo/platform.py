@@ -271,11 +271,6 @@ class Platform:
         return followers
 
 
-def run_demo(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> Outcome:
-    """Run the simulation once; it is recorded as the caller has configured it."""
-    return Platform(settings).run(progress)
-
-
 SEGMENTS = ("commuters", "students", "parents", "night_owls")
 FEED_LENGTH = 6
 
@@ -346,7 +341,7 @@ def record_session(
     """
     session = setup_logging(trace_root=root, level="DEBUG")
     try:
-        outcome = run_demo(settings, progress)
+        outcome = Platform(settings).run(progress)
     finally:
         shutdown_logging()
     update_session(session.path, targets={"*": WHOLE} | dict.fromkeys(outcome.last_published, TARGET))
