@@ -237,16 +237,15 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
     sample.first_us = min(sample.first_us or began_us, began_us)
     sample.last_us = max(sample.last_us, ended_us)
     imported = event.extra.get("event")
-    if event.extra.get("source_kind") == f"{_IMPORTED}sample_begins":
-        sample.members |= {"id": event.extra.get("sample_id"), "epoch": event.extra.get("epoch")}
-        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
-        return
-    if event.extra.get("source_kind") == f"{_IMPORTED}sample_ends":
-        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
-        if "failure" in event.extra:
+    source_kind = event.extra.get("source_kind")
+    if source_kind in {f"{_IMPORTED}sample_begins", f"{_IMPORTED}sample_ends"}:
+        if source_kind == f"{_IMPORTED}sample_begins":
+            sample.members |= {"id": event.extra.get("sample_id"), "epoch": event.extra.get("epoch")}
+        elif "failure" in event.extra:
             sample.error = _eval_error(event)
+        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
         return
-    if event.kind == "error" and event.extra.get("source_kind") == "failed action":
+    if event.kind == "error" and source_kind == "failed action":
         return  # the import derived this error from an action, which already has it
     common = {
         "uuid": event.id,
@@ -268,7 +267,7 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
         _put(sample, ended_us, number, common | {"event": "error", "error": _eval_error(event)})
     elif event.span_id is not None:
         _add_span(sample, event, common, (began_us, ended_us), number)
-    elif isinstance(imported, str) and event.extra.get("source_kind") == f"{_IMPORTED}{imported}":
+    elif isinstance(imported, str) and source_kind == f"{_IMPORTED}{imported}":
         _put(sample, ended_us, number, common | _restored(event))
     else:
         _put(sample, ended_us, number, common | _info(event))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypedDict, Un
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.commands.serve import show_paths
+from Agent.cli.commands.serve import patient, show_paths
 from Agent.cli.parameters import Place, Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
@@ -202,16 +201,8 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: HowToSend) -> i
         raise misuse("--follow, --resume and --again export whole sessions")
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
-    is_reported = False
-
-    def wait(seconds: float) -> bool:
-        nonlocal is_reported
-        if not is_reported:
-            is_reported = True
-            render.note(f"{destination.place}: no answer yet, trying for {how['patience_s']:g} seconds")
-        time.sleep(seconds)
-        return False
-
+    place = destination.place
+    wait = patient(lambda: f"{place}: no answer yet, trying for {how['patience_s']:g} seconds")
     already, problem = 0, None
     if _keeps_cursor(how):
         shipment = _ship(ref, destination, wait, how)

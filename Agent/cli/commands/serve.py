@@ -350,19 +350,13 @@ def _ship_one(
 ) -> dict[str, Any]:
     from Agent.errors import SessionInUse
 
-    is_reported = False
-
-    def wait(seconds: float) -> bool:
-        nonlocal is_reported
-        if shipment.outcome.problem and not is_reported:
-            is_reported = True
-            longest = f"trying again for {how['patience_s']:g} seconds"
-            render.note(f"{destination.place}: {shipment.outcome.problem}, {longest}")
-        time.sleep(seconds)
-        return False
+    def problem() -> str | None:
+        text = shipment.outcome.problem
+        again = f"trying again for {how['patience_s']:g} seconds"
+        return f"{destination.place}: {text}, {again}" if text else None
 
     try:
-        shipment = _take_over(path, destination, wait, how, follow=follow)
+        shipment = _take_over(path, destination, patient(problem), how, follow=follow)
     except (SessionInUse, SessionNotFound) as error:
         # a session that is busy, or has no name yet, must not prevent the others from being sent
         if not goes_on:
@@ -371,6 +365,21 @@ def _ship_one(
     with shipment:
         _send(shipment, follow=follow)
         return _answer(path, shipment)
+
+
+def patient(remark: Callable[[], str | None]) -> Callable[[float], bool]:
+    """A function that waits for some seconds and returns False; it prints the first remark, once."""
+    is_reported = False
+
+    def wait(seconds: float) -> bool:
+        nonlocal is_reported
+        if not is_reported and (text := remark()):
+            is_reported = True
+            render.note(text)
+        time.sleep(seconds)
+        return False
+
+    return wait
 
 
 def _take_over(
@@ -385,17 +394,15 @@ def _take_over(
     from Agent.errors import SessionInUse
 
     ends_s = time.monotonic() + _TAKE_OVER_S
-    is_reported = False
+    busy = f"another process is sending it to {destination.place}; waiting for it to end"
+    wait_for_end = patient(lambda: busy)
     while True:
         try:
             return Shipment(path, destination, wait, **how)
         except SessionInUse:
             if not follow and (is_written(path) or time.monotonic() > ends_s):
                 raise
-        if not is_reported:
-            is_reported = True
-            render.note(f"another process is sending it to {destination.place}; waiting for it to end")
-        time.sleep(_POLL_S)
+        wait_for_end(_POLL_S)
 
 
 def _send(shipment: Shipment, *, follow: bool) -> None:
