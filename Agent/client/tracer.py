@@ -194,19 +194,8 @@ class AgentRun(RecorderBlock):
             message: text for display; it is stored on this machine only, unless content is sent.
             error: the exception, if any.
         """
-        step = _current_step.get()
-        return self._record_failure(
-            failure_type, failure_code, message, error, step if step and step.run is self else None
-        )
-
-    def _record_failure(
-        self,
-        failure_type: str,
-        failure_code: str,
-        message: str | None,
-        error: BaseException | None,
-        step: AgentStep | None,
-    ) -> str:
+        current = _current_step.get()
+        step = current if current is not None and current.run is self else None
         self._failures += 1
         with RecordingGuard("record_failure") as pipeline:
             if pipeline is None:
@@ -226,7 +215,8 @@ class AgentRun(RecorderBlock):
             if error is not None:
                 shape = fingerprint(type(error).__qualname__, message_of(error)[:4000], place_of(error))
                 payload["fingerprint"] = shape
-                payload |= present(error_id=ending_of(pipeline, run, error).get("error_id"))
+                ending = ending_of(pipeline, run, error)
+                payload |= {key: ending[key] for key in ("error_id",) if key in ending}
             return emit_run_event(pipeline, run, "run.failure", payload, level=WARNING)
         return ""
 
@@ -256,7 +246,11 @@ class AgentRun(RecorderBlock):
         """Record an exception as a failure, in the innermost step that it left, if any."""
         step = self._failed_in[1] if self._failed_in is not None and self._failed_in[0] is error else None
         kind, code = classify_exception(error, step.step_type if step is not None else None)
-        self._record_failure(kind.value, code.value, None, error, step)
+        token = _current_step.set(step)
+        try:
+            self.record_failure(kind.value, code.value, error=error)
+        finally:
+            _current_step.reset(token)
 
     def failed_in(self, step: AgentStep, error: BaseException) -> None:
         """Remember the innermost step that an exception left."""

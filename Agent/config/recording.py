@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from Agent.config.handlers import OutputRouter
-    from Agent.record.emit.pipeline import MirrorSink
     from Agent.record.tracing.live_control import LiveControl
     from Agent.tree import retention
     from Agent.tree.write.mirror import Mirrors
@@ -342,7 +341,15 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     directories = _Directories(path)
     mirrors, copies = open_copies(path.parent, options, outlets)
     queue = _queued(writer, options) if options.durability == "queued" else None
-    pipeline = _open_pipeline(path, options, redactor, writer, queue, copies)
+    how = RecordOptions(
+        buffer_entries=options.buffer_entries,
+        strict_state=options.state == "strict",
+        sync_errors=options.sync_errors and options.durability != "disk",
+    )
+    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
+    pipeline = record_session(
+        path, writer, redactor, how, sink=queue, mirrors=copies, open_buffered=open_buffered
+    )
     session = RecordingSession(pipeline.session_id, path, path.parent, options)
     _current = recording = _Recording(session, pipeline, writer, queue, mirrors)
     set_levels(options)
@@ -497,25 +504,6 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
         from Agent.config.session_join import unwritable
 
         raise unwritable(options.trace_root, error) from error
-
-
-def _open_pipeline(
-    path: Path,
-    options: Options,
-    redactor: Redactor,
-    writer: SessionWriter,
-    queue: QueuedSink | None,
-    copies: MirrorSink | None,
-) -> Pipeline:
-    how = RecordOptions(
-        buffer_entries=options.buffer_entries,
-        strict_state=options.state == "strict",
-        sync_errors=options.sync_errors and options.durability != "disk",
-    )
-    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
-    return record_session(
-        path, writer, redactor, how, sink=queue, mirrors=copies, open_buffered=open_buffered
-    )
 
 
 def _queued(writer: SessionWriter, options: Options) -> QueuedSink:

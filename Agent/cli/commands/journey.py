@@ -78,6 +78,7 @@ def journey(
         agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.query.trees import of_agent
+    from Agent.analysis.session import agent_events
     from Agent.archive.sealed.reader import open_reader
 
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
@@ -100,26 +101,12 @@ def journey(
             _show_summary(reader, agent, gaps=how["gaps"])
         elif render.wants_json() or how["everything"] or any((limit, first, since, until, kinds, where)):
             selection = Selection(kinds=kinds, fields=where, since=since, until=until)
-            _show_events(reader, agent, selection, limit, first)
+            chosen = islice(filter(selection, agent_events(reader, agent)), first)
+            if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
+                render.note(f"no event of {agent} matches that kind and time")
         else:
             _show_screen(reader, agent)
         render.note_damage(reader.damaged_lines)
-
-
-def _show_events(
-    reader: TreeReader,
-    agent: str,
-    selection: Selection,
-    limit: int | None,
-    first: int | None,
-) -> None:
-    from Agent.analysis.session import agent_events
-
-    chosen: Iterable[Event] = islice(
-        (event for event in agent_events(reader, agent) if selection(event)), first
-    )
-    if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
-        render.note(f"no event of {agent} matches that kind and time")
 
 
 def _print_events(events: Iterable[Event]) -> int:
