@@ -20,8 +20,7 @@ from Agent.cli.parameters import Since
 from Agent.cli.render import LEVEL_STYLES, clean, paint
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
-from Agent.render.event_text import describe
-from Agent.render.layout import clip, display_width
+from Agent.render.layout import clip, describe, display_width
 
 AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
 

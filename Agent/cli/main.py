@@ -294,20 +294,11 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError:
             raw = argument.encode("utf-8", "surrogateescape")
             shown = raw.decode("utf-8", "backslashreplace")
-            if _is_utf8(raw):
+            message = f"an argument is not UTF-8: {shown}; pass it in UTF-8"
+            if raw.decode("utf-8", "replace").encode() == raw:
                 encoding = sys.getfilesystemencoding()
                 message = f"this locale reads arguments as {encoding}, not UTF-8: {shown}; set PYTHONUTF8=1"
-            else:
-                message = f"an argument is not UTF-8: {shown}; pass it in UTF-8"
             raise click.UsageError(message) from None
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _end_in_query(limit_s: float | None) -> None:

@@ -253,6 +253,11 @@ def heading(title: str, aside: str = "") -> None:
     emit(paint(rule * width_of_page(), dim=True))
 
 
+def title(name: object, about: str = "") -> None:
+    """Print a name in bold, followed by a text about it."""
+    emit(paint(clean(name), bold=True) + about)
+
+
 def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
     """Print names and values in two columns; values of None, "" and 0 are skipped.
 
@@ -362,46 +367,34 @@ def bar(title: str) -> Iterator[Callable[[float], None]]:
     if not sys.stderr.isatty():
         yield lambda _share: None
         return
-    drawn = _Bar(title)
-    try:
-        yield drawn.show
-    finally:
-        drawn.close()
+    progress: Any = None
 
-
-class _Bar:
-    """A progress bar that is created at the first reported share, so that fast work does not load rich."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._progress: object = None
-
-    def show(self, share: float) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+    def show(share: float) -> None:
+        nonlocal progress
         if share >= 1.0:
             # remove the bar before the answer is printed
-            self.close()
+            close()
             return
-        if not isinstance(self._progress, Progress):
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._progress.add_task(self._title, total=1.0)
-            self._progress.start()
-        self._progress.update(self._progress.task_ids[0], completed=share)
+        if progress is None:  # only now, so that fast work does not load rich
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def close(self) -> None:
-        stop = getattr(self._progress, "stop", None)
-        if stop is not None:
-            stop()
-        self._progress = None
+            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")
+            progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+            progress.add_task(title, total=1.0)
+            progress.start()
+        progress.update(progress.task_ids[0], completed=share)
+
+    def close() -> None:
+        nonlocal progress
+        if progress is not None:
+            progress.stop()
+        progress = None
+
+    try:
+        yield show
+    finally:
+        close()
 
 
 @contextmanager

@@ -62,7 +62,11 @@ def main() -> int:
     settings = ProgramSettings(**json.loads(settings_json))
     try:
         if not settings.is_module:
-            _check_readable(program)
+            try:
+                with open(program, "rb"):
+                    pass
+            except OSError as error:
+                raise UsageError(f"the program cannot be read: {error.strerror}", path=program) from None
         sys.argv = [program, *arguments]
         if sys.path[0] not in sys.path[1:]:
             sys.path.append(sys.path[0])  # this package, for child processes
@@ -165,14 +169,6 @@ class _TracingLoader(Loader):
                 say(str(error))
 
 
-def _check_readable(program: str) -> None:
-    try:
-        with open(program, "rb"):
-            pass
-    except OSError as error:
-        raise UsageError(f"the program cannot be read: {error.strerror}", path=program) from None
-
-
 def _instrument(entry: InstrumentEntry) -> None:
     """Trace a class named by the configuration.
 
@@ -231,19 +227,13 @@ def record_spans() -> list[str]:
             # Raises if the library is missing or has a version that the instrumentation does not know.
             entry.load()().instrument(tracer_provider=provider, raise_exception_on_conflict=True)
         except Exception as error:  # noqa: BLE001 - one of them must not keep the program from running
-            if not _is_about_missing_library(error):
+            conflict = getattr(error, "conflict", None)
+            lacks_library = conflict is not None and getattr(conflict, "found", None) is None
+            if not lacks_library and not isinstance(error, ModuleNotFoundError):  # else it is no failure
                 say(f"the instrumentation {entry.name} is left out ({type(error).__name__}: {error})")
         else:
             loaded.append(entry.name)
     return loaded
-
-
-def _is_about_missing_library(error: Exception) -> bool:
-    """Return whether the library of an instrumentation is not installed, which is not a failure."""
-    if isinstance(error, ModuleNotFoundError):
-        return True
-    conflict = getattr(error, "conflict", None)
-    return conflict is not None and getattr(conflict, "found", None) is None
 
 
 def _report_if_nothing() -> None:

@@ -391,12 +391,9 @@ class Delivery:
         body = encode_body(self._session, events, content=self._content)
         answer = self._final_response(body, len(events))
         if answer.status in _TOO_MUCH_OR_WRONG:
-            if len(events) > 1:
-                half = len(events) // 2
-                self.deliver(events[:half])
-                self.deliver(events[half:])
-            elif events:
-                self._refuse(answer)
+            self._divide(self.deliver, events, answer)
+            if len(events) == 1 and not self.outcome.sent and self.outcome.refused >= _MAX_REFUSED_AT_FIRST:
+                raise self._not_delivered(answer.problem, answer.remedy)
             return
         database = answer.body.get("database")
         self.outcome.database = database if isinstance(database, str) else None
@@ -410,17 +407,25 @@ class Delivery:
         dropped = answer.body.get("dropped")
         for path, times in dropped.items() if isinstance(dropped, dict) else ():
             self.outcome.dropped[str(path)[:200]] += times if isinstance(times, int) else 1
-        self.outcome.bodies += 1
-        self.outcome.bytes += len(body)
-        self.outcome.refused += count
-        self.outcome.sent += len(events) - count
+        self._count(body, len(events), count)
         self.outcome.stored += answer.body["accepted"]
 
-    def _refuse(self, answer: ServiceResponse) -> None:
-        self.outcome.refused += 1
-        self.outcome.reasons[answer.problem] += 1
-        if not self.outcome.sent and self.outcome.refused >= _MAX_REFUSED_AT_FIRST:
-            raise self._not_delivered(answer.problem, answer.remedy)
+    def _divide(self, send: Callable[[Any], None], items: Sequence[Any], answer: ServiceResponse) -> None:
+        """Send what is too much for one body in two; refuse what cannot be divided."""
+        if len(items) > 1:
+            half = len(items) // 2
+            send(items[:half])
+            send(items[half:])
+        elif items:
+            self.outcome.refused += 1
+            self.outcome.reasons[answer.problem] += 1
+
+    def _count(self, body: bytes, items: int, refused: int) -> None:
+        """Count a body with these items, some of which were refused."""
+        self.outcome.bodies += 1
+        self.outcome.bytes += len(body)
+        self.outcome.refused += refused
+        self.outcome.sent += items - refused
 
     def _final_response(self, body: bytes, count: int) -> ServiceResponse:
         """Send a body of `count` events until a response is final, and return that response."""

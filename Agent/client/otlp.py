@@ -257,22 +257,13 @@ class OtlpDelivery(Delivery):
         body = as_protobuf(spans, self._destination.service, dict(self._destination.attributes))
         answer = self._final_response(body, len(spans))
         if answer.status == _TOO_LARGE:
-            if len(spans) > 1:
-                half = len(spans) // 2
-                self._send(spans[:half])
-                self._send(spans[half:])
-            else:
-                self.outcome.refused += 1
-                self.outcome.reasons[answer.problem] += 1
+            self._divide(self._send, spans, answer)
             return
         rejected, why = rejected_in(answer.content)
         rejected = min(max(rejected, 0), len(spans))
         if rejected:
             self.outcome.reasons[why[:200] or "the receiver does not say why"] += rejected
-        self.outcome.refused += rejected
-        self.outcome.sent += len(spans) - rejected
-        self.outcome.bodies += 1
-        self.outcome.bytes += len(body)
+        self._count(body, len(spans), rejected)
 
     def _post(self, body: bytes, timeout_s: float) -> ServiceResponse:
         answer = self._connection.post(body, self._destination.path, media_type=PROTOBUF, timeout_s=timeout_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,20 +16,12 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.client.destination import (
-    MAX_BODY_EVENTS,
-    Connection,
-    Delivery,
-    DeliveryOutcome,
-    Destination,
-    bodies_of,
-)
+from Agent.client.destination import MAX_BODY_EVENTS, Connection, Delivery, Destination, bodies_of
 from Agent.client.sender import lock_sending
 from Agent.config.keys import redaction_key
 from Agent.errors import DamagedInput, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allow_list import AllowList
-from Agent.export.messages import Dropped
 from Agent.export.wire import event_to_wire, session_to_wire
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
@@ -123,19 +115,13 @@ class OutgoingSession:
         self.cursor_problem: str | None = None
         """Why the cursor cannot be stored; then the next sender starts from the beginning."""
         self._connection = connection
+        self.outcome = delivery.outcome
+        """The counts and state of the delivery."""
+        self.dropped = allowed.dropped
+        """The values that were left out before sending, by path."""
         self._delivery = delivery
         self._allowed = allowed
         self._lock: int | None = lock_sending(session, destination)
-
-    @property
-    def outcome(self) -> DeliveryOutcome:
-        """Return the counts and state of the delivery."""
-        return self._delivery.outcome
-
-    @property
-    def dropped(self) -> Dropped:
-        """Return the values that were left out before sending, by path."""
-        return self._allowed.dropped
 
     @property
     def damaged_lines(self) -> int:
@@ -322,27 +308,21 @@ class Shipment(OutgoingSession):
         before = progress if isinstance(progress, dict) and progress.get("segments") == segments else {}
         done = before.get("lines", 0)
         sent = 0
-        events = islice(enumerate(self._cold_events(cold), start=1), done, None)
+        decoder = LineDecoder(self.damage, read_claims(self.session).__contains__)
+        cold_events = map(decoder.decode, cold.lines_to_read(None, {}))
+        events = islice(enumerate(cold_events, start=1), done, None)
         while portion := list(islice(events, MAX_BODY_EVENTS)):
             waiting = [self._wire(event) for _, event in portion if event is not None]
             if not waiting:
                 continue
-            sent += self._deliver_cold(waiting, segments, portion[-1][0])
+            for body in bodies_of(waiting):
+                self._delivery.deliver(body)
+            if not self._starts_anew():
+                self._keep({"segments": segments, "lines": portion[-1][0]})
+            sent += len(waiting)
             if not self._stored:
                 return sent + self.ship_archive()
         return sent
-
-    def _deliver_cold(self, waiting: list[bytes], segments: int, lines: int) -> int:
-        for portion in bodies_of(waiting):
-            self._delivery.deliver(portion)
-        if not self._starts_anew():
-            self._keep({"segments": segments, "lines": lines})
-        return len(waiting)
-
-    def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
-        claims = read_claims(self.session)
-        decoder = LineDecoder(self.damage, claims.__contains__)
-        return (decoder.decode(raw) for raw in cold.lines_to_read(None, {}))
 
     def _wire(self, event: Event) -> bytes:
         saved = self._content and event.kind == "artifact.saved"

@@ -19,7 +19,6 @@ from Agent.export.failure_classes import classify_exception
 from Agent.flight.open_runs import RecordingGuard, emit_run_event, ending_of, is_open, note_misuse, open_run
 from Agent.flight.run_recorder import Recorder, RecorderBlock
 from Agent.record.emit import installed
-from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text, message_of
 from Agent.record.health import note, say
 from Agent.record.loggers.loggers import WARNING, as_fields, present
@@ -195,19 +194,8 @@ class AgentRun(RecorderBlock):
             message: text for display; it is stored on this machine only, unless content is sent.
             error: the exception, if any.
         """
-        step = _current_step.get()
-        return self._record_failure(
-            failure_type, failure_code, message, error, step if step and step.run is self else None
-        )
-
-    def _record_failure(
-        self,
-        failure_type: str,
-        failure_code: str,
-        message: str | None,
-        error: BaseException | None,
-        step: AgentStep | None,
-    ) -> str:
+        current = _current_step.get()
+        step = current if current is not None and current.run is self else None
         self._failures += 1
         with RecordingGuard("record_failure") as pipeline:
             if pipeline is None:
@@ -226,7 +214,9 @@ class AgentRun(RecorderBlock):
             )
             if error is not None:
                 shape = fingerprint(type(error).__qualname__, message_of(error)[:4000], place_of(error))
-                payload |= {"fingerprint": shape, **_error_id(ending_of(pipeline, run, error))}
+                payload["fingerprint"] = shape
+                ending = ending_of(pipeline, run, error)
+                payload |= {key: ending[key] for key in ("error_id",) if key in ending}
             return emit_run_event(pipeline, run, "run.failure", payload, level=WARNING)
         return ""
 
@@ -245,7 +235,7 @@ class AgentRun(RecorderBlock):
                 if pipeline is not None:
                     note_misuse(pipeline, "a run was given an unknown status", message)
             message = None
-        if isinstance(error, BaseException) and isinstance(error, Exception) and not self._failures:
+        if isinstance(error, Exception) and not self._failures:
             self._classify(error)
         failed = error is not None or self._failures > 0
         final_status = message or (RunStatus.FAILURE if failed else RunStatus.SUCCESS).value
@@ -256,7 +246,11 @@ class AgentRun(RecorderBlock):
         """Record an exception as a failure, in the innermost step that it left, if any."""
         step = self._failed_in[1] if self._failed_in is not None and self._failed_in[0] is error else None
         kind, code = classify_exception(error, step.step_type if step is not None else None)
-        self._record_failure(kind.value, code.value, None, error, step)
+        token = _current_step.set(step)
+        try:
+            self.record_failure(kind.value, code.value, error=error)
+        finally:
+            _current_step.reset(token)
 
     def failed_in(self, step: AgentStep, error: BaseException) -> None:
         """Remember the innermost step that an exception left."""
@@ -298,7 +292,8 @@ class AgentStep(RecorderBlock):
         recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)
         with RecordingGuard("start_step") as pipeline:
             if pipeline is not None:
-                self.span_id = _span_of(pipeline, self.run.run_id, self.step_id)
+                steps = open_run(self.run.run_id, pipeline).steps.get(self.step_id)
+                self.span_id = steps[-1].span_id if steps else None
         self._token = _current_step.set(self)
 
     def _end(self, error: BaseException | None) -> None:
@@ -325,12 +320,3 @@ class AgentStep(RecorderBlock):
         with RecordingGuard("step") as pipeline:
             if pipeline is not None:
                 note_misuse(pipeline, misuse, detail)
-
-
-def _span_of(pipeline: Pipeline, run_id: str, step_id: str) -> str | None:
-    steps = open_run(run_id, pipeline).steps.get(step_id)
-    return steps[-1].span_id if steps else None
-
-
-def _error_id(ending: Mapping[str, Any]) -> dict[str, Any]:
-    return {"error_id": ending["error_id"]} if "error_id" in ending else {}

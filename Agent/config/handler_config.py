@@ -9,21 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from Agent.config import options
 from Agent.config.load import read_settings
-from Agent.config.options import (
-    DEFAULT,
-    SETTABLE,
-    TABLES,
-    MirrorForm,
-    Options,
-    Outputs,
-    Setting,
-    Settings,
-    is_rotation,
-    level_number,
-    made_by,
-    near_miss,
-)
+from Agent.config.options import MirrorForm, Options, Outputs, Setting, level_number, near_miss
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.tree.layout import MIRROR_FILES
@@ -45,18 +33,7 @@ LOGGER_CATEGORIES = {name.removesuffix("_file"): category for name, category in 
 
 _FILE_CLASS = "logging.handlers.RotatingFileHandler"
 _FILE_KEYS = frozenset(
-    {
-        "filename",
-        "maxBytes",
-        "backupCount",
-        "class",
-        "formatter",
-        "encoding",
-        "level",
-        "filters",
-        "mode",
-        "delay",
-    }
+    "filename maxBytes backupCount class formatter encoding level filters mode delay".split()
 )
 _LOGGER_KEYS = frozenset({"level", "handlers", "filters", "propagate"})
 _UTF8 = {"utf-8", "utf8", "utf_8"}
@@ -85,7 +62,7 @@ def outputs_in(
             forms[category.value] = form
     user_handlers = {name: entry for name, entry in handlers.items() if name not in HANDLER_CATEGORIES}
     for name, entry in user_handlers.items():
-        if made_by(entry) is None:
+        if options.made_by(entry) is None:
             suggestion = near_miss(name, HANDLER_CATEGORIES)
             raise ConfigurationError(
                 f"handler {name!r} has neither class nor (){suggestion}",
@@ -241,7 +218,7 @@ _KEYS = frozenset({"version", "disable_existing_loggers", "incremental", "root",
 _START = "start from a copy of Agent.config.logging_config.LOGGING_CONFIG"
 
 
-def read_sections(config: Any) -> Options:
+def options_in(config: Any) -> Options:
     """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
     if not isinstance(config, Mapping) or config.get("version", 1) != 1:
         raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=_START)
@@ -266,10 +243,9 @@ def read_sections(config: Any) -> Options:
             "the root logger has filters, but no events",
             remedy="set filters at loggers or handlers",
         )
-    rotation = _rotation_in(sections["handlers"])
     return Options(
+        rotation=_rotation_in(sections["handlers"]),
         levels=_levels_in(sections["loggers"], root.get("level", "DEBUG")),
-        rotation=rotation,
         outputs=outputs_in(sections, root),
     )
 
@@ -280,7 +256,7 @@ def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[i
     for name, category in HANDLER_CATEGORIES.items():
         handler, default = handlers.get(name, {}), DEFAULT_ROTATION[category.value]
         size, backups = handler.get("maxBytes", default[0]), handler.get("backupCount", default[1])
-        if not is_rotation((size, backups)):
+        if not options.is_rotation((size, backups)):
             raise ConfigurationError(
                 f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}",
                 remedy="use whole numbers, at least 1 byte and 0 backups",
@@ -349,15 +325,10 @@ LOGGING_CONFIG: dict[str, Any] = {
 }
 
 
-def options_in(config: Mapping[str, Any]) -> Options:
-    """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
-    return read_sections(config)
-
-
 class EffectiveSettings(NamedTuple):
     """The settings that would apply to a recording started here."""
 
-    settings: Settings
+    settings: options.Settings
     """Every setting, by option, and by `option.category` for tables."""
     preset: Setting | None
     outputs: dict[str, Any] | None
@@ -372,7 +343,7 @@ def effective_settings() -> EffectiveSettings:
     """
     base = options_in(LOGGING_CONFIG)
     loaded, preset = read_settings({}, base=base)
-    settings = {name: loaded[name] for name in SETTABLE if name not in TABLES}
+    settings = {name: loaded[name] for name in options.SETTABLE if name not in options.TABLES}
     root = settings["trace_root"]
     settings["trace_root"] = root._replace(value=type(base.trace_root)(root.value).absolute())
     overall = settings["level"]
@@ -381,7 +352,7 @@ def effective_settings() -> EffectiveSettings:
         decides = value if level_number(value.value) > level_number(overall.value) else overall
         settings[f"levels.{category}"] = decides._replace(value=str(decides.value).upper())
     for category in sorted(Category):
-        usual = Setting(list(DEFAULT_ROTATION[category.value]), DEFAULT)
+        usual = Setting(list(DEFAULT_ROTATION[category.value]), options.DEFAULT)
         value = loaded.get(f"rotation.{category}", usual)
         settings[f"rotation.{category}"] = value._replace(value=list(value.value))
     for category in sorted(Category):

@@ -7,9 +7,11 @@ not in the recorded call; an additional handler runs within the call, as in `log
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,15 +75,10 @@ class OutputRouter:
         for name, handler in built.items():
             if type(handler).handleError is logging.Handler.handleError:
                 # Count failures and report them once; the inherited method prints a traceback for each event.
-                handler.handleError = self._counter_of(name)  # type: ignore[method-assign,assignment]
+                handler.handleError = partial(self._count_error, name)  # type: ignore[method-assign]
 
-    def _counter_of(self, name: str) -> Callable[[logging.LogRecord], None]:
-        def count(_record: logging.LogRecord) -> None:
-            import sys
-
-            self._failed(f"handler {name!r}", sys.exc_info()[1])
-
-        return count
+    def _count_error(self, name: str, _record: logging.LogRecord) -> None:
+        self._failed(f"handler {name!r}", sys.exc_info()[1])
 
     def open_mirrors(self, root: Path, rotation: Mapping[str, tuple[int, int]] | None) -> Mirrors:
         """Open the category files that a logger names, with their paths and formats."""
@@ -146,7 +143,7 @@ class OutputRouter:
 
     def _hand_out_error(self, line: bytes, takers: _Route) -> None:
         """Pass on an error; handlers of the logger that logged it get it too, as in `logging`."""
-        record = self._record_of(line)
+        record = self._tried("making a log record", None, as_log_record, line)
         category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
         before = self._thread_state.taken_by if self._thread_state.line is line else ()
         self._hand_out(line, takers)
@@ -167,8 +164,9 @@ class OutputRouter:
         try:
             record = None
             if (takers.handlers or takers.judge is not None) and not nested:
-                record = self._record_of(line)
-                if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
+                record = self._tried("making a log record", None, as_log_record, line)
+                judge = takers.judge if record is not None else None
+                if judge and not self._tried("a filter of a logger", True, judge.filter, record):
                     return
             for name, add in takers.files.items():
                 # An event logged by a formatter would be formatted too, in an endless loop.
@@ -190,27 +188,20 @@ class OutputRouter:
         others = routes if category == errors else (category,)
         return any(set(routes[other]) & set(routes[errors]) for other in others if other != errors)
 
-    def _record_of(self, line: bytes) -> logging.LogRecord | None:
+    def _tried(self, action: str, otherwise: Any, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a call of user code; `otherwise` if it raises, which is counted."""
         try:
-            return as_log_record(line)
-        except Exception as error:  # noqa: BLE001 - recording must not raise in the recorded code
-            self._failed("making a log record", error)
-            return None
-
-    def _passes(self, judge: logging.Filterer, record: logging.LogRecord) -> bool:
-        try:
-            return bool(judge.filter(record))
-        except Exception as error:  # noqa: BLE001 - a user's filter may raise anything
-            self._failed("a filter of a logger", error)
-            return True
+            return call(*arguments)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything, and recording must not
+            self._failed(action, error)
+            return otherwise
 
     def _handle(self, name: str, handler: logging.Handler, record: logging.LogRecord) -> None:
-        if record.levelno < handler.level:
-            return
-        try:
-            handler.handle(record)
-        except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
-            self._failed(f"handler {name!r}", error)
+        if record.levelno >= handler.level:
+            try:
+                handler.handle(record)
+            except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
+                self._failed(f"handler {name!r}", error)
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
         """The function that formats a batch of recorded lines for a category file."""
@@ -262,10 +253,7 @@ class OutputRouter:
     def _each(self, action: str) -> None:
         nested, self._thread_state.busy = self._thread_state.busy, True
         for name, handler in self._handlers.items():
-            try:
-                getattr(handler, action)()
-            except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
-                self._failed(f"handler {name!r}", error)
+            self._tried(f"handler {name!r}", None, getattr(handler, action))
         self._thread_state.busy = nested
 
 
@@ -356,10 +344,7 @@ def open_outlets(outputs: Outputs | None) -> OutputRouter | None:
     Raises:
         ConfigurationError: the standard library rejected one of them.
     """
-    if outputs is None:
-        return None
-
-    return OutputRouter(outputs)
+    return None if outputs is None else OutputRouter(outputs)
 
 
 def open_copies(

@@ -13,22 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.options import (
-    DEFAULT,
-    SETTABLE,
-    TABLES,
-    Options,
-    Setting,
-    Settings,
-    check_each,
-    differing,
-    level_number,
-    misplaced,
-    near_miss,
-    settings_from,
-    values_of,
-    with_changes,
-)
+from Agent.config import options
+from Agent.config.options import Options, Setting, Settings, near_miss
 from Agent.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,7 +22,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "AGENT_TRACE_"
-ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name in SETTABLE}
+ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name in options.SETTABLE}
 """The part of a variable's name after AGENT_TRACE_, and the option that it sets."""
 PRESET_VARIABLE = "AGENT_TRACE_PRESET"
 
@@ -72,8 +58,8 @@ def options_from(
     """
     loaded = read_settings(arguments, environment, base)
     outputs = base.outputs if base is not None else None
-    options = with_changes(Options(), values_of(loaded.settings))
-    return options if outputs is None else replace(options, outputs=outputs)
+    chosen = options.with_changes(Options(), options.values_of(loaded.settings))
+    return chosen if outputs is None else replace(chosen, outputs=outputs)
 
 
 def read_settings(
@@ -81,43 +67,37 @@ def read_settings(
 ) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
     environment = os.environ if environment is None else environment
-    from_arguments = settings_from(
+    from_arguments = options.settings_from(
         {name: value for name, value in arguments.items() if value is not None}, "argument"
     )
     variables = _variables(environment)
     project, user = project_file(), user_file(environment)
-    choices = (
-        from_arguments.pop("preset", None),
-        _chosen_by_variable(environment),
-        project.preset if project else None,
-        user.preset if user else None,
+    named = environment.get(PRESET_VARIABLE)
+    preset = (
+        from_arguments.pop("preset", None)
+        or (Setting(named, PRESET_VARIABLE) if named else None)
+        or (project and project.preset)
+        or (user and user.preset)
+        or None
     )
-    preset = next((choice for choice in choices if choice is not None), None)
     plain = Options()
-    settings = {name: Setting(getattr(plain, name), DEFAULT) for name in SETTABLE if name not in TABLES}
-    settings.update(settings_from(differing(base or plain), "LOGGING_CONFIG"))
+    settings = {
+        name: Setting(getattr(plain, name), options.DEFAULT)
+        for name in options.SETTABLE
+        if name not in options.TABLES
+    }
+    settings.update(options.settings_from(options.differing(base or plain), "LOGGING_CONFIG"))
     if preset is not None:
-        settings.update(_settings_of(preset))
+        settings.update(read_preset(preset).settings)
     for file in (user, project):
         if file is not None:
             settings.update(file.settings)
-    settings.update(variables)
-    settings.update(from_arguments)
-    return LoadedOptions(settings, preset)
+    return LoadedOptions({**settings, **variables, **from_arguments}, preset)
 
 
 def preset_values(name: str) -> dict[str, Any]:
     """The options that a preset sets; ConfigurationError if it does not exist."""
-    return values_of(_settings_of(Setting(name, "argument")))
-
-
-def _settings_of(preset: Setting) -> Settings:
-    return read_preset(preset).settings
-
-
-def _chosen_by_variable(environment: Mapping[str, str]) -> Setting | None:
-    name = environment.get(PRESET_VARIABLE)
-    return Setting(name, PRESET_VARIABLE) if name else None
+    return options.values_of(read_preset(Setting(name, "argument")).settings)
 
 
 def configured_root() -> Path:
@@ -137,13 +117,13 @@ def _variables(environment: Mapping[str, str]) -> Settings:
         variable = PREFIX + suffix
         text = environment.get(variable)
         if text:
-            settings.update(settings_from({name: _parse(variable, name, text)}, variable))
-    check_each(settings)
+            settings.update(options.settings_from({name: _parse(variable, name, text)}, variable))
+    options.check_each(settings)
     return settings
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
-    if name in TABLES:
+    if name in options.TABLES:
         return dict(_entry(variable, name, part) for part in text.split(",") if part.strip())
     kind = type(getattr(Options(), name))
     if kind is bool:
@@ -386,12 +366,12 @@ def _configuration_of(
     path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]
 ) -> ConfigurationFile:
     for name in document:
-        if name not in SETTABLE and name not in {"preset", INSTRUMENT}:
+        if name not in options.SETTABLE and name not in {"preset", INSTRUMENT}:
             raise ConfigurationError(
-                f"unknown option {name!r}{near_miss(name, SETTABLE)}",
+                f"unknown option {name!r}{near_miss(name, options.SETTABLE)}",
                 path=path,
                 line=line_of(text, (*table, name)),
-                remedy=f"options are {', '.join(SETTABLE)}",
+                remedy=f"options are {', '.join(options.SETTABLE)}",
             )
     entries: tuple[InstrumentEntry, ...] = ()
     if INSTRUMENT in document:
@@ -399,14 +379,14 @@ def _configuration_of(
         document = {name: value for name, value in document.items() if name != INSTRUMENT}
     settings = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
-        for name, setting in settings_from(document, path).items()
+        for name, setting in options.settings_from(document, path).items()
     }
     preset = settings.pop("preset", None)
     root = settings.get("trace_root")
     if root is not None and isinstance(root.value, str) and root.value:
         root_path = os.path.join(os.path.dirname(path), os.path.expanduser(root.value))  # noqa: PTH111, PTH118, PTH120
         settings["trace_root"] = root._replace(value=os.path.normpath(root_path))
-    check_each(settings)
+    options.check_each(settings)
     return ConfigurationFile(path, settings, preset, entries)
 
 
@@ -446,22 +426,12 @@ def _instrument_entries(value: Any, path: str, line: int | None) -> tuple[Instru
                 raise wrong(f"{key} is {text!r}", "use a text")
         level = each.get("level", "INFO")
         try:
-            level_number(level)
+            options.level_number(level)
         except ConfigurationError as error:
             raise wrong(error.message, error.remedy or "") from None
-        entries.append(
-            InstrumentEntry(
-                module,
-                name,
-                tuple(lists["methods"]),
-                texts["agent_id"],
-                texts["agent_role"],
-                tuple(lists["ignore"]),
-                level,
-                path,
-                line,
-            )
-        )
+        methods, ignore = tuple(lists["methods"]), tuple(lists["ignore"])
+        entry = InstrumentEntry(module, name, methods, **texts, ignore=ignore, level=level)
+        entries.append(entry._replace(path=path, line=line))
     return tuple(entries)
 
 
@@ -496,7 +466,7 @@ def read_preset(chosen: Setting) -> ConfigurationFile:
     try:
         path = preset_path(chosen.value)
     except ConfigurationError as error:
-        raise misplaced(error.message, chosen, error.remedy) from None
+        raise options.misplaced(error.message, chosen, error.remedy) from None
     preset = read_file(str(path))
     assert preset is not None  # noqa: S101 - the whole file was asked for
     return preset

@@ -12,20 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from Agent.config import recording
 from Agent.config.handler_config import HANDLER_CATEGORIES, LOGGING_CONFIG, effective_settings, options_in
 from Agent.config.load import options_from, preset_values
 from Agent.config.options import Options, with_changes
 from Agent.config.process import wiring_lock
-from Agent.config.recording import (
-    RecordingSession,
-    begin,
-    current_session,
-    health,
-    options_of_removed,
-    placed,
-    set_levels,
-    shutdown_logging,
-)
+from Agent.config.recording import RecordingSession, health, shutdown_logging
 
 if TYPE_CHECKING:
     from Agent.config.handlers import OutputRouter
@@ -56,7 +48,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         ConfigurationError: a setting is invalid, or the trace root cannot be written.
     """
     with wiring_lock():
-        session = current_session()
+        session = recording.current_session()
         if session is None:
             chosen = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
             return _begin(chosen)
@@ -69,9 +61,9 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
             base = replace(base, outputs=configured.outputs)
         if "preset" in arguments:
             arguments = {**preset_values(arguments.pop("preset")), **arguments}
-        chosen = placed(with_changes(base, arguments))
+        chosen = recording.placed(with_changes(base, arguments))
         if chosen == replace(session.options, level=chosen.level, levels=chosen.levels):
-            return set_levels(chosen)
+            return recording.set_levels(chosen)
         from Agent.config.handlers import open_outlets
 
         # Built first: if that fails, the running session continues.
@@ -82,7 +74,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
 def restart_recording() -> RecordingSession:
     """Start with the options of the session whose directory was removed, else with the configured ones."""
-    options = options_of_removed()
+    options = recording.options_of_removed()
     with wiring_lock():
         return setup_logging() if options is None else _begin(options)
 
@@ -93,7 +85,7 @@ def _begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSe
 
         outlets = open_outlets(options.outputs)
     try:
-        return begin(options, outlets)
+        return recording.begin(options, outlets)
     except BaseException:
         if outlets is not None:
             outlets.close()

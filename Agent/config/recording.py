@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from Agent.config.handlers import OutputRouter
-    from Agent.record.emit.pipeline import MirrorSink
     from Agent.record.tracing.live_control import LiveControl
-    from Agent.tree.retention import Retention, Retired
+    from Agent.tree import retention
     from Agent.tree.write.mirror import Mirrors
     from Agent.tree.write.queued import QueuedSink, WhenFull
     from Agent.tree.write.writer import Durability, SessionWriter
@@ -85,7 +84,7 @@ class RetentionThread:
         self._pipeline = pipeline
         self._rolled = rolled
         self._removes_sessions = began and options.keep_sessions > 0
-        self._retention: Retention | None = None
+        self._retention: retention.Retention | None = None
         self._rolled_before = 0
         self._burst_began = 0.0
         self._begin()
@@ -122,13 +121,13 @@ class RetentionThread:
             )
             pause_s = _LEAST_PAUSE_S if behind else max(took_s * (1 / _SHARE - 1), _INTERVAL_S)
 
-    def _retire(self) -> Retired | None:
+    def _retire(self) -> retention.Retired | None:
         """Apply the policy once; None if that failed or another process is doing it."""
-        from Agent.tree.retention import Retention
+        from Agent.tree import retention
 
         with self._turn:
             if self._retention is None:
-                self._retention = Retention(
+                self._retention = retention.Retention(
                     self._session, self._options.max_session_bytes, may_continue=self._pause
                 )
             try:
@@ -155,8 +154,8 @@ class RetentionThread:
                 self._burst_began = SystemClock.monotonic_s()
         return not self._stopping.is_set()
 
-    def _emit_retired(self, done: Retired) -> None:
-        from Agent.tree.retention import POLICY
+    def _emit_retired(self, done: retention.Retired) -> None:
+        from Agent.tree import retention
 
         pipeline = self._pipeline
         for part in done.writers:
@@ -165,7 +164,7 @@ class RetentionThread:
                 "writer": part.writer,
                 "first_seq": part.first_seq,
                 "last_seq": part.last_seq,
-                "policy": POLICY,
+                "policy": retention.POLICY,
                 "count": part.events,
                 "files": part.files,
                 "size_bytes": part.size_bytes,
@@ -174,24 +173,18 @@ class RetentionThread:
             pipeline.emit(slot, f"{part.events} events from {span} were retired", payload)
 
     def _remove_sessions(self) -> None:
-        from Agent.tree.retention import (
-            drop_dead_links,
-            finish_removals,
-            oldest_beyond,
-            remove_session,
-            why_in_use,
-        )
+        from Agent.tree import retention
 
         root = self._session.parent
         try:
-            removed = finish_removals(root)
-            for ref in oldest_beyond(root, self._options.keep_sessions):
+            removed = retention.finish_removals(root)
+            for ref in retention.oldest_beyond(root, self._options.keep_sessions):
                 if self._stopping.is_set():
                     break
-                if ref.path.name != self._session.name and why_in_use(ref.path) is None:
-                    removed += remove_session(ref.path)
+                if ref.path.name != self._session.name and retention.why_in_use(ref.path) is None:
+                    removed += retention.remove_session(ref.path)
             if removed:
-                drop_dead_links(root)
+                retention.drop_dead_links(root)
         except OSError as error:
             self._pipeline.health.trouble("removal of old sessions", error)
 
@@ -251,35 +244,87 @@ class RecordingSession:
         return notebook_html([Section(f"Session {self.session_id}", [about])])
 
 
-_session: RecordingSession | None = None
+@dataclass(slots=True)
+class _Recording:
+    """What records the session of this process."""
+
+    session: RecordingSession
+    pipeline: Pipeline
+    writer: SessionWriter
+    queue: QueuedSink | None
+    mirrors: Mirrors | None
+    retention: RetentionThread | None = None
+    control: LiveControl | None = None
+
+    @property
+    def held_back(self) -> Any:
+        """The sink of buffered metrics; None without a buffer."""
+        return None if self.pipeline.buffer is None else self.pipeline.buffer.sink
+
+    def rolled_segments(self) -> int:
+        """The number of segments that this process has rolled."""
+        return self.writer.rolled_segments + getattr(self.held_back, "rolled_segments", 0)
+
+    def take_control(self) -> None:
+        """Allow `agent-trace control` to pause the program; not in a replay, which controls ticks itself."""
+        if installed.at_tick is not None:
+            return
+        from Agent.record.tracing.live_control import LiveControl
+        from Agent.tree.files.control import ControlFiles
+
+        health = self.pipeline.health
+        try:
+            control = LiveControl(self.pipeline, ControlFiles(self.session.path, self.writer.writer))
+        except SessionInUse:
+            health.note("another process of the session is controlled, so this one is not")
+        except OSError as error:
+            health.trouble("control", error)
+        else:
+            self.control, installed.at_tick = control, control.at_tick
+
+    def leave_control(self) -> None:
+        """Stop taking requests."""
+        control, self.control = self.control, None
+        if control is not None:
+            if installed.at_tick == control.at_tick:
+                installed.at_tick = None
+            control.close()
+
+    def line_counters(self) -> list[Callable[[], Mapping[str, int]]]:
+        """Functions that return failure counts of this process's files in the session."""
+        counters = [getattr(sink, "counters", None) for sink in (self.writer, self.held_back)]
+        return [count for count in counters if count is not None]
+
+    def mirror_counts(self) -> dict[str, int]:
+        """The failure counts of the mirrors that were not reported at the start."""
+        if (mirrors := self.mirrors) is None:
+            return {}
+        counts = mirrors.counts.snapshot()
+        return {reason: n for reason, n in counts.items() if reason not in mirrors.refused_at_first}
+
+
+_current: _Recording | None = None
 _removed: tuple[Options, Health] | None = None
 """Options and loss counts of a session whose directory was removed."""
 _late = Health()
 """Counts of the last ended session; calls in progress at its end are counted here too."""
-_pipeline: Pipeline | None = None
-_writer: SessionWriter | None = None
-_queue: QueuedSink | None = None
-_mirrors: Mirrors | None = None
-_retention_thread: RetentionThread | None = None
-_control: LiveControl | None = None
 
 
 def set_levels(options: Options) -> RecordingSession:
     """Set the levels of all categories in the running session from the options."""
-    global _session  # noqa: PLW0603 - the one session of this process
-    if _session is None:
+    if _current is None:
         raise RuntimeError("levels can only be set during a session")
-    _session = replace(_session, options=options)
+    _current.session = replace(_current.session, options=options)
     overall = level_number(options.level)
     for category, limit in LIMITS.items():
         level = level_number(options.levels.get(category, "DEBUG"))
         limit.value = max(overall, level)
-    return _session
+    return _current.session
 
 
 def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSession:
     """Start recording into a new session, or into that of the process that started this one."""
-    global _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _current  # noqa: PLW0603 - the one session of this process
     # Load the code for the first action here, so that it is not measured as part of an action.
     import Agent.record.sources.sources
     import Agent.record.tracing.changed_arguments
@@ -292,59 +337,39 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     redactor = _open_redactor(options, lacks)
     entry = enter_session(options, redactor)
     path = entry.path
-    _writer = writer = _open_writer(path, options)
+    writer = _open_writer(path, options)
     directories = _Directories(path)
-    _mirrors, copies = open_copies(path.parent, options, outlets)
-    _queue = _queued(writer, options) if options.durability == "queued" else None
-    _pipeline = _open_pipeline(path, options, redactor, writer, copies)
-    _session = RecordingSession(_pipeline.session_id, path, path.parent, options)
+    mirrors, copies = open_copies(path.parent, options, outlets)
+    queue = _queued(writer, options) if options.durability == "queued" else None
+    how = RecordOptions(
+        buffer_entries=options.buffer_entries,
+        strict_state=options.state == "strict",
+        sync_errors=options.sync_errors and options.durability != "disk",
+    )
+    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
+    pipeline = record_session(
+        path, writer, redactor, how, sink=queue, mirrors=copies, open_buffered=open_buffered
+    )
+    session = RecordingSession(pipeline.session_id, path, path.parent, options)
+    _current = recording = _Recording(session, pipeline, writer, queue, mirrors)
     set_levels(options)
     unrecorded.obstacle = None
-    _take_over(_pipeline)
-    watched = _pipeline
-    watched.stamps.watch(lambda: _directories_exist(watched, directories))
-    install_pipeline(_pipeline)
+    _take_over(pipeline)
+    pipeline.stamps.watch(lambda: _directories_exist(recording, directories))
+    install_pipeline(pipeline)
     for lack in lacks:
-        _pipeline.health.note(lack)
-    if _queue is not None:
-        _queue.on_refused(_pipeline.health.take_back)
-    _pipeline.announce(_pipeline.sink, writer.durability)
+        pipeline.health.note(lack)
+    if queue is not None:
+        queue.on_refused(pipeline.health.take_back)
+    pipeline.announce(pipeline.sink, writer.durability)
     open_to_children(entry)
     if options.control:
-        _take_control(path, writer.writer, _pipeline)
-    _retention_thread = retention_thread_for(
-        path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began
+        recording.take_control()
+    recording.retention = retention_thread_for(
+        path, options, pipeline, recording.rolled_segments, began=entry.began
     )
     _end_as_child_of_multiprocessing()
-    return _session
-
-
-def _take_control(path: Path, writer: str, pipeline: Pipeline) -> None:
-    """Allow `agent-trace control` to pause the program; not in a replay, which controls ticks itself."""
-    global _control  # noqa: PLW0603 - the one session of this process
-    if installed.at_tick is not None:
-        return
-    from Agent.record.tracing.live_control import LiveControl
-    from Agent.tree.files.control import ControlFiles
-
-    try:
-        _control = LiveControl(pipeline, ControlFiles(path, writer))
-    except SessionInUse:
-        pipeline.health.note("another process of the session is controlled, so this one is not")
-        return
-    except OSError as error:
-        pipeline.health.trouble("control", error)
-        return
-    installed.at_tick = _control.at_tick
-
-
-def _leave_control() -> None:
-    global _control
-    control, _control = _control, None
-    if control is not None:
-        if installed.at_tick == control.at_tick:
-            installed.at_tick = None
-        control.close()
+    return recording.session
 
 
 def placed(options: Options) -> Options:
@@ -407,9 +432,10 @@ class _Directories:
         return True
 
 
-def _directories_exist(pipeline: Pipeline, directories: _Directories) -> bool:
-    """Whether a pipeline's directories still exist unreplaced; if not, stop using it."""
-    if pipeline.is_gone or pipeline is not _pipeline:
+def _directories_exist(recording: _Recording, directories: _Directories) -> bool:
+    """Whether a recording's directories still exist unreplaced; if not, stop using it."""
+    pipeline = recording.pipeline
+    if pipeline.is_gone or recording is not _current:
         return not pipeline.is_gone
     try:
         is_there = directories.exist()
@@ -419,36 +445,34 @@ def _directories_exist(pipeline: Pipeline, directories: _Directories) -> bool:
         pipeline.health.seen_safe()
         return True
     with wiring_lock():
-        if _pipeline is pipeline:
-            _leave_removed(pipeline)
+        if _current is recording:
+            _leave_removed(recording)
     return False
 
 
-def _leave_removed(pipeline: Pipeline) -> None:
+def _leave_removed(recording: _Recording) -> None:
     """Stop recording into a removed directory; a later event starts a new session."""
-    global _removed, _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
+    global _removed, _current  # noqa: PLW0603 - the one session of this process
     from Agent.config.session_join import SESSION_VARIABLE
 
-    session, writer, mirrors, keeper = _session, _writer, _mirrors, _retention_thread
-    assert session is not None and writer is not None  # noqa: S101 - set and cleared together with the pipeline
+    session, pipeline = recording.session, recording.pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _removed = session.options, pipeline.health
     unrecorded.obstacle = "the session's directory was removed"
     unrecorded.wait_for_removal(session.root)
-    _retention_thread = _session = _pipeline = _writer = _queue = _mirrors = None
-    _leave_control()
+    _current = None
+    recording.leave_control()
     install_pipeline(None)
     if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):
         del os.environ[SESSION_VARIABLE]
-    if keeper is not None:
-        keeper.abandon()
-    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
-    for sink in (writer, held_back):
+    if recording.retention is not None:
+        recording.retention.abandon()
+    for sink in (recording.writer, recording.held_back):
         if sink is not None:
             sink.close(clean=False)
-    if mirrors is not None:
-        mirrors.close()
+    if recording.mirrors is not None:
+        recording.mirrors.close()
 
 
 def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
@@ -482,25 +506,6 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
         raise unwritable(options.trace_root, error) from error
 
 
-def _open_pipeline(
-    path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
-) -> Pipeline:
-    how = RecordOptions(
-        buffer_entries=options.buffer_entries,
-        strict_state=options.state == "strict",
-        sync_errors=options.sync_errors and options.durability != "disk",
-    )
-    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
-    return record_session(
-        path, writer, redactor, how, sink=_queue, mirrors=copies, open_buffered=open_buffered
-    )
-
-
-def _rolled_segments(writer: SessionWriter) -> int:
-    buffer = _pipeline.buffer if _pipeline is not None else None
-    return writer.rolled_segments + getattr(buffer and buffer.sink, "rolled_segments", 0)
-
-
 def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
     from Agent.tree.write.queued import QueuedSink
 
@@ -528,7 +533,7 @@ def shutdown_logging() -> None:
     with wiring_lock():
         if unrecorded.calls:
             process.begin_late()
-        if _pipeline is not None and not _pipeline.stamps.look() and _removed is not None:
+        if _current is not None and not _current.pipeline.stamps.look() and _removed is not None:
             # A new session records the losses of the removed directory.
             try:
                 begin(_removed[0])
@@ -542,31 +547,29 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _retention_thread, _late, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
-    session, pipeline, queue = _session, _pipeline, _queue
-    if session is None or pipeline is None:
+    global _late, _current
+    if (recording := _current) is None:
         return
-    of_lines = _line_counters(pipeline)
-    counters = [*of_lines, *_mirror_counters()]
+    session, pipeline = recording.session, recording.pipeline
+    of_lines = recording.line_counters()
+    counters = [*of_lines, recording.mirror_counts]
     before = _refused(counters)
-    _end_part(_leave_control)
+    _end_part(recording.leave_control)
     _end_part(stop_samplers)
     # Before the pipeline is removed, since a user's `trace_state` may log.
     _end_part(lambda: emit_last_states(pipeline))
     if pipeline.mirrors is not None:
         # Before the pipeline is removed, since a user's formatter may log, which would start another session.
         _end_part(pipeline.mirrors.flush)
-    keeper, _retention_thread = _retention_thread, None
-    if keeper is not None:
-        _end_part(keeper.stop)
-    _late = pipeline.health
-    _session = _pipeline = _writer = _queue = _mirrors = None
+    if recording.retention is not None:
+        _end_part(recording.retention.stop)
+    _late, _current = pipeline.health, None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
 
     def end_writing() -> None:
-        if queue is not None:
-            queue.write_through()
+        if recording.queue is not None:
+            recording.queue.write_through()
         pipeline.close()
         # Lines that a mirror lacks are still in the session.
         if pipeline.counts().writers and not any(count() for count in of_lines):
@@ -602,24 +605,6 @@ def _end_session(session: RecordingSession) -> None:
         seal(session.path)
 
 
-def _line_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
-    """Functions that return failure counts of this process's files in the session."""
-    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
-    counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
-    return [count for count in counters if count is not None]
-
-
-def _mirror_counters() -> list[Callable[[], Mapping[str, int]]]:
-    """Functions that return failure counts of the mirrors."""
-    if (mirrors := _mirrors) is None:
-        return []
-    return [lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first)]
-
-
-def _unreported(counts: Mapping[str, int], reported: Collection[str]) -> dict[str, int]:
-    return {reason: n for reason, n in counts.items() if reason not in reported}
-
-
 def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]:
     """Errors of the operating system by reason; a counter without ":" counts events that were written."""
     total: Counter[str] = Counter()
@@ -639,7 +624,7 @@ def _report_refused(new: Counter[str]) -> None:
 
 def current_session() -> RecordingSession | None:
     """The session that this process records into; None if it does not record."""
-    return _session
+    return None if _current is None else _current.session
 
 
 def health() -> dict[str, Any]:
@@ -647,10 +632,8 @@ def health() -> dict[str, Any]:
 
     The keys are always the same. If recording could not start, `obstacle` says why.
     """
-    pipeline = _pipeline
-    if pipeline is not None and not pipeline.stamps.look():
-        pipeline = None
-    if pipeline is None or _session is None:
+    recording = _current
+    if recording is None or not recording.pipeline.stamps.look():
         dropped, notes = (
             ({}, {}) if _removed is None else (dict(_removed[1].dropped), dict(_removed[1].notes))
         )
@@ -671,46 +654,44 @@ def health() -> dict[str, Any]:
         return {**nothing, "redacted": 0, "buffered": 0, "queued": 0, **counters}
     from Agent.config.handlers import handler_counts
 
+    session, pipeline = recording.session, recording.pipeline
     pipeline.health.settle()
-    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
         "obstacle": None,
-        "session_id": _session.session_id,
-        "path": str(_session.path),
+        "session_id": session.session_id,
+        "path": str(session.path),
         "events": pipeline.health.events,
         "dropped": dict(pipeline.health.dropped),
         "notes": dict(pipeline.health.notes),
         "redacted": pipeline.redactor.count,
         "buffered": len(pipeline.buffer) if pipeline.buffer is not None else 0,
-        "queued": len(_queue) if _queue is not None else 0,
-        "writer": _writer.counters() if _writer is not None else {},
-        "buffered_writer": dict(getattr(held_back, "counters", dict)()),
-        "mirrors": _mirrors.counts.snapshot() if _mirrors is not None else {},
+        "queued": len(recording.queue) if recording.queue is not None else 0,
+        "writer": recording.writer.counters(),
+        "buffered_writer": dict(getattr(recording.held_back, "counters", dict)()),
+        "mirrors": recording.mirrors.counts.snapshot() if recording.mirrors is not None else {},
         "handlers": handler_counts(pipeline.mirrors),
     }
 
 
 def _before_fork() -> None:
-    if _pipeline is not None:
-        _pipeline.flush()
+    if _current is not None:
+        _current.pipeline.flush()
 
 
 def _after_fork_in_child() -> None:
-    global _control  # noqa: PLW0603 - as above
-    pipeline = _pipeline
-    if pipeline is None:
+    if (recording := _current) is None:
         return
-    if _control is not None:
-        _control = installed.at_tick = None  # requests are addressed to the parent
-    if _writer is not None:
-        (_writer if _queue is None else _queue).after_fork_in_child()
-        if _mirrors is not None:
-            _mirrors.after_fork_in_child()
-        pipeline.after_fork_in_child(_writer.board)
-        pipeline.announce(pipeline.sink, _writer.durability)
-        if _retention_thread is not None:
-            _retention_thread.after_fork_in_child()
+    pipeline = recording.pipeline
+    if recording.control is not None:
+        recording.control = installed.at_tick = None  # requests are addressed to the parent
+    (recording.writer if recording.queue is None else recording.queue).after_fork_in_child()
+    if recording.mirrors is not None:
+        recording.mirrors.after_fork_in_child()
+    pipeline.after_fork_in_child(recording.writer.board)
+    pipeline.announce(pipeline.sink, recording.writer.durability)
+    if recording.retention is not None:
+        recording.retention.after_fork_in_child()
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # These children end without atexit; multiprocessing clears their finalizers after this hook.

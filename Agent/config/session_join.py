@@ -23,15 +23,8 @@ from Agent.event.system_clock import SystemClock
 from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import printable
 from Agent.record.health import say
-from Agent.tree.files.session import (
-    Program,
-    SessionInfo,
-    agree_on_session,
-    create_session,
-    open_session,
-    process_start_ticks,
-    update_session,
-)
+from Agent.tree.files import session as session_file
+from Agent.tree.files.session import Program
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.reader import write_summary
 from Agent.tree.retention import living_writers
@@ -67,7 +60,7 @@ def enter_session(options: Options, redactor: Redactor) -> JoinedSession:
     descent = program()
     if descent is not None:
         root = options.trace_root
-        with agree_on_session(root, descent, create=True) as meeting:
+        with session_file.agree_on_session(root, descent, create=True) as meeting:
             if meeting is not None:
                 _met.add(root)
                 session = meeting.session()
@@ -107,7 +100,7 @@ def leave_session(path: Path) -> bool:
     if descent is None:
         _end(path)
         return is_owner
-    with agree_on_session(root, descent, create=False) as meeting:
+    with session_file.agree_on_session(root, descent, create=False) as meeting:
         if is_owner:
             _end(path)
             if meeting is not None:
@@ -123,7 +116,7 @@ def end_program() -> None:
     if current_program is None or current_program.pid != os.getpid():
         return
     for root in _met | {configured_root().absolute()}:
-        with agree_on_session(root, current_program, create=False) as meeting:
+        with session_file.agree_on_session(root, current_program, create=False) as meeting:
             if meeting is None:
                 continue
             session = meeting.session()
@@ -135,14 +128,14 @@ def end_program() -> None:
 
 
 def _end(path: Path) -> None:
-    update_session(path, ended_at=format_timestamp(SystemClock.wall_ns() // 1000))
+    session_file.update_session(path, ended_at=format_timestamp(SystemClock.wall_ns() // 1000))
 
 
 def _reopen(path: Path) -> None:
     """Reopen a session that all processes had left."""
     try:
-        if open_session(path).ended_at is not None:
-            update_session(path, ended_at=None)
+        if session_file.open_session(path).ended_at is not None:
+            session_file.update_session(path, ended_at=None)
     except OSError as error:
         say(f"session.json cannot be written, so the session looks ended: {error}")
 
@@ -165,13 +158,13 @@ def unwritable(root: Path, error: OSError) -> ConfigurationError:
 
 
 def _create(options: Options, redactor: Redactor, descent: Program | None) -> Path:
-    info = SessionInfo.begun_now(
+    info = session_file.SessionInfo.begun_now(
         argv=tuple(_arguments(redactor)), configuration=redactor.object(_configuration(options))
     )
     if descent is not None:
         info = replace(info, pid=descent.pid, process_start_ticks=descent.start_ticks)
     try:
-        session = create_session(options.trace_root, info)
+        session = session_file.create_session(options.trace_root, info)
         owner = session.parent.stat().st_uid
     except OSError as error:
         raise unwritable(options.trace_root, error) from error
@@ -202,7 +195,7 @@ def _joinable(options: Options) -> Path | None:
     start, _, path_text = session_text.partition(":")
     if not pid.isdigit() or not path_text or int(pid) == os.getpid():
         return None
-    if str(process_start_ticks(int(pid))) != start:
+    if str(session_file.process_start_ticks(int(pid))) != start:
         return None
     path = Path(path_text)
     roots = path.parent, Options().trace_root.absolute()

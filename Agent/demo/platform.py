@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +155,7 @@ class Platform:
 
     def run(self, progress: Callable[[int], None]) -> Outcome:
         """Run all ticks; `progress` is called with the number of each finished tick."""
-        configuration = {
-            "agents": self.settings.agents,
-            "ticks": self.settings.ticks,
-            "seed": self.settings.seed,
-        }
-        self.system_logger.log_simulation_start(name="content platform", configuration=configuration)
+        self.system_logger.log_simulation_start(name="content platform", configuration=asdict(self.settings))
         for number in range(self.settings.ticks):
             with trace_tick(number):
                 self.run_tick(number)
@@ -271,11 +266,6 @@ class Platform:
         return followers
 
 
-def run_demo(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> Outcome:
-    """Run the simulation once; it is recorded as the caller has configured it."""
-    return Platform(settings).run(progress)
-
-
 SEGMENTS = ("commuters", "students", "parents", "night_owls")
 FEED_LENGTH = 6
 
@@ -346,7 +336,7 @@ def record_session(
     """
     session = setup_logging(trace_root=root, level="DEBUG")
     try:
-        outcome = run_demo(settings, progress)
+        outcome = Platform(settings).run(progress)
     finally:
         shutdown_logging()
     update_session(session.path, targets={"*": WHOLE} | dict.fromkeys(outcome.last_published, TARGET))

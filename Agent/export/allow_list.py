@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -43,17 +43,17 @@ class AllowList:
         self.dropped = Dropped()
         self._key = key
         self._shapes: dict[str, Callable[[Any, str], Any]] = {
-            "name": self._name,
+            "name": partial(self._hidden_unless, is_label),
             "key": self._name_or_number,
             "keys": self._keys,
-            "label": self._label,
-            "id": self._identity,
+            "label": _label,
+            "id": partial(self._hidden_unless, is_identity),
             "digest": _digest,
             "number": _number,
             "flag": _flag,
             "count": _count,
-            "numbers": self._numbers,
-            "metadata": self._metadata,
+            "numbers": partial(self._members, with_labels=False),
+            "metadata": partial(self._members, with_labels=True),
             "outcome": _one_of(_OUTCOMES),
             "status": _one_of(RUN_STATUSES),
             "failure_type": _one_of(FAILURE_TYPES),
@@ -84,39 +84,34 @@ class AllowList:
 
     def name(self, value: Any, path: str) -> str | None:
         """Return a name, or the digest that replaces it, or None, which is counted."""
-        return self._counted(self._name(value, path), path)
+        return self._counted("name", value, path)
 
     def label(self, value: Any, path: str) -> str | None:
         """Return a label; None for other values, which are counted."""
-        return self._counted(self._label(value, path), path)
+        return self._counted("label", value, path)
 
     def identity(self, value: Any, path: str) -> str | None:
         """Return an id, or the digest that replaces it, or None, which is counted."""
-        return self._counted(self._identity(value, path), path)
+        return self._counted("id", value, path)
 
-    def _counted(self, value: Any, path: str) -> str | None:
-        if value is _MISSING:
+    def _counted(self, shape: str, value: Any, path: str) -> str | None:
+        allowed = self._shapes[shape](value, path)
+        if allowed is _MISSING:
             self.dropped.note(path)
             return None
-        return str(value)
+        return str(allowed)
 
     def metadata(self, value: Any, path: str) -> dict[str, Any]:
         """Return the numbers, booleans and labels of a mapping with harmless names; others are counted."""
-        allowed = self._metadata(value, path)
+        allowed = self._shapes["metadata"](value, path)
         if allowed is not _MISSING:
             return dict(allowed)
         if not isinstance(value, dict):
             self.dropped.note(path)
         return {}
 
-    def _name(self, value: Any, _path: str) -> Any:
-        return self._hidden_unless(is_label, value)
-
-    def _identity(self, value: Any, _path: str) -> Any:
-        """Return an id; one that may contain information is replaced by its digest."""
-        return self._hidden_unless(is_identity, value)
-
-    def _hidden_unless(self, may_leave: Callable[[str], bool], value: Any) -> Any:
+    def _hidden_unless(self, may_leave: Callable[[str], bool], value: Any, _path: str) -> Any:
+        """Return a name or an id; the digest of one that may contain information."""
         if not isinstance(value, str) or not value:
             return _MISSING
         if may_leave(value):
@@ -124,7 +119,7 @@ class AllowList:
         return _MISSING if self._key is None else hidden_name(value, self._key)
 
     def _name_or_number(self, value: Any, path: str) -> Any:
-        return self._name(value, path) if isinstance(value, str) else _number(value, path)
+        return self._shapes["name"](value, path) if isinstance(value, str) else _number(value, path)
 
     def _keys(self, value: Any, path: str) -> Any:
         if not isinstance(value, list):
@@ -134,16 +129,6 @@ class AllowList:
         for _ in range(len(value) - len(allowed)):
             self.dropped.note(f"{path}/*")
         return allowed or _MISSING
-
-    @staticmethod
-    def _label(value: Any, _path: str) -> Any:
-        return value if isinstance(value, str) and is_label(value) else _MISSING
-
-    def _numbers(self, value: Any, path: str) -> Any:
-        return self._members(value, path, with_labels=False)
-
-    def _metadata(self, value: Any, path: str) -> Any:
-        return self._members(value, path, with_labels=True)
 
     def _members(self, value: Any, path: str, *, with_labels: bool) -> Any:
         """Return the allowed members of a user's mapping; its keys, which may be content, are checked too."""
@@ -187,6 +172,10 @@ def _number(value: Any, _path: str) -> Any:
     if isinstance(value, int):
         return value if abs(value) <= _MAX_INTEGER else _MISSING
     return value if isinstance(value, float) and math.isfinite(value) else _MISSING
+
+
+def _label(value: Any, _path: str) -> Any:
+    return value if isinstance(value, str) and is_label(value) else _MISSING
 
 
 def _flag(value: Any, _path: str) -> Any:

@@ -10,20 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export import messages
 from Agent.export.allow_list import AllowList
-from Agent.export.messages import (
-    MAX_INTEGER,
-    MAX_ITEMS,
-    NO_TIME,
-    FailureMessage,
-    RunMessage,
-    StepMessage,
-    WireError,
-    elapsed_ms,
-    is_number,
-    read_time,
-    read_whole,
-)
+from Agent.export.messages import MAX_INTEGER, MAX_ITEMS, is_number
 
 _MAX_TEXT_CHARS: Final = 20_000
 _LOOKS_LIKE: Final = "nothing looks like an address, a telephone number or a key"
@@ -88,12 +77,12 @@ _ID: Final = _Field(
 )
 _STEP_ID: Final = _ID._replace(schema=_SHORT)
 _METADATA: Final = _Field({"type": "object"}, AllowList.metadata, "", is_dropped=True)
-_TIME: Final = _checked({"type": "string", "format": "date-time"}, read_time, NO_TIME)
+_TIME: Final = _checked({"type": "string", "format": "date-time"}, messages.read_time, messages.NO_TIME)
 
 _STEP: Final = {
     "step_id": _STEP_ID,
     "parent_step_id": _STEP_ID,
-    "seq": _checked({"type": "integer"}, read_whole, "it is not a whole number"),
+    "seq": _checked({"type": "integer"}, messages.read_whole, "it is not a whole number"),
     "step_type": _one_of(kind.value for kind in StepType),
     "name": _NAME,
     "started_at": _TIME,
@@ -151,7 +140,7 @@ class _Mistakes(list[tuple[str, str]]):
     def refuse(self) -> None:
         """Raise WireError if there are mistakes."""
         if self:
-            raise WireError(*self[0], self if len(self) > 1 else ())
+            raise messages.WireError(*self[0], self if len(self) > 1 else ())
 
 
 def _read(
@@ -188,7 +177,7 @@ def _read(
     return read_fields
 
 
-def run_of_document(value: object, allowed: AllowList, *, content: bool = False) -> RunMessage:
+def run_of_document(value: object, allowed: AllowList, *, content: bool = False) -> messages.RunMessage:
     """Read the run in a document.
 
     Args:
@@ -210,7 +199,7 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
     plain = RunStatus.FAILURE.value if failures else RunStatus.SUCCESS.value if run["ended_at"] else "running"
     given = {key: run[key] for key in ("agent_version", "environment") if run[key] is not None}
     labels = {**(run["metadata"] or {}), **(run["labels"] or {}), **given}
-    return RunMessage(
+    return messages.RunMessage(
         run_id=run["run_id"],
         agent_id=run["agent_id"],
         agent_version=labels.get("agent_version"),
@@ -223,15 +212,15 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
     )
 
 
-def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple[StepMessage, ...]:
-    steps: dict[str, StepMessage] = {}
+def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple[messages.StepMessage, ...]:
+    steps: dict[str, messages.StepMessage] = {}
     for index, value in enumerate(listed):
         step = _read(value, _STEP, allowed, wrong, f"/steps/{index}", "/steps/*")
         key = shown = step["step_id"] or f"step_{index + 1}"
         while key in steps:  # repeated ids, as in retries; the new key may be taken too
             key = f"{key}.{index}"
-        lasted_ms = elapsed_ms(step["started_at"], step["ended_at"])
-        steps[key] = StepMessage(
+        lasted_ms = messages.elapsed_ms(step["started_at"], step["ended_at"])
+        steps[key] = messages.StepMessage(
             step_id=shown,
             step_key=key,
             position=index if step["seq"] is None else step["seq"],
@@ -248,13 +237,13 @@ def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple
 
 def _failure(
     value: object, index: int, allowed: AllowList, wrong: _Mistakes, *, content: bool
-) -> FailureMessage:
+) -> messages.FailureMessage:
     failure = _read(value, _FAILURE, allowed, wrong, f"/failures/{index}", "/failures/*", ["failure_type"])
     message = failure["message"]
     if message is not None and not (content and isinstance(message, str)):
         allowed.dropped.note("/failures/*/message")
         message = None
-    return FailureMessage(
+    return messages.FailureMessage(
         failure_id=str(index),
         failure_type=failure["failure_type"],
         failure_code=failure["failure_code"] or FailureCode.UNKNOWN.value,

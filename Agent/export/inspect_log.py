@@ -237,16 +237,15 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
     sample.first_us = min(sample.first_us or began_us, began_us)
     sample.last_us = max(sample.last_us, ended_us)
     imported = event.extra.get("event")
-    if event.extra.get("source_kind") == f"{_IMPORTED}sample_begins":
-        sample.members |= {"id": event.extra.get("sample_id"), "epoch": event.extra.get("epoch")}
-        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
-        return
-    if event.extra.get("source_kind") == f"{_IMPORTED}sample_ends":
-        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
-        if "failure" in event.extra:
+    source_kind = event.extra.get("source_kind")
+    if source_kind in {f"{_IMPORTED}sample_begins", f"{_IMPORTED}sample_ends"}:
+        if source_kind == f"{_IMPORTED}sample_begins":
+            sample.members |= {"id": event.extra.get("sample_id"), "epoch": event.extra.get("epoch")}
+        elif "failure" in event.extra:
             sample.error = _eval_error(event)
+        sample.members |= {name: event.extra[name] for name in _OF_SAMPLE if name in event.extra}
         return
-    if event.kind == "error" and event.extra.get("source_kind") == "failed action":
+    if event.kind == "error" and source_kind == "failed action":
         return  # the import derived this error from an action, which already has it
     common = {
         "uuid": event.id,
@@ -268,14 +267,15 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
         _put(sample, ended_us, number, common | {"event": "error", "error": _eval_error(event)})
     elif event.span_id is not None:
         _add_span(sample, event, common, (began_us, ended_us), number)
-    elif isinstance(imported, str) and event.extra.get("source_kind") == f"{_IMPORTED}{imported}":
+    elif isinstance(imported, str) and source_kind == f"{_IMPORTED}{imported}":
         _put(sample, ended_us, number, common | _restored(event))
     else:
         _put(sample, ended_us, number, common | _info(event))
 
 
 def _put(sample: _Sample, at_us: int, number: int, event: dict[str, Any], rank: int = _WITHIN) -> None:
-    sample.listed.append(_Placed(at_us, rank, event["span_id"], number, _without_none(event)))
+    present = {name: value for name, value in event.items() if value is not None}
+    sample.listed.append(_Placed(at_us, rank, event["span_id"], number, present))
 
 
 def _add_span(
@@ -308,10 +308,6 @@ def _add_span(
         info = common | {"uuid": f"{event.id}.info", "span_id": span_id} | _info(event)
         _put(sample, ended_us, number, info | {"timestamp": format_timestamp(ended_us)})
     _put(sample, ended_us, number, end, _END)
-
-
-def _without_none(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if value is not None}
 
 
 def _metadata(event: Event) -> dict[str, Any] | None:

@@ -184,7 +184,6 @@ def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
     return (ended_us - started_us) / 1000
 
 
-_RUN_KINDS: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
 _FAILED: Final = frozenset({RunStatus.FAILURE.value, RunStatus.PARTIAL.value})
 _MOST_CHARS: Final = 200
 """The maximum length of a text by which runs are filtered; longer ones fit no filter and no index."""
@@ -271,10 +270,8 @@ class _RunState(RunParts):
 
     def fail(self, event: EventMessage) -> None:
         self.run = replace(self.run, agent_id=self.run.agent_id or event.agent_id)
-        self._add(_failure(event, _text(event.body.get("error_id")) or event.event_id))
-
-    def _add(self, failure: FailureMessage) -> None:
-        self.failures.setdefault(failure.failure_id, failure)
+        failure_id = _text(event.body.get("error_id")) or event.event_id
+        self.failures.setdefault(failure_id, _failure(event, failure_id))
 
     def classify(self, errors: dict[str, EventMessage]) -> None:
         """Add the failure of a failed run without a recorded one, from its error event."""
@@ -282,7 +279,7 @@ class _RunState(RunParts):
         if ending is not None and not self.failures and self.run.status in _FAILED:
             error_id = _text(ending.body.get("error_id"))
             if error_id is not None:
-                self._add(_failure(errors.get(error_id, ending), error_id))
+                self.failures[error_id] = _failure(errors.get(error_id, ending), error_id)
 
 
 _TAKERS: Final = {
@@ -301,7 +298,7 @@ def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
     for event in events:
         if event.kind == "error":
             errors[event.event_id] = event
-        if event.run_id is None or event.kind not in _RUN_KINDS:
+        if event.run_id is None or event.kind not in _TAKERS:
             continue
         run_state = runs.get(event.run_id)
         if run_state is None:

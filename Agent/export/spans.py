@@ -249,10 +249,9 @@ class SpanMaker:
         trace.started_us = event.timestamp_us
         trace.is_used = True
         agent = event.extra.get("agent") or event.agent_id
-        shown = None if agent is None else self._allowed.name(agent, "/agent_id")
-        if shown is not None:
-            trace.name = shown
-            trace.attributes |= dict.fromkeys(AGENT.written, shown)
+        named = self._named(agent)
+        trace.name = named.get(AGENT.written[0], trace.name)
+        trace.attributes |= named
         payload = self._payloads.payload(event.kind, self._payload(event))
         payload.pop("agent", None)
         trace.attributes |= _attributes(payload)
@@ -370,7 +369,8 @@ class SpanMaker:
 
     def _span(self, trace: _Trace, event: Event) -> Span:
         trace.is_used = True
-        span_id = _own_span(self._info.session_uid, event)
+        own_id = event.span_id
+        span_id = _digest(8, self._info.session_uid, event.id) if own_id is None else span_bytes(own_id)
         span = trace.ended(span_id)
         trace.awaited.pop(span_id, None)
         parent = self._parent(trace, event)
@@ -433,11 +433,7 @@ class SpanMaker:
         elif open_span is not None:
             started_us = open_span.started_us
             name = self._allowed.label(open_span.name, "/open_spans/*/name") or name
-            agent = (
-                None if open_span.agent_id is None else self._allowed.name(open_span.agent_id, "/agent_id")
-            )
-            if agent is not None:
-                attributes |= dict.fromkeys(AGENT.written, agent)
+            attributes |= self._named(open_span.agent_id)
         span.parent_span_id, span.name, span.attributes = parent, name, attributes
         span.start_ns, span.end_ns = started_us * _US, max(trace.last_us, started_us) * _US
         return span
@@ -549,12 +545,14 @@ class SpanMaker:
             self._digests[qualname] = None
 
     def _of_agent(self, event: Event) -> dict[str, Any]:
-        attributes: dict[str, Any] = {}
-        if event.agent_id and (shown := self._allowed.name(event.agent_id, "/agent_id")) is not None:
-            attributes = dict.fromkeys(AGENT.written, shown)
+        attributes = self._named(event.agent_id or None)
         if event.agent_role and (role := self._allowed.name(event.agent_role, "/agent_role")) is not None:
             attributes[OWN + "role"] = role
         return attributes
+
+    def _named(self, agent_id: str | None) -> dict[str, Any]:
+        shown = None if agent_id is None else self._allowed.name(agent_id, "/agent_id")
+        return {} if shown is None else dict.fromkeys(AGENT.written, shown)
 
     @staticmethod
     def _payload(event: Event) -> dict[str, Any]:
@@ -574,10 +572,6 @@ def root_span_id(trace_id: bytes) -> bytes:
 def span_bytes(span_id: str) -> bytes:
     """Return the 8 bytes of a recorded span id; a digest for ids of another form."""
     return _id_in(span_id, 8) or _digest(8, span_id)
-
-
-def _own_span(session_uid: str, event: Event) -> bytes:
-    return span_bytes(event.span_id) if event.span_id is not None else _digest(8, session_uid, event.id)
 
 
 def _start_us(event: Event) -> int:
@@ -604,16 +598,14 @@ def _attributes(payload: Mapping[str, Any], about: str = "") -> dict[str, Any]:
 
 def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, dict):
+        scalars = str | bool | int | float
         return [
-            (f"{name}.{key}", each if _is_scalar(each) else json_text(each)) for key, each in value.items()
+            (f"{name}.{key}", each if isinstance(each, scalars) else json_text(each))
+            for key, each in value.items()
         ]
     if isinstance(value, list) and not all(isinstance(each, str) for each in value):
         return [(name, json_text(value))]
     return [(name, value)]
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, bool, int, float))
 
 
 def _add_model(attributes: dict[str, Any], payload: dict[str, Any]) -> None:

@@ -18,25 +18,11 @@ from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.export import messages
 from Agent.export.allow_list import AllowList
 from Agent.export.documents import run_of_document
 from Agent.export.failure_classes import classify
-from Agent.export.messages import (
-    MAX_INTEGER,
-    MAX_ITEMS,
-    NO_TIME,
-    WIRE_VERSION,
-    Batch,
-    Dropped,
-    EventMessage,
-    Refused,
-    RunMessage,
-    WireError,
-    is_number,
-    read_time,
-    read_whole,
-    runs_of_events,
-)
+from Agent.export.messages import MAX_INTEGER, WireError, is_number
 from Agent.tree.files.session import SessionInfo
 
 _OUTSIDE_PAYLOAD: Final = frozenset({"agent_id", "agent_role", "event_type"})
@@ -88,20 +74,14 @@ def event_to_wire(
         if "parent_run_id" in payload:  # must equal the id of the parent run, which may be sent as a digest
             payload["parent_run_id"] = allowed.identity(payload["parent_run_id"], "/extra/parent_run_id")
         wire["extra"] = payload
-        _add_content(wire, event)
+        beside = {name: getattr(event, name) for name in ("message", "state", "types")}
+        wire |= {name: value for name, value in beside.items() if value}
         if artifact_text is not None:
             wire["artifact_text"] = artifact_text
         return orjson.dumps(wire, option=_OPTIONS)
     wire["extra"] = allowed.payload(event.kind, payload)
     _note_content(event, allowed)
     return orjson.dumps(wire)
-
-
-def _add_content(wire: dict[str, Any], event: Event) -> None:
-    for name in ("message", "state", "types"):
-        value = getattr(event, name)
-        if value:
-            wire[name] = value
 
 
 def _note_content(event: Event, allowed: AllowList) -> None:
@@ -122,7 +102,7 @@ def session_to_wire(info: SessionInfo) -> dict[str, Any]:
 
 def encode_body(session: Mapping[str, Any], events: Sequence[bytes], *, content: bool = False) -> bytes:
     """Return the body of `POST /v1/events` with events made by `event_to_wire`."""
-    head = orjson.dumps({"wire_version": WIRE_VERSION, "content": content, "session": session})
+    head = orjson.dumps({"wire_version": messages.WIRE_VERSION, "content": content, "session": session})
     return b'%s,"events":[%s]}' % (head[:-1], b",".join(events))
 
 
@@ -141,7 +121,7 @@ _BESIDE: Final[dict[str, type]] = {"message": str, "state": dict, "types": dict,
 _RESERVED: Final = frozenset({*_BESIDE, "logger", "code"})
 
 
-def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]:
+def read_batch(value: object, *, content: bool = False) -> tuple[messages.Batch, messages.Dropped]:
     """Read the events of a body and their runs, and count the dropped values by path.
 
     Args:
@@ -153,12 +133,12 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
     """
     if not isinstance(value, dict):
         raise WireError("", "the body is not an object")
-    version = value.get("wire_version", WIRE_VERSION)
-    if version != WIRE_VERSION or isinstance(version, bool):
-        raise WireError("/wire_version", f"this server reads version {WIRE_VERSION}")
+    version = value.get("wire_version", messages.WIRE_VERSION)
+    if version != messages.WIRE_VERSION or isinstance(version, bool):
+        raise WireError("/wire_version", f"this server reads version {messages.WIRE_VERSION}")
     items, documents = _list_of(value, "events"), _list_of(value, "runs")
-    if len(items) + len(documents) > MAX_ITEMS:
-        raise WireError("/events", f"a body may have at most {MAX_ITEMS:,} items")
+    if len(items) + len(documents) > messages.MAX_ITEMS:
+        raise WireError("/events", f"a body may have at most {messages.MAX_ITEMS:,} items")
     allowed = AllowList()
     with_content = content and value.get("content") is True
     session = value.get("session")
@@ -168,21 +148,21 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
         try:
             events.append(_event(item, uid, allowed, with_content=with_content))
         except WireError as error:
-            refused.append(Refused(index, f"/events/{index}{error.path}", error.problem))
-    runs = runs_of_events(events)
+            refused.append(messages.Refused(index, f"/events/{index}{error.path}", error.problem))
+    runs = messages.runs_of_events(events)
     for index, document in enumerate(documents):
         try:
             runs.append(run_of_document(document, allowed, content=content))
         except WireError as error:
-            refused.append(Refused(len(items) + index, f"/runs/{index}{error.path}", error.problem))
+            refused.append(messages.Refused(len(items) + index, f"/runs/{index}{error.path}", error.problem))
     name = session.get("session_id") if isinstance(session, dict) else None
     if name is not None and not (isinstance(name, str) and len(name) < 40 and is_session_id(name)):
         allowed.dropped.note("/session/session_id")
         name = None
-    return Batch(tuple(events), tuple(runs), tuple(refused), uid or None, name), allowed.dropped
+    return messages.Batch(tuple(events), tuple(runs), tuple(refused), uid or None, name), allowed.dropped
 
 
-def read_run(value: object, *, content: bool = False) -> tuple[RunMessage, Dropped]:
+def read_run(value: object, *, content: bool = False) -> tuple[messages.RunMessage, messages.Dropped]:
     """Read the run in a document of `POST /v1/runs`, and count the dropped values by path.
 
     Raises:
@@ -206,7 +186,7 @@ def _session_uid(session: object) -> str:
     return uid
 
 
-def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) -> EventMessage:
+def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) -> messages.EventMessage:
     if not isinstance(item, dict):
         raise WireError("", "it is not an object")
     kind, extra = item.get("kind"), item.get("extra", {})
@@ -228,7 +208,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     if run_id is None and item.get("run_id") is not None:
         raise WireError("/run_id", "it is not an id")
     name, duration_ms, outcome = _columns(kind, body)
-    return EventMessage(
+    return messages.EventMessage(
         session_uid=uid,
         event_id=_event_id(item.get("id")),
         ts_us=_timestamp(item.get("timestamp")),
@@ -262,9 +242,9 @@ def _event_id(value: object) -> str:
 
 
 def _timestamp(value: object) -> int:
-    ts_us = read_time(value)
+    ts_us = messages.read_time(value)
     if ts_us is None:
-        raise WireError("/timestamp", NO_TIME)
+        raise WireError("/timestamp", messages.NO_TIME)
     return ts_us
 
 
@@ -281,7 +261,7 @@ def _causes(value: object, allowed: AllowList) -> tuple[str, ...]:
 
 
 def _tick(value: object, allowed: AllowList) -> int | None:
-    tick = read_whole(value)
+    tick = messages.read_whole(value)
     if tick is None and value is not None:
         allowed.dropped.note("/tick")
     return tick

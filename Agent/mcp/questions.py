@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -101,7 +101,7 @@ class Questions:
         return {
             "session": session_id_of(analyzer.path),
             "agent": {key: counts[key] for key in _COUNTS},
-            "events": [_brief(event) for event in events],
+            "events": [_slim({**event_row(event), "agent_id": None}) for event in events],
         }
 
     def errors(
@@ -270,21 +270,9 @@ _EMPTY: Final[tuple[Any, ...]] = (None, [], {}, "", {"set": {}, "unset": []})
 _REPEATED: Final = frozenset("agent_id agent_role event_type root call traceback fingerprint digest".split())
 
 
-def _brief(event: Event) -> dict[str, Any]:
-    row = _slim(event_row(event))
-    row.pop("agent_id", None)
-    return row
-
-
 def tool_method(questions: Questions, tool: str) -> Callable[..., dict[str, Any]]:
     """The method that answers a tool."""
     if tool not in TOOLS:
         raise UsageError(f"unknown tool {tool!r}", remedy=f"the tools are {', '.join(TOOLS)}")
     method: Callable[..., dict[str, Any]] = getattr(questions, tool)
     return method
-
-
-def tools(questions: Questions) -> Iterator[tuple[str, Callable[..., dict[str, Any]]]]:
-    """Every tool with its method."""
-    for name in TOOLS:
-        yield name, getattr(questions, name)

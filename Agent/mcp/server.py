@@ -16,7 +16,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, ToolAnnotations
 
 from Agent.errors import AgentTraceError
-from Agent.mcp.questions import Questions, tools
+from Agent.mcp.questions import TOOLS, Questions, tool_method
 from Agent.mcp.worker import MAX_CHARS, TIMEOUT_S, QuestionWorker
 from Agent.version import __version__
 
@@ -42,11 +42,13 @@ def make_server(
     server: MCPServer[Any] = MCPServer(
         "agent-trace", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
-    for name, method in tools(Questions(root)):
+    questions = Questions(root)
+    for name in TOOLS:
+        method = tool_method(questions, name)
         server.add_tool(
             _passed_on(worker, name, method),
             name=name,
-            description=_description(method),
+            description=" ".join((method.__doc__ or "").split()),
             annotations=ToolAnnotations(
                 read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
             ),
@@ -68,10 +70,6 @@ def _passed_on(
             raise ToolError(str(error)) from None
 
     return tool
-
-
-def _description(method: Callable[..., Any]) -> str:
-    return " ".join((method.__doc__ or "").split())
 
 
 class _Messages:

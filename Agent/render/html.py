@@ -101,14 +101,10 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
 
 
 def _blocks(name: str) -> Any:
-    return template(
-        name,
-        at_length=_at_length,
-        curve=curve,
-        ranges=ranges,
-        share_bar=share_bar,
-        stacked_bars=stacked_bars,
-    )
+    charts: dict[str, Callable[..., Any]] = {
+        draw.__name__: draw for draw in (curve, ranges, share_bar, stacked_bars)
+    }
+    return template(name, at_length=_at_length, **charts)
 
 
 def _at_length(text: str) -> Any:

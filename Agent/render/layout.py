@@ -1,28 +1,25 @@
-"""Reports as text: the sections of `blocks.py` as lines, tables that fit a width, and line breaks."""
+"""Reports and events as text: lines of the sections of `blocks.py`, tables that fit a width, line breaks.
+
+An event is described by its message, and by the payload that the message does not contain (`describe`).
+"""
 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from textwrap import wrap
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from Agent.render.blocks import (
-    Block,
-    Cell,
-    Curve,
-    Entries,
-    Grid,
-    Link,
-    Section,
-    Share,
-    SideBySide,
-    Title,
-    Words,
-)
-from Agent.render.formats import cell, curve, fewer
+from Agent.record.encode.safe_text import cut, shown_safely
+from Agent.render import blocks
+from Agent.render.formats import cell, curve, fewer, seconds
+
+if TYPE_CHECKING:
+    from Agent.event.model import Event
 
 WIDTH: Final = 100
 _WORD: Final = re.compile(r"(\s*)(\S+)")
@@ -133,8 +130,8 @@ def table(
         uncut: whether texts longer than a cell of a report are kept.
         paint: applies a look to a text.
     """
-    titled = [[Cell(name, "soft") for name in names], *rows] if names else rows
-    styles = [[value.look if isinstance(value, Cell) else "" for value in row] for row in titled]
+    titled = [[blocks.Cell(name, "soft") for name in names], *rows] if names else rows
+    styles = [[value.look if isinstance(value, blocks.Cell) else "" for value in row] for row in titled]
     cells = [[_text(value, cut_long=not uncut) for value in row] for row in titled]
     if not cells:
         return []
@@ -171,7 +168,7 @@ def _kept_columns(
 
 
 def _text(value: object, *, cut_long: bool) -> str:
-    if isinstance(value, Cell | Link):
+    if isinstance(value, blocks.Cell | blocks.Link):
         return value.text
     return cell(value) if cut_long or value is None else str(value)
 
@@ -208,7 +205,7 @@ def fitted(
     return fitted_widths, gap
 
 
-def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
+def sections_text(parts: Iterable[blocks.Section], width: int | None = None) -> str:
     """Format sections as text: titles at the margin, blocks indented, the first rows of tables and lists.
 
     With a width, tables are cut to it; paragraphs are never wider than a page.
@@ -220,13 +217,13 @@ def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
     return "\n\n".join(part for part in lines if part)
 
 
-def _lines(block: Block, width: int | None) -> Iterator[str]:
+def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
     text_width = None if width is None else width - 2
     match block:
-        case Words(words) | Title(words):
+        case blocks.Words(words) | blocks.Title(words):
             yield from wrap(words, min(text_width or WIDTH, WIDTH - 2))
-        case Grid(columns, rows, right, most, spare, whole):
-            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
+        case blocks.Grid(columns, rows, right, most, spare, whole):
+            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, blocks.Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells = [[row[at] for at in shown] for row in rows[:most]]
             to_right, uncut = ({shown.index(at) for at in of if at in shown} for of in (right, whole))
@@ -234,7 +231,7 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
             names = [columns[at] for at in shown]
             yield from table(cells, to_right, text_width, names=names, spare=least, whole=uncut)
             yield from _more(len(rows) - most)
-        case Entries(entries, most):
+        case blocks.Entries(entries, most):
             for entry in entries[:most]:
                 yield clip(f"{entry.times}  {_folded(entry.text)}", text_width or WIDTH)
                 for line in entry.about:
@@ -242,9 +239,9 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
                         _folded(line), text_width or WIDTH, initial_indent="  ", subsequent_indent="    "
                     )
             yield from _more(len(entries) - most)
-        case Curve(values):
+        case blocks.Curve(values):
             yield from curve(values if text_width is None else fewer(values, text_width))
-        case SideBySide(columns):
+        case blocks.SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)
 
@@ -257,3 +254,73 @@ def _folded(text: str) -> str:
 def _more(hidden: int) -> Iterator[str]:
     if hidden > 0:
         yield f"... and {hidden} more"
+
+
+LEFT_TO_JSON = frozenset(
+    "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
+    "args_after args_held args_shared result_is error_args error_cause error_id error_left_out error_members "
+    "context_span learning_type source duration_ms asked_at tick_number tick_in_span".split()
+)
+"""Keys of `extra` that a line shows elsewhere, or that only `--json` shows."""
+
+OPENED = ("_data", "_state", "metadata", "args", "data")
+"""Suffixes of keys whose value is a dict that the user logged: its own keys are shown instead."""
+
+MOST_CHARS = 400
+"""The longest line of `event_line_text`."""
+
+
+def event_line_text(event: Event) -> str:
+    """One printable line about an event: the message, then the details of `describe`."""
+    message = shown_safely(cut(event.message or event.kind, MOST_CHARS))
+    return cut(f"{message}  {describe(event)}".rstrip(), MOST_CHARS)
+
+
+def describe(event: Event) -> str:
+    """The payload beyond the message: `key=value` pairs, changed fields and the duration."""
+    hidden = _in_message(event.kind) | LEFT_TO_JSON
+    parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
+    if event.state:
+        changed = sorted({*event.state.get("set", {}), *event.state.get("unset", [])})
+        parts += [f"changed={','.join(changed)}"] if changed else []
+    duration_ms = event.extra.get("duration_ms")
+    if isinstance(duration_ms, int | float):
+        is_long = 1000 <= duration_ms < 1e12
+        parts.append(f"({seconds(duration_ms / 1000) if is_long else f'{duration_ms:.3g} ms'})")
+    return shown_safely(" ".join(parts))
+
+
+def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """The non-empty keys and values: outcome and result first, old values last: a terminal cuts the end."""
+    for key in sorted(extra, key=lambda name: (name not in ("outcome", "result"), name == "old_state")):
+        value = extra[key]
+        if key in hidden or value is None or value in ({}, [], ""):
+            continue
+        if isinstance(value, dict) and key.endswith(OPENED):
+            prefix = "old." if key == "old_state" else ""
+            yield from ((prefix + inner, each) for inner, each in value.items())
+        else:
+            yield key, value
+
+
+def _short(value: Any) -> str:
+    """A value shortened to at most 48 characters."""
+    if isinstance(value, str):
+        return clip(value, 40)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return clip("{" + ", ".join(f"{key}: {_short(each)}" for key, each in value.items()) + "}", 48)
+    if isinstance(value, list):
+        return clip("[" + ", ".join(_short(each) for each in value) + "]", 48)
+    return str(value)
+
+
+@lru_cache(maxsize=256)
+def _in_message(kind: str) -> frozenset[str]:
+    """The fields that the message of a kind already shows."""
+    from Agent.event.payloads import KINDS
+
+    row = KINDS.get(kind)
+    template = row.message if row else ""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)

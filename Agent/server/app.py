@@ -98,7 +98,11 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
         InputError: the database does not open, or, for `query`, has no tables yet.
     """
     store = open_store(settings.database_url, role=Role(role))
-    replays = _replays(settings, store) if and_replay or role == "replay" else None
+    replays: Replays | None = None
+    if and_replay or role == "replay":
+        is_for_replay = isinstance(store, ReplayStore)
+        replay_store = store if is_for_replay else open_store(settings.database_url, role=Role.REPLAY)
+        replays = Replays(cast("ReplayStore", replay_store), settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -144,14 +148,6 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
     return app
 
 
-def _replays(settings: ServerSettings, store: Store) -> Replays:
-    """Make the `Replays` with the store of the app if that is a `ReplayStore`, else with a new one."""
-    replay_store = (
-        store if isinstance(store, ReplayStore) else open_store(settings.database_url, role=Role.REPLAY)
-    )
-    return Replays(cast("ReplayStore", replay_store), settings)
-
-
 _ABOUT: Final[dict[ServerRole, str]] = {
     "ingest": "Accepts runs and events, stores what may be stored, and reads nothing.",
     "query": "Reads runs, steps, failures and events of one project. It cannot write.",
@@ -184,7 +180,11 @@ async def _known_parameters(request: Request) -> None:
 
 
 def _add_service_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
-    @app.get("/health", summary="Check that the service works", responses=cast("Any", _only(500, 503)))
+    @app.get(
+        "/health",
+        summary="Check that the service works",
+        responses={status: ERRORS[status] for status in (500, 503)},
+    )
     async def health() -> HealthAnswer:
         """Needs no key."""
         # In separate threads, since all shared ones may be waiting for the database.
@@ -201,17 +201,9 @@ def _add_service_routes(app: FastAPI, store: Store, counters: Counters, role: Se
         """Counters since the start: with a key, of its project only; without one, of the whole server."""
         project_id = None if request.headers.get("authorization") is None else project.project_id
         replays: Replays | None = app.state.replays
-        gauges = (
-            ""
-            if replays is None
-            else gauges_text(replays.gauges(project if project_id is not None else None))
-        )
-        text = counters.text(project_id) + gauges
+        gauges = {} if replays is None else replays.gauges(None if project_id is None else project)
+        text = counters.text(project_id) + gauges_text(gauges)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: ERRORS[status] for status in statuses}
 
 
 _BEGINNINGS: Final = ("/v1/", "/api/", "/openapi.json")

@@ -14,6 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PREFIX: Final = "agent_trace_"
 _HELP: Final = {
+    "checkpoint_success_ratio": "Share of the stored runs that have checkpoints.",
+    "checkpoint_storage_bytes": "Size of all stored states.",
+    "replays": "Replays that have ended.",
+    "replay_success_ratio": "Share of the ended replays that were completed.",
+    "replay_latency_seconds": "Mean time of the ended replays.",
+    "replay_divergence_ratio": "Share of the completed replays that differ from what was recorded.",
     "events_accepted_total": "Events that were stored.",
     "events_duplicate_total": "Events that were stored before.",
     "events_refused_total": "Items of batches that were not events.",
@@ -26,24 +32,13 @@ _HELP: Final = {
 }
 
 
-_GAUGES: Final = {
-    "checkpoint_success_ratio": "Share of the stored runs that have checkpoints.",
-    "checkpoint_storage_bytes": "Size of all stored states.",
-    "replays": "Replays that have ended.",
-    "replay_success_ratio": "Share of the ended replays that were completed.",
-    "replay_latency_seconds": "Mean time of the ended replays.",
-    "replay_divergence_ratio": "Share of the completed replays that differ from what was recorded.",
-}
-
-
 def gauges_text(values: Mapping[str, float | None]) -> str:
-    """Return gauges of `_GAUGES` in Prometheus' text format; one whose value is None is left out."""
+    """Return gauges in Prometheus' text format; one whose value is None is left out."""
     lines: list[str] = []
     for name, value in values.items():
         if value is not None:
-            lines += [f"# HELP {_PREFIX}{name} {_GAUGES[name]}", f"# TYPE {_PREFIX}{name} gauge"]
-            lines.append(f"{_PREFIX}{name} {value:.10g}")
-    return "\n".join(lines) + "\n"
+            lines += [*_head(name, "gauge"), f"{_PREFIX}{name} {value:.10g}"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 class Counters:

@@ -83,12 +83,7 @@ class Problem(Exception):
 
     def answer(self) -> JSONResponse:
         """Return the response with this problem, in the form of RFC 9457."""
-        error: dict[str, Any] = {
-            "code": self.code,
-            "message": self.message,
-            "path": self.path,
-            "remedy": self.remedy,
-        }
+        error = {name: getattr(self, name) for name in ("code", "message", "path", "remedy")}
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -111,7 +106,7 @@ def install_problems(app: FastAPI, role: str) -> None:
         InterfaceError: _of_database,
         DatabaseError: _of_damage,
         PoolTimeout: _of_database,
-        Exception: _unforeseen,
+        Exception: lambda _: Problem(500, "this is a bug in Agent Trace; the server's log has the details"),
     }
     for kind, maker in makers.items():
         app.add_exception_handler(kind, _handler(maker))
@@ -182,15 +177,7 @@ def _of_damage(error: Exception) -> Problem:
 
 
 def _unavailable(error: Exception, message: str, remedy: str) -> Problem:
-    _log_for_operator(error)
-    return Problem(503, message, remedy=remedy, headers={"Retry-After": str(_RETRY_AFTER_S)})
-
-
-def _log_for_operator(error: Exception) -> None:
-    """Log the database's message for the operator: the client can do nothing about a full disk."""
+    # the database's message is for the operator: the client can do nothing about a full disk
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     _log.warning("the database does not answer: %s", lines[0][:200] if lines else type(error).__name__)
-
-
-def _unforeseen(_error: Exception) -> Problem:
-    return Problem(500, "this is a bug in Agent Trace; the server's log has the details")
+    return Problem(503, message, remedy=remedy, headers={"Retry-After": str(_RETRY_AFTER_S)})

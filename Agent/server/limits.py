@@ -241,7 +241,8 @@ async def read_json_body(
     Raises:
         Problem: 400 not JSON, 408 too slow, 413 too large, 415 unsupported type.
     """
-    if optional and not _has_body(request):
+    headers = request.headers
+    if optional and "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
         return make({})
     return await read_body(
         request, settings, ("application/json",), lambda _type, unpacked: make(json_of(unpacked))
@@ -292,10 +293,6 @@ async def read_body(
         return await run_in_threadpool(made)
     async with request.app.state.large_bodies:
         return await run_in_threadpool(made)
-
-
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 async def _read_sent(request: Request, limit_bytes: int) -> bytes:

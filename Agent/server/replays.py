@@ -245,7 +245,8 @@ class Replays:
         result = outcome.get("result")
         if not isinstance(result, dict):
             problem = self._problem_of(outcome)
-            self._end(project, replay_id, _status_of(outcome), problem=problem)
+            ended_early = (name for name in ("timed_out", "out_of_memory", "interrupted") if name in outcome)
+            self._end(project, replay_id, next(ended_early, "failed"), problem=problem)
             if outcome.get("problem", {}).get("kind") in _REFUSED:
                 raise problem
             return
@@ -381,10 +382,6 @@ def _refuse_without_leave(project: Project) -> None:
 
 def _about(sent: TraceSession) -> dict[str, Any]:
     return {"session_uid": sent.session_uid or _NO_UID, "run_id": sent.run_id}
-
-
-def _status_of(outcome: Mapping[str, Any]) -> str:
-    return next((name for name in ("timed_out", "out_of_memory", "interrupted") if name in outcome), "failed")
 
 
 _PREFIX: Final = "agent-trace-replay-"

@@ -30,25 +30,12 @@ from urllib.parse import quote
 
 from zstandard import ZstdDecompressor
 
-from Agent import caused_by, instrument, receive, setup_logging, shutdown_logging
+from Agent import caused_by, instrument, receive, setup_logging, shutdown_logging, utils
 from Agent.archive.erase.target import base64_forms
 from Agent.config.process import child_environment
 from Agent.errors import AgentTraceError
 from Agent.event.kinds import Category
 from Agent.flight import Recorder, checkpoint_store, record_tool
-from Agent.utils import (
-    AgentLogger,
-    InteractionLogger,
-    LearningLogger,
-    PerformanceLogger,
-    SystemLogger,
-    measure_performance,
-    trace_agent_action,
-    trace_context,
-    trace_errors,
-    trace_learning_update,
-    trace_performance,
-)
 
 _ALNUM = string.ascii_letters + string.digits
 _UPPER = string.ascii_uppercase + string.digits
@@ -87,7 +74,8 @@ class Plant:
         yield from base64_forms(raw)
 
 
-def _api_keys(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
+def _shapes(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
+    """By shape: a secret, and what makes the value that holds it."""
     keys = {
         "OpenAI key": f"sk-proj-{some(_ALNUM, 40)}",
         "Anthropic key": f"sk-ant-api03-{some(_ALNUM, 40)}",
@@ -99,11 +87,8 @@ def _api_keys(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
         "Hugging Face token": f"hf_{some(_ALNUM, 34)}",
         "JSON web token": f"eyJ{some(_ALNUM, 20)}.eyJ{some(_ALNUM, 30)}.{some(_ALNUM, 43)}",
     }
-    return {name: (key, lambda secret: f"called with {secret} and failed") for name, key in keys.items()}
-
-
-def _secret_texts(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
     return {
+        **{name: (key, lambda secret: f"called with {secret} and failed") for name, key in keys.items()},
         "private key": (
             some(_ALNUM, 64),
             lambda secret: f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----",
@@ -119,17 +104,9 @@ def _secret_texts(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]
         "cookie": (some(_ALNUM, 24), lambda secret: f"Cookie: session={secret}"),
         "assignment": (some(_ALNUM, 12), lambda secret: f"password={secret}"),
         # With a digit: eight letters of one case look like a word to redaction.
-        "short assignment": (
-            some(_ALNUM, 7) + some(string.digits, 1),
-            lambda secret: f"secret:{secret}",
-        ),
+        "short assignment": (some(_ALNUM, 7) + some(string.digits, 1), lambda secret: f"secret:{secret}"),
         "command line": (some(_ALNUM, 14), lambda secret: f"curl --api-key {secret}"),
         "JSON in a text": (some(_ALNUM, 14), lambda secret: f'{{"client_secret": "{secret}"}}'),
-    }
-
-
-def _mappings(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
-    return {
         "password": (some(_ALNUM, 9), lambda secret: {"password": secret}),
         "API key by name": (some(_HEX, 32), lambda secret: {"api_key": secret}),
         "nested credential": (
@@ -153,9 +130,8 @@ def plants(seed: str, entrance: str) -> list[Plant]:
     def some(alphabet: str, length: int) -> str:
         return "".join(chance.choice(alphabet) for _ in range(length))
 
-    shapes = {**_api_keys(some), **_secret_texts(some), **_mappings(some)}
     planted = []
-    for shape, (secret, make) in shapes.items():
+    for shape, (secret, make) in _shapes(some).items():
         marker = f"canary{some(_HEX, 10)}"
         value = make(secret)
         value = f"{marker} {value}" if isinstance(value, str) else {"note": marker, **value}
@@ -192,43 +168,43 @@ class Agent:
         self.agent_id = agent_id
         self.held = content
 
-    @trace_agent_action
+    @utils.trace_agent_action
     def act(self, value: Any, *, named: Any = None) -> Any:
         """Return the argument."""
         return value if named is None else None
 
-    @trace_agent_action
+    @utils.trace_agent_action
     def keep(self, values: list[Any]) -> None:
         """Change the state."""
         self.held = values[0].value
 
-    @trace_agent_action
+    @utils.trace_agent_action
     def fail(self, plant: Plant) -> None:
         """Raise in a traced call."""
         raise PlantedFailure(plant.text)
 
-    @trace_agent_action
+    @utils.trace_agent_action
     def produce(self, plant: Plant) -> Generator[Any, None, Any]:
         """Yield a value, and return another."""
         yield plant.value
         return plant.fields
 
-    @trace_agent_action
+    @utils.trace_agent_action
     async def stream(self, plant: Plant) -> AsyncIterator[Any]:
         """Yield a value asynchronously."""
         yield plant.value
 
-    @trace_learning_update(update_type="bandit")
+    @utils.trace_learning_update(update_type="bandit")
     def learn(self, value: Any) -> Any:
         """An update."""
         return value
 
-    @trace_performance
+    @utils.trace_performance
     def measured(self, value: Any) -> Any:
         """A measured call."""
         return value
 
-    @trace_errors()
+    @utils.trace_errors()
     def risk(self, plant: Plant) -> None:
         """Raise with a cause and a note."""
         error = PlantedFailure(plant.fields)
@@ -258,17 +234,19 @@ class Opaque:
 
 ENTRANCES.update(
     {
-        "message of a logger": lambda plant: AgentLogger("writer").info(plant.text),
-        "extra of a logger": lambda plant: AgentLogger("writer").warning("with extra", extra=plant.fields),
-        "log_action": lambda plant: AgentLogger("actor").log_action("call", plant.value, plant.fields),
-        "type of an action": lambda plant: AgentLogger("actor").log_action(plant.text),
-        "ids in a payload": lambda plant: InteractionLogger().log_interaction(
+        "message of a logger": lambda plant: utils.AgentLogger("writer").info(plant.text),
+        "extra of a logger": lambda plant: utils.AgentLogger("writer").warning(
+            "with extra", extra=plant.fields
+        ),
+        "log_action": lambda plant: utils.AgentLogger("actor").log_action("call", plant.value, plant.fields),
+        "type of an action": lambda plant: utils.AgentLogger("actor").log_action(plant.text),
+        "ids in a payload": lambda plant: utils.InteractionLogger().log_interaction(
             "like", plant.text, plant.text, plant.text
         ),
-        "bound fields": lambda plant: AgentLogger("binder").bind(**plant.fields).info("bound"),
+        "bound fields": lambda plant: utils.AgentLogger("binder").bind(**plant.fields).info("bound"),
         "arguments of a traced call": lambda plant: Agent("worker").act(1, named=plant.value),
         "result of a traced call": lambda plant: Agent("worker").act(plant.value),
-        "objects shown by their repr": lambda plant: AgentLogger("holder").log_action(
+        "objects shown by their repr": lambda plant: utils.AgentLogger("holder").log_action(
             "opaque", {"object": Opaque(plant.text)}
         ),
     }
@@ -277,7 +255,7 @@ ENTRANCES.update(
 
 @entrance("decisions and changes")
 def _decision(plant: Plant) -> None:
-    logger = AgentLogger("decider")
+    logger = utils.AgentLogger("decider")
     logger.log_decision("choose", plant.fields, plant.text)
     logger.log_state_change({"a": 1}, plant.fields, plant.text)
     logger.log_strategy_update("s", plant.value, plant.value, plant.text)
@@ -286,30 +264,30 @@ def _decision(plant: Plant) -> None:
 
 @entrance("other typed loggers")
 def _typed(plant: Plant) -> None:
-    LearningLogger("bandit", "learner").log_training_step(1, plant.fields, plant.value)
-    InteractionLogger().log_interaction("like", "a", "b", "c", plant.value)
-    SystemLogger().log_config("setting", plant.value, plant.fields)
-    SystemLogger().log_simulation_start("run", plant.fields)
+    utils.LearningLogger("bandit", "learner").log_training_step(1, plant.fields, plant.value)
+    utils.InteractionLogger().log_interaction("like", "a", "b", "c", plant.value)
+    utils.SystemLogger().log_config("setting", plant.value, plant.fields)
+    utils.SystemLogger().log_simulation_start("run", plant.fields)
 
 
 @entrance("performance metrics")
 def _metrics(plant: Plant) -> None:
-    PerformanceLogger().log_metric("m", 1.0, data=plant.value)
-    with measure_performance(plant.text):
+    utils.PerformanceLogger().log_metric("m", 1.0, data=plant.value)
+    with utils.measure_performance(plant.text):
         pass
 
 
 @entrance("trace_context")
 def _context(plant: Plant) -> None:
-    with trace_context(AgentLogger("surrounded"), "work", **plant.fields):
-        AgentLogger("surrounded").info("inside")
+    with utils.trace_context(utils.AgentLogger("surrounded"), "work", **plant.fields):
+        utils.AgentLogger("surrounded").info("inside")
 
 
 @entrance("caused_by")
 def _causes(plant: Plant) -> None:
     # A text that is not an event id is dropped, so the marker is logged separately.
     with caused_by(plant.text):
-        AgentLogger("caused").info(plant.marker)
+        utils.AgentLogger("caused").info(plant.marker)
 
 
 @entrance("arguments of learning and measured calls")
@@ -377,7 +355,7 @@ def _exception(plant: Plant) -> None:
     try:
         raise PlantedFailure(plant.text, plant.fields)  # noqa: TRY301 - what is raised here is the point
     except PlantedFailure:
-        AgentLogger("catcher").exception(plant.text, extra=plant.fields)
+        utils.AgentLogger("catcher").exception(plant.text, extra=plant.fields)
 
 
 def _module(source: str, plant: Plant) -> Any:
@@ -394,23 +372,23 @@ def _traceback(plant: Plant) -> None:
     try:
         module.broken()
     except LookupError:
-        AgentLogger("catcher").exception("broken")
+        utils.AgentLogger("catcher").exception("broken")
 
 
 @entrance("source of a traced function")
 def _source(plant: Plant) -> None:
     module = _module(f"def act(self):\n    used = {plant.value!r}\n    return len(used)\n", plant)
-    coded = type("Coded", (), {"agent_id": "coded", "act": trace_agent_action(module.act)})
+    coded = type("Coded", (), {"agent_id": "coded", "act": utils.trace_agent_action(module.act)})
     coded().act()
 
 
 @entrance("messages between agents")
 def _messages(plant: Plant) -> None:
-    message = AgentLogger("sender").send("receiver", plant.value)
-    AgentLogger("receiver").receive(message)
+    message = utils.AgentLogger("sender").send("receiver", plant.value)
+    utils.AgentLogger("receiver").receive(message)
 
     class Speaker(Agent):
-        @trace_agent_action
+        @utils.trace_agent_action
         def listen(self) -> None:
             receive(message)
 
@@ -419,7 +397,7 @@ def _messages(plant: Plant) -> None:
 
 @entrance("values with types")
 def _values(plant: Plant) -> None:
-    logger = AgentLogger("holder")
+    logger = utils.AgentLogger("holder")
     logger.log_action("dataclass", {"settings": PlantedSettings(plant.value), "tuple": (plant.value, 1)})
     logger.log_action("pairs", {"table": {(1, 2): plant.value}, "set": {plant.text}})
 
@@ -427,8 +405,8 @@ def _values(plant: Plant) -> None:
 @entrance("awaited calls")
 def _awaited(plant: Plant) -> None:
     async def log() -> None:
-        await AgentLogger("awaiting").alog_action("call", plant.value)
-        await AgentLogger("awaiting").aerror(plant.text)
+        await utils.AgentLogger("awaiting").alog_action("call", plant.value)
+        await utils.AgentLogger("awaiting").aerror(plant.text)
 
     asyncio.run(log())
 
@@ -618,7 +596,7 @@ def _checkpoints(plant: Plant) -> None:
 def _environment(plant: Plant) -> None:
     # The environment is not recorded; the marker is logged separately.
     os.environ[f"PLANTED_{plant.marker}".upper()] = plant.text
-    AgentLogger("surrounded").info(plant.marker)
+    utils.AgentLogger("surrounded").info(plant.marker)
 
 
 DURABILITIES = ("kernel", "queued")

@@ -33,8 +33,8 @@ from Agent.event.ids import split_event_id
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut, shown_safely
-from Agent.render.event_text import event_line_text
 from Agent.render.formats import path_line, plural
+from Agent.render.layout import event_line_text
 from Agent.tree.files.session import SessionInfo, is_written, open_session
 from Agent.view.index.columns import ERROR, FULL_STATE, NOBODY, RECEIVED, SENT, SESSION, STATE, WARNING, Index
 from Agent.view.index.gathering import FilesMovedError, Lines

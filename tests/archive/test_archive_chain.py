@@ -443,7 +443,7 @@ def test_a_head_of_a_writer_holds_for_what_came_later(tmp_path):
     logger.log_action("a")
     from Agent.config import recording
 
-    early = recording._writer.head()
+    early = recording._current.writer.head()
     for number in range(200):
         logger.log_action("b", {"n": number})
     running = verify(session, [early])
@@ -475,7 +475,7 @@ def test_what_retention_took_is_a_gap_and_no_edit(tmp_path):
     for number in range(2000):
         logger.log_action("a", {"n": number})
         if number % 100 == 0:
-            recording._writer.head()
+            recording._current.writer.head()
     shutdown_logging()
     found = verify(session)
     assert found.sound, found.chain.edits

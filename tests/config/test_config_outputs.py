@@ -302,7 +302,7 @@ def test_a_handler_that_raises_is_counted_and_told_once_and_nobody_else_suffers(
     session = setup_logging(config)
     closed = io.StringIO()
     closed.close()
-    outlets = sys.modules["Agent.config.recording"]._pipeline.mirrors.takers
+    outlets = sys.modules["Agent.config.recording"]._current.pipeline.mirrors.takers
     outlets._handlers["failing"].stream = closed
     ids = [AgentLogger("a").info("told") for _ in range(5)]
     assert all(ids) and [record.event_id for record in kept.records] == ids

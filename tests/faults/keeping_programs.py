@@ -143,7 +143,7 @@ def queueing(told: Told, events: int, threads: int, **options: Any) -> None:
     told.gate()
     in_threads(told, 0, threads, 1, events, agents=3)
     # so that what the thread met is in the health that is told
-    Agent.config.recording._pipeline.flush()
+    Agent.config.recording._current.pipeline.flush()
     end(told)
 
 

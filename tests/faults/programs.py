@@ -57,7 +57,7 @@ def mirroring(told: Told, events: int, threads: int, **options: Any) -> None:
     for turn in range(4):
         in_threads(told, 0, threads, 1 + turn * events, events)
         # the batches go out by time otherwise, which a short program does not live to see
-        Agent.config.recording._pipeline.flush()
+        Agent.config.recording._current.pipeline.flush()
     end(told)
 
 

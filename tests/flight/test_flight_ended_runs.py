@@ -25,9 +25,9 @@ def test_a_program_that_makes_runs_without_end_keeps_no_file_of_those_that_ended
         for _ in range(60):
             with Recorder(agent="a").run():
                 pass
-        recording._pipeline.flush()
+        recording._current.pipeline.flush()
         assert kept() <= before + 10
-        chain = recording._writer._state.chain
+        chain = recording._current.writer._state.chain
         chain.cover()
         ended = [place for place in chain._files.values() if place.path.endswith("/events.jsonl")]
         assert sum(not place.is_rolled for place in ended) <= 10

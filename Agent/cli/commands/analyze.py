@@ -11,19 +11,7 @@ import click
 
 from Agent.analysis.reports import REPORTS, Report
 from Agent.cli import parameters, render
-from Agent.cli.parameters import (
-    FROM_ZERO,
-    Across,
-    Limit,
-    More,
-    Number,
-    OneRun,
-    OneSession,
-    Root,
-    command,
-    misuse,
-    one_of,
-)
+from Agent.cli.parameters import Across, More, OneRun, Root, command, misuse
 from Agent.cli.render import shown, shown_forks, working
 from Agent.render import formats, layout
 from Agent.render.blocks import Column
@@ -58,7 +46,7 @@ def analyze(
     """
     from Agent.analysis.report.session_report import Analysis, analyze_session, trees_summary
 
-    run = one_of(run, more, **across)
+    run = parameters.one_of(run, more, **across)
     session, agent = parameters.split_run(run)
     if page is not None:
         if across["engine"] is not None:
@@ -98,7 +86,7 @@ class DebugOptions(Across):
     target: parameters.Target
     outcome: Annotated[str, "--outcome FIELD", {"default": "", "show_default": False}]
     live: Annotated[tuple[str, ...], "--live NAME"]
-    seeds: Annotated[int | None, "--seeds N", FROM_ZERO]
+    seeds: Annotated[int | None, "--seeds N", parameters.FROM_ZERO]
 
 
 @command()
@@ -171,7 +159,7 @@ def errors(
     *,
     run: OneRun,
     more: More,
-    limit: Limit = LIMIT,
+    limit: parameters.Limit = LIMIT,
     tail: bool,
     root: Root,
     **across: Unpack[Across],
@@ -226,9 +214,9 @@ def causes(
     run: OneRun,
     more: More,
     form: Annotated[Literal["text", "json", "dot", "svg"], "--format"] = "text",
-    lookback: Annotated[float, "--lookback S", Number(min=0)] = 60.0,
+    lookback: Annotated[float, "--lookback S", parameters.Number(min=0)] = 60.0,
     effects: bool,
-    limit: Limit = CAUSES_LIMIT,
+    limit: parameters.Limit = CAUSES_LIMIT,
     root: Root,
     **across: Unpack[Across],
 ) -> int:
@@ -328,13 +316,7 @@ def indented(name: str, depth: int) -> str:
     return f"{'  ' * (depth - 1)}└ {name}" if depth else name
 
 
-_LEARNING = (
-    "total_training_steps",
-    "reward_count",
-    "exploration_count",
-    "learning_updates",
-    "policy_updates",
-)
+_LEARNING = "total_training_steps reward_count exploration_count learning_updates policy_updates".split()
 
 
 def _print(sections: Iterable[Section]) -> None:
@@ -347,7 +329,7 @@ def _print(sections: Iterable[Section]) -> None:
 @command()
 def learning(
     agent: parameters.SomeAgent,
-    run: OneSession,
+    run: parameters.OneSession,
     more: More,
     by: Literal["tick", "time", "episode"] | None,
     root: Root,

@@ -200,24 +200,25 @@ def _show_replays(
     repaired: Callable[[], ReplayReport],
 ) -> None:
     """Print both replays, each as soon as it is done."""
-    width = render.width_of_page()
     render.heading("The same agent, replayed from its log")
-    _command(f"agent-trace replay {_run(recording)}{_place(root)}")
-    render.emit()
-    with working("replaying"):
-        report = same()
-    show_replay(report, indent="  ", width=width)
+    _show_replay(recording, root, "", same)
     render.heading("The same agent with one line changed")
     render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
-        for part in layout.fitting(f"  {line}", width):
+        for part in layout.fitting(f"  {line}", render.width_of_page()):
             render.emit(render.paint(part, fg="red" if line.startswith("-") else "green"))
     render.emit()
-    _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
+    _show_replay(recording, root, f" --target {REPAIRED}", repaired)
+
+
+def _show_replay(
+    recording: DemoRecording, root: Path, option: str, replayed: Callable[[], ReplayReport]
+) -> None:
+    _command(f"agent-trace replay {_run(recording)}{option}{_place(root)}")
     render.emit()
     with working("replaying"):
-        report = repaired()
-    show_replay(report, indent="  ", width=width)
+        report = replayed()
+    show_replay(report, indent="  ", width=render.width_of_page())
 
 
 def _changed_lines() -> list[str]:

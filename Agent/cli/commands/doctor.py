@@ -234,11 +234,8 @@ def _inotify() -> Finding:
         try:
             observer.start()
         except OSError as error:
-            return (
-                WARN,
-                f"cannot watch files: {error.strerror}; tail -f polls instead",
-                "raise fs.inotify.max_user_instances or max_user_watches",
-            )
+            found = f"cannot watch files: {error.strerror}; tail -f polls instead"
+            return WARN, found, "raise fs.inotify.max_user_instances or max_user_watches"
         try:
             Path(directory, "file").touch()
             heard = woken.wait(2.0)
@@ -280,15 +277,11 @@ def _self_test() -> Finding:
         reader = TreeReader(recording.session)
         kinds = [event.kind for event in reader.events()]
         losses = reader.losses()
-        report = replay_run(
-            f"{recording.session_id}/creator_001", target="Agent.demo.targets:creator", root=root
-        )
+        report = replay_run(f"{recording.session_id}/creator_001", "Agent.demo.targets:creator", root)
     posts = kinds.count("content_generation")
     if posts != recording.outcome.posts or not losses.clean:
-        return (
-            FAIL,
-            f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
-        )
+        published = recording.outcome.posts
+        return FAIL, f"{published} posts were published, {posts} read; lost: {losses.total_lost}"
     if report.verdict != "IDENTICAL":
         return FAIL, f"{formats.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
     return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"

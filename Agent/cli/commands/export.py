@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypedDict, Unpack
 
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.commands.serve import show_paths
+from Agent.cli.commands.serve import patient, show_paths
 from Agent.cli.parameters import Place, Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
@@ -47,8 +46,27 @@ def export() -> None:
     """
 
 
+class HowToSend(TypedDict):
+    """What is sent to a receiver, and how often.
+
+    Args:
+        content: Also export arguments, results, prompts, messages and states.
+        follow: Continue until the session's programs have ended.
+        resume: Send only what the receiver does not have by this session's cursor, which --resume, --follow
+            and a program that exports itself keep.
+        again: Send everything, such as to a receiver that lost its data, and begin the cursor anew.
+        patience_s: How long to wait for an answer.
+    """
+
+    content: bool
+    follow: Annotated[bool, "-f --follow"]
+    resume: bool
+    again: bool
+    patience_s: Annotated[float, "--patience SECONDS", {"default": 30.0}]
+
+
 @command(of=export)
-def otlp(  # noqa: PLR0913 - each is a separate option
+def otlp(
     *,
     run: Annotated[str, "[RUN]", {"default": "last"}],
     endpoint: Annotated[
@@ -62,12 +80,8 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     file: Annotated[Path | None, "--file FILE"],
     headers: Annotated[tuple[str, ...], "--header NAME=VALUE"],
     service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
-    content: bool,
-    follow: Annotated[bool, "-f --follow"],
-    resume: bool,
-    again: bool,
-    patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
     root: Root,
+    **how: Unpack[HowToSend],
 ) -> int:
     """Export a run or a session as spans of OpenTelemetry.
 
@@ -82,12 +96,6 @@ def otlp(  # noqa: PLR0913 - each is a separate option
         file: Write lines of OTLP JSON to this new file.
         headers: A header for the receiver, such as a key; repeatable.
         service: The name of the program; in Phoenix the project. Default: agent-trace.
-        content: Also export arguments, results, prompts, messages and states.
-        follow: Continue until the session's programs have ended.
-        resume: Send only what the receiver does not have by this session's cursor, which --resume, --follow
-            and a program that exports itself keep.
-        again: Send everything, such as to a receiver that lost its data, and begin the cursor anew.
-        patience_s: How long to wait for an answer.
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
@@ -108,9 +116,9 @@ def otlp(  # noqa: PLR0913 - each is a separate option
         endpoint = None
     if file is not None:
         endpoint = traces_endpoint = None
-    if endpoint is None and traces_endpoint is None and (headers or follow or resume or again):
+    if endpoint is None and traces_endpoint is None and (headers or _keeps_cursor(how)):
         raise misuse("--header, --follow, --resume and --again need --endpoint or --traces-endpoint")
-    if resume and again:
+    if how["resume"] and how["again"]:
         raise misuse("--resume sends what is missing, --again everything; give one of them")
     ref = find_run(run, root)
     if ref.agent_id is not None:
@@ -120,12 +128,11 @@ def otlp(  # noqa: PLR0913 - each is a separate option
 
         chosen = dict(_header(each) for each in headers) if headers else None
         destination = otlp_destination(endpoint, chosen, service, traces_endpoint=traces_endpoint)
-        return _to_receiver(ref, destination, _How(content, follow, resume, again, patience_s))
-    return _to_lines(ref, file, service, content)
+        return _to_receiver(ref, destination, how)
+    return _to_lines(ref, file, service, how["content"])
 
 
 def _is_from_environment(name: str) -> bool:
-
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.ENVIRONMENT
 
@@ -184,43 +191,25 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     return 0
 
 
-class _How(NamedTuple):
-    """The options for sending spans."""
-
-    content: bool
-    follow: bool
-    resume: bool
-    again: bool
-    patience_s: float
-
-    @property
-    def keeps_cursor(self) -> bool:
-        """Whether the session's cursor is updated."""
-        return self.follow or self.resume or self.again
+def _keeps_cursor(how: HowToSend) -> bool:
+    """Whether the session's cursor is updated."""
+    return how["follow"] or how["resume"] or how["again"]
 
 
-def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
-    if ref.run_id is not None and how.keeps_cursor:
+def _to_receiver(ref: RunRef, destination: OtlpDestination, how: HowToSend) -> int:
+    if ref.run_id is not None and _keeps_cursor(how):
         raise misuse("--follow, --resume and --again export whole sessions")
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
-    is_reported = False
-
-    def wait(seconds: float) -> bool:
-        nonlocal is_reported
-        if not is_reported:
-            is_reported = True
-            render.note(f"{destination.place}: no answer yet, trying for {how.patience_s:g} seconds")
-        time.sleep(seconds)
-        return False
-
+    place = destination.place
+    wait = patient(lambda: f"{place}: no answer yet, trying for {how['patience_s']:g} seconds")
     already, problem = 0, None
-    if how.keeps_cursor:
+    if _keeps_cursor(how):
         shipment = _ship(ref, destination, wait, how)
         outcome, dropped = shipment.outcome, shipment.dropped
         already, problem = shipment.already, shipment.cursor_problem
     else:
-        outcome, dropped = _send(ref, destination, wait, how.content, how.patience_s)
+        outcome, dropped = _send(ref, destination, wait, how)
     answer = {
         "endpoint": destination.place, "session": str(ref.session), "run": ref.run_id, "spans": outcome.sent,
         "already": already, "refused": outcome.refused, "reasons": dict(outcome.reasons),
@@ -243,7 +232,7 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
     return 1 if outcome.refused else 0
 
 
-def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, patience_s: float) -> Any:
+def _send(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) -> Any:
     from Agent.client.destination import Connection
     from Agent.client.otlp import OtlpDelivery
     from Agent.config.keys import redaction_key
@@ -251,35 +240,27 @@ def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, p
     from Agent.export.otlp import in_batches
 
     allowed = AllowList(redaction_key())
-    connection = Connection(destination)
-    delivery = OtlpDelivery(connection, destination, wait, patience_s=patience_s)
-    try:
-        for portion in in_batches(_spans(ref, allowed, content)):
+    with closing(Connection(destination)) as connection:
+        delivery = OtlpDelivery(connection, destination, wait, patience_s=how["patience_s"])
+        for portion in in_batches(_spans(ref, allowed, how["content"])):
             delivery.send(list(portion))
-    finally:
-        connection.close()
     return delivery.outcome, allowed.dropped
 
 
-def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: _How) -> OtlpShipment:
+def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) -> OtlpShipment:
     from Agent.client.otlp import OtlpShipment
     from Agent.client.shipment import is_written
 
-    with OtlpShipment(
-        ref.session,
-        destination,
-        wait,
-        content=how.content,
-        patience_s=how.patience_s,
-        resume=how.resume,
-    ) as shipment:
-        if how.follow:
+    named: dict[str, Any] = {**how}
+    sent = {name: named[name] for name in ("content", "patience_s", "resume")}
+    with OtlpShipment(ref.session, destination, wait, **sent) as shipment:
+        if how["follow"]:
             shipment.ship_all(follow=True)
-            return shipment
-        if is_written(ref.session):
-            render.note(_STILL_WRITTEN)
-        shipment.ship_recorded()
-        return shipment
+        else:
+            if is_written(ref.session):
+                render.note(_STILL_WRITTEN)
+            shipment.ship_recorded()
+    return shipment
 
 
 NewFile = Annotated[Path, "FILE", click.Path(dir_okay=False, path_type=Path)]

@@ -10,18 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import Selection, Where, event_line
-from Agent.cli.parameters import (
-    COUNT,
-    Across,
-    Limit,
-    More,
-    OneRun,
-    OneSession,
-    Root,
-    command,
-    misuse,
-    one_of,
-)
+from Agent.cli.parameters import Across, More, Root, command, misuse
 from Agent.render import formats, layout
 from Agent.render.blocks import Column
 
@@ -58,10 +47,10 @@ class JourneyForm(Across):
 @command()
 def journey(
     agent: parameters.Agent,
-    run: OneSession,
+    run: parameters.OneSession,
     more: More,
     limit: parameters.SomeLimit,
-    first: Annotated[int | None, "--first N", COUNT],
+    first: Annotated[int | None, "--first N", parameters.COUNT],
     since: parameters.From,
     until: parameters.Until,
     kinds: parameters.Kinds,
@@ -89,10 +78,11 @@ def journey(
         agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.query.trees import of_agent
+    from Agent.analysis.session import agent_events
     from Agent.archive.sealed.reader import open_reader
 
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
-    run = one_of(run, more, **across)
+    run = parameters.one_of(run, more, **across)
 
     if first is not None and (
         limit or any(how[form] for form in ("tree", "summary", "gaps", "all_sessions"))
@@ -111,26 +101,12 @@ def journey(
             _show_summary(reader, agent, gaps=how["gaps"])
         elif render.wants_json() or how["everything"] or any((limit, first, since, until, kinds, where)):
             selection = Selection(kinds=kinds, fields=where, since=since, until=until)
-            _show_events(reader, agent, selection, limit, first)
+            chosen = islice(filter(selection, agent_events(reader, agent)), first)
+            if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
+                render.note(f"no event of {agent} matches that kind and time")
         else:
             _show_screen(reader, agent)
         render.note_damage(reader.damaged_lines)
-
-
-def _show_events(
-    reader: TreeReader,
-    agent: str,
-    selection: Selection,
-    limit: int | None,
-    first: int | None,
-) -> None:
-    from Agent.analysis.session import agent_events
-
-    chosen: Iterable[Event] = islice(
-        (event for event in agent_events(reader, agent) if selection(event)), first
-    )
-    if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
-        render.note(f"no event of {agent} matches that kind and time")
 
 
 def _print_events(events: Iterable[Event]) -> int:
@@ -178,15 +154,9 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
 
 def _print_overview(overview: dict[str, Any]) -> None:
     role = f" ({overview['agent_role']})" if overview["agent_role"] else ""
-    render.emit(
-        render.paint(render.clean(f"{overview['agent_id']}{role}"), bold=True)
-        + f" in session {overview['session_id']}"
-    )
-    ticks = (
-        ""
-        if overview["first_tick"] is None
-        else f", ticks {overview['first_tick']} to {overview['last_tick']}"
-    )
+    render.title(f"{overview['agent_id']}{role}", f" in session {overview['session_id']}")
+    took, ticks = formats.seconds(overview["duration_s"]), _ticks(overview)
+    in_ticks = f", ticks {ticks}" if ticks else ""
     others = {kind: count for kind, count in overview["event_types"].items() if kind != "agent_action"}
     last = overview["recent_errors"][-1]["message"] if overview["errors"] else ""
     process_notes = {True: "", False: ", its process is gone"}
@@ -196,15 +166,8 @@ def _print_overview(overview: dict[str, Any]) -> None:
     ]
     render.pairs(
         [
-            (
-                "events",
-                f"{formats.count(overview['total_logs'])} in "
-                f"{formats.seconds(overview['duration_s'])}{ticks}",
-            ),
-            (
-                "first, last",
-                f"{formats.moment(overview['started_at'])}  to  {formats.moment(overview['last_seen'])}",
-            ),
+            ("events", f"{formats.count(overview['total_logs'])} in {took}{in_ticks}"),
+            ("first, last", _stretch(overview["started_at"], overview["last_seen"])),
             ("actions", _ranked(overview["action_counts"])),
             *_code(overview),
             ("other events", _ranked(others)),
@@ -249,6 +212,10 @@ def _record(overview: dict[str, Any]) -> str:
     if overview["gaps"] is not None and len(overview["gaps"]) > 4:
         parts.append(f"{len(overview['gaps']) - 4} more gaps (--json)")
     return "; ".join(parts) or "nothing missing"
+
+
+def _stretch(first: str, last: str) -> str:
+    return f"{formats.moment(first)}  to  {formats.moment(last)}"
 
 
 def _ranked(counts: dict[str, int], most: int = 6) -> str:
@@ -308,16 +275,11 @@ def _show_all_sessions(root: Path, agent: str) -> None:
         render.note(f"{session_id} was skipped: {why}")
     render.document(lambda: overview)
     sessions = overview["sessions"]
-    render.emit(
-        render.paint(render.clean(agent), bold=True) + f" in {formats.plural(len(sessions), 'session')}"
-    )
+    render.title(agent, f" in {formats.plural(len(sessions), 'session')}")
     render.pairs(
         [
             ("events", formats.count(overview["events"])),
-            (
-                "first, last",
-                f"{formats.moment(overview['first_seen'])}  to  {formats.moment(overview['last_seen'])}",
-            ),
+            ("first, last", _stretch(overview["first_seen"], overview["last_seen"])),
             ("actions", _ranked(overview["action_counts"]) or "none"),
             ("errors", formats.count(overview["errors"])),
             ("between sessions", formats.seconds(overview["between_s"])),
@@ -352,7 +314,7 @@ MAX_CHECKPOINTS = 20
 @command()
 def state(
     agent: parameters.Agent,
-    run: OneSession,
+    run: parameters.OneSession,
     at: Annotated[str | None, "--at WHEN"],
     why: Annotated[str | None, "--why FIELD"],
     plot: Annotated[str | None, "--plot FIELD"],
@@ -395,25 +357,21 @@ def _show_state(answer: dict[str, Any]) -> None:
     del answer["values"]  # the same as `fields` with `types`, as Python objects
     render.document(lambda: answer)
     as_of, base = answer["as_of"], answer["base"]
-    render.emit(f"{render.paint(render.clean(answer['agent_id']), bold=True)} after {_point(as_of)}")
-    rows = [
-        (name, _value(value), _source_text(answer["made_by"][name]))
-        for name, value in list(answer["fields"].items())[:MAX_FIELDS]
-    ]
-    if rows:
-        width = max(layout.display_width(name) for name, _, _ in rows)
-        value_width = render.width_of_page() - width - 44
+    render.title(answer["agent_id"], f" after {_point(as_of)}")
+    shown = list(answer["fields"])[:MAX_FIELDS]
+    if shown:
+        width = max(render.width_of_page() - max(map(layout.display_width, shown)) - 44, 20)
         render.table(
-            rows,
-            Column("FIELD", lambda row: row[0]),
-            Column("VALUE", lambda row: layout.clip(row[1], max(value_width, 20))),
-            Column("MADE BY", lambda row: row[2]),
+            shown,
+            Column("FIELD", str),
+            Column("VALUE", lambda name: layout.clip(_value(answer["fields"][name]), width)),
+            Column("MADE BY", lambda name: _source_text(answer["made_by"][name])),
         )
     for name, value in answer["reported"].items():
         if name in answer["fields"]:
             continue  # the exposed field is authoritative
         render.emit(f"  {render.clean(name)} = {_value(value)}  " + render.paint("(as reported)", dim=True))
-    hidden = len(answer["fields"]) - len(rows)
+    hidden = len(answer["fields"]) - len(shown)
     if hidden > 0:
         render.note(f"{formats.plural(hidden, 'field')} more; --json has all")
     if answer["last_tick"] is not None:
@@ -445,10 +403,8 @@ def _value(value: Any) -> str:
 
 def _show_changes(result: dict[str, Any]) -> None:
     render.document(lambda: result)
-    render.emit(
-        f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
-        f"{formats.plural(result['count'], 'change')}"
-    )
+    changes = formats.plural(result["count"], "change")
+    render.title(result["field"], f" of {render.clean(result['agent_id'])}: {changes}")
     shown = result["changes"]
     for location, actions in _by_location(shown).items():
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
@@ -472,14 +428,13 @@ def _show_changes(result: dict[str, Any]) -> None:
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
-def _by_location(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The actions that made changes, by code location."""
-    by_location: dict[str, list[str]] = {}
+def _by_location(changes: list[dict[str, Any]]) -> dict[str, dict[str, None]]:
+    """The actions that made changes, in order, by code location."""
+    by_location: dict[str, dict[str, None]] = {}
     for each in changes:
-        if "file" in each and (action := str(each["action"])) not in (
-            actions_there := by_location.setdefault(formats.path_line(each["file"], each["line"]), [])
-        ):
-            actions_there.append(action)
+        if "file" in each:
+            there = by_location.setdefault(formats.path_line(each["file"], each["line"]), {})
+            there[str(each["action"])] = None
     return by_location
 
 
@@ -526,10 +481,8 @@ def _show_course(result: dict[str, Any]) -> None:
         while at + 1 < len(labels) and labels[at + 1] <= until:
             at += 1
         values.append(points[at]["value"])
-    render.emit(
-        f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
-        f"{formats.plural(len(points), 'change')}, now {formats.number(points[-1]['value'])}"
-    )
+    changes = f"{formats.plural(len(points), 'change')}, now {formats.number(points[-1]['value'])}"
+    render.title(result["field"], f" of {render.clean(result['agent_id'])}: {changes}")
     lines = formats.curve(values, PLOT_LINES)
     for number, line in enumerate(lines):
         label = {0: max(recorded), PLOT_LINES - 1: min(recorded)}.get(number)
@@ -572,7 +525,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
 def provenance(
     agent: parameters.Agent,
     field: Annotated[str, "FIELD"],
-    run: OneSession,
+    run: parameters.OneSession,
     at: Annotated[str | None, "--at WHEN"],
     root: Root,
 ) -> None:
@@ -593,7 +546,7 @@ def provenance(
     result = parameters.analyzer_of(run, root, agent).provenance(agent, field, at)
     render.document(lambda: result)
     value = layout.clip(_value(result["value"]), max(render.width_of_page() - 30, 20))
-    render.emit(f"{render.paint(render.clean(f'{agent}.{field}'), bold=True)} = {value}")
+    render.title(f"{agent}.{field}", f" = {value}")
     render.table(
         result["hops"],
         Column("WHEN", _when, spare=2),
@@ -614,7 +567,11 @@ def provenance(
 
 @command()
 def watch(
-    condition: Annotated[str, "CONDITION"], run: OneRun, limit: Limit = SCREEN_EVENTS, *, root: Root
+    condition: Annotated[str, "CONDITION"],
+    run: parameters.OneRun,
+    limit: parameters.Limit = SCREEN_EVENTS,
+    *,
+    root: Root,
 ) -> int:
     """Find when a condition on agents' state held.
 
@@ -635,10 +592,8 @@ def watch(
     intervals = result["intervals"]
     agents = len({each["agent_id"] for each in intervals})
     times, of_agents = formats.plural(len(intervals), "time"), formats.plural(result["agents"], "agent")
-    often = f"{times}, for {agents} of {of_agents}"
-    render.emit(
-        f"{render.paint(render.clean(condition), bold=True)} held {often if intervals else 'at no time'}"
-    )
+    often = f"{times}, for {agents} of {of_agents}" if intervals else "at no time"
+    render.title(condition, f" held {often}")
     if intervals:
         render.table(
             intervals[:limit],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +53,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
         agent-trace recover
         agent-trace recover --all --mirrors
     """
-    from Agent.archive.recover import recover_session
+    from Agent.archive.recover import rebuild_mirrors, recover_session
 
     done: list[Recovered] = []
     exit_code = 0
@@ -73,7 +73,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
                 render.note(f"{ref.session_id} was skipped: {reason}")
     else:
         done.append(recover_session(find_session_dir(root, parameters.session_of(run))))
-    rebuilt = _rebuild(root) if mirrors else None
+    rebuilt = rebuild_mirrors(root, as_text=_text) if mirrors else None
     sessions = [each.to_dict() for each in done]
     render.document(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt})
     if not done and not passed_over:
@@ -114,12 +114,6 @@ def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
     return 1 if merged.lost else 0
 
 
-def _rebuild(root: Path) -> dict[str, int]:
-    from Agent.archive.recover import rebuild_mirrors
-
-    return rebuild_mirrors(root, as_text=_text)
-
-
 def _text(line: bytes) -> str:
     """The text of a line in the text mirrors."""
     import orjson
@@ -137,12 +131,10 @@ def _show_recovered(done: Recovered) -> None:
         render.emit(f"{name}: nothing to do, {_account(done)}")
         return
     render.heading(f"Recovered {name}", _account(done))
+    killed = ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers)
     render.pairs(
         [
-            (
-                "killed writers",
-                ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
-            ),
+            ("killed writers", killed or "none"),
             ("events read", formats.count(done.losses.total_read)),
             ("lost", formats.count(done.losses.total_lost)),
             ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
@@ -166,11 +158,9 @@ def _why_unacknowledged(done: Recovered) -> str:
     if not kinds:
         return ""
     held_kinds = kinds & {"queued", "buffered"}
-    return (
-        f" (held in memory, durability {' and '.join(sorted(held_kinds))})"
-        if held_kinds
-        else " (calls had not returned)"
-    )
+    if held_kinds:
+        return f" (held in memory, durability {' and '.join(sorted(held_kinds))})"
+    return " (calls had not returned)"
 
 
 def _account(done: Recovered) -> str:
@@ -228,14 +218,8 @@ def _show_verification(verification: Verification) -> None:
         render.note(
             f"not read: {render.clean(path)}: the .json that describes it is missing; seal removes it"
         )
-    for odd in verification.passed_over[:_SHOWN_ARTIFACTS]:
-        render.note(f"passed over: {render.clean(odd)}")
-    if len(verification.passed_over) > _SHOWN_ARTIFACTS:
-        render.note(f"and {len(verification.passed_over) - _SHOWN_ARTIFACTS:,} more")
-    for payload in verification.odd_payloads[:_SHOWN_ARTIFACTS]:
-        render.note(f"not as the table of kinds says: {render.clean(payload)}")
-    if len(verification.odd_payloads) > _SHOWN_ARTIFACTS:
-        render.note(f"and {len(verification.odd_payloads) - _SHOWN_ARTIFACTS:,} more such differences")
+    _note_first("passed over: ", verification.passed_over, "more")
+    _note_first("not as the table of kinds says: ", verification.odd_payloads, "more such differences")
     read = sum(row.read for row in verification.writers)
     name = session_id_of(verification.session)
     if not verification.uncounted:
@@ -258,6 +242,13 @@ def _show_verification(verification: Verification) -> None:
         return
     render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(verification))}", fg="red"))
     _show_faults(verification)
+
+
+def _note_first(beginning: str, subjects: Sequence[object], others: str) -> None:
+    for each in subjects[:_SHOWN_ARTIFACTS]:
+        render.note(f"{beginning}{render.clean(each)}")
+    if len(subjects) > _SHOWN_ARTIFACTS:
+        render.note(f"and {len(subjects) - _SHOWN_ARTIFACTS:,} {others}")
 
 
 def _show_faults(verification: Verification) -> None:
@@ -445,11 +436,8 @@ def _prune_database(url: str, project: str, older_than_s: float, *, dry_run: boo
     before_us = round((time.time() - older_than_s) * 1e6)
     with open_store(url, role="admin") as store:
         project_of_name = store.find_project(project)
-        done = (
-            store.count_older(project_of_name, before_us)
-            if dry_run
-            else store.delete_older(project_of_name, before_us)
-        )
+        count_or_delete = store.count_older if dry_run else store.delete_older
+        done = count_or_delete(project_of_name, before_us)
     render.document(lambda: {"database": store.url, "project": project, "dry_run": dry_run, **done._asdict()})
     runs, sessions = formats.plural(done.runs, "run"), formats.plural(done.sessions, "session")
     verb = "would be deleted" if dry_run else "deleted"
@@ -559,13 +547,12 @@ def _encrypt(path: Path, key: bytes, remove: bool) -> dict[str, object]:
 def _seal(path: Path, remove: bool) -> dict[str, object]:
     from Agent.archive.sealed.sealing import Sealed
     from Agent.archive.sealed.sealing import seal as seal_session
-    from Agent.cli.render import bar
 
     name = session_id_of(path)
     if is_encrypted(path):
         render.emit(f"{name}: already sealed, and encrypted")
         return Sealed(path).to_dict()
-    with bar(f"sealing {name}") as show:
+    with render.bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
@@ -653,9 +640,7 @@ def erase(
     target = _target(root, agent, run, match)
     if not dry_run and not yes:
         _confirm(target or pending(root), root)
-    from Agent.cli.render import bar
-
-    with bar("looking" if dry_run else "erasing") as show:
+    with render.bar("looking" if dry_run else "erasing") as show:
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
     render.document(lambda: {"root": str(root), **done.to_dict()})
     _show_erasure(done)

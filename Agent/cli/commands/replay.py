@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 import orjson
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import (
-    COUNT,
-    OneAgent,
-    Root,
-    Run,
-    Seconds,
-    SomeRun,
-    Target,
-    Workers,
-    command,
-    misuse,
-)
+from Agent.cli.parameters import COUNT, Root, Run, Seconds, command, misuse
 from Agent.cli.render import bar, emit_judged, shown, shown_forks, working
 from Agent.event.clock import moment_of
 from Agent.render import layout
@@ -58,7 +47,10 @@ def _moment(since: parameters.Since | None) -> datetime | None:
 
 @command()
 def play(
-    run: Run, agent: OneAgent, pager: Annotated[bool, "--pager/--no-pager", {"default": True}], root: Root
+    run: Run,
+    agent: parameters.OneAgent,
+    pager: Annotated[bool, "--pager/--no-pager", {"default": True}],
+    root: Root,
 ) -> int:
     """Step through a run as recorded, without your code.
 
@@ -105,7 +97,7 @@ class HowToReplay(TypedDict):
         program: Run the recorded program again as a whole if calls of its actions prove nothing.
     """
 
-    target: Target
+    target: parameters.Target
     timeout_seconds: Seconds
     normaliser: parameters.Normalise
     ignore: parameters.Ignore
@@ -118,11 +110,11 @@ class HowToReplay(TypedDict):
 
 @command()
 def replay(
-    run: SomeRun,
-    agent: OneAgent,
+    run: parameters.SomeRun,
+    agent: parameters.OneAgent,
     every: Annotated[bool, "--all"],
     since: parameters.From,
-    workers: Workers,
+    workers: parameters.Workers,
     keep_going: Annotated[int | None, "--keep-going [N]", COUNT, {"is_flag": False, "flag_value": 20}],
     pdb: bool,
     **how: Unpack[HowToReplay],
@@ -251,14 +243,14 @@ class Continuation(TypedDict):
     """
 
     step: Annotated[str, "--step --step-id STEP", {"required": True}]
-    target: Target
+    target: parameters.Target
     live: Annotated[tuple[str, ...], "--live NAME"]
     timeout_seconds: Seconds
     root: Root
 
 
 @command()
-def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
+def resume(run: Run, agent: parameters.OneAgent, **how: Unpack[Continuation]) -> int:
     """Continue a recorded run from a point, as a new run.
 
     Restores the state at the point from a checkpoint, or by replaying the actions before it, and runs the
@@ -282,7 +274,7 @@ def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
 @command()
 def fork(
     run: Run,
-    agent: OneAgent,
+    agent: parameters.OneAgent,
     modify: Annotated[str | None, "--modify PATCH"],
     seed: Annotated[int | None, "--seed N"],
     sweep: bool,
@@ -290,7 +282,7 @@ def fork(
     seeds: Annotated[int | None, "--seeds N", COUNT],
     vary: Annotated[tuple[str, ...], "--vary FIELD=V1,V2"],
     outcome: Annotated[str | None, "--outcome FIELD"],
-    workers: Workers,
+    workers: parameters.Workers,
     **how: Unpack[Continuation],
 ) -> int:
     """Continue a recorded run from a point, with something changed.
@@ -367,7 +359,7 @@ def ask(
     run: Run,
     function: Annotated[str, "MODULE:FUNCTION"],
     at: Annotated[str | None, "--at WHEN"],
-    target: Target,
+    target: parameters.Target,
     timeout_seconds: Seconds,
     root: Root,
 ) -> int:

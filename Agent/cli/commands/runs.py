@@ -307,15 +307,13 @@ def _metrics(root: Path) -> None:
 
     metrics = replay_metrics(root)
     render.document(lambda: {"root": str(root), **metrics.to_dict()})
+    latency = "-" if metrics.latency_ms is None else f"{metrics.latency_ms:,.1f} ms, median"
     render.pairs(
         [
             ("checkpoint success", _rate(metrics.checkpointed_runs, metrics.runs, "run")),
             ("checkpoint storage", formats.size(metrics.storage_bytes)),
             ("replay success", _rate(metrics.completed_replays, metrics.replays, "replay")),
-            (
-                "replay latency",
-                "-" if metrics.latency_ms is None else f"{metrics.latency_ms:,.1f} ms, median",
-            ),
+            ("replay latency", latency),
             ("divergence", _rate(metrics.diverged_forks, metrics.forks, "fork")),
         ]
     )

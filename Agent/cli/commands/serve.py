@@ -13,17 +13,7 @@ from urllib.parse import quote
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import (
-    ABOVE_ZERO,
-    Number,
-    Root,
-    SomeSession,
-    command,
-    complete_runs,
-    make_code_importable,
-    misuse,
-    split_run,
-)
+from Agent.cli.parameters import Root, SomeSession, command, complete_runs, misuse
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
 from Agent.event.clock import format_timestamp
@@ -82,10 +72,10 @@ class ServeOptions(TypedDict):
     query_port: Annotated[int, _PORT, {"default": 8001}]
     tls_certificate: Annotated[Path | None, "--tls-certificate FILE"]
     tls_key: Annotated[Path | None, "--tls-key FILE"]
-    requests_per_second: Annotated[float, "--rate N", Number(0, 100_000), {"default": 100.0}]
+    requests_per_second: Annotated[float, "--rate N", parameters.Number(0, 100_000), {"default": 100.0}]
     executors: Annotated[tuple[str, ...], "--executors MODULE"]
     replay_workers: Annotated[int, "--replay-workers N", click.IntRange(1, 64), {"default": 2}]
-    replay_timeout_s: Annotated[float, "--replay-timeout S", Number(1, 3600), {"default": 60.0}]
+    replay_timeout_s: Annotated[float, "--replay-timeout S", parameters.Number(1, 3600), {"default": 60.0}]
 
 
 @command()
@@ -360,19 +350,13 @@ def _ship_one(
 ) -> dict[str, Any]:
     from Agent.errors import SessionInUse
 
-    is_reported = False
-
-    def wait(seconds: float) -> bool:
-        nonlocal is_reported
-        if shipment.outcome.problem and not is_reported:
-            is_reported = True
-            longest = f"trying again for {how['patience_s']:g} seconds"
-            render.note(f"{destination.place}: {shipment.outcome.problem}, {longest}")
-        time.sleep(seconds)
-        return False
+    def problem() -> str | None:
+        text = shipment.outcome.problem
+        again = f"trying again for {how['patience_s']:g} seconds"
+        return f"{destination.place}: {text}, {again}" if text else None
 
     try:
-        shipment = _take_over(path, destination, wait, how, follow=follow)
+        shipment = _take_over(path, destination, patient(problem), how, follow=follow)
     except (SessionInUse, SessionNotFound) as error:
         # a session that is busy, or has no name yet, must not prevent the others from being sent
         if not goes_on:
@@ -381,6 +365,21 @@ def _ship_one(
     with shipment:
         _send(shipment, follow=follow)
         return _answer(path, shipment)
+
+
+def patient(remark: Callable[[], str | None]) -> Callable[[float], bool]:
+    """A function that waits for some seconds and returns False; it prints the first remark, once."""
+    is_reported = False
+
+    def wait(seconds: float) -> bool:
+        nonlocal is_reported
+        if not is_reported and (text := remark()):
+            is_reported = True
+            render.note(text)
+        time.sleep(seconds)
+        return False
+
+    return wait
 
 
 def _take_over(
@@ -395,46 +394,40 @@ def _take_over(
     from Agent.errors import SessionInUse
 
     ends_s = time.monotonic() + _TAKE_OVER_S
-    is_reported = False
+    busy = f"another process is sending it to {destination.place}; waiting for it to end"
+    wait_for_end = patient(lambda: busy)
     while True:
         try:
             return Shipment(path, destination, wait, **how)
         except SessionInUse:
             if not follow and (is_written(path) or time.monotonic() > ends_s):
                 raise
-        if not is_reported:
-            is_reported = True
-            render.note(f"another process is sending it to {destination.place}; waiting for it to end")
-        time.sleep(_POLL_S)
+        wait_for_end(_POLL_S)
 
 
 def _send(shipment: Shipment, *, follow: bool) -> None:
-    from Agent.cli.render import bar
-
-    with bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
+    with render.bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
         shipment.ship_archive()
         shipment.ship_all(follow=follow, report_caught_up=lambda: show(shipment.share))
         show(1.0)
 
 
 def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
+    from Agent.client.destination import DeliveryOutcome
     from Agent.client.shipment import is_written
 
+    outcome = DeliveryOutcome() if shipment is None else shipment.outcome
     answer: dict[str, Any] = {
-        "session": str(path), "sent": 0, "stored": 0, "refused": 0, "reasons": {}, "bodies": 0, "bytes": 0,
-        "retries": 0, "dropped": {}, "left_out": {}, "damaged_lines": 0, "is_written": is_written(path),
+        "session": str(path), "sent": outcome.sent, "stored": outcome.stored, "refused": outcome.refused,
+        "reasons": dict(outcome.reasons), "bodies": outcome.bodies, "bytes": outcome.bytes,
+        "retries": outcome.retries, "dropped": {}, "left_out": dict(outcome.dropped.most_common()),
+        "damaged_lines": 0, "is_written": is_written(path),
     }  # fmt: skip
-    if shipment is None:
-        return answer
-    outcome = shipment.outcome
-    for name in ("sent", "stored", "refused", "bodies", "bytes", "retries"):
-        answer[name] = getattr(outcome, name)
-    answer["reasons"] = dict(outcome.reasons)
-    answer["dropped"] = dict(shipment.dropped.most_common())
-    answer["left_out"] = dict(outcome.dropped.most_common())
-    answer["damaged_lines"] = shipment.damaged_lines
-    answer["cursor_problem"] = shipment.cursor_problem
-    answer["is_other_database"] = outcome.is_other_database
+    if shipment is not None:
+        answer["dropped"] = dict(shipment.dropped.most_common())
+        answer["damaged_lines"] = shipment.damaged_lines
+        answer["cursor_problem"] = shipment.cursor_problem
+        answer["is_other_database"] = outcome.is_other_database
     return answer
 
 
@@ -483,7 +476,7 @@ def show_paths(title: str, paths: Mapping[str, int]) -> None:
 @command(json=False)
 def mcp(
     root: Root,
-    timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 60.0,
+    timeout: Annotated[float, "--timeout SECONDS", parameters.ABOVE_ZERO] = 60.0,
     max_chars: Annotated[int, "--max-chars N", click.IntRange(1000, 1_000_000)] = 20_000,
 ) -> None:
     """Answer questions of an MCP client about sessions.
@@ -571,7 +564,7 @@ def view(
     from Agent.analysis.session import unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
-    name, agent = split_run(session or "last")
+    name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
     if agent and not (reader := open_reader(path)).holds_agent(agent):
         raise unknown_agent(reader, agent)
@@ -585,7 +578,7 @@ def view(
         _share(path.parent, names, at, file)
         return
     if may["allow_fork"]:
-        make_code_importable()
+        parameters.make_code_importable()
     with _without_plugins():
         from Agent.server.pages import PagesServer, editor_of
 

@@ -10,17 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import (
-    ABOVE_ZERO,
-    Across,
-    More,
-    OneRun,
-    Root,
-    SomeLimit,
-    command,
-    misuse,
-    one_of,
-)
+from Agent.cli.parameters import Across, More, Root, command, misuse
 from Agent.cli.render import shown
 from Agent.render import formats, layout
 
@@ -34,13 +24,13 @@ QUERY_BYTES = 1_000_000
 def sql(
     *,
     query: Annotated[str | None, "[QUERY]"],
-    run: OneRun,
+    run: parameters.OneRun,
     more: More,
     schema: bool,
     as_csv: Annotated[bool, "--csv"],
     table: bool,
-    limit: SomeLimit,
-    timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 600,
+    limit: parameters.SomeLimit,
+    timeout: Annotated[float, "--timeout SECONDS", parameters.ABOVE_ZERO] = 600,
     root: Root,
     **across: Unpack[Across],
 ) -> None:
@@ -72,7 +62,7 @@ def sql(
         run = query or run  # with --schema the only argument is the session
     elif not (query or "").strip():
         raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
-    run = one_of(run, more, **across)
+    run = parameters.one_of(run, more, **across)
     engine = across["engine"]
     form = "json" if render.wants_json() else "csv" if as_csv and not table else "table"
     if engine is None:

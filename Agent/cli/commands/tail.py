@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, Unpack
 
 import click
 
@@ -199,7 +199,7 @@ class _Tail:
             return iter(())
         return reader.event_lines(agent_id, selection.since_us, selection.until_us)
 
-    def _newest(self, reader: TreeReader, selection: Selection, count: int) -> Newest:
+    def _newest(self, reader: TreeReader, selection: Selection, count: int) -> _NewestEvents:
         from Agent.tree.layout import agent_files
 
         def files() -> list[Path]:
@@ -208,7 +208,6 @@ class _Tail:
                 return reader.files()
             return [path for agent in selection.agents for path in agent_files(self._path, agent)]
 
-        newest = Newest([], 0)
         for _ in range(_TRIES):
             before = files()
             newest = newest_lines(self._path, before, count, selection, selection.since_us)
@@ -323,15 +322,6 @@ Line = tuple[bytes, Event]
 """A recorded line without its newline, and its event."""
 
 
-class Newest(NamedTuple):
-    """The newest matching events of a session."""
-
-    lines: list[Line]
-    """Oldest first."""
-    damaged: int
-    """The number of damaged lines that were read on the way."""
-
-
 BLOCK_BYTES = 64 * 1024
 SLACK_US = 1_000_000
 """How far lines in a file may be out of order: threads interleave, buffers delay, mtimes are coarse."""
@@ -346,7 +336,7 @@ def newest_lines(
     count: int,
     matches: Callable[[Event], bool],
     since_us: int | None = None,
-) -> Newest:
+) -> _NewestEvents:
     """Find the newest `count` matching events; damaged lines are skipped and counted.
 
     Args:
@@ -358,7 +348,7 @@ def newest_lines(
     """
     newest = _NewestEvents(count, since_us)
     if count <= 0:
-        return newest.result()
+        return newest
     for modified_us, path in sorted(((_modified_us(path), path) for path in files), reverse=True):
         if newest.has_none_before(modified_us + SLACK_US):
             break
@@ -370,7 +360,7 @@ def newest_lines(
     for line, event in newest.events(_sealed(session, newest)):
         if matches(event):
             newest.add(line, event)
-    return newest.result()
+    return newest
 
 
 class _NewestEvents:
@@ -380,7 +370,8 @@ class _NewestEvents:
         self._count = count
         self._since_us = since_us
         self._found: list[tuple[tuple[int, str, int], int, Line]] = []
-        self._damaged = 0
+        self.damaged = 0
+        """The number of damaged lines that were read on the way."""
 
     def events(self, lines: Iterable[bytes]) -> Iterator[Line]:
         """Yield the events of some lines; damaged ones are counted."""
@@ -388,7 +379,7 @@ class _NewestEvents:
             try:
                 yield line, decode_line(line)
             except DamagedLine:
-                self._damaged += 1
+                self.damaged += 1
 
     def has_none_before(self, time_us: int) -> bool:
         """Whether no event older than that time can be among the result."""
@@ -404,8 +395,10 @@ class _NewestEvents:
         elif entry > self._found[0]:
             heapq.heapreplace(self._found, entry)
 
-    def result(self) -> Newest:
-        return Newest([line for _, _, line in sorted(self._found)], self._damaged)
+    @property
+    def lines(self) -> list[Line]:
+        """The events, oldest first."""
+        return [line for _, _, line in sorted(self._found)]
 
 
 def _sealed(session: Path, newest: _NewestEvents) -> Iterator[bytes]:

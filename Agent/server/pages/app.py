@@ -30,16 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
-from Agent import view
-from Agent.errors import (
-    AgentNotFound,
-    AgentTraceError,
-    EventNotFound,
-    InputError,
-    RunNotFound,
-    SessionNotFound,
-    UsageError,
-)
+from Agent import errors, view
 from Agent.render import html
 from Agent.server.pages.documents import SECTIONS, Document, report_page, sessions_page
 from Agent.server.pages.editor import Editor
@@ -62,7 +53,7 @@ _TYPES: Final = {
 _A_YEAR: Final = "public, max-age=31536000, immutable"
 _SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 _NEWEST: Final = "newest"
-_MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
+_MISSING: Final = (errors.SessionNotFound, errors.RunNotFound, errors.AgentNotFound, errors.EventNotFound)
 _GZIP_BYTES: Final = 1024
 _NEWS_INTERVAL_S: Final = 0.02
 _QUIET_S: Final = 1.0
@@ -118,11 +109,11 @@ class OpenViews:
         if session in self._open:
             return session
         if _SESSION.fullmatch(session) is None:
-            raise SessionNotFound("this is not the id of a session", remedy="/sessions lists them")
+            raise errors.SessionNotFound("this is not the id of a session", remedy="/sessions lists them")
         # Only the command line accepts prefixes of ids, and paths.
         session_id = session_id_of(find_session(self.root, None if session == _NEWEST else session))
         if session not in (_NEWEST, session_id):
-            raise SessionNotFound(f"no session has the id {session}", remedy="/sessions lists them")
+            raise errors.SessionNotFound(f"no session has the id {session}", remedy="/sessions lists them")
         return session_id
 
     def _close_oldest(self) -> None:
@@ -174,12 +165,8 @@ class Pages:
             openapi_url=None,
             redirect_slashes=False,
         )
-        app.include_router(_api(self._views, editor))
-        if allow_fork:
-            app.include_router(_forks(self._views))
-        if allow_control:
-            app.include_router(_control(self._views))
         may = {"allow_fork": allow_fork, "allow_control": allow_control}
+        app.include_router(_api(self._views, editor, may))
         app.include_router(_pages(self._views, may))
         _install_problems(app)
         for route in app.routes:
@@ -230,7 +217,7 @@ def _numbers(lanes: str | None) -> list[int] | None:
     try:
         return [int(each) for each in lanes.split(",")]
     except ValueError:
-        raise UsageError("lanes are not numbers", remedy="write lanes=4,9,2") from None
+        raise errors.UsageError("lanes are not numbers", remedy="write lanes=4,9,2") from None
 
 
 _Lanes = Annotated[str | None, Query(max_length=100_000)]
@@ -253,12 +240,15 @@ _ROUTES: Final[dict[str, dict[str, Any]]] = {
 """The methods of a view that are routes, with the parameters whose types differ in a request."""
 
 
-def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
+def _api(views: OpenViews, editor: Editor | None, may: Mapping[str, bool]) -> APIRouter:
     api = APIRouter(prefix="/api")
     for name, types in _ROUTES.items():
         api.get(f"/{{session}}/{name}")(_route_of(views, name, types))
-    _add_session_routes(api, views)
-    _add_moments(api, views, editor)
+    _add_reads(api, views, editor)
+    if may["allow_fork"]:
+        _add_forks(api, views)
+    if may["allow_control"]:
+        _add_control(api, views)
     return api
 
 
@@ -281,7 +271,7 @@ def _route_of(views: OpenViews, name: str, types: Mapping[str, Any]) -> Callable
     return route
 
 
-def _add_session_routes(api: APIRouter, views: OpenViews) -> None:
+def _add_reads(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
     @api.get("/sessions")
     def sessions() -> Response:
         return answer(view.session_list(views.root))
@@ -301,21 +291,6 @@ def _add_session_routes(api: APIRouter, views: OpenViews) -> None:
             result = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
             return answer(result)
 
-
-async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
-    """Yield the news of a session as server-sent events, until the page disconnects."""
-    with views.use(session) as opened, Watch(opened) as watch:
-        quiet_s = 0.0
-        while True:
-            # Sent without news, too: this detects that the program has ended or the page has disconnected.
-            if watch.is_behind or quiet_s >= _QUIET_S:
-                quiet_s = 0.0
-                yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
-            await asyncio.sleep(_NEWS_INTERVAL_S)
-            quiet_s += _NEWS_INTERVAL_S
-
-
-def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
     @api.get("/{session}/moment")
     def moment(session: str, at: str) -> Response:
         with views.use(session) as opened:
@@ -328,6 +303,19 @@ def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> Non
         if editor is not None and details["code"] is not None:
             editor.add_link(details["code"], details["event"]["timestamp"])
         return answer(details)
+
+
+async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+    """Yield the news of a session as server-sent events, until the page disconnects."""
+    with views.use(session) as opened, Watch(opened) as watch:
+        quiet_s = 0.0
+        while True:
+            # Sent without news, too: this detects that the program has ended or the page has disconnected.
+            if watch.is_behind or quiet_s >= _QUIET_S:
+                quiet_s = 0.0
+                yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
+            await asyncio.sleep(_NEWS_INTERVAL_S)
+            quiet_s += _NEWS_INTERVAL_S
 
 
 class AskedFork(BaseModel):
@@ -354,20 +342,16 @@ class AskedTest(BaseModel):
     q: str = Field("", max_length=2_000, description="the complaint; empty for the leading findings")
 
 
-def _forks(views: OpenViews) -> APIRouter:
-    forks = APIRouter(prefix="/api")
-
-    @forks.post("/{session}/forks")
+def _add_forks(api: APIRouter, views: OpenViews) -> None:
+    @api.post("/{session}/forks")
     def fork(session: str, body: AskedFork) -> Response:
         with views.use(session) as opened:
             return answer(opened.fork(**body.model_dump()))
 
-    @forks.post("/{session}/tests")
+    @api.post("/{session}/tests")
     def test(session: str, body: AskedTest) -> Response:
         with views.use(session) as opened:
             return answer(opened.findings(q=body.q, is_tested=True))
-
-    return forks
 
 
 # control
@@ -385,18 +369,16 @@ class AskedControl(BaseModel):
     text: str = Field("", max_length=100_000, description="its new value: JSON, or a text")
 
 
-def _control(views: OpenViews) -> APIRouter:
-    routes = APIRouter(prefix="/api")
-
-    @routes.get("/{session}/control")
+def _add_control(api: APIRouter, views: OpenViews) -> None:
+    @api.get("/{session}/control")
     def status(session: str) -> dict[str, Any]:
         try:
             program = control.controlled(find_session(views.root, views.id_of(session)))
-        except InputError as error:
+        except errors.InputError as error:
             return {"state": "none", "why": error.message}
         return {"state": program.state, "tick": program.tick, "since": program.since}
 
-    @routes.post("/{session}/control")
+    @api.post("/{session}/control")
     def ask(session: str, body: AskedControl) -> dict[str, Any]:
         request: dict[str, Any] = {"command": body.command, "by": f"{control.user_name()}, in a page"}
         if body.command == "set":
@@ -406,14 +388,12 @@ def _control(views: OpenViews) -> APIRouter:
             request["ticks"] = body.ticks
         try:
             answer = control.request(find_session(views.root, views.id_of(session)), request, _CONTROL_S)
-        except (control.NoTick, InputError) as error:
+        except (control.NoTick, errors.InputError) as error:
             return {"done": False, "why": str(error)}
         refused = answer.get("refused")
         if refused is not None:
             return {"done": False, "why": "; ".join(filter(None, (refused["message"], refused["remedy"])))}
         return {"done": True, **{name: value for name, value in answer.items() if name != "id"}}
-
-    return routes
 
 
 # the pages
@@ -427,7 +407,7 @@ def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
         base, query = request.scope.get("root_path", ""), request.url.query
         try:
             session = views.id_of(_NEWEST)
-        except SessionNotFound:
+        except errors.SessionNotFound:
             target = f"{base}/sessions"
         else:
             target = f"{base}/s/{session}"
@@ -525,7 +505,7 @@ def _install_problems(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, handler)
 
-    handle(AgentTraceError, _of_internal_error)
+    handle(errors.AgentTraceError, _of_internal_error)
     handle(RequestValidationError, _of_parameters)
     handle(HTTPException, lambda error: (error.status_code, "nothing exists at this address", None))
     handle(
@@ -533,8 +513,10 @@ def _install_problems(app: FastAPI) -> None:
     )
 
 
-def _of_internal_error(error: AgentTraceError) -> tuple[int, str, str | None]:
-    status = 400 if isinstance(error, UsageError) else 422 if isinstance(error, InputError) else 500
+def _of_internal_error(error: errors.AgentTraceError) -> tuple[int, str, str | None]:
+    status = (
+        400 if isinstance(error, errors.UsageError) else 422 if isinstance(error, errors.InputError) else 500
+    )
     if isinstance(error, _MISSING):
         status = 404
     return status, error.message, error.remedy

@@ -17,22 +17,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.ids import SEQ_DIGITS, new_writer_id
 from Agent.event.kinds import FailureCode, RunStatus, StepType
+from Agent.export import conventions
 from Agent.export.allow_list import AllowList, is_label
-from Agent.export.conventions import (
-    AGENT,
-    BLOCK,
-    COST,
-    LABELS,
-    MODEL,
-    OWN,
-    OWN_NAMES,
-    READ_INPUT_TOKENS,
-    READ_OUTPUT_TOKENS,
-    STEP_TYPE,
-    TOOL,
-    SpanSort,
-    sort_of,
-)
+from Agent.export.conventions import AGENT, BLOCK, MODEL, OWN, TOOL, SpanSort, sort_of
 from Agent.export.failure_classes import classify
 from Agent.export.messages import (
     MAX_ITEMS,
@@ -49,7 +36,7 @@ from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.limits import json_of, read_body
-from Agent.server.routes.ingest import BODY_ERRORS
+from Agent.server.routes.ingest import BODY_ERRORS, object_schema
 from Agent.server.routes.schemas import ERRORS
 from Agent.server.settings import ServerSettings
 from Agent.store import Project, Store
@@ -159,9 +146,9 @@ def _body(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     if kind != "model.call":
         return {}
     body = {
-        "prompt_tokens": _first(metadata, READ_INPUT_TOKENS, int),
-        "completion_tokens": _first(metadata, READ_OUTPUT_TOKENS, int),
-        "cost": _first(metadata, (COST,), int, float),
+        "prompt_tokens": _first(metadata, conventions.READ_INPUT_TOKENS, int),
+        "completion_tokens": _first(metadata, conventions.READ_OUTPUT_TOKENS, int),
+        "cost": _first(metadata, (conventions.COST,), int, float),
         "model_provider": _first(metadata, ("gen_ai.provider.name", "gen_ai.system", "llm.provider"), str),
     }
     if body["cost"] is not None:
@@ -346,12 +333,7 @@ _REQUEST: Final[dict[str, Any]] = {
         "description": "An ExportTraceServiceRequest of OTLP 1.",
         "content": {
             PROTOBUF: _BINARY,
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"resourceSpans": {"type": "array", "items": {"type": "object"}}},
-                }
-            },
+            JSON: {"schema": object_schema(resourceSpans={"type": "array", "items": {"type": "object"}})},
         },
     }
 }
@@ -362,18 +344,12 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         "content": {
             PROTOBUF: _BINARY,
             JSON: {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "partialSuccess": {
-                            "type": "object",
-                            "properties": {
-                                "rejectedSpans": {"type": "string", "pattern": "^[0-9]+$"},
-                                "errorMessage": {"type": "string"},
-                            },
-                        }
-                    },
-                }
+                "schema": object_schema(
+                    partialSuccess=object_schema(
+                        rejectedSpans={"type": "string", "pattern": "^[0-9]+$"},
+                        errorMessage={"type": "string"},
+                    )
+                )
             },
         },
     }
@@ -577,7 +553,7 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
     for key, value in attributes.items():
         if key in numbers:
             continue
-        if key not in LABELS:
+        if key not in conventions.LABELS:
             allowed.drop(_SPAN, key)
             continue
         listed = value[:_MAX_LISTED] if isinstance(value, list) else [value]
@@ -589,13 +565,13 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
 
 def _step_type(sort: SpanSort, attributes: Mapping[str, Any]) -> StepType:
     """Return the type of a step as our exporter wrote it, else that of its sort."""
-    step_type = attributes.get(STEP_TYPE)
+    step_type = attributes.get(conventions.STEP_TYPE)
     return StepType(step_type) if isinstance(step_type, str) and step_type in _KNOWN_STEPS else sort.step_type
 
 
 def _name(sort: SpanSort, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
     """Return the name of a step: its tool, model or agent, else the span's name if that is a label."""
-    name = next((metadata[key] for key in (*OWN_NAMES, *sort.named_by) if key in metadata), None)
+    name = next((metadata[key] for key in (*conventions.OWN_NAMES, *sort.named_by) if key in metadata), None)
     if name is not None:
         return str(name)
     return allowed.label(span_name, "/spans/*/name")

@@ -19,65 +19,31 @@ from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES, LEVELS
 from Agent.server.access import Granted
 from Agent.server.errors import Problem
-from Agent.server.routes.schemas import (
-    AGENT,
-    ERRORS,
-    UID,
-    CauseAnswer,
-    CountsAnswer,
-    Cursor,
-    ErrorGroupAnswer,
-    EventAnswer,
-    FailureAnswer,
-    JourneyStepAnswer,
-    Label,
-    Limit,
-    RunAnswer,
-    SessionAnswer,
-    Snapshot,
-    StepAnswer,
-    Time,
-    Uid,
-    WholeRunAnswer,
-    add_list,
-    cause_answer,
-    counts_answer,
-    error_group_answer,
-    event_answer,
-    failure_answer,
-    journey_step_answer,
-    page_answer,
-    plain_uid,
-    refusals,
-    run_answer,
-    session_answer,
-    step_answer,
-    unix_us,
-)
+from Agent.server.routes import schemas
 from Agent.store import EventFilter, Page, Project, RunFilter, Store
 from Agent.store.schema import MAX_LIMIT
 
-_MISSING: Final = refusals({404: "The project has no run with that id."})
-_NO_EVENT: Final = refusals({404: "The project has no event with that id in that session."})
+_MISSING: Final = schemas.refusals({404: "The project has no run with that id."})
+_NO_EVENT: Final = schemas.refusals({404: "The project has no event with that id in that session."})
 
 Status = Literal["running", "success", "failure", "partial"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-AgentId = Annotated[str, AGENT]
-Session = Annotated[str, UID]
+AgentId = Annotated[str, schemas.AGENT]
+Session = Annotated[str, schemas.UID]
 Interval = Annotated[Literal["hour", "day"] | None, Query(description="Also count by hour or by day (UTC).")]
 EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", description="writer-number.")]
 Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
 
 _PARAMETERS: Final[dict[str, Any]] = {
-    **dict.fromkeys("agent_id agent_version failure_type failure_code run_id kind".split(), Label),
+    **dict.fromkeys("agent_id agent_version failure_type failure_code run_id kind".split(), schemas.Label),
     "status": Status | None,
-    "session_uid": Uid,
-    "session_id": Label,
-    "label": Label,
+    "session_uid": schemas.Uid,
+    "session_id": schemas.Label,
+    "label": schemas.Label,
     "min_level": Level | None,
-    "since": Time,
-    "until": Time,
+    "since": schemas.Time,
+    "until": schemas.Time,
 }
 """{name in a request: type} of the filters of lists."""
 FilterT = TypeVar("FilterT", RunFilter, EventFilter)
@@ -92,11 +58,11 @@ def _reader_of(filter_type: type[FilterT], names: str, **needed: Any) -> Callabl
     types = needed | {name: _PARAMETERS[name] for name in names.split()}
 
     def read(**values: Any) -> FilterT:
-        values["session_uid"] = plain_uid(values["session_uid"])
+        values["session_uid"] = schemas.plain_uid(values["session_uid"])
         if (level := values.pop("min_level", None)) is not None:
             values["min_severity"] = LEVELS[level]
         for name in ("since", "until"):
-            values[f"{name}_us"] = unix_us(name, values.pop(name))
+            values[f"{name}_us"] = schemas.unix_us(name, values.pop(name))
         return filter_type(**values)
 
     # FastAPI reads and documents the parameters of this signature.
@@ -124,15 +90,14 @@ _error_filter: Final = _reader_of(EventFilter, "session_uid session_id run_id ag
 
 def query_router(store: Store) -> APIRouter:
     """Make the routes that read, for a read-only store."""
-    router = APIRouter(prefix="/v1", responses=ERRORS)
+    router = APIRouter(prefix="/v1", responses=schemas.ERRORS)
     _add_run_routes(router, store)
     _add_other_routes(router, store)
-    _add_explaining_routes(router, store)
     return router
 
 
 def _add_run_routes(router: APIRouter, store: Store) -> None:
-    lists = partial(add_list, router)
+    lists = partial(schemas.add_list, router)
 
     def known(project: Project, run_id: str) -> dict[str, Any]:
         run = store.find_run(project, run_id)
@@ -140,105 +105,130 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
             raise Problem(404, "no run with that id", remedy="/v1/runs lists them")
         return run
 
-    @lists("/runs", RunAnswer, "List runs, newest first")
+    @lists("/runs", schemas.RunAnswer, "List runs, newest first")
     def list_runs(
         project: Granted,
         filters: Annotated[RunFilter, Depends(_run_filter)],
-        limit: Limit = 50,
-        cursor: Cursor = None,
+        limit: schemas.Limit = 50,
+        cursor: schemas.Cursor = None,
     ) -> Response:
         """All given filters apply."""
-        return page_answer(store.list_runs(project, filters, limit=limit, cursor=cursor), run_answer)
+        return schemas.page_answer(
+            store.list_runs(project, filters, limit=limit, cursor=cursor), schemas.run_answer
+        )
 
-    @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=WholeRunAnswer)
-    def get_run(project: Granted, run_id: str) -> Snapshot:
+    @router.get(
+        "/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=schemas.WholeRunAnswer
+    )
+    def get_run(project: Granted, run_id: str) -> schemas.Snapshot:
         """One run by its whole id, with its first thousand steps and failures."""
-        run = run_answer(known(project, run_id))
+        run = schemas.run_answer(known(project, run_id))
         steps = store.list_steps(project, run_id, limit=MAX_LIMIT)
         failures = store.list_failures(project, run_id)
         return run | {
-            "steps": [step_answer(row) for row in steps.items],
-            "failures": [failure_answer(row) for row in failures],
+            "steps": [schemas.step_answer(row) for row in steps.items],
+            "failures": [schemas.failure_answer(row) for row in failures],
             "next_steps_cursor": steps.next_cursor,
         }
 
-    @lists("/runs/{run_id}/steps", StepAnswer, "List the steps of a run, in order", responses=_MISSING)
-    def list_steps(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
+    @lists(
+        "/runs/{run_id}/steps", schemas.StepAnswer, "List the steps of a run, in order", responses=_MISSING
+    )
+    def list_steps(
+        project: Granted, run_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
+    ) -> Response:
         """With their latency and metadata."""
         known(project, run_id)
-        return page_answer(store.list_steps(project, run_id, limit=limit, cursor=cursor), step_answer)
+        return schemas.page_answer(
+            store.list_steps(project, run_id, limit=limit, cursor=cursor), schemas.step_answer
+        )
 
-    @lists("/runs/{run_id}/failures", FailureAnswer, "List the failures of a run", responses=_MISSING)
+    @lists("/runs/{run_id}/failures", schemas.FailureAnswer, "List the failures of a run", responses=_MISSING)
     def list_failures(project: Granted, run_id: str) -> Response:
         """The first thousand; there is one page."""
         known(project, run_id)
-        return page_answer(Page(store.list_failures(project, run_id), None), failure_answer)
+        return schemas.page_answer(Page(store.list_failures(project, run_id), None), schemas.failure_answer)
 
-    @lists("/runs/{run_id}/events", EventAnswer, "List the events of a run, oldest first", responses=_MISSING)
-    def list_run_events(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
+    @lists(
+        "/runs/{run_id}/events",
+        schemas.EventAnswer,
+        "List the events of a run, oldest first",
+        responses=_MISSING,
+    )
+    def list_run_events(
+        project: Granted, run_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
+    ) -> Response:
         """A run that was sent as a document has none."""
         known(project, run_id)
         filters = EventFilter(run_id=run_id)
-        return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
+        return schemas.page_answer(
+            store.list_events(project, filters, limit=limit, cursor=cursor), schemas.event_answer
+        )
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
-    lists = partial(add_list, router)
+    lists = partial(schemas.add_list, router)
 
-    @lists("/events", EventAnswer, "List events of a session or a run, oldest first")
+    @lists("/events", schemas.EventAnswer, "List events of a session or a run, oldest first")
     def list_events(
         project: Granted,
         filters: Annotated[EventFilter, Depends(_event_filter)],
-        limit: Limit = 200,
-        cursor: Cursor = None,
+        limit: schemas.Limit = 200,
+        cursor: schemas.Cursor = None,
     ) -> Response:
         """With agent_id: that agent's journey; with min_level=ERROR: the errors."""
-        return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
+        return schemas.page_answer(
+            store.list_events(project, filters, limit=limit, cursor=cursor), schemas.event_answer
+        )
 
-    @lists("/sessions", SessionAnswer, "List sessions, newest first")
+    @lists("/sessions", schemas.SessionAnswer, "List sessions, newest first")
     def list_sessions(
-        project: Granted, session_id: Label = None, limit: Limit = 50, cursor: Cursor = None
+        project: Granted,
+        session_id: schemas.Label = None,
+        limit: schemas.Limit = 50,
+        cursor: schemas.Cursor = None,
     ) -> Response:
         """Executions of programs whose events were sent; `session_id` is the name that commands print."""
         page = store.list_sessions(project, session_id=session_id, limit=limit, cursor=cursor)
-        return page_answer(page, session_answer)
+        return schemas.page_answer(page, schemas.session_answer)
 
     @router.get("/stats", summary="Count runs, failures and latencies")
     def get_stats(
         project: Granted, filters: Annotated[RunFilter, Depends(_run_filter)], interval: Interval = None
-    ) -> CountsAnswer:
+    ) -> schemas.CountsAnswer:
         """Of the matching runs, by version, and by interval if one is given."""
-        return counts_answer(store.count_runs(project, filters, interval=interval))
+        return schemas.counts_answer(store.count_runs(project, filters, interval=interval))
 
-
-def _add_explaining_routes(router: APIRouter, store: Store) -> None:
-    lists = partial(add_list, router)
-
-    @lists("/journeys", JourneyStepAnswer, "Show an agent's events in a session or a run")
+    @lists("/journeys", schemas.JourneyStepAnswer, "Show an agent's events in a session or a run")
     def get_journey(
         project: Granted,
         filters: Annotated[EventFilter, Depends(_journey_filter)],
-        limit: Limit = 200,
-        cursor: Cursor = None,
+        limit: schemas.Limit = 200,
+        cursor: schemas.Cursor = None,
     ) -> Response:
         """Its events in order, with the time and the number of missing events between them."""
-        return page_answer(
-            store.list_journey(project, filters, limit=limit, cursor=cursor), journey_step_answer
+        return schemas.page_answer(
+            store.list_journey(project, filters, limit=limit, cursor=cursor), schemas.journey_step_answer
         )
 
-    @lists("/errors", ErrorGroupAnswer, "List errors by fingerprint, the latest first")
+    @lists("/errors", schemas.ErrorGroupAnswer, "List errors by fingerprint, the latest first")
     def list_errors(
         project: Granted,
         filters: Annotated[EventFilter, Depends(_error_filter)],
-        limit: Limit = 50,
-        cursor: Cursor = None,
+        limit: schemas.Limit = 50,
+        cursor: schemas.Cursor = None,
     ) -> Response:
         """Of the newest 100,000 matching errors."""
-        return page_answer(
-            store.list_error_groups(project, filters, limit=limit, cursor=cursor), error_group_answer
+        return schemas.page_answer(
+            store.list_error_groups(project, filters, limit=limit, cursor=cursor), schemas.error_group_answer
         )
 
-    @lists("/causes", CauseAnswer, "Show what led to an event, the nearest cause first", responses=_NO_EVENT)
+    @lists(
+        "/causes",
+        schemas.CauseAnswer,
+        "Show what led to an event, the nearest cause first",
+        responses=_NO_EVENT,
+    )
     def list_causes(
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
     ) -> Response:
@@ -246,7 +236,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
         causes = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if causes is None:
             raise Problem(404, "no event with that id", remedy="/v1/events lists them")
-        return page_answer(Page(causes, None), cause_answer)
+        return schemas.page_answer(Page(causes, None), schemas.cause_answer)
 
 
 _TRAIL_US: Final = 60_000_000

@@ -17,30 +17,13 @@ from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import read_json_body
 from Agent.server.replays import Replays, json_text, no_checkpoint
+from Agent.server.routes import schemas
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
-from Agent.server.routes.schemas import (
-    ERRORS,
-    CheckpointAnswer,
-    CreatedAnswer,
-    Cursor,
-    DiffAnswer,
-    Limit,
-    ListedReplayAnswer,
-    ReplayAnswer,
-    WholeCheckpointAnswer,
-    add_list,
-    checkpoint_answer,
-    listed_replay_answer,
-    page_answer,
-    refusals,
-    replay_answer,
-    whole_checkpoint_answer,
-)
 from Agent.store import Project
 from Agent.store.schema import now_us
 
-NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
-NO_CONTENT: Final = refusals(
+NOT_FOUND: Final = schemas.refusals({404: "The project has nothing with that id."})
+NO_CONTENT: Final = schemas.refusals(
     {409: "The run was sent without content, or cannot be replayed here; the message says why."}
 )
 WaitMade = Annotated[
@@ -83,17 +66,19 @@ class AskedCheckpoints(_RequestModel):
 
 def checkpoint_router(replays: Replays) -> APIRouter:
     """Make the routes of checkpoints."""
-    router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
-    store, settings, lists = replays.store, replays.settings, partial(add_list, router)
+    router = APIRouter(prefix="/api", responses=schemas.ERRORS | NOT_FOUND)
+    store, settings, lists = replays.store, replays.settings, partial(schemas.add_list, router)
 
-    @lists("/traces/{trace_id}/checkpoints", CheckpointAnswer, "List the checkpoints of a run, in order")
+    @lists(
+        "/traces/{trace_id}/checkpoints", schemas.CheckpointAnswer, "List the checkpoints of a run, in order"
+    )
     def list_checkpoints(
-        project: GrantedReplay, trace_id: str, limit: Limit = 200, cursor: Cursor = None
+        project: GrantedReplay, trace_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
     ) -> Response:
         """A trace is a run by its id, or a session by its UUID."""
         replays.trace(project, trace_id)
         page = store.list_checkpoints(project, trace_id, limit=limit, cursor=cursor)
-        return page_answer(page, checkpoint_answer)
+        return schemas.page_answer(page, schemas.checkpoint_answer)
 
     @router.post(
         "/traces/{trace_id}/checkpoints",
@@ -102,7 +87,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         openapi_extra=json_body(AskedCheckpoints.model_json_schema(), required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
-        | {202: {"model": CreatedAnswer, "description": "They are still being created; ask again."}},
+        | {202: {"model": schemas.CreatedAnswer, "description": "They are still being created; ask again."}},
     )
     async def post_checkpoints(
         request: Request,
@@ -110,7 +95,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         project: GrantedReplay,
         trace_id: str,
         wait_s: WaitMade = 2.0,
-    ) -> CreatedAnswer:
+    ) -> schemas.CreatedAnswer:
         """After each step whose state is known; existing checkpoints are kept. No code is executed."""
         body = await read_json_body(request, settings, _checked_checkpoint, optional=True)
         lacking: list[str] = []
@@ -127,13 +112,13 @@ def checkpoint_router(replays: Replays) -> APIRouter:
             response.headers["Location"] = f"/api/traces/{quote(trace_id, safe='')}/checkpoints"
             if not ended:
                 response.status_code = 202
-                return CreatedAnswer(
+                return schemas.CreatedAnswer(
                     trace_id=trace_id, checkpoint_ids=[], created=[], not_sent=[], hidden_by=[]
                 )
             replays.forget_result(project, trace_id)
             created, lacking, hidden = waiting.result()
         ids = await run_in_threadpool(_ids, project, trace_id)
-        return CreatedAnswer(
+        return schemas.CreatedAnswer(
             trace_id=trace_id, checkpoint_ids=ids, created=created, not_sent=lacking, hidden_by=hidden
         )
 
@@ -142,12 +127,12 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         return [row["checkpoint_id"] for row in page.items]
 
     @router.get("/checkpoints/{checkpoint_id}", summary="Show a checkpoint with its state")
-    def get_checkpoint(project: GrantedReplay, checkpoint_id: str) -> WholeCheckpointAnswer:
+    def get_checkpoint(project: GrantedReplay, checkpoint_id: str) -> schemas.WholeCheckpointAnswer:
         """By its id, as it is listed."""
         stored = store.find_checkpoint(project, checkpoint_id)
         if stored is None:
             raise no_checkpoint()
-        return whole_checkpoint_answer(stored[0])
+        return schemas.whole_checkpoint_answer(stored[0])
 
     @router.delete("/checkpoints/{checkpoint_id}", status_code=204, summary="Delete a checkpoint")
     def delete_checkpoint(project: GrantedReplay, checkpoint_id: str) -> Response:
@@ -237,8 +222,8 @@ Wait = Annotated[
 
 def replay_router(replays: Replays) -> APIRouter:
     """Make the routes of replays."""
-    router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
-    store, settings, lists = replays.store, replays.settings, partial(add_list, router)
+    router = APIRouter(prefix="/api", responses=schemas.ERRORS | NOT_FOUND)
+    store, settings, lists = replays.store, replays.settings, partial(schemas.add_list, router)
 
     def existing_replay(project: Project, replay_id: str) -> dict[str, Any]:
         stored = store.find_replay(project, replay_id)
@@ -257,11 +242,11 @@ def replay_router(replays: Replays) -> APIRouter:
         openapi_extra=json_body(AskedReplay.model_json_schema(), required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
-        | {202: {"model": ReplayAnswer, "description": "It is still running; query it by its id."}},
+        | {202: {"model": schemas.ReplayAnswer, "description": "It is still running; query it by its id."}},
     )
     async def post_replay(
         request: Request, response: Response, project: GrantedReplay, checkpoint_id: str, wait_s: Wait = 20.0
-    ) -> ReplayAnswer:
+    ) -> schemas.ReplayAnswer:
         """In a separate process with limits of time and memory, without network."""
         config = await read_json_body(
             request, settings, lambda value: _checked(value, settings.replay_timeout_s), optional=True
@@ -271,25 +256,25 @@ def replay_router(replays: Replays) -> APIRouter:
         for done in ended:
             if not done.cancelled() and isinstance(refused := done.exception(), Problem):
                 raise refused
-        answer = replay_answer(await run_in_threadpool(existing_replay, project, replay_id), now_us())
+        answer = schemas.replay_answer(await run_in_threadpool(existing_replay, project, replay_id), now_us())
         response.status_code = 202 if answer.status == "running" else 201
         response.headers["Location"] = f"/api/replays/{replay_id}"
         return answer
 
     @router.get("/replays/{replay_id}", summary="Show a replay")
-    def get_replay(project: GrantedReplay, replay_id: str) -> ReplayAnswer:
+    def get_replay(project: GrantedReplay, replay_id: str) -> schemas.ReplayAnswer:
         """Its status, and its result once it has ended."""
-        return replay_answer(existing_replay(project, replay_id), now_us())
+        return schemas.replay_answer(existing_replay(project, replay_id), now_us())
 
     @router.get("/replays/{replay_id}/diff", summary="Show what a replay changed", responses=NO_CONTENT)
-    def get_diff(project: GrantedReplay, replay_id: str) -> DiffAnswer:
+    def get_diff(project: GrantedReplay, replay_id: str) -> schemas.DiffAnswer:
         """The recorded output beside the new one, key by key."""
-        answer = replay_answer(existing_replay(project, replay_id), now_us())
+        answer = schemas.replay_answer(existing_replay(project, replay_id), now_us())
         if answer.result is None:
             why = answer.problem.message if answer.problem is not None else "it has not ended"
             raise Problem(409, f"the replay has no result: {why}", remedy="ask for the replay")
         result = answer.result
-        return DiffAnswer(
+        return schemas.DiffAnswer(
             replay_id=replay_id,
             verdict=result.verdict,
             diff=result.diff,
@@ -297,15 +282,17 @@ def replay_router(replays: Replays) -> APIRouter:
             output=result.output,
         )
 
-    @lists("/traces/{trace_id}/replays", ListedReplayAnswer, "List the replays of a run, newest first")
+    @lists(
+        "/traces/{trace_id}/replays", schemas.ListedReplayAnswer, "List the replays of a run, newest first"
+    )
     def list_replays(
-        project: GrantedReplay, trace_id: str, limit: Limit = 50, cursor: Cursor = None
+        project: GrantedReplay, trace_id: str, limit: schemas.Limit = 50, cursor: schemas.Cursor = None
     ) -> Response:
         """Without their results."""
         replays.trace(project, trace_id)
         page = store.list_replays(project, trace_id, limit=limit, cursor=cursor)
         at_us = now_us()
-        return page_answer(page, lambda row: listed_replay_answer(row, at_us))
+        return schemas.page_answer(page, lambda row: schemas.listed_replay_answer(row, at_us))
 
     return router
 
