@@ -221,7 +221,7 @@ def test_the_parameters_of_the_contract_arrive(client):
         ("window?t0=0&t1=1&px=5&lanes=1,b", 400, "lanes are not numbers"),
         ("events?order=up", 400, "order"),
         ("events?limit=0", 400, "limit"),
-        ("step?t=1&direction=0", 400, "direction"),
+        ("step?t=1&direction=on", 400, "direction"),
         ("search", 400, "q"),
         ("event/missing-1", 404, "missing-1"),
         ("state?agent=nobody&t=1", 404, "nobody"),

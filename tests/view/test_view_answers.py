@@ -155,6 +155,13 @@ def test_a_search_finds_agents_by_name_or_role_and_at_most_50_events(recorded):
     assert view.search(q="  ") == {"agents": [], "events": []}
 
 
+@pytest.mark.parametrize(("by", "direction"), [("event", 0), ("hour", 1)])
+def test_a_step_of_another_unit_or_direction_is_refused(seen, by, direction):
+    view, _ = seen
+    with pytest.raises(UsageError):
+        view.step(t=1.0, by=by, direction=direction)
+
+
 @module_wide
 @given(
     share=shares,
