@@ -22,13 +22,13 @@ from Agent.event.ordering import order_key
 from Agent.event.script_names import COPIES, as_original
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import ARGS_AFTER
-from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
-from Agent.replay.drive.changes_by_hand import note_repeated, to_script
+from Agent.replay.drive.changes_between import note_repeated, to_script
 from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
@@ -301,7 +301,7 @@ def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[Pr
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
     """Say so if the recording holds the draws, which a run of the whole program makes anew."""
-    sources = {source.partition("@")[0] for source, _ in reads_in(recording)}
+    sources = {source.partition("@")[0] for _, source, _ in reads_in(recording)}
     return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
 
 

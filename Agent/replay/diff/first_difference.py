@@ -27,6 +27,7 @@ from Agent.replay.compare.emitted_events import (
     pair_difference,
     sort_key,
 )
+from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
 from Agent.replay.plan.recording import began_us, ends_of, is_traced_action
@@ -127,8 +128,7 @@ class SameIds:
     run_ids: Collection[str] = ()
     """The run ids of both sessions."""
     _processes: set[str] = field(default_factory=set)
-    _there: dict[str, str] = field(default_factory=dict)
-    _back: dict[str, str] = field(default_factory=dict)
+    _matches: Matches = field(default_factory=lambda: Matches({}, {}))
 
     def see(self, event: Event) -> None:
         """Store the prefix that the span ids of its process have."""
@@ -139,10 +139,9 @@ class SameIds:
         """Whether two ids match or can be matched; a match is kept for later calls."""
         if not (self._is_id(one) and self._is_id(other)):
             return False
-        if len(self._there) > _MAX_IDS:
-            self._there.clear()
-            self._back.clear()
-        return self._there.setdefault(one, other) == other and self._back.setdefault(other, one) == one
+        if len(self._matches.replayed) > _MAX_IDS:
+            self._matches = Matches({}, {})
+        return self._matches.match(one, other)
 
     def _is_id(self, text: str) -> bool:
         match = _EVENT_ID.fullmatch(text)

@@ -328,16 +328,17 @@ def agents_that_acted(recording: Recording) -> list[str]:
     return sorted({each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id})
 
 
-def reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
-    """Yield the sources that recorded actions read, each with what one action read from it."""
+def reads_in(recording: Recording) -> Iterator[tuple[Event, str, Any]]:
+    """Yield the actions and the sources that they read, each with what the action read from it."""
     for event in recording.events:
         reads = event.extra.get("reads")
-        yield from reads.items() if isinstance(reads, dict) else ()
+        for source, values in reads.items() if isinstance(reads, dict) else ():
+            yield event, source, values
 
 
 def has_ids_and_times(recording: Recording) -> bool:
     """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
-    return any(type(reads) is list and "@" not in source for source, reads in reads_in(recording))
+    return any(type(reads) is list and "@" not in source for _, source, reads in reads_in(recording))
 
 
 def order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:

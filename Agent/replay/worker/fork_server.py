@@ -77,7 +77,7 @@ _MODULES = (
     "Agent.replay.worker.workbench",
     "Agent.replay.forks.fork",
     "Agent.replay.forks.unrecorded",
-    "Agent.replay.experiments.experiment",
+    "Agent.replay.forks.experiment",
 )
 """Loaded before the first request: the code that handles one, and what every recorded program imports."""
 _INTERPRETER_SETTINGS = frozenset(

@@ -34,8 +34,7 @@ from Agent.record.tracing.function_facts import CodeIdentity, directories_of, mo
 from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
-from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
-from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
@@ -43,8 +42,8 @@ from Agent.replay.compare.program_state import (
     left_otherwise,
     program_state_of,
     redacted_in_all,
+    varying_lines,
 )
-from Agent.replay.compare.varying_lines import varying_lines
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
     FieldReads,
@@ -55,7 +54,7 @@ from Agent.replay.drive.agent_stubs import (
     doubt_what_was_built,
     what_the_spec_lacks,
 )
-from Agent.replay.drive.changes_by_hand import describe_pauses
+from Agent.replay.drive.changes_between import describe_pauses
 from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayContext
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
@@ -306,8 +305,8 @@ class Workbench:
             self.outcome,
             self.pipeline,
             self.comparison,
+            self.watch.threads,
         )
-        self._player.threads = self.watch.threads
         current_player.set(self._player)
         return self._player
 
