@@ -499,14 +499,16 @@ class Comparison:
         self, one: Sequence[T], other: Sequence[T], difference: Callable[[T, T], object | None]
     ) -> bool:
         """Whether each of the first has a counterpart among the second, and the other way round."""
+        if len(one) != len(other):
+            return False
         free = list(other)
-        for left in one if len(one) == len(other) else ():
+        for left in one:
             agreeing = (i for i, right in enumerate(free) if self.agrees(partial(difference, left, right)))
             match = next(agreeing, None)
             if match is None:
                 return False
             del free[match]
-        return not free
+        return True
 
     def _at_top(self, one: Any, other: Any) -> Difference | None:
         return self._walk(one, other, "")

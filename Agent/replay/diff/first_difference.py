@@ -30,7 +30,7 @@ from Agent.replay.compare.emitted_events import (
 from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import began_us, ends_of, is_traced_action
+from Agent.replay.plan.recording import began_us, ends_of, is_traced_action, parents_of, spans_around
 from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE, Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
@@ -367,10 +367,8 @@ def _around(event: Event, later: Sequence[Event]) -> list[Event]:
     """Return the event if it is a call, and its enclosing calls among later events; innermost first."""
     spans = {each.span_id: each for each in later if each.span_id is not None and each.kind in ACTION_KINDS}
     actions = [event] if event.kind in ACTION_KINDS else []
-    span_id = event.parent_span_id
-    while span_id in spans and len(actions) < _REMEMBERED:
-        actions.append(spans[span_id])
-        span_id = spans[span_id].parent_span_id
+    around = spans_around(event, parents_of(spans.values()))
+    actions += [spans[span_id] for span_id in itertools.islice(around, _REMEMBERED) if span_id in spans]
     return actions
 
 
