@@ -30,7 +30,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import replace
@@ -407,7 +407,7 @@ def can_fork() -> bool:
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
-class Worker(AbstractContextManager["Worker"]):
+class Worker:
     """A process that has imported a target and forks for each replay; safe to use from several threads.
 
     Args:
@@ -432,9 +432,6 @@ class Worker(AbstractContextManager["Worker"]):
         self._lock = threading.Lock()
         self._reply: dict[str, Any] | None = None
         """The answer after the import of the target; None before it."""
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def run(
         self,
@@ -573,13 +570,10 @@ def in_parallel(
     try:
         if progress is not None:
             progress(0.0)
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+        for count, future in enumerate(as_completed(futures), start=1):
+            future.result()
             if progress is not None:
-                progress(1 - len(pending) / len(futures))
+                progress(count / len(futures))
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
