@@ -24,7 +24,7 @@ from Agent.replay.drive.player import ReplayContext, driven_here, open_call
 from Agent.replay.drive.thread_watch import first_frame
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall, calls_in
-from Agent.replay.plan.recording import Recording, reads_in
+from Agent.replay.plan.recording import Recording
 
 T = TypeVar("T")
 
@@ -343,7 +343,7 @@ def _place_of_drawing_code() -> str:
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:
     """Count reads of each source in the actions of an agent (None for all); draws count by generator."""
     counts: Counter[str] = Counter()
-    for event, source, recorded_reads in reads_in(recording):
+    for event, source, recorded_reads in recording.reads():
         if agent_id in {None, event.agent_id}:
             counts[source.partition("@")[0]] += len(recorded_reads)
     return dict(counts)
@@ -351,7 +351,7 @@ def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int
 
 def _variables_in(recording: Recording) -> Iterator[tuple[Event, str, Any]]:
     """Yield the variables of the environment that actions read, each with its recorded values."""
-    for event, source, variables in reads_in(recording):
+    for event, source, variables in recording.reads():
         if source == ENVIRONMENT and isinstance(variables, dict):
             for name, value in variables.items():
                 yield event, name, value

@@ -71,8 +71,6 @@ from Agent.replay.plan.recording import (
     REPLAYED,
     Recording,
     RecordingParts,
-    note_gaps,
-    note_overlap,
     read_recording,
     recorded_arguments,
     script_module,
@@ -472,7 +470,7 @@ def replay_on(bench: Workbench) -> None:
 
 def _note_record(bench: Workbench) -> None:
     recording, outcome = bench.recording, bench.outcome
-    note_gaps(outcome, recording)
+    recording.note_gaps(outcome)
     if pauses := describe_pauses(recording.events):
         outcome.remark(pauses)
     outcome.environment = {
@@ -506,7 +504,7 @@ def _drive(bench: Workbench) -> None:
     outcome.classes = {agent_id: class_text(type(obj)) for agent_id, obj in bench.given.items()}
     _count(bench, plan, live)
     for agent_id in {action.agent_id for action in plan.actions if action.overlaps}:
-        note_overlap(bench.recording.agents[agent_id])
+        bench.recording.agents[agent_id].note_overlap()
     driver = bench.driver_for(plan)
     beside = [group for group in groups_of(plan.actions) if len(group) > 1]
     apart = [group for group in beside if not ran_in_one_loop(group)]
