@@ -116,7 +116,7 @@ def _end_program() -> None:
 
 
 def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    from Agent.replay.experiments.interventions import DEFAULT_SEEDS, CauseExperiments
+    from Agent.replay.forks.interventions import DEFAULT_SEEDS, CauseExperiments
 
     return CauseExperiments(
         session,

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
     from Agent.replay.compare.outcome import Divergence, ReplayReport, SourceRead, Verdict
     from Agent.replay.diff.first_difference import CommonCause, RunDivergence
-    from Agent.replay.diff.metrics import ReplayMetrics, replay_metrics
-    from Agent.replay.diff.run_comparison import RunComparison, compare_runs
+    from Agent.replay.diff.run_comparison import ReplayMetrics, RunComparison, compare_runs, replay_metrics
     from Agent.replay.drive.agent_stubs import Spec
     from Agent.replay.executors.replay_executor import ReplayExecutor
     from Agent.replay.executors.result import ReplayConfig, ReplayResult
@@ -102,8 +101,7 @@ _HOMES = {
     "compare.normaliser": "Normaliser",
     "compare.outcome": "Divergence ReplayReport SourceRead Verdict",
     "diff.first_difference": "CommonCause RunDivergence",
-    "diff.metrics": "replay_metrics ReplayMetrics",
-    "diff.run_comparison": "compare_runs RunComparison",
+    "diff.run_comparison": "compare_runs replay_metrics ReplayMetrics RunComparison",
     "drive.agent_stubs": "Spec",
     "executors.replay_executor": "ReplayExecutor",
     "executors.result": "ReplayConfig ReplayResult",

@@ -22,29 +22,24 @@ from Agent.event.ordering import order_key
 from Agent.event.script_names import COPIES, as_original
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import ARGS_AFTER
-from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
-from Agent.replay.drive.changes_by_hand import note_repeated, to_script
+from Agent.replay.drive.changes_between import note_repeated, to_script
 from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
-    agents_that_acted,
     codes_of,
     ends_of,
     first_classes_of,
-    handles_of,
-    has_ids_and_times,
     is_traced_action,
     method_name,
-    note_gaps,
     order_of_agents,
     parents_of,
     read_recording,
-    reads_in,
     script_here,
     script_name,
     session_info,
@@ -152,7 +147,7 @@ def replay_program(
     recording = read_recording(session)
     agents = frozenset(recording.agents)
     outcome = ReplayOutcome()
-    note_gaps(outcome, recording)
+    recording.note_gaps(outcome)
     if outcome.scope != "whole":
         outcome.reason(f"the recording did not end cleanly, and {program.name} is only run as a whole")
     plan = make_plan(recording, agents, agents)
@@ -162,7 +157,7 @@ def replay_program(
     proved = _judged(outcome, recording, program, timeout_seconds, stop) if may_run else None
     if proved is not None:
         return proved, program
-    outcome.agents, outcome.counts.actions = agents_that_acted(recording), len(plan.actions)
+    outcome.agents, outcome.counts.actions = recording.acting_agents, len(plan.actions)
     outcome.is_of_program = may_run
     outcome.reasons += outcome.remarks
     outcome.remarks = ["--target module:factory replays the recorded actions one by one instead"]
@@ -205,7 +200,7 @@ def _judged(
     seconds = timeout_seconds or _patience_s(info)
     by_hand, beside = to_script(recording.events), bool(outcome.beside)
     again = _Program(program, info, session, seconds, stop, by_hand, looks_at_order=beside)
-    by_form = any(read.is_of_library for read in outcome.sources) or has_ids_and_times(recording)
+    by_form = any(read.is_of_library for read in outcome.sources) or recording.has_ids_and_times
     may_differ = has_changed = False
     runs = _RUNS
     with tempfile.TemporaryDirectory(prefix=COPIES) as directory:
@@ -285,7 +280,7 @@ def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun)
 def _may_hold_durations(recording: Recording, runs: Sequence[ProgramRun]) -> bool:
     """Whether libraries may have measured durations in the runs, and the program's own code none."""
     is_by_libraries = all(run.is_by_form and not run.clocks for run in runs)
-    return is_by_libraries and len(runs) >= _RUNS and not has_ids_and_times(recording)
+    return is_by_libraries and len(runs) >= _RUNS and not recording.has_ids_and_times
 
 
 def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[ProgramRun] | None:
@@ -301,7 +296,7 @@ def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[Pr
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
     """Say so if the recording holds the draws, which a run of the whole program makes anew."""
-    sources = {source.partition("@")[0] for source, _ in reads_in(recording)}
+    sources = {source.partition("@")[0] for _, source, _ in recording.reads()}
     return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
 
 
@@ -667,7 +662,7 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
     agents = frozenset(recording.agents)
     plan = make_plan(recording, agents, agents)
     proved = ReplayOutcome(
-        agents=agents_that_acted(recording),
+        agents=recording.acting_agents,
         code=outcome.code,
         is_of_program=True,
         changed_modules=outcome.changed_modules,
@@ -675,7 +670,7 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
         environment=outcome.environment,
         factory_differences=outcome.factory_differences,
         ignored=outcome.ignored,
-        handles=outcome.handles or handles_of(recording),
+        handles=outcome.handles or recording.handles,
         at_full_states=outcome.at_full_states,
         notes=plan.notes,
         remarks=list(outcome.remarks),

@@ -29,8 +29,13 @@ from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.emitted_events import ARGS_AFTER
-from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, agree_by_form, form_of
-from Agent.replay.compare.normaliser import Normaliser, ignored_names
+from Agent.replay.compare.normaliser import (
+    MADE_BY_LIBRARIES,
+    Normaliser,
+    agree_by_form,
+    form_of,
+    ignored_names,
+)
 from Agent.replay.compare.outcome import (
     Divergence,
     ReplayOutcome,
@@ -69,9 +74,7 @@ _MOST_ALONE = 12
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
 """How far ahead the clocks of libraries are in further replays: a different hour, day, month and year."""
 _GREEN = {Verdict.IDENTICAL, Verdict.EQUIVALENT}
-_Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
-"""The outcome of a replay, its stdout and its stderr."""
-_OnceMore: TypeAlias = Callable[[str], _Replayed]
+_OnceMore: TypeAlias = Callable[[str], ReplayOutcome]
 """Replays once more, with the argument `turns` as in `Driver`."""
 _PASSED_ON = ("network", "asked_for", "strict_factory", "no_writes", "keep_going")
 """The options that a request has under the same names."""
@@ -241,12 +244,12 @@ def drive_again(
         TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
-    outcome, stdout, stderr = _checked(reference, target, options, worker)
+    outcome = _checked(reference, target, options, worker)
     agent_id = reference.agent_id
     is_of_many = agent_id is None and options.agents is None
     divergence = outcome.divergence
     if is_of_many and outcome.beside and divergence is not None and judge(outcome)[0] is Verdict.DIVERGED:
-        alone = _checked(reference._replace(agent_id=divergence.agent_id), target, options, worker)[0]
+        alone = _checked(reference._replace(agent_id=divergence.agent_id), target, options, worker)
         if judge(alone)[0] in _GREEN:
             outcome.has_unknown_order = True
             outcome.doubts.append(
@@ -255,8 +258,8 @@ def drive_again(
             )
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
-        outcome, stdout, stderr = _one_by_one(
-            (outcome, stdout, stderr),
+        outcome = _one_by_one(
+            outcome,
             lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
         agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
@@ -266,17 +269,17 @@ def drive_again(
         and (_may_be_caused_by_others(outcome) or _reads_program_state(outcome, reference.session))
     ):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
-        verdict, divergence = judge(whole[0])[0], whole[0].divergence
+        verdict, divergence = judge(whole)[0], whole.divergence
         if verdict is Verdict.DIVERGED and divergence is not None and divergence.agent_id != agent_id:
             outcome.remark(f"the whole session differs first at another agent: {divergence.step_text}")
         elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
-            outcome, stdout, stderr = whole
+            outcome = whole
             outcome.remark(
                 f"{agent_id} alone proves nothing, since others may change what it reads: the whole session "
                 "was replayed"
             )
             agent_id = None
-        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and _is_unchanged(outcome):
+        elif verdict is Verdict.UNVERIFIED and whole.has_unknown_order and _is_unchanged(outcome):
             outcome.doubts.append(
                 f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
                 "an order that a replay does not impose"
@@ -285,35 +288,20 @@ def drive_again(
     if options.program and is_whole and _may_need_program_run(outcome, options, reference.session):
         rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if rerun is not None:
+            rerun.printed = outcome.printed
             outcome, agent_id = _joined_with_program(
                 outcome, rerun, agent_id, reference.session, keeps_going=bool(options.keep_going)
             )
-    return _report(reference, target, outcome, agent_id, stdout, stderr)
+    return _report(reference, target, outcome, agent_id)
 
 
-def _report(
-    reference: RunRef,
-    target: str,
-    outcome: ReplayOutcome,
-    agent_id: str | None,
-    stdout: str = "",
-    stderr: str = "",
-) -> ReplayReport:
+def _report(reference: RunRef, target: str, outcome: ReplayOutcome, agent_id: str | None) -> ReplayReport:
     """Build the report, and store it in the session."""
+    session = reference.session
     if outcome.divergence is not None:
-        outcome.divergence, *outcome.further = locate(
-            [outcome.divergence, *outcome.further], reference.session
-        )
-    report = ReplayReport(
-        run=reference.name,
-        target=target,
-        outcome=outcome,
-        session=reference.session,
-        agent_id=agent_id,
-        path=make_replay_directory(reference.session),
-        stdout=stdout,
-        stderr=stderr,
-    )
+        outcome.divergence, *outcome.further = locate([outcome.divergence, *outcome.further], session)
+    path = make_replay_directory(session)
+    report = ReplayReport(reference.name, target, outcome, session, agent_id, path, *outcome.printed)
     why = "the session cannot be written"
     if report.path is not None:
         why = keep_json(report.path / "report.json", report.to_dict())
@@ -354,33 +342,32 @@ def _is_plain(options: RedriveOptions) -> bool:
     return options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
 
 
-def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
+def _one_by_one(outcome: ReplayOutcome, replay: Callable[[str], ReplayOutcome]) -> ReplayOutcome:
     """Replay each agent alone; return the outcome of the whole if that proves nothing further.
 
     An unknown order of concurrent agents does not matter to an agent that runs alone, since the others' calls
     get recorded responses. The earliest difference counts. If each agent alone matches the recording, so do
     all. Of more than _MOST_ALONE agents, only the differing one and those with changed code are tried.
     """
-    outcome = whole[0]
     first = [] if outcome.divergence is None else [outcome.divergence.agent_id]
     changed = [name.rpartition(".")[0] for name in outcome.changed_code]
     is_each = len(outcome.agents) <= _MOST_ALONE
     tried = outcome.agents if is_each else list(dict.fromkeys((*first, *changed)))[:_MOST_ALONE]
     alone = [replay(agent_id) for agent_id in tried]
     note = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
-    differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
+    differing = [each for each in alone if judge(each)[0] is Verdict.DIVERGED]
     # Without changed code, what others did at the same time may be why one differs.
-    by_code = [each for each in differing if not _is_unchanged(each[0])]
+    by_code = [each for each in differing if not _is_unchanged(each)]
     if by_code:
-        earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
-        earliest[0].remark(f"{note}agents were replayed alone, and this is the earliest difference")
+        earliest = min(by_code, key=lambda each: _place_of(each.divergence))
+        earliest.remark(f"{note}agents were replayed alone, and this is the earliest difference")
         return earliest
-    if not is_each or any(judge(each)[0] not in _GREEN for each, *_ in alone):
-        return whole
-    merged = joined_outcomes([each for each, *_ in alone])
-    merged.agents, merged.answered = outcome.agents, outcome.answered
+    if not is_each or any(judge(each)[0] not in _GREEN for each in alone):
+        return outcome
+    merged = joined_outcomes(alone)
+    merged.agents, merged.answered, merged.printed = outcome.agents, outcome.answered, outcome.printed
     merged.remark(f"{note}each was replayed alone")
-    return merged, *whole[1:]
+    return merged
 
 
 def _place_of(divergence: Divergence | None) -> int:
@@ -389,21 +376,20 @@ def _place_of(divergence: Divergence | None) -> int:
     return int(number) if number.isdecimal() else 0 if divergence is None else divergence.step
 
 
-def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
+def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> ReplayOutcome:
     """Replay, and repeat the replay if a difference or its absence may be random."""
-    outcome, stdout, stderr = _in_child(reference, target, options, worker)
+    outcome = _in_child(reference, target, options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None or bool(outcome.answered)
 
-    def once_more(turns: str, **more: Any) -> _Replayed:
+    def once_more(turns: str, **more: Any) -> ReplayOutcome:
         return _in_child(reference, target, options, worker, turns=turns, **more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
-        is_whole = reference.agent_id is None
-        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more, is_whole=is_whole)
+        outcome = _in_other_turns(outcome, once_more, is_whole=reference.agent_id is None)
     is_changed = outcome.changed_code or outcome.changed_modules
     if outcome.has_held and is_changed and judge(outcome)[0] in _GREEN:
-        free = once_more("free")[0]  # actions continue after an `await` as soon as they can
+        free = once_more("free")  # actions continue after an `await` as soon as they can
         if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
             outcome.reason(
                 "code changed, and after each await actions continued in the recorded order; without that "
@@ -423,29 +409,29 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         if looks_at_hashes:
             worker = None
         again = once_more("", look_at_fields=reads_others or outcome.is_same_code)
-        outcome.doubts += [doubt for doubt in again[0].doubts if doubt not in outcome.doubts]
-        outcome.needs_others = outcome.needs_others or again[0].needs_others
+        outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
+        outcome.needs_others = outcome.needs_others or again.needs_others
         if has_threads:
-            doubts, tried = outcome.doubts, ((outcome, stdout, stderr), again)
-            outcome, stdout, stderr = _in_other_orders_of_threads(tried, once_more)
+            doubts = outcome.doubts
+            outcome = _in_other_orders_of_threads([outcome, again], once_more)
             outcome.doubts += [doubt for doubt in doubts if doubt not in outcome.doubts]
             if outcome.is_same_code and judge(outcome)[0] is Verdict.DIVERGED:
                 options = _without_order(options, outcome.divergence)
-                outcome, stdout, stderr = _beyond_order((outcome, stdout, stderr), once_more)
+                outcome = _beyond_order(outcome, once_more)
         else:
-            _check_is_steady(outcome, again[0], once_more, looks_at_hashes=looks_at_hashes)
+            _check_is_steady(outcome, again, once_more, looks_at_hashes=looks_at_hashes)
     left_out: list[str] = []
     while (name := _field_varied_by_libraries(outcome, once_more)) and name not in left_out:
         left_out.append(name)
         options = replace(options, ignore=(*options.ignore, name))
-        outcome, stdout, stderr = once_more("")
+        outcome = once_more("")
     if left_out:
         names = {each for each in outcome.ignored if each.rpartition(".")[2] in left_out}
         outcome.ignored = [each for each in outcome.ignored if each not in names]
         outcome.left_out = sorted(names)
         _report_left_out(outcome, ", ".join(left_out))
     _check_library_reads(outcome, once_more)
-    return outcome, stdout, stderr
+    return outcome
 
 
 def _check_is_steady(
@@ -463,7 +449,7 @@ def _check_is_steady(
     for _ in range(seeds - 1 if looks_at_hashes else 0):
         if again.divergence != outcome.divergence:
             break
-        again, *_ = once_more("")
+        again = once_more("")
     if again.divergence == outcome.divergence:
         return
     if outcome.unsteady:
@@ -477,7 +463,7 @@ def _check_is_steady(
         )
 
 
-def _check_library_reads(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
+def _check_library_reads(outcome: ReplayOutcome, once_more: Callable[..., ReplayOutcome]) -> None:
     """Remove libraries' unrecorded reads from the outcome if nothing compared depends on them.
 
     A framework creates ids and times for internal use. Further replays, with clocks days and years ahead and
@@ -489,7 +475,7 @@ def _check_library_reads(outcome: ReplayOutcome, once_more: Callable[..., _Repla
     if not is_alone or judge(without)[0] is Verdict.UNVERIFIED:
         return
     for shift_s in _CLOCK_SHIFTS_S:
-        other, *_ = once_more("", clock_shift_s=shift_s)
+        other = once_more("", clock_shift_s=shift_s)
         bare = _without_libraries(other)
         is_same = (
             _masked_divergence(other) == _masked_divergence(outcome) and judge(bare)[0] is judge(without)[0]
@@ -511,7 +497,7 @@ def _without_libraries(outcome: ReplayOutcome) -> ReplayOutcome:
     return replace(outcome, sources=[], doubts=doubts)
 
 
-def _field_varied_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
+def _field_varied_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., ReplayOutcome]) -> str | None:
     """Return the field, recorded only as a digest, that differs because of libraries' unrecorded reads.
 
     That is the case if the digest changes again under another clock; else None.
@@ -520,7 +506,7 @@ def _field_varied_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., 
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
     if not is_alone or divergence is None or not _is_digest_of_field(divergence):
         return None
-    other = once_more("", clock_shift_s=_CLOCK_SHIFTS_S[0])[0].divergence
+    other = once_more("", clock_shift_s=_CLOCK_SHIFTS_S[0]).divergence
     if other is None or (other.event_id, other.field) != (divergence.event_id, divergence.field):
         return None
     return divergence.field.removeprefix(_STATE) if other.replayed != divergence.replayed else None
@@ -557,7 +543,7 @@ def _changes(outcome: ReplayOutcome) -> str:
     )
 
 
-def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _OnceMore) -> _Replayed:
+def _in_other_orders_of_threads(tries: list[ReplayOutcome], once_more: _OnceMore) -> ReplayOutcome:
     """Replay until the outcome of actions that start threads is clear, since their order varies.
 
     Without changed code, an order in which nothing differs is as good as the recorded one. Otherwise the
@@ -565,27 +551,26 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
     that ended earlier merely had a different order there. After `_MOST_ORDERS` replays a doubt is added.
 
     Args:
-        tried: the first two replays.
+        tries: the first two replays.
         once_more: replays once more.
     """
-    tries = list(tried)
-    first = tries[0][0]
+    first = tries[0]
     while True:
-        last = tries[-1][0]
+        last = tries[-1]
         if first.is_same_code and judge(last)[0] in _GREEN:
             last.remark(
                 f"its threads run in a different order each time: replay {len(tries)} agrees with the "
                 f"recording, the first one did not, {first.divergence}"
             )
-            return tries[-1]
-        best = max(tries, key=lambda each: _agreed_steps(each[0]))
-        furthest = [each[0].divergence for each in tries if _agreed_steps(each[0]) == _agreed_steps(best[0])]
-        is_one = furthest.count(best[0].divergence) == len(furthest)
+            return last
+        best = max(tries, key=_agreed_steps)
+        furthest = [each.divergence for each in tries if _agreed_steps(each) == _agreed_steps(best)]
+        is_one = furthest.count(best.divergence) == len(furthest)
         if is_one and len(furthest) == _SAME_ORDERS:
             return best
         is_open = last.divergence is not None and (is_one or first.is_same_code)
         if not is_open or len(tries) == _MOST_ORDERS:
-            best[0].doubts.append(_changes(best[0]))
+            best.doubts.append(_changes(best))
             return best
         tries.append(once_more(""))
 
@@ -602,7 +587,7 @@ def _without_order(options: RedriveOptions, divergence: Divergence | None) -> Re
     return replace(options, normaliser=normaliser, ignore=(*options.ignore, name))
 
 
-def _beyond_order(attempt: _Replayed, once_more: _OnceMore) -> _Replayed:
+def _beyond_order(attempt: ReplayOutcome, once_more: _OnceMore) -> ReplayOutcome:
     """Check whether a difference with threads is more than a rare order in the recording.
 
     A difference that occurs twice without regard to order counts; else a doubt is added.
@@ -614,13 +599,13 @@ def _beyond_order(attempt: _Replayed, once_more: _OnceMore) -> _Replayed:
     seen = [attempt]
     for _ in range(_SAME_ORDERS):
         other = once_more("")
-        if judge(other[0])[0] is not Verdict.DIVERGED:
+        if judge(other)[0] is not Verdict.DIVERGED:
             break
-        same = next((each for each in seen if each[0].divergence == other[0].divergence), None)
+        same = next((each for each in seen if each.divergence == other.divergence), None)
         if same is not None:
             return same
         seen.append(other)
-    attempt[0].doubts.append(_changes(attempt[0]))
+    attempt.doubts.append(_changes(attempt))
     return attempt
 
 
@@ -631,7 +616,7 @@ def _leaving_out(divergence: Divergence | None) -> str:
     return f"; if the field does not matter: --ignore {divergence.field.removeprefix(_STATE)}"
 
 
-def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -> _Replayed:
+def _in_other_turns(first: ReplayOutcome, once_more: _OnceMore, *, is_whole: bool) -> ReplayOutcome:
     """Replay concurrent actions in other orders, and return the outcome that counts.
 
     The recording does not show exactly which of them began first. An order in which nothing differs is as
@@ -644,25 +629,25 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
         once_more: replays in another order.
         is_whole: whether all agents are replayed; the turns of one alone may depend on the others.
     """
-    has_paused = first[0].has_paused
+    has_paused = first.has_paused
     for turns in ("prompt", "loose", "sequential"):
         if turns == "prompt" and not has_paused:
             continue
         other = once_more(turns)
-        if judge(other[0])[0] in _GREEN:
+        if judge(other)[0] in _GREEN:
             return other
-        has_paused = has_paused or other[0].has_paused
-        if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
+        has_paused = has_paused or other.has_paused
+        if turns == "prompt" and _agreed_steps(other) > _agreed_steps(first):
             first = other
-    outcome, divergence, later = first[0], first[0].divergence, other[0].divergence
+    divergence, later = first.divergence, other.divergence
     is_shorter = later is not None and divergence is not None and later.step < divergence.step
-    is_changed = outcome.changed_code or outcome.changed_modules
-    counts = is_shorter or other[0].is_waiting or not outcome.has_unknown_turns
+    is_changed = first.changed_code or first.changed_modules
+    counts = is_shorter or other.is_waiting or not first.has_unknown_turns
     if divergence is not None and later != divergence and not (is_whole and is_changed and counts):
-        outcome.has_unknown_order = outcome.needs_others = True
-        remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
-        outcome.doubts.append(
-            f"steps ran at the same time, as step {outcome.beside} did, and in another order the difference "
+        first.has_unknown_order = first.needs_others = True
+        remedy = "replay each agent alone" if len(first.agents) > 1 else "await one action before the next"
+        first.doubts.append(
+            f"steps ran at the same time, as step {first.beside} did, and in another order the difference "
             f"changes: {remedy}"
         )
     return first
@@ -675,7 +660,7 @@ def _agreed_steps(outcome: ReplayOutcome) -> int:
 
 def _in_child(
     reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None, **more: Any
-) -> _Replayed:
+) -> ReplayOutcome:
     """Replay in a worker process; `more` is added to the request."""
     request = _request(reference, target, options) | more
     run = None if worker is None else worker.run
@@ -685,7 +670,8 @@ def _in_child(
     else:
         outcome = ReplayOutcome(agents=[] if reference.agent_id is None else [reference.agent_id])
         outcome.reason(result.failure)
-    return outcome, result.stdout, result.stderr
+    outcome.printed = result.stdout, result.stderr
+    return outcome
 
 
 def _request(reference: RunRef, target: str, options: RedriveOptions) -> dict[str, Any]:

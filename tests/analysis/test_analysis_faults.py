@@ -16,7 +16,7 @@ from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.report import CLEAR
 from Agent.errors import UsageError
-from Agent.replay.experiments import interventions
+from Agent.replay.forks import interventions
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
 VICTIM = "worker_3"

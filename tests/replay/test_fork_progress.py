@@ -1,6 +1,7 @@
 """How far forks are: told to whoever listens, on a terminal by a bar, and to nobody where output is piped."""
 
 import io
+import subprocess
 import sys
 import time
 
@@ -56,19 +57,39 @@ def test_a_slow_fork_tells_how_far_it_is(toy, heard):
     assert any(0.0 < share < 0.99 for share in heard), heard
 
 
+class Running:
+    """A process that is still running until a file is there."""
+
+    pid = returncode = 0
+
+    def __init__(self, ends):
+        self.ends, self.waits = ends, []
+
+    def communicate(self, *, timeout=None):
+        self.waits.append(timeout)
+        if timeout is None or self.ends():
+            return "", ""
+        time.sleep(timeout)
+        raise subprocess.TimeoutExpired("running", timeout)
+
+
 def test_who_waits_hears_the_last_share_that_was_told_and_then_that_it_is_over(tmp_path, heard):
-    with jobs.followed(tmp_path):
-        (tmp_path / "progress").write_text("0.4000")
-        end = time.monotonic() + 10
-        while 0.4 not in heard and time.monotonic() < end:
-            time.sleep(0.01)
+    (tmp_path / "progress").write_text("0.4000")
+    assert jobs._output(Running(lambda: 0.4 in heard), tmp_path, 10.0, None) == ("", "")
     assert 0.4 in heard
     assert heard[-1] == 1.0
 
 
+def test_a_process_that_takes_too_long_ends_with_the_last_share_as_well(tmp_path, heard):
+    with pytest.raises(subprocess.TimeoutExpired):
+        jobs._output(Running(lambda: False), tmp_path, 0.1, None)
+    assert heard[-1] == 1.0
+
+
 def test_nothing_is_followed_where_nobody_listens(tmp_path):
-    with jobs.followed(tmp_path):
-        assert jobs.listener.get() is None
+    running = Running(lambda: False)
+    assert jobs._output(running, tmp_path, None, None) == ("", "")
+    assert running.waits == [None]
 
 
 def test_a_bar_is_drawn_on_a_terminal_alone(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from Agent.event.values.content_digest import content_of
-from Agent.replay.compare.library_values import LibraryValues, ValuesOfRun
+from Agent.replay.compare.normaliser import LibraryValues, ValuesOfRun
 from Agent.replay.compare.outcome import ReplayOutcome, ReplayReport
 
 RECORDED, REPLAYED = "01a210f7-78da-7249-a6f4-2775bafff099", "01a210f7-8ebd-7552-9c36-647a7cf830e1"

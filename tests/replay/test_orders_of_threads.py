@@ -31,8 +31,8 @@ def changed(step):
 
 
 def verdict_of(*replays):
-    given = iter([(each, "", "") for each in replays])
-    chosen, *_ = _in_other_orders_of_threads((next(given), next(given)), lambda _turns: next(given))
+    given = iter(replays)
+    chosen = _in_other_orders_of_threads([next(given), next(given)], lambda _turns: next(given))
     return judge(chosen)[0], chosen.divergence and chosen.divergence.step, len(list(given))
 
 
@@ -74,8 +74,8 @@ def test_changed_code_that_agrees_in_some_orders_of_its_threads_proves_nothing()
     ],
 )
 def test_a_difference_that_may_be_the_order_of_threads_alone_proves_nothing(without_order, verdict):
-    given = iter([(each, "", "") for each in without_order])
-    outcome, *_ = _beyond_order((at(2), "", ""), lambda _turns: next(given))
+    given = iter(without_order)
+    outcome = _beyond_order(at(2), lambda _turns: next(given))
     assert (judge(outcome)[0], outcome.divergence.step) == verdict
 
 
@@ -108,6 +108,6 @@ def test_agents_whose_order_is_unknown_are_identical_where_each_is_so_alone(alon
     whole.agents, whole.doubts = ["a", "b"], ["their order is not imposed"]
     unproved = at(0)
     unproved.reasons = ["a first state that cannot be restored"]
-    outcome, *_ = _one_by_one((whole, "", ""), lambda agent_id: (alone[agent_id] or unproved, "", ""))
+    outcome = _one_by_one(whole, lambda agent_id: alone[agent_id] or unproved)
     step = outcome.divergence and outcome.divergence.step
     assert (judge(outcome)[0], step, outcome.agents, outcome.counts.driven) == verdict

@@ -7,7 +7,7 @@ from Agent.analysis.causality.chains import judged, judged_chance
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import ReplayError, TargetNotGiven
 from Agent.replay import sweep_forks
-from Agent.replay.experiments.interventions import CauseExperiments
+from Agent.replay.forks.interventions import CauseExperiments
 from Agent.tree.layout import list_sessions
 
 SHOP = """

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.content_digest import content_of
-from Agent.replay.compare.library_values import LibraryValues
-from Agent.replay.compare.normaliser import Normaliser, Overlooked
+from Agent.replay.compare.normaliser import LibraryValues, Normaliser, Overlooked
 
 IDS = st.uuids(version=4)
 FORMS = (str, lambda made: made.hex, lambda made: f"run-{made}", lambda made: made.hex[:12])

@@ -14,7 +14,7 @@ from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value, to_json
 from Agent.flight.recorded_graphs import generated_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
-from Agent.replay.experiments.interventions import without_message
+from Agent.replay.forks.interventions import without_message
 
 PROCESSOR_S = 20.0
 """Ten times what the slowest of these takes; a walk that doubles 40 times takes days."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from datetime import datetime
 
-from Agent.replay.compare.varying_lines import varying_lines
+from Agent.replay.compare.program_state import varying_lines
 
 PROGRAM = """
 import os

@@ -208,9 +208,7 @@ def check(
 
 
 def _why(report: GoldenReport | NotChecked) -> str | None:
-    from Agent.replay.golden.trace import why
-
-    return None if report.passes else why(report)
+    return None if report.passes else report.why
 
 
 @command(of=golden)

@@ -303,7 +303,7 @@ def _labels(run: RunSummary, *, uncut: bool = False) -> str:
 
 def _metrics(root: Path) -> None:
     """Print statistics of checkpoints, replays and forks, each with its counts."""
-    from Agent.replay.diff.metrics import replay_metrics
+    from Agent.replay.diff.run_comparison import replay_metrics
 
     metrics = replay_metrics(root)
     render.document(lambda: {"root": str(root), **metrics.to_dict()})

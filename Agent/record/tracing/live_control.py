@@ -2,7 +2,7 @@
 
 `LiveControl` is called at each tick, in the program's own thread; a tick that nobody waits for costs one
 system call. Each request becomes an event: `intervention`, or for a change a `state_change` with the trigger
-`intervention`, which a replay repeats at the same tick (`replay/drive/changes_by_hand.py`). The requests come
+`intervention`, which a replay repeats at the same tick (`replay/drive/changes_between.py`). The requests come
 through `tree/files/control.py`.
 """
 

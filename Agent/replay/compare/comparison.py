@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -23,11 +24,11 @@ from Agent.event.values.digest import (
     WITH_MORE,
     canonical_bytes,
     differ_in_tokens_alone,
+    digest_json,
     leaves_out_secrets,
 )
 from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
-from Agent.replay.compare.library_values import LibraryValues
-from Agent.replay.compare.normaliser import Normaliser, Overlooked
+from Agent.replay.compare.normaliser import LibraryValues, Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces, object_text
 
 _UNORDERED = frozenset({"set", "frozenset"})
@@ -40,6 +41,7 @@ SOMEWHERE_INSIDE = ", changed somewhere inside"
 _MAX_SHOWN_CHARS = 400
 _SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
+T = TypeVar("T")
 
 
 class Recorded(NamedTuple):
@@ -300,27 +302,26 @@ class Comparison:
         if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
             return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
         self._count_hidden(one.tag, other.tag)
-        name = one.tag.partition(":")[0]
-        if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
-            bare, other_bare = _with_spawned(one.node, other.node)
-            return self._walk(bare, other_bare, path)
-        if name == "queue" and type(one.node) is dict and type(other.node) is dict:
-            is_older = UNFINISHED not in one.node or UNFINISHED not in other.node
-            left_out = UNFINISHED if is_older else ""
-            return self._walk(_without(one.node, left_out), _without(other.node, left_out), path)
+        name, left, right = one.tag.partition(":")[0], one.node, other.node
         if name == "opaque":
-            return self._opaque(one.node, other.node, path)
+            return self._opaque(left, right, path)
         if name == "truncated":
-            return self._cut(one.node, other.node, path)
-        if one.node != other.node and self.overlooked.tagged(name):
+            return self._cut(left, right, path)
+        if left != right and self.overlooked.tagged(name):
             return None
-        if name in _UNORDERED and type(one.node) is list and type(other.node) is list:
-            return self._set(one.node, other.node, path)
-        if name in _PAIRS and type(one.node) is list and type(other.node) is list:
-            return self._pairs(one.node, other.node, path)
-        if name in _OF_NAMES and type(one.node) is dict and type(other.node) is dict:
-            return self._dict(one.node, other.node, path, has_order=False)
-        return self._walk(one.node, other.node, path)
+        are_lists = type(left) is list and type(right) is list
+        are_dicts = type(left) is dict and type(right) is dict
+        if are_lists and name in _UNORDERED:
+            return self._set(left, right, path)
+        if are_lists and name in _PAIRS:
+            return self._pairs(left, right, path)
+        if are_dicts and name in _OF_NAMES:
+            return self._dict(left, right, path, has_order=False)
+        if are_dicts and name == "numpy.Generator":
+            left, right = _with_spawned(left, right)
+        elif are_dicts and name == "queue" and (UNFINISHED not in left or UNFINISHED not in right):
+            left, right = _without(left, UNFINISHED), _without(right, UNFINISHED)  # an older recording
+        return self._walk(left, right, path)
 
     def _is_one_tag(self, one: str, other: str) -> bool:
         """Whether two tags are equal except for a script's module name."""
@@ -427,11 +428,8 @@ class Comparison:
         entries, other_entries = one.get("made", []), other.get("made", [])
         if type(entries) is not list or type(other_entries) is not list:
             return False
-        mark = self.mark()
-        if len(entries) == len(other_entries) and self._in_order(entries, other_entries, "") is None:
-            return True
-        self.go_back(mark)
-        return False
+        are_as_many = len(entries) == len(other_entries)
+        return are_as_many and self.agrees(lambda: self._in_order(entries, other_entries, ""))
 
     def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
         """Compare the recorded forms of two values that were too large to record whole."""
@@ -495,20 +493,30 @@ class Comparison:
 
     def _are_members(self, one: list[Any], other: list[Any]) -> bool:
         """Whether two lists have the same members in any order; False for more than _MOST_UNORDERED."""
-        if len(one) != len(other) or len(one) > _MOST_UNORDERED:
+        return len(one) <= _MOST_UNORDERED and self.agree_in_any_order(one, other, self._at_top)
+
+    def agree_in_any_order(
+        self, one: Sequence[T], other: Sequence[T], difference: Callable[[T, T], object | None]
+    ) -> bool:
+        """Whether each of the first has a counterpart among the second, and the other way round."""
+        if len(one) != len(other):
             return False
         free = list(other)
         for left in one:
-            match = next((index for index, right in enumerate(free) if self._agree(left, right)), None)
+            agreeing = (i for i, right in enumerate(free) if self.agrees(partial(difference, left, right)))
+            match = next(agreeing, None)
             if match is None:
                 return False
             del free[match]
         return True
 
-    def _agree(self, one: Any, other: Any) -> bool:
-        """Whether two values agree; if not, everything collected by this attempt is discarded."""
+    def _at_top(self, one: Any, other: Any) -> Difference | None:
+        return self._walk(one, other, "")
+
+    def agrees(self, compare: Callable[[], object | None]) -> bool:
+        """Whether a comparison finds no difference; else everything that it collected is discarded."""
         mark = self.mark()
-        if self._walk(one, other, "") is None:
+        if compare() is None:
             return True
         self.go_back(mark)
         return False
@@ -530,11 +538,8 @@ class Comparison:
         """Whether only code in values differs; if so, such differences are ignored from now on."""
         if self.passes_code:
             return False
-        mark = self.mark()
         self.passes_code = True
-        self.passes_code = compare_again() is None
-        if not self.passes_code:
-            self.go_back(mark)
+        self.passes_code = self.agrees(compare_again)
         return self.passes_code
 
     def go_back(self, mark: tuple[Agreement, Any]) -> None:
@@ -609,14 +614,15 @@ class Comparison:
         rest = {key: name for key, name in other.items() if key not in one}
         if len(free) != len(rest) or len(free) > _MOST_UNORDERED:
             return {}
-        agreeing: dict[Any, Any] = {}
+        partners: dict[Any, Any] = {}
         for key, name in rest.items():
-            partner = next((each for each, its_name in free.items() if self._agree(its_name, name)), None)
+            agreeing = (each for each, own in free.items() if self.agrees(partial(self._at_top, own, name)))
+            partner = next(agreeing, None)
             if partner is None:
                 return {}
-            agreeing[key] = partner
+            partners[key] = partner
             del free[partner]
-        return agreeing
+        return partners
 
 
 class _FormOfContent(NamedTuple):
@@ -756,8 +762,6 @@ def shown(value: Any) -> Any:
     if value is ABSENT:
         return "<absent>"
     if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):
-        from Agent.event.values.digest import digest_json
-
         return f"<{value.tag} state {digest_json(plain(value))}>"
     bare = plain(value)
     text = _text_of(bare)

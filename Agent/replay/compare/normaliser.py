@@ -1,6 +1,6 @@
-"""Declared differences: two values that differ only in these count as equal.
+"""Differences that do not count: those that the user declared, and ids and times that libraries made.
 
-`comparison.py` uses this if two leaves differ. A difference allowed here makes a replay EQUIVALENT, and the
+`comparison.py` uses this if two leaves differ. A declared difference makes a replay EQUIVALENT, and the
 report counts it; every option is off by default.
 """
 
@@ -11,12 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeVar
 
 from Agent.errors import UsageError
 from Agent.event.script_names import text_elsewhere
-from Agent.event.values.made_texts import unit_of
-from Agent.replay.compare.library_values import LibraryValues
+from Agent.event.values.made_texts import SHORTEST, UNITS, unit_of
 
 _HEX = "0-9a-fA-F"
 _ID: Final = re.compile(
@@ -30,19 +30,26 @@ _TIME: Final = re.compile(
 )
 _PATH: Final = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+~%-]+){2,}")
 _TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
+_DECLARED: Final = {"paths": _PATH, "times": _TIME, "ids": _ID}
+"""The parts of texts that an option of `Normaliser` lets differ, in the order in which they are masked."""
 _TIME_TAGS: Final = frozenset({"datetime", "date", "time", "timedelta"})
 _CLOCKS: Final = ("time.", "datetime.")
 _MADE_IDS: Final = ("uuid.",)
 
 
-class _Bindings(NamedTuple):
+class Matches(NamedTuple):
     """The one-to-one matches of recorded and replayed ids, in both directions."""
 
     replayed: dict[str, str]
     recorded: dict[str, str]
 
+    def match(self, recorded: str, replayed: str) -> bool:
+        """Match two ids; return whether neither was matched with a different id before."""
+        known = self.replayed.setdefault(recorded, replayed)
+        return known == replayed and self.recorded.setdefault(replayed, recorded) == recorded
 
-_Mark = tuple[Counter[str], _Bindings, int]
+
+_Mark = tuple[Counter[str], Matches, int]
 """A copy of the state of `Overlooked`."""
 
 
@@ -114,11 +121,11 @@ class Overlooked:
         self.of_libraries = 0
         """The number of values that differ only in values that libraries made."""
         self.counts: Counter[str] = Counter()
-        self._bound = _Bindings({}, {})
+        self._bound = Matches({}, {})
 
     def mark(self) -> _Mark:
         """Return a copy of the state, for `go_back` after a failed attempt."""
-        bound = _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
+        bound = Matches(*map(dict, self._bound))
         return Counter(self.counts), bound, self.of_libraries
 
     def go_back(self, mark: _Mark) -> None:
@@ -131,22 +138,19 @@ class Overlooked:
             return True
         mark = self.mark()
         apart = self.made.ids_apart(recorded, replayed)
-        if apart is not None and all(self._bind(*pair) for pair in apart):
+        if apart is not None and all(self._bound.match(*pair) for pair in apart):
             self.of_libraries += 1
             return True
         if apart:
             self.go_back(mark)
             mark = self.mark()
-        one, other = self._without(recorded), self._without(replayed)
-        same = one.rest == other.rest and len(one.ids) == len(other.ids)
-        same = same and all(map(self._bind, one.ids, other.ids))
-        if not same:
+        (one, parts), (other, its_parts) = self._split(recorded), self._split(replayed)
+        ids, its_ids = parts.get("ids", []), its_parts.get("ids", [])
+        if one != other or len(ids) != len(its_ids) or not all(map(self._bound.match, ids, its_ids)):
             self.go_back(mark)
             return False
-        pairs = {"ids": (one.ids, other.ids), "times": (one.times, other.times)}
-        pairs["paths"] = (one.paths, other.paths)
-        for kind, (left, right) in pairs.items():
-            self.counts[kind] += sum(a != b for a, b in zip(left, right, strict=True))
+        for kind, texts in parts.items():
+            self.counts[kind] += sum(a != b for a, b in zip(texts, its_parts[kind], strict=True))
         return True
 
     def number(self, recorded: Any, replayed: Any) -> bool:
@@ -185,39 +189,20 @@ class Overlooked:
             if count
         ]
 
-    def _bind(self, recorded: str, replayed: str) -> bool:
-        """Match two ids; return whether neither was matched with a different id before."""
-        known = self._bound.replayed.setdefault(recorded, replayed)
-        return known == replayed and self._bound.recorded.setdefault(replayed, recorded) == recorded
-
-    def _without(self, text: str) -> _Parts:
-        """Split a text into the parts that may differ and the rest."""
-        parts = _Parts("", [], [], [])
-        for is_on, pattern, found, mark in (
-            (self.normaliser.paths, _PATH, parts.paths, "<path>"),
-            (self.normaliser.times, _TIME, parts.times, "<time>"),
-            (self.normaliser.ids, _ID, parts.ids, "<id>"),
-        ):
-            if not is_on:
-                continue
-            ends = [_last_part(each) for each in pattern.findall(text)] if pattern is _PATH else []
-            found.extend(pattern.findall(text))
-            at = iter(ends)
-            text = pattern.sub(lambda _, mark=mark, at=at: mark + next(at, ""), text)  # type: ignore[misc]
-        return parts._replace(rest=text)
+    def _split(self, text: str) -> tuple[str, dict[str, list[str]]]:
+        """Return a text without the parts that may differ, and these parts by kind."""
+        parts = {}
+        for kind, pattern in _DECLARED.items():
+            if getattr(self.normaliser, kind):
+                parts[kind] = pattern.findall(text)
+                text = pattern.sub(_masked_path if pattern is _PATH else f"<{kind[:-1]}>", text)
+        return text, parts
 
 
-class _Parts(NamedTuple):
-    rest: str
-    ids: list[str]
-    times: list[str]
-    paths: list[str]
-
-
-def _last_part(path: str) -> str:
+def _masked_path(path: re.Match[str]) -> str:
     """Return the part of a path that must agree: its last part, unless that is a random temporary name."""
-    last = re.split(r"[/\\]", path)[-1]
-    return _TEMPORARY.sub("/<temporary>", last) if _TEMPORARY.fullmatch(last) else f"/{last}"
+    last = re.split(r"[/\\]", path[0])[-1]
+    return f"<path>/{'<temporary>' if _TEMPORARY.fullmatch(last) else last}"
 
 
 def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
@@ -229,3 +214,197 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
     if isinstance(ignore, str) or not all(isinstance(each, str) and each for each in ignore):
         raise UsageError(f"ignore is {ignore!r}", remedy='give a list of names of fields, such as ["cache"]')
     return tuple(dict.fromkeys(ignore))
+
+
+# The ids and times that installed libraries made in a replay, which differ in every run.
+#
+# A library's clock reads and draws for ids are not recorded. If two texts or numbers differ only in such
+# values, they agree if the recorded value has the same form. `Overlooked` makes sure that each replayed id
+# matches one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
+
+T = TypeVar("T")
+MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"
+_SHORTEST_ID: Final = 8
+_UUID_DIGITS: Final = 32
+_GAIN_US: Final = 50
+_NEAR_S: Final = 86_400.0
+"""How far a moment may be from the start of its run; local time may be that far from UTC."""
+_PIECES: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
+    r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
+)
+_DURATION: Final = re.compile(r"(?<![\w:.-])(?:\d{1,2}:[0-5]\d:[0-5]\d\.\d{6}|0:00:00)(?![\w:.])")
+
+
+class LibraryValues:
+    """Collects values that libraries made, and checks whether values differ only in those."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._seconds: set[str] = set()
+        """Times to the second, in UTC, in local time and in the library's own time zone."""
+        self._numbers: set[float] = set()
+        self._milliseconds: set[int] = set()
+        """Moments as the first digits of a UUID version 7, made from a clock and random bytes."""
+        self._reads = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ids or self._numbers)
+
+    def kept(self, value: T, clock_shift_s: int) -> T:
+        """Collect and return a value that a library reads, moved ahead by `clock_shift_s` if it is a time.
+
+        A shifted clock also gains _GAIN_US per read, so that two runs cannot measure the same duration.
+        """
+        moved: Any = value
+        self._reads += 1
+        ahead_us = clock_shift_s * 1_000_000 + (self._reads * _GAIN_US if clock_shift_s else 0)
+        if isinstance(value, int):
+            moved = value + ahead_us * 1000
+        elif isinstance(value, float):
+            moved = value + ahead_us / 1e6
+        elif isinstance(value, datetime):
+            moved = value + timedelta(microseconds=ahead_us)
+        self.add(moved)
+        return moved  # type: ignore[no-any-return]
+
+    def add(self, value: object) -> None:
+        """Collect random bytes, a datetime, a number of seconds since 1970 (in any unit), or an id."""
+        if isinstance(value, bytes):
+            self._add_id(value.hex())
+            if len(value) == 16:  # `uuid4` sets six of the bits
+                high, low = f"{value[6] & 0x0F | 0x40:02x}", f"{value[8] & 0x3F | 0x80:02x}"
+                self._add_id(value[:6].hex() + high + value[7:8].hex() + low + value[9:].hex())
+        elif isinstance(value, datetime):
+            self._add_moment(value)
+        elif isinstance(value, (int, float)):
+            self._add_number(value)
+        else:  # an id that a compiled library returned
+            self._add_id(str(value).replace("-", "").lower())
+
+    def _add_id(self, new_id: str) -> None:
+        self._ids.update(new_id[:end] for end in range(_SHORTEST_ID, len(new_id) + 1))
+
+    def _add_number(self, value: float) -> None:
+        unit = unit_of(value)
+        if unit is None:
+            return
+        seconds = value / unit
+        self._numbers.add(value)
+        self._numbers.update(int(seconds * each) for each in UNITS)
+        self._milliseconds.add(int(seconds * 1000))
+        for moment in (datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(seconds)):  # noqa: DTZ006
+            self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
+
+    def _add_moment(self, moment: datetime) -> None:
+        self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
+        self._add_number(moment.timestamp())
+
+    def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
+        """Return the (recorded, replayed) pairs of ids in which two texts differ.
+
+        None if the texts differ in more than ids and times, or in one that is not a library's.
+        """
+        if not self or _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
+            return None
+        apart = []
+        for one, other in zip(_PIECES.finditer(recorded), _PIECES.finditer(replayed), strict=True):
+            if one[0] == other[0]:
+                continue
+            if other["id"] is not None:
+                apart.append((one["id"], other["id"]))
+            elif not self._is_moment(one, other):
+                return None
+        return apart if all(self._is_made(*pair) for pair in apart) else None
+
+    def _is_moment(self, _recorded: re.Match[str], replayed: re.Match[str]) -> bool:
+        """Whether the replayed moment is a library's."""
+        return f"{replayed['day']}T{replayed['time']}" in self._seconds
+
+    def _is_made(self, recorded: str, replayed: str) -> bool:
+        """Whether the replayed id is a library's; a UUID version 7 contains the moment when it was made."""
+        one, other = (each.replace("-", "").lower() for each in (recorded, replayed))
+        if other in self._ids:
+            return True
+        is_of_time = len(one) == len(other) == _UUID_DIGITS and one[12] == other[12] == "7"
+        return is_of_time and int(other[:12], 16) in self._milliseconds
+
+    def number(self, recorded: float, replayed: float) -> bool:
+        """Whether two numbers are times in the same unit, and the replayed one is a library's."""
+        return replayed in self._numbers and unit_of(recorded) == unit_of(replayed)
+
+
+class ValuesOfRun(LibraryValues):
+    """For another run of the whole program, in which the ids and times of libraries were not collected.
+
+    Any id agrees with another of its form, and a moment of one run with a moment of the other.
+
+    Args:
+        runs_s: the seconds since 1970 at which each of both runs began.
+        durations: gets the replayed durations, as `str(timedelta)` writes them, that differ from the recorded
+            ones, which then agree, too; None compares durations.
+    """
+
+    def __init__(self, runs_s: tuple[float, float], *, durations: list[str] | None = None) -> None:
+        super().__init__()
+        self._runs_s = runs_s
+        self._durations = durations
+
+    def __bool__(self) -> bool:
+        return True
+
+    def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
+        """Return the same as for one action, for ids of at least 16 digits and moments near both runs."""
+        if self._durations is not None:
+            pairs = zip(_DURATION.findall(recorded), _DURATION.findall(replayed), strict=False)
+            self._durations += [other for one, other in pairs if one != other]
+            recorded, replayed = (_DURATION.sub("<duration>", each) for each in (recorded, replayed))
+        return super().ids_apart(recorded, replayed)
+
+    def _is_moment(self, recorded: re.Match[str], replayed: re.Match[str]) -> bool:
+        return self._are_near(_moment_s(recorded), _moment_s(replayed))
+
+    def _is_made(self, recorded: str, replayed: str) -> bool:
+        return _is_long(recorded) and _is_long(replayed)
+
+    def number(self, recorded: float, replayed: float) -> bool:
+        """Whether two numbers are moments in the same unit, each near its run."""
+        unit = unit_of(recorded)
+        return (
+            unit is not None
+            and unit == unit_of(replayed)
+            and self._are_near(recorded / unit, replayed / unit)
+        )
+
+    def _are_near(self, recorded_s: float, replayed_s: float) -> bool:
+        sides = zip((recorded_s, replayed_s), self._runs_s, strict=True)
+        return all(abs(moment_s - run_s) <= _NEAR_S for moment_s, run_s in sides)
+
+
+def _moment_s(piece: re.Match[str]) -> float:
+    try:
+        return datetime.fromisoformat(f"{piece['day']}T{piece['time']}+00:00").timestamp()
+    except ValueError:  # such as month 13
+        return 0.0
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= SHORTEST and not text.isdecimal()
+
+
+def form_of(value: Any) -> str:
+    """Return a value as text with ids and times masked, which is equal in two replays."""
+    return _PIECES.sub(_form, repr(value))
+
+
+def agree_by_form(recorded: Any, replayed: Any) -> bool:
+    """Whether two values differ in ids and times alone."""
+    if type(recorded) in {int, float} and type(replayed) in {int, float}:
+        unit = unit_of(recorded)
+        return unit is not None and unit == unit_of(replayed)
+    return form_of(recorded) == form_of(replayed)
+
+
+def _form(piece: re.Match[str]) -> str:
+    """Return the form in which two ids or times must agree: an id's length, or just a time."""
+    return f"<id of {len(piece['id'])}>" if piece["id"] is not None else "<moment>"

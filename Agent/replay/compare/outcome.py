@@ -219,6 +219,8 @@ class ReplayOutcome:
     """Whether an action waited for something that never happened."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
+    printed: tuple[str, str] = ("", "")
+    """What the replayed code wrote to stdout and stderr; not part of the outcome as a JSON object."""
 
     def note_code(self, name: str, divergence: Divergence) -> None:
         """Store that a field differs only in its code; a later difference in behaviour takes precedence."""
@@ -279,6 +281,7 @@ class ReplayOutcome:
     def to_object(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
         stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr, option=_KEYS))
+        del stored["printed"]
         return stored
 
     @classmethod
@@ -358,20 +361,16 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
         key, _, rest = divergence.inner_field.partition("/")
         who = divergence.inner_agent_id or divergence.agent_id
         return f"{_named(key, f'/{rest}' if rest else '', inner)} of {who}, in {divergence.place}"
-    place = f" of {divergence.place}" if divergence.place else ""
-    if divergence.field.startswith(_STATE):
+    if divergence.field in {"result", "args"}:
+        place = f" of {divergence.place}" if divergence.place else ""
+        # Arguments that differ are those of a call inside the action, whose event this is not.
+        about = event if divergence.field == "result" else None
+        return place_in(divergence.field, divergence.path, about) + place
+    if divergence.field.startswith(_STATE) or divergence.field == "args_after":
         at = f", in {divergence.place}" if divergence.place else ""
-        return _named(divergence.field, divergence.path, event) + at
-    if divergence.field == "result":
-        return _named("result", divergence.path, event) + place
-    if divergence.field == "args":
-        return f"argument {_from_name(divergence.path)}{place}" if divergence.path else f"arguments{place}"
+        return place_in(divergence.field, divergence.path, event) + at
     if divergence.field.startswith(OF_PROGRAM):
         return f"{divergence.field.removeprefix(OF_PROGRAM)}, {divergence.place or 'as the program left it'}"
-    if divergence.field == "args_after":
-        return place_in(divergence.field, divergence.path, event) + (
-            f", in {divergence.place}" if divergence.place else ""
-        )
     if divergence.field == "error":
         return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
             divergence.path, f"error{divergence.path}"

@@ -27,9 +27,10 @@ from Agent.replay.compare.emitted_events import (
     pair_difference,
     sort_key,
 )
+from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import began_us, ends_of, is_traced_action
+from Agent.replay.plan.recording import began_us, ends_of, is_traced_action, parents_of, spans_around
 from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE, Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
@@ -127,8 +128,7 @@ class SameIds:
     run_ids: Collection[str] = ()
     """The run ids of both sessions."""
     _processes: set[str] = field(default_factory=set)
-    _there: dict[str, str] = field(default_factory=dict)
-    _back: dict[str, str] = field(default_factory=dict)
+    _matches: Matches = field(default_factory=lambda: Matches({}, {}))
 
     def see(self, event: Event) -> None:
         """Store the prefix that the span ids of its process have."""
@@ -139,10 +139,9 @@ class SameIds:
         """Whether two ids match or can be matched; a match is kept for later calls."""
         if not (self._is_id(one) and self._is_id(other)):
             return False
-        if len(self._there) > _MAX_IDS:
-            self._there.clear()
-            self._back.clear()
-        return self._there.setdefault(one, other) == other and self._back.setdefault(other, one) == one
+        if len(self._matches.replayed) > _MAX_IDS:
+            self._matches = Matches({}, {})
+        return self._matches.match(one, other)
 
     def _is_id(self, text: str) -> bool:
         match = _EVENT_ID.fullmatch(text)
@@ -368,10 +367,8 @@ def _around(event: Event, later: Sequence[Event]) -> list[Event]:
     """Return the event if it is a call, and its enclosing calls among later events; innermost first."""
     spans = {each.span_id: each for each in later if each.span_id is not None and each.kind in ACTION_KINDS}
     actions = [event] if event.kind in ACTION_KINDS else []
-    span_id = event.parent_span_id
-    while span_id in spans and len(actions) < _REMEMBERED:
-        actions.append(spans[span_id])
-        span_id = spans[span_id].parent_span_id
+    around = spans_around(event, parents_of(spans.values()))
+    actions += [spans[span_id] for span_id in itertools.islice(around, _REMEMBERED) if span_id in spans]
     return actions
 
 

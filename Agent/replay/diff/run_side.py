@@ -9,7 +9,7 @@ import os
 import random
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,7 +26,7 @@ from Agent.flight.tool_replayer import short_json
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import pair_difference
 from Agent.replay.diff.first_difference import PASSED_OVER, SameIds, end_differences
-from Agent.replay.plan.recording import REPLAYED, check_agent
+from Agent.replay.plan.recording import REPLAYED, check_agent, parents_of, spans_around
 from Agent.tree.files.lines import first_id, line_key
 from Agent.tree.files.session import Lineage, lineage_of, read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files, open_file
@@ -130,10 +130,8 @@ class RunSide:
         """Return a stream's files in order, if one writer wrote all of it to unsealed files; else None."""
         if self.since is not None or self.run_ids or key.kind == "run" or self.is_sealed:
             return None
-        if key.kind == "agent":
-            paths = agent_files(self.session, key.name)
-        else:
-            paths = category_files(self.session, key.name)
+        files_of = agent_files if key.kind == "agent" else category_files
+        paths = files_of(self.session, key.name)
         return None if any("@" in path.name for path in paths) else paths
 
     def writers(self) -> list[str]:
@@ -206,26 +204,14 @@ def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
         if event.code is None or event.span_id is None:
             del waiting[:-_MAX_WAITING]
             continue
-        parents = {each.span_id: each.parent_span_id for each in waiting if each.span_id is not None}
-        inside = {event.span_id: True}
+        parents = parents_of(waiting)
         rest = []
         for each in waiting:
-            if each is event or _is_within(each.parent_span_id, parents, inside):
+            if each is event or event.span_id in spans_around(each, parents):
                 yield each
             else:
                 rest.append(each)
         waiting = rest
-
-
-def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: dict[str, bool]) -> bool:
-    passed = []
-    while span_id is not None and span_id not in inside:
-        passed.append(span_id)
-        inside[span_id] = False  # also ends the loop if damaged parents form a cycle
-        span_id = parents.get(span_id)
-    is_inside = span_id is not None and inside[span_id]
-    inside.update(dict.fromkeys(passed, is_inside))
-    return is_inside
 
 
 def align(one: RunSide, other: RunSide) -> list[str]:
@@ -621,7 +607,7 @@ class Bisection:
         high = max(track.last_place() for track in pair) + 1
         high = min(high, end) if end != END else high
         if not self._differ_before(key, high):
-            return END if end == END else end
+            return end
         if self._differ_before(key, low):
             return low
         while high - low > 1:

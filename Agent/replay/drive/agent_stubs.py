@@ -30,6 +30,7 @@ from Agent.record.state.introspection import Sort, live_attributes, read_state, 
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead, listed
 from Agent.replay.drive.player import Positional
+from Agent.replay.drive.thread_watch import first_frame
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder
 
@@ -481,10 +482,7 @@ class _WatchedVariable:
 
 def _user_of(frame: FrameType) -> FrameType:
     """Return the frame of the program or of a library that called the standard library."""
-    user: FrameType | None = frame
-    while user is not None and not is_foreign_name(str(user.f_globals.get("__name__", ""))):
-        user = user.f_back
-    return user or frame
+    return first_frame(frame, lambda each: is_foreign_name(str(each.f_globals.get("__name__", "")))) or frame
 
 
 def _held(
@@ -520,26 +518,22 @@ def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]
         moved: the numbers of objects that code outside actions changed; it may have changed more of them than
             recording follows.
     """
-    facts = recording.agents.get(agent_id)
-    if facts is None:
-        return ()
+    facts = recording.agents[agent_id]
     return facts.written_outside | {path for number, path in facts.held.items() if number in moved}
 
 
 def _with_recorded_changes(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
     """Return the fields with an object for which the recording has the outside changes of its scalars."""
-    facts = recording.agents.get(agent_id)
-    held = {} if facts is None else facts.held
     outside = {
         number for name, other in recording.agents.items() if name not in live for number in other.held
     }
+    held = recording.agents[agent_id].held
     return [path for number, path in held.items() if number not in outside]
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
     """Return the fields with an object that is shared with agents whose code does not run."""
-    facts = recording.agents.get(agent_id)
-    shared = {} if facts is None else facts.shared_objects
+    shared = recording.agents[agent_id].shared_objects
     return [name for name, others in shared.items() if others - live]
 
 

@@ -15,9 +15,10 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from Agent.record.tracing.decorators import step_by_step
 from Agent.replay.compare.outcome import ReplayOutcome
@@ -42,47 +43,39 @@ class LaneEnded(Exception):
     """An action differed from the recording, so that the next actions of its agent cannot be replayed."""
 
 
+@dataclass(eq=False)
 class ConcurrentActions:
-    """Replays concurrent actions, each in its turn.
+    """Replays concurrent actions, each in its turn."""
 
-    Args:
-        group: the actions, in the order in which they began.
-        drive: replays one action; it raises LaneEnded if its agent cannot continue.
-        is_loose: an action that began shortly after an end may also begin before it.
-        is_prompt: start each action as soon as it can. Otherwise an action that began late in the recording
-            begins late, although the delay may have been caused by recording the others.
-    """
-
-    are_known = False
+    are_known: ClassVar[bool] = False
     """Whether the recording has the order of their turns."""
 
-    def __init__(
-        self,
-        group: Sequence[DrivenAction],
-        drive: Callable[[DrivenAction], Coroutine[Any, Any, None]],
-        *,
-        is_loose: bool = False,
-        is_prompt: bool = False,
-    ) -> None:
-        self.has_paused = False
-        """Whether an action began late as in the recording."""
-        self.has_held = False
-        """Whether an action continued late as in the recording."""
-        self._is_prompt = is_prompt
-        self._left = deque(group)
-        self._is_loose = is_loose
-        self._drive = drive
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[int, DrivenAction] = {}
-        """Actions that have begun and not ended."""
-        self._task_of: dict[int, asyncio.Task[None]] = {}
-        """The task of each open action."""
-        self._stopped: set[str] = set()
-        """Agents that cannot continue."""
-        self._ended_us: dict[str, float] = {}
-        """Recorded end time of each agent's last action, in microseconds."""
-        self._began_us = group[0].call.began_us
-        self._began_s = 0.0
+    _left: deque[DrivenAction]
+    """The actions that have not begun, in the order in which they began in the recording."""
+    _drive: Callable[[DrivenAction], Coroutine[Any, Any, None]]
+    """Replays one action; it raises LaneEnded if its agent cannot continue."""
+    _is_loose: bool = False
+    """Whether an action that began shortly after an end may also begin before it."""
+    _is_prompt: bool = False
+    """Whether each action starts as soon as it can. Otherwise an action that began late in the recording
+    begins late, although the delay may have been caused by recording the others."""
+    has_paused: bool = False
+    """Whether an action began late as in the recording."""
+    has_held: bool = False
+    """Whether an action continued late as in the recording."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _open: dict[int, DrivenAction] = field(default_factory=dict)
+    """Actions that have begun and not ended."""
+    _task_of: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    """The task of each open action."""
+    _stopped: set[str] = field(default_factory=set)
+    """Agents that cannot continue."""
+    _ended_us: dict[str, float] = field(default_factory=dict)
+    """Recorded end time of each agent's last action, in microseconds."""
+    _began_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began_us = self._left[0].call.began_us
 
     async def run(self) -> None:
         """Replay all actions."""
@@ -182,6 +175,7 @@ class ConcurrentActions:
                 await asyncio.sleep(min(left_s, _LONGEST_PAUSE_S))
 
 
+@dataclass(eq=False)
 class RecordedTasks(ConcurrentActions):
     """Replays concurrent actions whose asyncio tasks are known from the recording.
 
@@ -189,22 +183,12 @@ class RecordedTasks(ConcurrentActions):
     and continues after an `await`, once everything before it has happened. Tasks that began one after the
     other are created together, as by `gather`. Actions that are not async ran without interruption; each is
     replayed after everything that preceded it.
-
-    Args:
-        holds: also impose when actions continue after an `await`.
     """
 
     are_known = True
 
-    def __init__(
-        self,
-        group: Sequence[DrivenAction],
-        drive: Callable[[DrivenAction], Coroutine[Any, Any, None]],
-        *,
-        holds: bool,
-    ) -> None:
-        super().__init__(group, drive)
-        self._holds = holds
+    holds: bool = True
+    """Whether to impose when actions continue after an `await`, too."""
 
     async def run(self) -> None:
         """Replay all actions."""
@@ -225,7 +209,7 @@ class RecordedTasks(ConcurrentActions):
         self._order = sorted(self._task_at)
         self._fresh = deque(self._actions)
         """Tasks to be created, in the order of their first actions."""
-        self._resumed = {each.number: deque(each.resumed if self._holds else ()) for each in actions}
+        self._resumed = {each.number: deque(each.resumed if self.holds else ()) for each in actions}
         """The recorded turns in which actions continue after an `await`."""
         all_turns = chain(chain(*self._turns.values()), *self._resumed.values())
         self._turns_left = sorted(all_turns, reverse=True)
@@ -329,8 +313,8 @@ def turns_of(
     has_tasks = all(action.call.task or not action.call.is_async for action in group)
     is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
     if is_recorded and order in {"", "free"}:
-        return RecordedTasks(group, drive, holds=not order)
-    return ConcurrentActions(group, drive, is_loose=order == "loose", is_prompt=order == "prompt")
+        return RecordedTasks(deque(group), drive, holds=not order)
+    return ConcurrentActions(deque(group), drive, order == "loose", order == "prompt")
 
 
 def _in_one_order(

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 import orjson
@@ -267,11 +268,8 @@ class ActionJudge:
                 f"state.{name}" if name else "state",
                 Difference(path, change.recorded, change.replayed),
             )
-            if not self._comparison.passes_code_from_here(
-                lambda: self._comparison.difference(
-                    state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
-                )
-            ):
+            sides = state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
+            if not self._comparison.passes_code_from_here(partial(self._comparison.difference, *sides)):
                 if change.replayed == UNCHANGED:
                     self._doubt_enclosing_actions(action, name)
                 self._diverge(divergence)
@@ -313,7 +311,8 @@ class ActionJudge:
         difference = effect_difference(action.effects, effects, self._comparison)
         if difference is not None and mark is not None:
             self._comparison.go_back(mark)
-            if self._are_same_in_any_order(action.effects, effects):
+            differs = partial(pair_difference, comparison=self._comparison)
+            if self._comparison.agree_in_any_order(action.effects, effects, differs):
                 add_new(self._outcome.normalisers, "order of what actions did, as declared")
                 difference = None
         elif difference is not None and has_concurrent_calls(action):
@@ -322,20 +321,6 @@ class ActionJudge:
                 add_new(self._outcome.normalisers, "order of what concurrent calls did")
                 difference = None
         return difference
-
-    def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
-        """Whether each effect has a counterpart on the other side, in any position."""
-        free = list(replayed)
-        for one in recorded:
-            for index, other in enumerate(free):
-                mark = self._comparison.mark()
-                if pair_difference(one, other, self._comparison) is None:
-                    del free[index]
-                    break
-                self._comparison.go_back(mark)
-            else:
-                return False
-        return not free
 
     def _order_of_answers(
         self,
@@ -376,9 +361,8 @@ class ActionJudge:
 
     def note_code(self, action: DrivenAction, code: str) -> None:
         """Store the digests of the recorded code and of the code that ran."""
-        digests = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
-        digests.setdefault("recorded", str(action.event.code))
-        digests.setdefault("replayed", code)
+        digests = {"recorded": str(action.event.code), "replayed": code}
+        self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", digests)
 
     def note_code_inside(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """Store the digests for methods of other agents that ran inside the action."""
@@ -386,9 +370,7 @@ class ActionJudge:
         for event in effects:
             name, code = _code_of(event)
             if code is not None and name in recorded and event.agent_id in self._live:
-                digests = self._outcome.code.setdefault(name, {})
-                digests.setdefault("recorded", recorded[name])
-                digests.setdefault("replayed", code)
+                self._outcome.code.setdefault(name, {"recorded": recorded[name], "replayed": code})
 
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """If a call differed, look for an earlier effect that differed too and report that instead.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -61,18 +61,16 @@ _CANCELLED_LATER_S = 1.0
 """How much later than in the recording a call may be cancelled."""
 
 
+@dataclass(slots=True, eq=False)
 class ActionProgress:
     """An action that is being replayed, and its progress."""
 
-    __slots__ = ("action", "has_begun", "tokens", "tools")
-
-    def __init__(self) -> None:
-        self.action: DrivenAction | None = None
-        self.has_begun = False
-        """Whether the replayed call itself was entered."""
-        self.tokens: list[tuple[TracedCall, Token[PlannedCall | None]]] = []
-        """Open live calls, innermost last; not keyed by `id()`, since each `id()` calls the audit hook."""
-        self.tools: ActionTools | None = None
+    action: DrivenAction | None = None
+    has_begun: bool = False
+    """Whether the replayed call itself was entered."""
+    tokens: list[tuple[TracedCall, Token[PlannedCall | None]]] = field(default_factory=list)
+    """Open live calls, innermost last; not keyed by `id()`, since each `id()` calls the audit hook."""
+    tools: ActionTools | None = None
 
     def begin(self, action: DrivenAction) -> None:
         """Start an action."""
@@ -120,40 +118,29 @@ class Stage(Protocol):
         """Called when a call of replayed code got its response."""
 
 
+@dataclass(slots=True, eq=False)
 class RecordedPlayer:
-    """Returns recorded responses to traced calls while an action is replayed.
+    """Returns recorded responses to traced calls while an action is replayed."""
 
-    Args:
-        live: agents whose code runs.
-        known: agents in the recording.
-        answers: returns recorded responses.
-        outcome: receives findings.
-    """
-
-    def __init__(
-        self,
-        live: frozenset[str],
-        known: frozenset[str],
-        answers: AnswerBook,
-        outcome: ReplayOutcome,
-        pipeline: Pipeline,
-        comparison: Comparison,
-    ) -> None:
-        self.live = live
-        self.known = known
-        self._only = ActionProgress()
-        """The current action when actions are replayed one by one."""
-        self.stage: Stage | None = None
-        self.is_stopped = False
-        self._answers = answers
-        self._outcome = outcome
-        self._pipeline = pipeline
-        self._comparison = comparison
-        self.threads: ThreadWatch | None = None
-        """The watch on threads that the action starts."""
-        self._thread_id = get_ident()
-        self._built: dict[str, dict[str, None]] = {}
-        """{method that the factory called: the agents}."""
+    live: frozenset[str]
+    """Agents whose code runs."""
+    known: frozenset[str]
+    """Agents in the recording."""
+    _answers: AnswerBook
+    """Returns recorded responses."""
+    _outcome: ReplayOutcome
+    """Receives findings."""
+    _pipeline: Pipeline
+    _comparison: Comparison
+    threads: ThreadWatch | None = None
+    """The watch on threads that the action starts."""
+    stage: Stage | None = None
+    is_stopped: bool = False
+    _only: ActionProgress = field(default_factory=ActionProgress)
+    """The current action when actions are replayed one by one."""
+    _thread_id: int = field(default_factory=get_ident)
+    _built: dict[str, dict[str, None]] = field(default_factory=dict)
+    """{method that the factory called: the agents}."""
 
     @property
     def _progress_here(self) -> ActionProgress:
@@ -506,21 +493,17 @@ NO_CALL = "<no further call>"
 """Shown in place of a recorded call if none is left."""
 
 
+@dataclass(frozen=True, slots=True)
 class AnswerBook:
-    """Returns recorded responses.
+    """Returns recorded responses."""
 
-    Args:
-        decoder: restores values.
-        errors: the `error` events of the run by id.
-        session: the recorded session, which holds artifacts.
-        session_id: marks an exception as recorded already, so that it is not recorded twice.
-    """
-
-    def __init__(self, decoder: Decoder, errors: dict[str, Event], session: Path, session_id: str) -> None:
-        self._decoder = decoder
-        self._errors = errors
-        self._session = session
-        self._session_id = session_id
+    _decoder: Decoder
+    _errors: dict[str, Event]
+    """The `error` events of the run by id."""
+    _session: Path
+    """The recorded session, which holds artifacts."""
+    _session_id: str
+    """Marks an exception as recorded already, so that it is not recorded twice."""
 
     def calls_among(self, events: Iterable[Event]) -> CallBook:
         """Return the calls of tools and models among events that have recorded responses."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from Agent.event.classes import class_name
@@ -38,6 +39,7 @@ from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import (
+    PutBack,
     generators_in,
     is_function,
     remove_fields,
@@ -310,43 +312,36 @@ def _contents_of_large(obj: object) -> dict[str, str]:
     return contents
 
 
+@dataclass(slots=True, eq=False)
 class LastStates:
-    """Compares last states.
+    """Compares last states."""
 
-    Args:
-        objects: the factory's objects by agent.
-        nearby: the agents that acted, including those inside others; receives which ones to keep alive.
-        whole: compares full states at a clean exit.
-    """
+    _context: ReplayContext
+    _plan: Plan
+    _objects: Mapping[str, object]
+    """The factory's objects by agent."""
+    _nearby: LivingAgents
+    """The agents that acted, including those inside others; receives which ones to keep alive."""
+    _judge: ActionJudge
+    _whole: WholeStates
+    """Compares full states at a clean exit."""
+    begin: int = field(init=False)
+    """Number of the first replayed action after which a last state is due."""
+    _from: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """{number of an action: agents whose last state is due after it}."""
+    _fields_to_match: dict[str, set[str]] = field(default_factory=dict)
+    """{agent collected in the recording: fields that still differ from its last state}."""
+    _held: dict[str, dict[str, int]] = field(default_factory=dict)
+    """{such an agent: {field: `id()` of its first value}}; the agent may be collected here, too."""
 
-    def __init__(
-        self,
-        context: ReplayContext,
-        plan: Plan,
-        objects: Mapping[str, object],
-        nearby: LivingAgents,
-        judge: ActionJudge,
-        whole: WholeStates,
-    ) -> None:
-        self._context = context
-        self._plan = plan
-        self._objects = objects
-        self._nearby = nearby
-        self._judge = judge
-        self._whole = whole
-        facts = context.recording.agents
-        self._from: dict[int, list[str]] = defaultdict(list)
+    def __post_init__(self) -> None:
+        plan, facts = self._plan, self._context.recording.agents
         for agent_id in plan.gone:
             if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
                 self._from[plan.acted[agent_id]].append(agent_id)
         self.begin = min(self._from, default=len(plan.actions) + 1)
-        """Number of the first replayed action after which a last state is due."""
-        self._fields_to_match: dict[str, set[str]] = {}
-        """{agent collected in the recording: fields that still differ from its last state}."""
         # Code that does not run here may have kept some to the end; the others must be compared.
-        nearby.lasting = {*plan.exits, *(agent_id for agent_id in plan.gone if self._sampled(agent_id))}
-        self._held: dict[str, dict[str, int]] = {}
-        """{such an agent: {field: `id()` of its first value}}; the agent may be collected here, too."""
+        self._nearby.lasting = {*plan.exits, *(agent_id for agent_id in plan.gone if self._sampled(agent_id))}
 
     def acts(self, agent_id: str, obj: object) -> None:
         """Note an object that acts for the first time."""
@@ -544,21 +539,17 @@ def _is_comparable(fold: StateFold, name: str) -> bool:
 # existing values are compared first; `driver.py` calls this when an action begins.
 
 _CHANGED = "/extra/changed"
-PutBack = Callable[[str, object, Mapping[str, Any]], None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class OutsideWrites:
-    """Applies recorded writes, and compares those that replayed code makes.
+    """Applies recorded writes, and compares those that replayed code makes."""
 
-    Args:
-        put_back: restores fields of an agent's object.
-        driven: the agents whose entry actions are replayed.
-    """
-
-    def __init__(self, context: ReplayContext, put_back: PutBack, driven: Collection[str]) -> None:
-        self._context = context
-        self._driven = frozenset(driven)
-        self._put_back = put_back
+    _context: ReplayContext
+    _put_back: PutBack
+    """Restores fields of an agent's object."""
+    _driven: frozenset[str]
+    """The agents whose entry actions are replayed."""
 
     def put_last(self, plan: Plan, objects: Mapping[str, object]) -> None:
         """Compare and apply the writes to agents after their last actions.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import FrameType
 from typing import Any, TypeVar
@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
-from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_own, living, place_of
+from Agent.record.sources.adopted import Adopted, Asker, asker_of, living, place_of
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.patches import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, in_payload
 from Agent.replay.drive.player import ReplayContext, driven_here, open_call
+from Agent.replay.drive.thread_watch import first_frame
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording
@@ -331,10 +332,7 @@ def _module_of(adopted: Adopted) -> str:
 
 def _drawing_code() -> Asker | None:
     """Return the code that draws: the first frame outside this package, or the one it acts for."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
-    while frame is not None and is_own(frame):
-        frame = frame.f_back
-    return asker_of(frame)
+    return asker_of(first_frame(sys._getframe(1)))  # noqa: SLF001 - the only way to a caller
 
 
 def _place_of_drawing_code() -> str:
@@ -345,37 +343,36 @@ def _place_of_drawing_code() -> str:
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:
     """Count reads of each source in the actions of an agent (None for all); draws count by generator."""
     counts: Counter[str] = Counter()
-    for event in recording.events:
-        reads = event.extra.get("reads")
-        if not isinstance(reads, dict) or agent_id not in {None, event.agent_id}:
-            continue
-        for source, recorded_reads in reads.items():
+    for event, source, recorded_reads in recording.reads():
+        if agent_id in {None, event.agent_id}:
             counts[source.partition("@")[0]] += len(recorded_reads)
     return dict(counts)
+
+
+def _variables_in(recording: Recording) -> Iterator[tuple[Event, str, Any]]:
+    """Yield the variables of the environment that actions read, each with its recorded values."""
+    for event, source, variables in recording.reads():
+        if source == ENVIRONMENT and isinstance(variables, dict):
+            for name, value in variables.items():
+                yield event, name, value
 
 
 def _variables(recording: Recording) -> dict[str, dict[str, Any]]:
     """Return all recorded values of each variable, keyed by their text."""
     variables: dict[str, dict[str, Any]] = {}
-    for event in recording.events:
-        reads = event.extra.get("reads")
-        kept = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
-        for name, value in kept.items() if isinstance(kept, dict) else ():
-            for held, _ in runs_of(name, value):
-                variables.setdefault(name, {})[repr(held)] = held
+    for _, name, value in _variables_in(recording):
+        for held, _ in runs_of(name, value):
+            variables.setdefault(name, {})[repr(held)] = held
     return variables
 
 
 def _hidden_variables(recording: Recording) -> frozenset[str]:
     """Return the names of variables whose values are redacted in the recording."""
     names = set()
-    for event in recording.events:
-        reads = event.extra.get("reads")
-        variables = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
-        for name in variables if isinstance(variables, dict) else ():
-            below = f"{_READS}/{escape(ENVIRONMENT)}/{escape(name)}"
-            if any(at == below or at.startswith(f"{below}/") for at in event.types or {}):
-                names.add(name)
+    for event, name, _ in _variables_in(recording):
+        below = f"{_READS}/{escape(ENVIRONMENT)}/{escape(name)}"
+        if any(at == below or at.startswith(f"{below}/") for at in event.types or {}):
+            names.add(name)
     return frozenset(names)
 
 

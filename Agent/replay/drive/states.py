@@ -7,7 +7,7 @@ and at the end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -143,6 +143,8 @@ def is_function(form: object) -> bool:
     return isinstance(form, dict) and form.get("class") == "builtins.function"
 
 
+PutBack = Callable[[str, object, Mapping[str, Any]], None]
+"""Restores fields of an agent's object, by `put_back`."""
 FieldDifference = tuple[str, Difference]
 """The name of a field, and how it differs."""
 
@@ -579,14 +581,11 @@ class FieldRules:
 
 
 def _only(agreement: Agreement, path: str) -> Agreement:
-    one = Agreement()
-    for key in ("unseen", "references", "handles"):
-        known = getattr(agreement, key)
-        if path in known:
-            getattr(one, key)[path] = known[path]
-    if path in agreement.older:
-        one.older.add(path)
-    return one
+    """Return the part of an agreement at one JSON Pointer."""
+    texts = agreement.unseen, agreement.references, agreement.handles
+    unseen, references, handles = ({path: each[path]} if path in each else {} for each in texts)
+    older = agreement.older & {path}
+    return Agreement(unseen=unseen, older=older, references=references, handles=handles)
 
 
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:

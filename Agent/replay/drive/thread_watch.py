@@ -100,7 +100,7 @@ class ThreadWatch:
     def _begun(self, frame: FrameType, started: Any, *, is_alone: bool = False) -> None:
         if not self._is_on():
             return
-        asker = _first_outside(frame)
+        asker = first_frame(frame, _is_outside)
         if asker is None:
             return
         if isinstance(started, threading.Thread):
@@ -158,10 +158,15 @@ _PATIENCE_SECONDS = 1.0
 _LOOK_SECONDS = 0.002
 
 
-def _first_outside(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of the program or library that starts a thread; None if only this package does."""
-    while frame is not None:
-        if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
-            return frame
+def first_frame(
+    frame: FrameType | None, is_meant: Callable[[FrameType], bool] = lambda frame: not is_own(frame)
+) -> FrameType | None:
+    """Return the innermost frame of this kind, by default outside this package; None if there is none."""
+    while frame is not None and not is_meant(frame):
         frame = frame.f_back
-    return None
+    return frame
+
+
+def _is_outside(frame: FrameType) -> bool:
+    """Whether a frame belongs to the program or a library, so that it may start a thread by itself."""
+    return module_of(frame) not in sys.stdlib_module_names and not is_own(frame)

@@ -53,10 +53,10 @@ from Agent.record.sources.sources import (
     touch_notice,
 )
 from Agent.record.state.identity import traced_files
-from Agent.replay.compare.library_values import LibraryValues
+from Agent.replay.compare.normaliser import LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.numpy_seeds import NumpySeeds
-from Agent.replay.drive.thread_watch import ThreadWatch
+from Agent.replay.drive.thread_watch import ThreadWatch, first_frame
 
 if TYPE_CHECKING:
     from Agent.replay.plan.actions import DrivenAction
@@ -509,9 +509,8 @@ class SourceWatch:
         if refused != "network" and not self.is_on:
             return
         if self.is_on:
-            frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
-            while frame is not None and not is_foreign_name(module_of(frame)):
-                frame = frame.f_back
+            caller = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
+            frame = first_frame(caller, lambda each: is_foreign_name(module_of(each)))
             if frame is not None:
                 self._add(refused, frame)
             elif not any(read.source == refused for read in self.reads):
@@ -538,9 +537,7 @@ class _BuildingPlayer:
 
     def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
         """Implement `SourcePlayer`."""
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
-        while frame is not None and is_own(frame):
-            frame = frame.f_back
+        frame = first_frame(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
         if frame is not None and adopted is adopted_of(hidden_random):
             self._note("random", frame)
         elif frame is not None and adopted.place == "numpy.random":

@@ -38,6 +38,7 @@ from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.encode.safe_text import message_of
 from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.result import (
     Execution,
@@ -326,15 +327,11 @@ def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Calla
             even if they look alike.
         replayed: the ids that the framework made in the replay.
     """
-    forth: dict[str, str] = {}
-    back: dict[str, str] = {}
+    matches = Matches({}, {})
 
     def same(one: str, other: str) -> bool:
-        if one not in recorded or other not in replayed:
-            return False
-        if _MADE_ID.fullmatch(one) is None or _MADE_ID.fullmatch(other) is None:
-            return False
-        return forth.setdefault(one, other) == other and back.setdefault(other, one) == one
+        are_made = one in recorded and other in replayed and all(map(_MADE_ID.fullmatch, (one, other)))
+        return are_made and matches.match(one, other)
 
     return same
 

@@ -376,7 +376,7 @@ class Fork:
             self.outcome,
             pipeline,
             ResponseRecorder(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
-            live=self._live,
+            self._live,
         )
         bench.peers.answer_by(lambda: player, player.stop)
         return player

@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -57,6 +57,8 @@ class _Open(NamedTuple):
     """Whether it is a tool or model call that runs live."""
 
 
+_CallsByName = defaultdict[tuple[str | None, str], list[PlannedCall]]
+"""{(agent, name): recorded calls in order}."""
 _OF_THE_SLOT = frozenset({"agent_id", "agent_role", "event_type"})
 _NOTHING = _Open(None)
 _open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=None)
@@ -89,52 +91,42 @@ class CallObserver(Protocol):
         """Handle the end of a call whose body ran."""
 
 
+@dataclass(slots=True, eq=False)
 class ForkPlayer:
-    """Answers the calls of a fork after its point.
+    """Answers the calls of a fork after its point."""
 
-    Args:
-        recorded: the recorded responses.
-        answers: restores recorded responses of agents.
-        comparison: compares arguments with recorded ones.
-        outcome: receives counts of responses, and the reason for a stop.
-        pipeline: records the fork; also used to encode arguments for comparison.
-        echo: writes responses into the fork's recording; None if the fork is not recorded.
-        live: names of tools, models and agents that may be called live; True for all.
-    """
+    _recorded: ForkAnswers
+    _answers: AnswerBook
+    """Restores recorded responses of agents."""
+    _comparison: Comparison
+    """Compares arguments with recorded ones."""
+    _outcome: ForkOutcome
+    """Receives counts of responses, and the reason for a stop."""
+    _pipeline: Pipeline
+    """Records the fork; also used to encode arguments for comparison."""
+    _echo: ResponseRecorder | None
+    """Writes responses into the fork's recording; None if the fork is not recorded."""
+    _allowed: bool | Collection[str]
+    """Names of tools, models and agents that may be called live; True for all."""
+    current: PlannedCall | None = None
+    """The recorded counterpart of the current action."""
+    is_stopped: bool = False
+    observer: CallObserver | None = None
+    left: Callable[[PlannedCall], None] = lambda _call: None
+    """Called with the counterpart when a call that has one ends."""
+    live: frozenset[str] = field(init=False)
+    """The agents whose code runs."""
+    _opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = field(default_factory=list)
+    _tools: ToolReplayer = field(init=False)
+    _roots: _CallsByName = field(default_factory=lambda: defaultdict(list))
+    _free: _CallsByName = field(default_factory=lambda: defaultdict(list))
 
-    def __init__(
-        self,
-        recorded: ForkAnswers,
-        answers: AnswerBook,
-        comparison: Comparison,
-        outcome: ForkOutcome,
-        pipeline: Pipeline,
-        echo: ResponseRecorder | None,
-        *,
-        live: bool | Collection[str],
-    ) -> None:
-        self.live = recorded.own
-        self.current: PlannedCall | None = None
-        """The recorded counterpart of the current action."""
-        self.is_stopped = False
-        self.observer: CallObserver | None = None
-        self.left: Callable[[PlannedCall], None] = lambda _call: None
-        """Called with the counterpart when a call that has one ends."""
-        self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
-        self._roots: dict[tuple[str | None, str], deque[PlannedCall]] = {}
-        for call in recorded.roots:
-            self._roots.setdefault((call.agent_id, call.name), deque()).append(call)
-        self._recorded = recorded
-        self._tools = ToolReplayer(book=recorded.tools, tolerance=0.0)
-        self._answers = answers
-        self._comparison = comparison
-        self._outcome = outcome
-        self._pipeline = pipeline
-        self._echo = echo
-        self._allowed = live
-        self._free: dict[tuple[str | None, str], list[PlannedCall]] = {}
-        for call in recorded.calls:
-            self._free.setdefault((call.agent_id, call.name), []).append(call)
+    def __post_init__(self) -> None:
+        self.live = self._recorded.own
+        self._tools = ToolReplayer(book=self._recorded.tools, tolerance=0.0)
+        for known, calls in ((self._roots, self._recorded.roots), (self._free, self._recorded.calls)):
+            for call in calls:
+                known[call.agent_id, call.name].append(call)
 
     @property
     def is_needed(self) -> bool:
@@ -187,8 +179,8 @@ class ForkPlayer:
         above, name = _open.get(), call.qualname.rpartition(".")[2]
         planned: PlannedCall | None = None
         if above is None:
-            free = self._roots.get((call.agent_id, name))
-            planned = free.popleft() if free else None
+            free = self._roots[call.agent_id, name]
+            planned = free.pop(0) if free else None
         elif above.recorded is not None:
             same = (
                 each
@@ -273,7 +265,7 @@ class ForkPlayer:
 
     def _matching(self, call: TracedCall, name: str) -> PlannedCall | None:
         """Find an unused recorded call with the same arguments, preferably within the current action."""
-        free = self._free.get((call.agent_id, name), [])
+        free = self._free[call.agent_id, name]
         near = [each for each in free if self.current is not None and each.parent is self.current]
         for each in (*near, *(other for other in free if other not in near)):
             if "args" not in each.event.extra or self._agrees(call, each):
@@ -297,20 +289,17 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
     return sorted(calls_found, key=lambda call: (call.began_us, call.event.seq))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ResponseRecorder:
-    """Copies answered actions of other agents into the fork's recording, so that the recording is complete.
+    """Copies answered actions of other agents into the fork's recording, which is then complete."""
 
-    Args:
-        pipeline: records the fork.
-        errors: the original's `error` events by id; those of the fork are added.
-        codes: facts about the original's code by digest.
-    """
-
-    def __init__(self, pipeline: Pipeline, errors: dict[str, Event], codes: Mapping[str, CodeFacts]) -> None:
-        self._pipeline = pipeline
-        self._errors = errors
-        self._codes = codes
-        self._written_codes: set[str] = set()
+    _pipeline: Pipeline
+    """Records the fork."""
+    _errors: dict[str, Event]
+    """The original's `error` events by id; those of the fork are added."""
+    _codes: Mapping[str, CodeFacts]
+    """Facts about the original's code by digest."""
+    _written_codes: set[str] = field(default_factory=set)
 
     def write(self, event: Event) -> Event:
         """Write an answered call and its error; return the event with its ids in the fork."""

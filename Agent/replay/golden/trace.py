@@ -307,6 +307,23 @@ class GoldenReport(TextInNotebook):
         return self.report.verdict in {Verdict.IDENTICAL, Verdict.EQUIVALENT} and not self.undeclared
 
     @property
+    def verdict(self) -> str:
+        """The verdict of the check."""
+        return str(self.report.verdict)
+
+    @property
+    def why(self) -> str:
+        """The first difference of a failing check, or why it proved nothing, in one line."""
+        divergence = self.report.outcome.divergence
+        if divergence is not None:
+            recorded, replayed = divergence.texts
+            where = divergence.where or divergence.field + divergence.path
+            return f"{divergence.step_text}: {where}, recorded {recorded}, replayed {replayed}"
+        if self.report.reasons:
+            return self.report.reasons[0]
+        return f"may not differ in {' and '.join(self.undeclared)}" if self.undeclared else self.verdict
+
+    @property
     def exit_code(self) -> int:
         """0 if the check passes, 4 if nothing was proved, else 1."""
         return 0 if self.passes else self.report.exit_code or 1
@@ -314,12 +331,11 @@ class GoldenReport(TextInNotebook):
     @property
     def outcome_text(self) -> str:
         """The outcome in reproducible lines, which are compared with `expected.txt`."""
-        outcome = self.report.outcome
+        divergence = self.report.outcome.divergence
         if self.passes:
             return self.expected_text
         lines = [f"does not do what was recorded: {self.report.verdict}"]
-        if outcome.divergence is not None:
-            divergence = outcome.divergence
+        if divergence is not None:
             where = f"{divergence.field}{divergence.path}"
             lines.append(f"step {divergence.step}, {divergence.action} of {divergence.agent_id}: {where}")
             lines += [f"recorded: {short(divergence.recorded)}", f"replayed: {short(divergence.replayed)}"]
@@ -370,6 +386,13 @@ class NotChecked:
     """The directory that contains it."""
     error: AgentTraceError
     passes = False
+    verdict = NOT_CHECKED
+    notes = ()
+
+    @property
+    def why(self) -> str:
+        """The error."""
+        return str(self.error)
 
     @property
     def exit_code(self) -> int:
@@ -577,13 +600,14 @@ def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
     return roots[0] if len(roots) == 1 else None
 
 
+_ERRORS: Final = {NOT_CHECKED, str(Verdict.UNVERIFIED)}
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
     """Return the checks as a JUnit XML suite: DIVERGED is a failure, a check that proved nothing an error."""
     failed = [report for report in reports if not report.passes]
-    errors = sum(_is_error(report) for report in failed)
+    errors = sum(report.verdict in _ERRORS for report in failed)
     counts = {"tests": len(reports), "failures": len(failed) - errors, "errors": errors, "skipped": 0}
     suite = ElementTree.Element(
         "testsuite", {"name": "golden traces", **{name: str(count) for name, count in counts.items()}}
@@ -595,25 +619,16 @@ def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
             {"classname": _clean(str(report.directory)), "name": _clean(report.name)},
         )
         if not report.passes:
-            kind = "error" if _is_error(report) else "failure"
-            about = {"type": verdict_of(report), "message": _clean(why(report))}
+            kind = "error" if report.verdict in _ERRORS else "failure"
+            about = {"type": report.verdict, "message": _clean(report.why)}
             ElementTree.SubElement(case, kind, about).text = _clean(str(report))
-        elif isinstance(report, GoldenReport) and report.notes:
+        elif report.notes:
             ElementTree.SubElement(case, "system-out").text = _clean("\n".join(report.notes))
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
     ElementTree.indent(whole)
     document: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
-
-
-def verdict_of(report: GoldenReport | NotChecked) -> str:
-    """Return the verdict of a check, or NOT CHECKED if it could not be made."""
-    return NOT_CHECKED if isinstance(report, NotChecked) else str(report.report.verdict)
-
-
-def _is_error(report: GoldenReport | NotChecked) -> bool:
-    return verdict_of(report) in {NOT_CHECKED, str(Verdict.UNVERIFIED)}
 
 
 def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
@@ -626,8 +641,8 @@ def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
         "|---|---|---|",
     ]
     for report in reports:
-        first = "" if report.passes else _cell(why(report))
-        lines.append(f"| {_cell(report.name)} | {verdict_of(report)} | {first} |")
+        first = "" if report.passes else _cell(report.why)
+        lines.append(f"| {_cell(report.name)} | {report.verdict} | {first} |")
     for report in reports:
         if not report.passes:
             text = str(report)
@@ -644,25 +659,6 @@ def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
                 "</details>",
             ]
     return "\n".join(lines) + "\n"
-
-
-def why(report: GoldenReport | NotChecked) -> str:
-    """Return the first difference of a failing check, or why it proved nothing, in one line."""
-    if isinstance(report, NotChecked):
-        return str(report.error)
-    outcome = report.report.outcome
-    if outcome.divergence is not None:
-        divergence = outcome.divergence
-        recorded, replayed = divergence.texts
-        where = divergence.where or divergence.field + divergence.path
-        return f"{divergence.step_text}: {where}, recorded {recorded}, replayed {replayed}"
-    if report.report.reasons:
-        return report.report.reasons[0]
-    return (
-        f"may not differ in {' and '.join(report.undeclared)}"
-        if report.undeclared
-        else str(report.report.verdict)
-    )
 
 
 def _clean(text: str) -> str:

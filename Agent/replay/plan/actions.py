@@ -193,26 +193,25 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
         given: the agents whose objects the target returns; their outermost actions can be replayed.
         live: the agents whose code runs: `given` and those inside them. Other agents' calls are answered.
     """
-    tree = _CallTree(recording)
+    tree = _CallTree(recording, live)
     plan = Plan()
-    roots: dict[str, DrivenAction] = {}
     for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.seq)):
         if call.event.code is None:
             continue  # only entry actions carry code
         # An entry without state is a call of a function, not of the agent's method.
         is_own = call.agent_id in given and call.event.state is not None
-        if _is_inside(call, given) or (is_own and tree.is_open_above(call, live)):
+        if _is_inside(call, given) or (is_own and tree.is_open_above(call)):
             continue  # it happens inside that replayed action, or belongs to an action that never ended
         if is_own:
-            roots[str(call.event.span_id)] = DrivenAction(len(roots) + 1, call)
+            tree.roots[str(call.event.span_id)] = DrivenAction(len(tree.roots) + 1, call)
         elif call.agent_id in given:
             plan.functions += 1
         else:
             plan.undriven[call.agent_id or ""] += 1
-    plan.take(roots.values())
+    plan.take(tree.roots.values())
     _mark_overlaps(plan.actions)
-    _add_surroundings(recording, plan, tree, roots, given, live)
-    _add_gone(recording, plan, tree, roots, live)
+    _add_surroundings(recording, plan, tree, given)
+    _add_gone(recording, plan, tree)
     for action in plan.actions:
         action.is_plain = _is_plain(action)
         action.resumed = _own_turns(action, live)
@@ -270,15 +269,9 @@ def _mark_overlaps(actions: list[DrivenAction]) -> None:
             last = action
 
 
-def _add_surroundings(
-    recording: Recording,
-    plan: Plan,
-    tree: _CallTree,
-    roots: dict[str, DrivenAction],
-    given: frozenset[str],
-    live: frozenset[str],
-) -> None:
+def _add_surroundings(recording: Recording, plan: Plan, tree: _CallTree, given: frozenset[str]) -> None:
     """Assign the events to actions, by span and by the order of the agent's events."""
+    live, roots = tree.live, tree.roots
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
@@ -292,18 +285,18 @@ def _add_surroundings(
             continue
         if tree.is_inside_tool(event):
             continue
-        root = tree.root_of(event, roots, live)
+        root = tree.root_of(event)
         if root is not None:
             _add_effect(root, event, live)
             continue
-        caller = tree.caller_of(event, roots, live)
+        caller = tree.caller_of(event)
         if caller is not None:
             caller.answered += 1
             continue
         agent = event.agent_id
         if agent in live and agent not in given and event.extra.get("reason") == "exit":
             plan.exits[agent] = event  # the only compared state of an agent inside others
-        if agent is None or agent not in given or tree.is_inside_any(event, roots):
+        if agent is None or agent not in given or tree.is_inside_any(event):
             continue
         if event.kind == "state":
             _place_state(event, agent, plan, waiting, latest)
@@ -316,8 +309,8 @@ def _add_surroundings(
         by_agent[action.agent_id].append(action)
     for agent, events in waiting.items():
         waiting[agent] = _place_by_beginning(by_agent[agent], events)
-    _place_moves(plan, recording.moves, roots)
-    _place_by_hand(plan, recording, tree, roots, live)
+    plan.moved_last = _place_next(recording.moves, roots, "moved")  # they were made while no action was open
+    _place_by_hand(plan, recording, tree)
     ahead = [event for event in recording.events if _is_ahead(event) and event.agent_id in given]
     _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
 
@@ -332,16 +325,14 @@ def _add_effect(root: DrivenAction, event: Event, live: frozenset[str]) -> None:
         root.behind.append(root.answered)
 
 
-def _add_gone(
-    recording: Recording, plan: Plan, tree: _CallTree, roots: dict[str, DrivenAction], live: frozenset[str]
-) -> None:
+def _add_gone(recording: Recording, plan: Plan, tree: _CallTree) -> None:
     """Add the final states of agents that were garbage-collected before the end, and their last actions."""
     for event in recording.events:
-        if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in live:
+        if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in tree.live:
             plan.gone[event.agent_id] = event
     for call in tree.calls.values():
         agent_id = call.agent_id
-        root = _action_around(call, roots) if agent_id in plan.gone else None
+        root = tree.action_around(call) if agent_id in plan.gone else None
         if agent_id is not None and root is not None:
             plan.acted[agent_id] = max(plan.acted.get(agent_id, 0), root.number)
 
@@ -398,6 +389,14 @@ def _taken_in_turn(
         yield action, events
 
 
+def _place_next(events: Iterable[Event], roots: Mapping[str, DrivenAction], name: str) -> list[Event]:
+    """Add events to this list of the next action; return those after the last action."""
+    waiting = deque(events)
+    for action, own in _taken_in_turn(waiting, roots):
+        getattr(action, name).extend(own)
+    return list(waiting)
+
+
 def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
     """Whether an action began after a write or a state with a known turn of the event loop."""
     began = action.call.turns[0]
@@ -430,30 +429,18 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
     return unplaced
 
 
-def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
-    """Assign changes of held objects to the next action; they were made while no action was open."""
-    waiting = deque(moves)
-    for action, events in _taken_in_turn(waiting, roots):
-        action.moved += events
-    plan.moved_last = list(waiting)
-
-
-def _place_by_hand(
-    plan: Plan, recording: Recording, tree: _CallTree, roots: Mapping[str, DrivenAction], live: frozenset[str]
-) -> None:
+def _place_by_hand(plan: Plan, recording: Recording, tree: _CallTree) -> None:
     """Assign changes by hand to the action inside which their tick began, else to the next one."""
-    waiting: deque[Event] = deque()
+    waiting: list[Event] = []
     for event in recording.events:
-        if not is_by_hand(event) or event.agent_id not in live:
+        if not is_by_hand(event) or event.agent_id not in tree.live:
             continue
-        root = _action_around(tree.enclosing(event.parent_span_id), roots)
+        root = tree.action_around(tree.enclosing(event.parent_span_id))
         if root is None:
             waiting.append(event)
         else:
             root.by_hand_inside.append(event)
-    for action, events in _taken_in_turn(waiting, roots):
-        action.by_hand += events
-    plan.by_hand_last = list(waiting)
+    plan.by_hand_last = _place_next(waiting, tree.roots, "by_hand")
 
 
 def _place_state(
@@ -474,9 +461,16 @@ def _place_state(
 
 
 class _CallTree:
-    """The traced calls of a run as a tree."""
+    """The traced calls of a run as a tree.
 
-    def __init__(self, recording: Recording) -> None:
+    Args:
+        live: the agents whose code runs.
+    """
+
+    def __init__(self, recording: Recording, live: frozenset[str]) -> None:
+        self.live = live
+        self.roots: dict[str, DrivenAction] = {}
+        """{span id: replayed action}."""
         self._parents = parents_of(recording.events)
         self._open = recording.open_agents
         self.calls: dict[str, PlannedCall] = {}
@@ -569,54 +563,49 @@ class _CallTree:
             seen += 1
         return None
 
-    def is_open_above(self, call: PlannedCall, live: frozenset[str]) -> bool:
+    def is_open_above(self, call: PlannedCall) -> bool:
         """Whether a call is inside a live agent's action that has no end in the recording."""
         around = spans_around(call.event, self._parents)
-        return any(span_id not in self._parents and self._open.get(span_id) in live for span_id in around)
+        missing = (span_id for span_id in around if span_id not in self._parents)
+        return any(self._open.get(span_id) in self.live for span_id in missing)
 
-    def root_of(
-        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
-    ) -> DrivenAction | None:
+    def root_of(self, event: Event) -> DrivenAction | None:
         """Return the replayed action that has an event as effect; None for answered calls and their contents.
 
         If an answered call called a live agent back, that agent's code runs again, so its effects count.
         """
-        if event.agent_id not in live and (
-            event.span_id in self.calls or event.kind == "state" or is_outside_write(event)
-        ):
+        is_call = event.span_id in self.calls
+        is_of_agent = is_call or event.kind == "state" or is_outside_write(event)
+        if is_of_agent and event.agent_id not in self.live:
             return None
         call = self.enclosing(event.parent_span_id)
-        is_call = event.span_id in self.calls
-        if call is None or (call.agent_id not in live and not is_call):
+        if call is None or (call.agent_id not in self.live and not is_call):
             return None
-        return _action_around(call, roots)
+        return self.action_around(call)
 
-    def caller_of(
-        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
-    ) -> DrivenAction | None:
+    def caller_of(self, event: Event) -> DrivenAction | None:
         """Return the replayed action in which replayed code made an answered call; None for other events."""
         call = self.calls.get(event.span_id or "")
-        if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
+        if call is None or call.agent_id in self.live or call.parent is None:
             return None
-        return _action_around(call.parent, roots)
+        return self.action_around(call.parent) if call.parent.agent_id in self.live else None
 
     def is_inside_tool(self, event: Event) -> bool:
         """Whether an event is inside a tool call, which a replay answers instead of running it."""
         return bool(self._tools) and not self._tools.isdisjoint(spans_around(event, self._parents))
 
-    def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
+    def is_inside_any(self, event: Event) -> bool:
         """Whether an event is inside a replayed action, including answered calls."""
-        return _action_around(self.enclosing(event.parent_span_id), roots) is not None
+        return self.action_around(self.enclosing(event.parent_span_id)) is not None
 
-
-def _action_around(call: PlannedCall | None, roots: Mapping[str, DrivenAction]) -> DrivenAction | None:
-    """Return the replayed action that is or contains a call."""
-    while call is not None:
-        root = roots.get(str(call.event.span_id))
-        if root is not None:
-            return root
-        call = call.parent
-    return None
+    def action_around(self, call: PlannedCall | None) -> DrivenAction | None:
+        """Return the replayed action that is or contains a call."""
+        while call is not None:
+            root = self.roots.get(str(call.event.span_id))
+            if root is not None:
+                return root
+            call = call.parent
+        return None
 
 
 def has_concurrent_calls(action: DrivenAction) -> bool:

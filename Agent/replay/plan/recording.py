@@ -72,6 +72,11 @@ class AgentFacts:
     calls: dict[str, str | None] = field(default_factory=dict)
     """{method: digest of the code that ran last}."""
 
+    def note_overlap(self) -> None:
+        """Mark its queues as used by others, since its actions overlapped with other tasks."""
+        if self.first_state is not None:
+            self.queues_outside.update(_queues_in(self.first_state))
+
 
 @dataclass(frozen=True, slots=True)
 class CodeFacts:
@@ -138,6 +143,52 @@ class Recording:
     def configuration(self, name: str, default: Any) -> Any:
         """Return a setting under which the session was recorded."""
         return default if self.info is None else self.info.configuration.get(name, default)
+
+    @property
+    def acting_agents(self) -> list[str]:
+        """The ids of the agents with traced actions."""
+        return sorted({each.agent_id for each in filter(is_traced_action, self.events) if each.agent_id})
+
+    def reads(self) -> Iterator[tuple[Event, str, Any]]:
+        """Yield the actions and the sources that they read, each with what the action read from it."""
+        for event in self.events:
+            reads = event.extra.get("reads")
+            for source, values in reads.items() if isinstance(reads, dict) else ():
+                yield event, source, values
+
+    @property
+    def has_ids_and_times(self) -> bool:
+        """Whether actions read clocks or ids, whose values differ in another run of the program."""
+        return any(type(reads) is list and "@" not in source for _, source, reads in self.reads())
+
+    @property
+    def handles(self) -> list[str]:
+        """The fields that full states list as handles, as `agent.field`."""
+        states = (event for event in self.events if event.kind == "state")
+        names = [f"{event.agent_id}.{name}" for event in states for name in event.extra.get("handles") or ()]
+        return list(dict.fromkeys(names))
+
+    def note_gaps(self, outcome: ReplayOutcome) -> None:
+        """Note what is missing from it or was changed, and the unrecorded reads while it was made."""
+        if self.changed:
+            outcome.reason(
+                f"the recording was changed after it was written: {self.changed[0]}: agent-trace verify "
+                f"{session_id_of(self.session)}"
+            )
+        outcome.scope = "whole" if self.is_complete else "prefix"
+        if self.lost:
+            outcome.reason(f"{self.lost} events of the session are missing from the recording")
+        if self.dropped:
+            outcome.reason(f"{self.dropped} events were not written when the session was recorded")
+        for damage in self.damage[:3]:
+            outcome.reason(f"the recording is damaged at {damage}")
+        for event in self.events:
+            if event.kind == "source.read" and "count" not in event.extra:
+                extra = event.extra
+                outcome.doubts.append(
+                    f"while it was recorded, {extra.get('source')} was read unrecorded by "
+                    f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
+                )
 
 
 @no_collection()
@@ -323,23 +374,6 @@ def is_traced_action(event: Event) -> bool:
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 
-def agents_that_acted(recording: Recording) -> list[str]:
-    """Return the ids of the agents with traced actions."""
-    return sorted({each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id})
-
-
-def reads_in(recording: Recording) -> Iterator[tuple[str, Any]]:
-    """Yield the sources that recorded actions read, each with what one action read from it."""
-    for event in recording.events:
-        reads = event.extra.get("reads")
-        yield from reads.items() if isinstance(reads, dict) else ()
-
-
-def has_ids_and_times(recording: Recording) -> bool:
-    """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
-    return any(type(reads) is list and "@" not in source for source, reads in reads_in(recording))
-
-
 def order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
     """Return agent and method of each entry action, in order."""
     entries = [event for event in events if event.code is not None and is_traced_action(event)]
@@ -442,13 +476,6 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.shared_with.add(None)
 
 
-def handles_of(recording: Recording) -> list[str]:
-    """Return the fields that full states list as handles, as `agent.field`."""
-    states = (event for event in recording.events if event.kind == "state")
-    names = [f"{event.agent_id}.{name}" for event in states for name in event.extra.get("handles") or ()]
-    return list(dict.fromkeys(names))
-
-
 def ends_of(event: Event) -> dict[str, str | None]:
     """Return the digests of the final contents of referenced objects, by field, from a final `state` event.
 
@@ -459,12 +486,6 @@ def ends_of(event: Event) -> dict[str, str | None]:
     fields, digests = event.extra.get("fields") or {}, event.extra.get("end_content") or {}
     names = [name for name, shown_as in fields.items() if refers_elsewhere(shown_as)]
     return {name: digests.get(name) for name in (*names, *digests)}
-
-
-def note_overlap(facts: AgentFacts) -> None:
-    """Mark an agent's queues as used by others, since its actions overlapped with other tasks."""
-    if facts.first_state is not None:
-        facts.queues_outside.update(_queues_in(facts.first_state))
 
 
 def _queues_in(event: Event) -> Iterator[str]:
@@ -628,26 +649,3 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
         path=reader.session,
         remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
     )
-
-
-def note_gaps(outcome: ReplayOutcome, recording: Recording) -> None:
-    """Note what is missing from or was changed in a recording, and the unrecorded reads while it was made."""
-    if recording.changed:
-        outcome.reason(
-            f"the recording was changed after it was written: {recording.changed[0]}: agent-trace verify "
-            f"{session_id_of(recording.session)}"
-        )
-    outcome.scope = "whole" if recording.is_complete else "prefix"
-    if recording.lost:
-        outcome.reason(f"{recording.lost} events of the session are missing from the recording")
-    if recording.dropped:
-        outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
-    for damage in recording.damage[:3]:
-        outcome.reason(f"the recording is damaged at {damage}")
-    for event in recording.events:
-        if event.kind == "source.read" and "count" not in event.extra:
-            extra = event.extra
-            outcome.doubts.append(
-                f"while it was recorded, {extra.get('source')} was read unrecorded by "
-                f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
-            )

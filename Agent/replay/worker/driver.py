@@ -26,16 +26,7 @@ from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import MADE_BY_FACTORY, Divergence, ReplayStopped, short
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
-from Agent.replay.drive.calls import (
-    MisfitArguments,
-    bind_arguments,
-    bound_method,
-    describe_unrestored,
-    in_debugger,
-    scope_around,
-)
-from Agent.replay.drive.changes_by_hand import ChangesByHand
-from Agent.replay.drive.held_moves import HeldMoves, held_at
+from Agent.replay.drive.changes_between import ChangesByHand, HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.player import ReplayContext, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, LivingAgents, ObjectsSeen, OutsideWrites, WholeStates
@@ -61,6 +52,14 @@ from Agent.replay.plan.actions import (
     ran_in_one_loop,
 )
 from Agent.replay.plan.recording import sharing_agents
+from Agent.replay.plan.target import (
+    MisfitArguments,
+    bind_arguments,
+    bound_method,
+    describe_unrestored,
+    in_debugger,
+    scope_around,
+)
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -113,7 +112,7 @@ class Driver:
         self._is_sequential = self._order == "sequential" or bool(self._stop_at)
         self._is_loose = self._order == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
-        self._outside = OutsideWrites(context, self._put_back, objects)
+        self._outside = OutsideWrites(context, self._put_back, frozenset(objects))
         self._entered = ObjectsSeen()
         self._latest: dict[str, Callable[[], object]] = {}
         """The last acting object of each agent."""

@@ -30,7 +30,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import replace
@@ -77,7 +77,7 @@ _MODULES = (
     "Agent.replay.worker.workbench",
     "Agent.replay.forks.fork",
     "Agent.replay.forks.unrecorded",
-    "Agent.replay.experiments.experiment",
+    "Agent.replay.forks.experiment",
 )
 """Loaded before the first request: the code that handles one, and what every recorded program imports."""
 _INTERPRETER_SETTINGS = frozenset(
@@ -573,13 +573,10 @@ def in_parallel(
     try:
         if progress is not None:
             progress(0.0)
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+        for count, future in enumerate(as_completed(futures), start=1):
+            future.result()
             if progress is not None:
-                progress(1 - len(pending) / len(futures))
+                progress(count / len(futures))
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -18,11 +18,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -132,7 +130,7 @@ def run_module(
     """
     process = _launcher.get()(module, write_request(request, directory), child_environment())
     try:
-        stdout, stderr = _output(process, timeout_seconds, stop)
+        stdout, stderr = _output(process, directory, timeout_seconds, stop)
     except subprocess.TimeoutExpired:
         stdout, stderr = _end(process)
         return ChildResult(stdout, stderr, None)
@@ -189,19 +187,30 @@ def _prctl() -> Callable[..., int] | None:
     return function
 
 
-def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:
-    """Wait for a process and return stdout and stderr."""
-    if stop is None:
+def _output(
+    process: Child, directory: Path, timeout_seconds: float | None, stop: Event | None
+) -> tuple[str, str]:
+    """Wait for a process and return stdout and stderr; the listener hears the progress that it reports."""
+    report_share, began = listener.get(), time.monotonic()
+    if stop is None and report_share is None:
         return process.communicate(timeout=timeout_seconds)
-    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    while True:
-        try:
-            return process.communicate(timeout=_LOOK_S)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                raise CancelledError from None
-            if ends_at is not None and time.monotonic() >= ends_at:
-                raise
+    is_long = False
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=_INTERVAL_S)
+            except subprocess.TimeoutExpired:
+                took_s = time.monotonic() - began
+                if stop is not None and stop.is_set():
+                    raise CancelledError from None
+                if timeout_seconds is not None and took_s >= timeout_seconds:
+                    raise
+                is_long = report_share is not None and took_s >= _PATIENCE_S
+                if report_share is not None and is_long:
+                    report_share(_share(directory / _FILE))
+    finally:
+        if report_share is not None and is_long:
+            report_share(1.0)
 
 
 def _end(process: Child) -> tuple[str, str]:
@@ -286,8 +295,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as temporary:
         directory = Path(temporary)
         whole = _whole(job, request, directory)
-        with followed(directory):
-            ended = (run or run_module)(_MODULE, whole, directory, timeout_seconds, stop)
+        ended = (run or run_module)(_MODULE, whole, directory, timeout_seconds, stop)
         printed = ended.stdout[-_MAX_OUTPUT_CHARS:], ended.stderr[-_MAX_OUTPUT_CHARS:]
         if ended.returncode is None:
             failure = f"the {job.what} did not end within {timeout_seconds:g} s and was stopped"
@@ -361,7 +369,7 @@ if __name__ == "__main__":
 
 # Progress of a child process, passed through a file to the process that waits for it.
 #
-# The child may call `report_progress` often; the waiting process uses `followed`.
+# The child may call `report_progress` often; the waiting process looks at it now and then.
 
 listener: ContextVar[Callable[[float], None] | None] = ContextVar("fork_listener", default=None)
 """Called with the share that is done, 0.0 to 1.0, for forks that take more than a second."""
@@ -383,38 +391,6 @@ def report_progress(directory: Path, done: int, total: int) -> None:
     path = directory / f"{_FILE}.new"
     path.write_text(f"{min(done / total, 1.0):.4f}")
     path.rename(directory / _FILE)
-
-
-@contextmanager
-def followed(directory: Path) -> Iterator[None]:
-    """Pass progress that a child process reports in that directory to the listener, while this is open."""
-    report_share = listener.get()
-    if report_share is None:
-        yield
-        return
-    ended = threading.Event()
-    thread = threading.Thread(
-        target=_follow,
-        args=(directory / _FILE, report_share, ended),
-        name="agent-trace fork progress",
-        daemon=True,
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _follow(path: Path, report_share: Callable[[float], None], ended: threading.Event) -> None:
-    """Pass progress from the file to the listener until `ended`; nothing if it ends within a second."""
-    began = not ended.wait(_PATIENCE_S)
-    while began and not ended.is_set():
-        report_share(_share(path))
-        ended.wait(_INTERVAL_S)
-    if began:
-        report_share(1.0)
 
 
 def _share(path: Path) -> float:

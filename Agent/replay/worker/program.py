@@ -26,7 +26,7 @@ from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
 from Agent.record.sources.sources import adopt
 from Agent.replay.compare.outcome import SourceRead
-from Agent.replay.drive.changes_by_hand import ScriptedChanges
+from Agent.replay.drive.changes_between import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
     REFUSED,

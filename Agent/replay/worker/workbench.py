@@ -34,8 +34,7 @@ from Agent.record.tracing.function_facts import CodeIdentity, directories_of, mo
 from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
-from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
-from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
@@ -43,8 +42,8 @@ from Agent.replay.compare.program_state import (
     left_otherwise,
     program_state_of,
     redacted_in_all,
+    varying_lines,
 )
-from Agent.replay.compare.varying_lines import varying_lines
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
     FieldReads,
@@ -55,7 +54,7 @@ from Agent.replay.drive.agent_stubs import (
     doubt_what_was_built,
     what_the_spec_lacks,
 )
-from Agent.replay.drive.changes_by_hand import describe_pauses
+from Agent.replay.drive.changes_between import describe_pauses
 from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayContext
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
@@ -72,8 +71,6 @@ from Agent.replay.plan.recording import (
     REPLAYED,
     Recording,
     RecordingParts,
-    note_gaps,
-    note_overlap,
     read_recording,
     recorded_arguments,
     script_module,
@@ -306,8 +303,8 @@ class Workbench:
             self.outcome,
             self.pipeline,
             self.comparison,
+            self.watch.threads,
         )
-        self._player.threads = self.watch.threads
         current_player.set(self._player)
         return self._player
 
@@ -473,7 +470,7 @@ def replay_on(bench: Workbench) -> None:
 
 def _note_record(bench: Workbench) -> None:
     recording, outcome = bench.recording, bench.outcome
-    note_gaps(outcome, recording)
+    recording.note_gaps(outcome)
     if pauses := describe_pauses(recording.events):
         outcome.remark(pauses)
     outcome.environment = {
@@ -507,7 +504,7 @@ def _drive(bench: Workbench) -> None:
     outcome.classes = {agent_id: class_text(type(obj)) for agent_id, obj in bench.given.items()}
     _count(bench, plan, live)
     for agent_id in {action.agent_id for action in plan.actions if action.overlaps}:
-        note_overlap(bench.recording.agents[agent_id])
+        bench.recording.agents[agent_id].note_overlap()
     driver = bench.driver_for(plan)
     beside = [group for group in groups_of(plan.actions) if len(group) > 1]
     apart = [group for group in beside if not ran_in_one_loop(group)]

@@ -539,7 +539,7 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
 DEFAULT_SEEDS = 19
 """Among 20 runs (1 and 19 others), a given one is the worst by chance with probability 1/20."""
 _MOST_STOPPED = 0.2
-_EXPERIMENT = Job("fork", "Agent.replay.experiments.experiment:try_events")
+_EXPERIMENT = Job("fork", "Agent.replay.forks.experiment:try_events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded, in_payload
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
-from Agent.replay.experiments.interventions import (
+from Agent.replay.forks.fork import Fork, acting_in
+from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
+from Agent.replay.forks.interventions import (
     GONE,
     DroppedMessage,
     Intervention,
@@ -48,8 +50,6 @@ from Agent.replay.experiments.interventions import (
     same_message,
     without_message,
 )
-from Agent.replay.forks.fork import Fork, acting_in
-from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
 from Agent.replay.forks.unrecorded import fork_each, raise_first, silenced

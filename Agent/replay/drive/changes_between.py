@@ -1,20 +1,26 @@
-"""Replay changes that code outside actions made to objects held by agents.
+"""Repeat what others than the agents' actions changed while the program ran.
 
-`Agent/record/state/held_objects.py` records them, each before an action. The value to be changed must be the
-same as in the recording at that point; otherwise replayed code changed it differently.
+`HeldMoves` repeats changes of code outside actions to objects that agents hold, which
+`Agent/record/state/held_objects.py` records before the next action. The value to be changed must be the same
+as in the recording at that point; otherwise replayed code changed it differently. `ChangesByHand` repeats
+changes that a user made.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
+from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
+from Agent.record.emit import installed
+from Agent.record.emit.installed import current_pipeline
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
 from Agent.record.state.generators import generator_mark, generators_in_fields, is_mark_of, is_own_stream
@@ -27,12 +33,14 @@ from Agent.record.state.introspection import (
     set_attribute,
     sort_of,
 )
-from Agent.replay.compare.comparison import Difference, in_payload
-from Agent.replay.compare.outcome import OF_PROGRAM, short
-from Agent.replay.drive.player import ReplayContext
-from Agent.replay.drive.states import generators_in
-from Agent.replay.plan.actions import DrivenAction
+from Agent.record.tracing.live_control import RequestRefused, TickCount, TickPlace, change_field
+from Agent.replay.compare.comparison import Difference, Recorded, in_payload, shown
+from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, short
+from Agent.replay.drive.player import ReplayContext, driven_here
+from Agent.replay.drive.states import PutBack, generators_in
+from Agent.replay.plan.actions import DrivenAction, Plan, is_by_hand
 from Agent.replay.plan.recording import AgentFacts
+from Agent.replay.plan.target import Decoder
 
 _ABSENT = object()
 
@@ -76,25 +84,23 @@ class HeldMoves:
     def begin(self, agent_id: str) -> None:
         """Restore the first values of an agent's held objects that change outside actions."""
         facts = self._context.recording.agents.get(agent_id)
-        for number in () if facts is None else facts.held:
+        for number, path in {} if facts is None else facts.held.items():
             for event, key, name in self._firsts.pop(number, ()):
                 held = self._found(number)
                 move = self._restored(event).get(key, {}).get(name, {})
                 if held is None or "first" not in move or _is(held, name, move["first"]):
                     continue
-                move = {**move, "now": move["first"]}
-                if self._is_ignored(number):
-                    _put(held, name, move)
-                    continue
-                path = "" if facts is None else facts.held[number]
-                what = _named(path, name, held)
-                present = _present(held, name)
-                description = f"{what}={short(_shown(present))}, recorded {short(_shown(move['first']))}"
-                if sort_of(type(present)) is Sort.GENERATOR:
-                    description = f"the random generator {what} in another state; the recorded state is used"
-                whose = "" if path == GLOBALS else f"{agent_id}: "
-                self._context.outcome.factory_differences.append(f"{whose}factory made {description}")
-                _put(held, name, move)
+                if not self._is_ignored(number):
+                    self._note_made(agent_id, path, name, held, move["first"])
+                _put(held, name, {**move, "now": move["first"]})
+
+    def _note_made(self, agent_id: str, path: str, name: str, held: object, first: Any) -> None:
+        what, present = _named(path, name, held), _present(held, name)
+        description = f"{what}={short(_shown(present))}, recorded {short(_shown(first))}"
+        if sort_of(type(present)) is Sort.GENERATOR:
+            description = f"the random generator {what} in another state; the recorded state is used"
+        whose = "" if path == GLOBALS else f"{agent_id}: "
+        self._context.outcome.factory_differences.append(f"{whose}factory made {description}")
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
         """Apply the changes of these events.
@@ -268,8 +274,7 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
         return is_mark_of(present, value if is_mark else generator_mark(value))
     if type(present) is not type(value):
         return False
-    taken = copied(value)
-    if taken is not None:
+    if copied(value) is not None:
         return is_same(value, present)
     return bool(present == value or present != present)
 
@@ -302,3 +307,185 @@ def _named(path: str, name: str, held: object) -> str:
     if path == GLOBALS:
         return f"{module_name(getattr(held, '__name__', ''))}.{name}"
     return f"{path}.{name}" if name else path
+
+
+# Changes that a user made by hand through `agent-trace control` while the program ran.
+#
+# A change between actions is repeated before the next action. One at a tick inside an action is repeated when
+# the replayed code begins that tick, before the code in it runs.
+
+CHANGED: Final = "/extra/changed"
+_MOST_NAMED: Final = 20
+
+
+@dataclass(slots=True, eq=False)
+class ChangesByHand:
+    """Repeats the recorded changes of one replay."""
+
+    _context: ReplayContext
+    _objects: Mapping[str, object]
+    """The target's objects by agent."""
+    _nearby: Mapping[str, object]
+    """Agents inside them that have acted."""
+    _put_back: PutBack
+    """Restores fields of an agent's object."""
+    _keeps: Callable[[str], Collection[str]]
+    """Returns the fields of an agent that a fork has patched, which stay unchanged."""
+    _ticks: TickCount = field(default_factory=TickCount)
+    _done: Counter[int] = field(default_factory=Counter)
+    """{number of an action: how many of the changes inside it were repeated}."""
+    _changed_inside: Sequence[DrivenAction] = ()
+
+    def repeat(self, events: Iterable[Event]) -> None:
+        """Repeat changes.
+
+        Raises:
+            ReplayStopped: a value cannot be restored, or the agent has no object here.
+        """
+        for event in events:
+            self._repeat(event)
+
+    def listen(self, plan: Plan, current: Callable[[], DrivenAction | None]) -> None:
+        """Repeat the changes inside actions at the ticks that replayed code begins, if there are any.
+
+        Args:
+            current: returns the action that is replayed, if actions are replayed one by one.
+        """
+        self._changed_inside = [each for each in plan.actions if each.by_hand_inside]
+        if self._changed_inside:
+            installed.at_tick = lambda number: self._at_tick(number, driven_here() or current())
+
+    def end(self, plan: Plan) -> None:
+        """Make the changes after the last action, and note those inside actions whose tick did not begin."""
+        for action in self._changed_inside:
+            for event in action.by_hand_inside[self._done[action.number] :]:
+                self._context.outcome.doubts.append(
+                    f"{describe_change(event)} was not repeated: replayed code did not begin that tick in "
+                    f"step {action.number}"
+                )
+        self.repeat(plan.by_hand_last)
+
+    def _at_tick(self, number: int | None, action: DrivenAction | None) -> None:
+        place = self._ticks.next()
+        inside = () if action is None else action.by_hand_inside
+        while action is not None and self._done[action.number] < len(inside):
+            event = inside[self._done[action.number]]
+            if event.tick != number or event.extra.get("tick_in_span") != place.in_span:
+                return
+            self._done[action.number] += 1
+            self._repeat(event)
+
+    def _repeat(self, event: Event) -> None:
+        context, agent_id = self._context, str(event.agent_id)
+        obj = self._objects.get(agent_id)
+        obj = self._nearby.get(agent_id) if obj is None else obj
+        if obj is None:
+            context.player.stop(f"{describe_change(event)} cannot be repeated: {agent_id} has no object here")
+        restored = context.decoder.restore(Recorded(event.extra.get("changed"), event.types or {}, CHANGED))
+        values = restored.value
+        if restored.unrestored or type(values) is not dict:
+            context.player.stop(f"{describe_change(event)} cannot be restored")
+        if restored.is_redacted:
+            context.outcome.doubts.append(f"{describe_change(event)} has tokens in place of secrets")
+        note_repeated(context.outcome, event)
+        keeps = self._keeps(agent_id)
+        values = {name: value for name, value in values.items() if name not in keeps}
+        self._put_back(agent_id, obj, values)
+        known = context.pipeline.agents.find(obj)
+        if known is not None and known.tracker is not None:
+            known.tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
+
+
+class ScriptedChanges:
+    """Repeats recorded changes in another run of the whole program, which records them again.
+
+    Args:
+        changes: what `to_script` returns.
+    """
+
+    def __init__(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        self._ticks = TickCount()
+        self._left = deque(changes)
+        self._failures: list[str] = []
+
+    def at_tick(self, _number: int | None) -> None:
+        """Repeat the changes that were made at the tick that begins."""
+        place = self._ticks.next()
+        while self._left and self._left[0]["tick_number"] <= place.of_all:
+            change = self._left.popleft()
+            try:
+                self._make(change, place)
+            except (RequestRefused, RuntimeError) as error:
+                self._failures.append(f"{change['description']} cannot be repeated: {error}")
+
+    def _make(self, change: Mapping[str, Any], place: TickPlace) -> None:
+        # Decode only now, since the value may be of a class that the program defines.
+        decoder = Decoder(lambda agent_id: agent_id, "__main__")
+        restored = decoder.restore(Recorded(change["changed"], change["types"], CHANGED))
+        if restored.unrestored:
+            raise RequestRefused("value", "it cannot be restored")
+        for name, value in restored.value.items():
+            request = {**change["about"], "agent_id": change["agent_id"], "field": name, "value": value}
+            change_field(current_pipeline(), request, place)
+
+    @property
+    def failure(self) -> str:
+        """Why some changes were not repeated; "" if all were."""
+        left = (
+            f"{self._left[0]['description']} was not repeated: its tick did not begin" if self._left else ""
+        )
+        return next(iter(self._failures), left)
+
+
+def to_script(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return the changes by hand among events as plain JSON, for `ScriptedChanges`."""
+    return [
+        {
+            "agent_id": event.agent_id,
+            "changed": event.extra.get("changed"),
+            "types": dict(event.types or {}),
+            "tick_number": event.extra.get("tick_number", 0),
+            "about": {key: event.extra[key] for key in ("by", "asked_at") if key in event.extra},
+            "description": describe_change(event),
+        }
+        for event in events
+        if is_by_hand(event)
+    ]
+
+
+def note_repeated(outcome: ReplayOutcome, event: Event) -> None:
+    """Count a repeated change in the outcome, and name it if it is among the first."""
+    if sum(outcome.by_hand.values()) < _MOST_NAMED:
+        outcome.remark(f"{describe_change(event)} was repeated")
+    outcome.by_hand.update(f"{event.agent_id}.{name}" for name in event.extra.get("changed") or ())
+
+
+def describe_change(event: Event) -> str:
+    """Return a change by hand in words: tick, field and agent, old and new value."""
+    old, new = event.extra.get("old_state"), event.extra.get("changed")
+    before = old if isinstance(old, dict) else {}
+    fields = ", ".join(
+        f"{name} of {event.agent_id} from {shown(before.get(name))} to {shown(value)}"
+        for name, value in (new if isinstance(new, dict) else {}).items()
+    )
+    return f"the change by hand{_at(event)}, {fields} (event {event.id}),"
+
+
+def describe_pauses(events: Iterable[Event]) -> str:
+    """Return the pauses, steps and ends of pauses of a recording in words; "" for none."""
+    pauses = [
+        f"{event.extra.get('command')}{_ticks(event)}{_at(event)} (event {event.id})"
+        for event in events
+        if event.kind == INTERVENTION
+    ]
+    more = [f"{len(pauses) - _MOST_NAMED:,} more"] if len(pauses) > _MOST_NAMED else []
+    return f"by hand, while it was recorded: {', '.join(pauses[:_MOST_NAMED] + more)}" if pauses else ""
+
+
+def _ticks(event: Event) -> str:
+    ticks = event.extra.get("ticks")
+    return f" of {ticks} ticks" if isinstance(ticks, int) and ticks > 1 else ""
+
+
+def _at(event: Event) -> str:
+    return "" if event.tick is None else f" before tick {event.tick}"
