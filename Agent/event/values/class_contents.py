@@ -27,12 +27,12 @@ from types import (
 from typing import Any, NamedTuple
 
 from Agent.event.classes import (
+    by_class,
     class_name,
     find_class,
     find_in_classes,
     mro_of,
     namespace_of,
-    remember,
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
@@ -138,21 +138,12 @@ _OWN_PACKAGES = tuple(
 )
 _VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
 
-# Cached by class, so that an object of a known class costs one lookup.
-_handles_by_class: dict[type, str | None] = {}
 _DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 
 
+@by_class
 def handle_of(cls: type) -> str | None:
     """Return the handle kind of a class's objects; None if they are not handles."""
-    try:
-        return _handles_by_class[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ raises
-        pass_on(error)
-        return remember(_handles_by_class, cls, _find_handle(cls))
-
-
-def _find_handle(cls: type) -> str | None:
     names = [class_name(base) for base in mro_of(cls)]
     if "_io.StringIO" in names or "_io.BytesIO" in names:
         return None
@@ -323,20 +314,10 @@ def pieces_of(value: Any, base: type) -> Pieces | None:
     Raises:
         Unreadable: it holds something that cannot be read.
     """
-    if base is object:
-        return None
-    try:
-        reader = _readers[base]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        reader = remember(_readers, base, _reader_of(base))
-    return reader(value)
+    return None if base is object else _reader_of(base)(value)
 
 
-_readers: dict[type, _Reader] = {}
-"""The reader of each class that was met."""
-
-
+@by_class
 def _reader_of(base: type) -> _Reader:
     own = namespace_of(base)
     if issubclass(base, tuple) and own.get("n_fields") != own.get("n_sequence_fields"):

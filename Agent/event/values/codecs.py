@@ -20,6 +20,7 @@ from Agent.errors import UsageError
 from Agent.event.classes import (
     ERROR_MARK,
     attributes_of,
+    by_class,
     class_name,
     find_class,
     find_in_classes,
@@ -36,7 +37,7 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
-from Agent.event.values.class_codecs import REDUCERS, Binding, Builder, Reducer, class_reducer
+from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
 from Agent.event.values.digest import WITH_MORE
 from Agent.event.values.opaque import (
@@ -150,21 +151,17 @@ _QUEUES = {
     for module in ("asyncio.queues", "queue")
     for name in ("Queue", "LifoQueue", "PriorityQueue")
 }
-_queues: dict[type, bool] = {}
 UNFINISHED = "unfinished_tasks"
 """Recordings before this version have no such count."""
 _SPARE_UNFINISHED = 1_000_000
 """Added to the count of a queue that a replay filled; `parts_of_queue` subtracts it."""
 
 
+@by_class
 def is_queue(cls: type) -> bool:
     """Whether the class is exactly a queue of asyncio or of threads."""
-    try:
-        return _queues[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        module, name = _QUEUES.get(class_name(cls), ("", ""))
-        return remember(_queues, cls, bool(name) and vars(sys.modules[module]).get(name) is cls)
+    module, name = _QUEUES.get(class_name(cls), ("", ""))
+    return bool(name) and vars(sys.modules[module]).get(name) is cls
 
 
 def parts_of_queue(queue: Any) -> dict[str, Any]:
@@ -547,33 +544,22 @@ def is_all_attributes(cls: type) -> bool:
     )
 
 
-_plans: dict[type, ClassPlan] = {}
-NAMED_CACHES.append(_plans)
-
-
 def classes_met() -> list[type]:
     """Return the classes of values that were read since they were last forgotten, some of them twice."""
-    return [*_plans, *REDUCERS]
+    return [*plan_of.known, *class_reducer.known]
 
 
 def forget_met(kept: Collection[type] = ()) -> None:
     """Forget the classes that were met, other than these."""
-    for known in (_plans, REDUCERS):
+    for known in (plan_of.known, class_reducer.known):
         for cls in [*known]:
             if cls not in kept:
                 known.pop(cls, None)
 
 
+@by_class
 def plan_of(cls: type) -> ClassPlan:
     """Return the facts about a class."""
-    try:
-        return _plans[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(_plans, cls, _make_plan(cls))
-
-
-def _make_plan(cls: type) -> ClassPlan:
     name = class_text(cls).encode("utf-8", "replace")
     base = solid_base(cls)
     line = [class_name(each) for each in mro_of(cls)]
@@ -601,6 +587,7 @@ def _make_plan(cls: type) -> ClassPlan:
     )
 
 
+NAMED_CACHES.append(plan_of.known)
 _NO_DATA = OF_EVERY_CLASS | {"__annotations__", "__static_attributes__"}
 
 

@@ -29,13 +29,13 @@ from typing import Any
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_class,
     has_own_reduction,
     is_installed,
     mro_of,
     namespace_of,
-    remember,
     restore_attributes,
     solid_base,
 )
@@ -181,18 +181,8 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
     return instance
 
 
+@by_class
 def _form_of(cls: type) -> Form | None:
-    try:
-        return _forms[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(_forms, cls, _find_form(cls))
-
-
-_forms: dict[type, Form | None] = {}
-
-
-def _find_form(cls: type) -> Form | None:
     form = table_form(cls)
     base = solid_base(cls)
     if form is not None or (cls is not base and has_own_reduction(cls)):

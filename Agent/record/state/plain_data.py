@@ -22,7 +22,7 @@ from types import (
 )
 from typing import Any
 
-from Agent.event.classes import class_name, find_in_classes, remember, solid_base
+from Agent.event.classes import by_class, class_name, find_in_classes, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
 from Agent.record.state.introspection import Sort, sort_of
@@ -127,13 +127,10 @@ def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[obje
     """Whether it is not an agent, and its class has no side effects at deallocation."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
-    found = _go_quietly.get(cls)
-    return remember(_go_quietly, cls, _goes_quietly(cls)) if found is None else found
+    return _goes_quietly(cls)
 
 
-_go_quietly: dict[type, bool] = {}
-
-
+@by_class
 def _goes_quietly(cls: type) -> bool:
     """Whether deallocating an object of the class has no side effects."""
     if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:

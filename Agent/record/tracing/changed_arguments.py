@@ -20,6 +20,7 @@ import orjson
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_in_classes,
     mro_of,
@@ -432,16 +433,10 @@ def _members(value: Any) -> Iterable[tuple[str | int, Any]]:
     return [(key, member) for key, member in value.items() if type(key) is str or type(key) is int]
 
 
+@by_class
 def _can_change(kind: type) -> bool:
     """Whether values of the class are mutable, so that the identity of an object matters."""
-    try:
-        return _changing[kind]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        found = kind in _CHANGING or (
-            kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind))
-        )
-        return remember(_changing, kind, found)
+    return kind in _CHANGING or (kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind)))
 
 
 def _is_changing_record(kind: type) -> bool:
@@ -460,7 +455,6 @@ def _is_changing_record(kind: type) -> bool:
 
 
 _CHANGING = frozenset({list, dict, *_FILL, *_MAPPINGS})
-_changing: dict[type, bool] = {}
 
 
 def _attributes(value: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import remember
+from Agent.event.classes import by_class
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named, named_digest
@@ -34,7 +34,7 @@ from Agent.record.state.introspection import (
     Sort,
     can_be_held,
     generators_of,
-    held_by_class,
+    is_held_by_class,
     is_object,
     items_perhaps,
     may_be_held,
@@ -247,7 +247,7 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
 
 _can_be_held: Callable[[object], bool] = partial(can_be_held, agent_of=agent_id_of)
 if native is not None:
-    _can_be_held = native.held_by(held_by_class, agent_id_of, _can_be_held)
+    _can_be_held = native.held_by(is_held_by_class.known, agent_id_of, _can_be_held)
 
 
 def _is_object(value: object) -> bool:
@@ -340,21 +340,15 @@ def _objects_in(fields: dict[str, Any]) -> Objects:
     """Return the names of fields with objects that are not agents, with the generators of each object."""
     return {
         name: generators_of(value)
-        for name, value in items_perhaps(fields, _may_matter)
+        for name, value in items_perhaps(fields, _matters.known)
         if _matters(type(value)) and is_object(value, agent_id_of)
     }
 
 
+@by_class
 def _matters(cls: type) -> bool:
     """Whether values of a class may be objects that others change, or generators."""
-    try:
-        return _may_matter[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        found = may_be_held(cls) or cls is MethodType or sort_of(cls) is Sort.GENERATOR
-        return remember(_may_matter, cls, found)
-
-
-_may_matter: dict[type, bool] = {}
+    return may_be_held(cls) or cls is MethodType or sort_of(cls) is Sort.GENERATOR
 
 
 def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
@@ -375,7 +369,7 @@ def _note_shared(
     agent_id = str(binding.agent_id)
     note = pipeline.agents.holders.note
     borrowed = {}
-    for name, value in items_perhaps(fields, _may_matter):
+    for name, value in items_perhaps(fields, _matters.known):
         kind = type(value)
         if type(kind) is not type and has_own_hash(kind):
             continue
