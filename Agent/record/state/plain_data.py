@@ -90,7 +90,8 @@ def _holds_objects(value: Any) -> bool:
 def _inside(node: Any) -> list[Any]:
     """Return the objects that a value refers to, including members of object arrays."""
     if type(node) is FunctionType:
-        return _held_by_function(node)
+        # without its globals, which belong to its module
+        return [node.__closure__, node.__defaults__, node.__kwdefaults__, vars(node)]
     held = gc.get_referents(node)
     if _holds_objects(node):
         numpy = sys.modules["numpy"]
@@ -109,11 +110,6 @@ def references_within(value: Any) -> int:
                 seen.add(id(each))
                 pending.append(each)
     return found
-
-
-def _held_by_function(function: Any) -> list[Any]:
-    # Without its globals, which belong to its module.
-    return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
 
 
 def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:

@@ -30,6 +30,7 @@ from Agent.event.classes import (
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
+from Agent.event.pointers import tags_below
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Response
@@ -191,13 +192,8 @@ def _changed(
         name: value
         for name, value in may_be.items()
         if write_json(now[name]) != write_json(before.get(name))
-        or _tags_of(name, found) != _tags_of(name, types)
+        or tags_below(found, f"/extra/args/{name}") != tags_below(types, f"/extra/args/{name}")
     }
-
-
-def _tags_of(name: str, types: Types | None) -> Types:
-    at = f"/extra/args/{name}"
-    return {place: tag for place, tag in (types or {}).items() if place == at or place.startswith(f"{at}/")}
 
 
 def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from Agent.event.classes import by_class
-from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.pointers import escape, tags_below, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named, named_digest
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
@@ -222,7 +222,7 @@ def _written_values(
         return found
     wanted = set(names) - tracker.written_outside - tracker.borrowed.keys()
     for name, value in present.items():
-        if name not in wanted or name in objects or _is_object(value):
+        if name not in wanted or name in objects or is_object(value, agent_id_of):
             continue
         if name not in tracker.heavy:
             if name in tracker.last:
@@ -248,10 +248,6 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
 _can_be_held: Callable[[object], bool] = partial(can_be_held, agent_of=agent_id_of)
 if native is not None:
     _can_be_held = native.held_by(is_held_by_class.known, agent_id_of, _can_be_held)
-
-
-def _is_object(value: object) -> bool:
-    return is_object(value, agent_id_of)
 
 
 def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
@@ -470,7 +466,7 @@ def _write_state(
         digest, about["opaque"], about["unseen"] = named_digest(found[0]), found[1], sorted(hidden)
     else:
         fields = read_json(b"{" + inner + b"}")
-        digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
+        digest = digest_named(fields, tags_below(types, _FIELDS), raw=inner)
         opaque, unseen = _fields_without_codec(fields, types)
         about["opaque"], about["unseen"] = sorted(opaque), sorted({*hidden, *unseen})
     if pipeline.turns.is_used:
@@ -619,11 +615,6 @@ def _encoded(pipeline: Pipeline, changed: dict[str, Any], forms: Forms) -> tuple
 
 def _names(pipeline: Pipeline, names: list[str]) -> bytes:
     return orjson.dumps([clean_head(name, pipeline.redactor.text) for name in names]) if names else b"[]"
-
-
-def _below(pointer: str, types: Types | None) -> Types:
-    """Return the tags below a pointer, with pointers relative to it."""
-    return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
 
 
 def _fields_without_codec(fields: Any, types: Types | None) -> tuple[set[str], set[str]]:
