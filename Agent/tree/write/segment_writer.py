@@ -123,10 +123,11 @@ class OpenFiles:
 
     def admit(self, file: OwnFile, segment: Segment) -> None:
         """Give a newly opened segment to a file that had none."""
+        # Room is made first: while all others are written to, the new file would seem to be the idle one.
+        while len(self._ring) >= self.max_open:
+            self.evict_one()
         file.segment = segment
         self._ring.append(file)
-        while len(self._ring) > self.max_open:
-            self.evict_one()
         self.sweep()
 
     def swap(self, file: OwnFile, segment: Segment) -> None:
