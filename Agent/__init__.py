@@ -31,8 +31,7 @@ from Agent.version import __version__
 if TYPE_CHECKING:
     from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue
     from Agent.config.logging_config import health, setup_logging, shutdown_logging
-    from Agent.record.carried import adopt, carry
-    from Agent.record.messages import receive, send
+    from Agent.record.messages import adopt, carry, receive, send
 
 __all__ = [
     "__version__",
@@ -71,8 +70,7 @@ __getattr__ = _lazy_names(
     {
         "Agent.analysis": "analyze_session debug_issue DebugReport LogAnalyzer",
         "Agent.config.logging_config": "health setup_logging shutdown_logging",
-        "Agent.record.carried": "adopt carry",
-        "Agent.record.messages": "receive send",
+        "Agent.record.messages": "adopt carry receive send",
     },
 )
 

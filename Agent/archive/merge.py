@@ -1,7 +1,7 @@
 """Join the sessions in which several hosts recorded one simulation into one new session.
 
 Events keep their ids, so losses can still be counted by writer. If a host's clock was behind the times in the
-messages it received (`hlc`, see `record/carried.py`), all of its times are moved forward by that difference,
+messages it received (`hlc`, see `record/messages.py`), all of its times are moved forward by that difference,
 so that effects follow their causes. The original sessions are not changed and keep their chains of digests,
 which prove the original lines.
 """

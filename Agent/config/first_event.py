@@ -15,12 +15,11 @@ from Agent.config import process
 from Agent.config.process import has_ended, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
-from Agent.event.limits_of_time import pass_on
+from Agent.event.limits_of_time import pass_on, undisturbed
 from Agent.event.system_clock import SystemClock
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
 from Agent.tree import default_root
-from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from Agent.event.limits_of_time import pass_on
 
@@ -181,6 +181,33 @@ def remember(known: dict[type, T], cls: type, fact: T) -> T:
     return fact
 
 
+class ByClass(Protocol[T]):
+    """A function of a class that computes its result once for each class."""
+
+    known: dict[type, T]
+    """The results so far."""
+
+    def __call__(self, cls: type, /) -> T:
+        """Return the result for a class."""
+
+
+def by_class(find: Callable[[type], T]) -> ByClass[T]:
+    """Decorate a function so that it computes its result once for each class."""
+    known: dict[type, T] = {}
+
+    @wraps(find)
+    def of(cls: type, /) -> T:
+        try:
+            return known[cls]
+        except Exception as error:  # noqa: BLE001 - not known yet, or a metaclass whose __hash__ or __eq__ raises
+            pass_on(error)
+            return remember(known, cls, find(cls))
+
+    decorated = cast("ByClass[T]", of)
+    decorated.known = known
+    return decorated
+
+
 class _Places(NamedTuple):
     """The storage of the attributes of a class's instances."""
 
@@ -189,27 +216,21 @@ class _Places(NamedTuple):
     """The descriptor of `__dict__`, None if instances have no `__dict__`."""
 
 
+@by_class
 def _places_of(cls: type) -> _Places:
-    try:
-        return _PLACES[cls]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or __hash__ or __eq__ of a metaclass raised
-        pass_on(error)
-        bases = [base for base in reversed(mro_of(cls)) if _is_python_class(base)]
-        last = {name: base for base in bases for name in _slots(base)}
-        slots = tuple(
-            (name if last[name] is base else _hidden_name(base, name), slot)
-            for base in bases
-            for name, slot in _slots(base).items()
-        )
-        return remember(_PLACES, cls, _Places(slots, _dict_descriptor(cls)))
+    bases = [base for base in reversed(mro_of(cls)) if _is_python_class(base)]
+    last = {name: base for base in bases for name in _slots(base)}
+    slots = tuple(
+        (name if last[name] is base else _hidden_name(base, name), slot)
+        for base in bases
+        for name, slot in _slots(base).items()
+    )
+    return _Places(slots, _dict_descriptor(cls))
 
 
 def _hidden_name(cls: type, name: str) -> str:
     """Return the name of a slot whose own name is that of a slot of a derived class, or in `__dict__`."""
     return f"{class_name(cls).rpartition('.')[2]}.{name}"
-
-
-_PLACES: dict[type, _Places] = {}
 
 
 def attributes_of(value: object) -> dict[str, Any]:

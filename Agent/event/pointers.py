@@ -6,7 +6,7 @@ the tag itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -69,14 +69,15 @@ def is_deeper(value: Any, levels: int) -> bool:
     """Return whether a JSON value is nested deeper than `levels`, without recursion."""
     nodes = [value]
     for _ in range(levels + 1):
-        nodes = [child for node in nodes if isinstance(node, dict | list) for child in _children(node)]
+        nodes = [
+            child
+            for node in nodes
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
         if not nodes:
             return False
     return True
-
-
-def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
 
 
 def fold_tags(

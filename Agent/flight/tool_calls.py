@@ -44,7 +44,6 @@ from Agent.record.tracing.decorators import (
     UNOBSERVED,
     Steps,
     TraceSpec,
-    Unobserved,
     refuse_untraceable,
     wrap_generator,
 )
@@ -692,7 +691,7 @@ def _open_steps(
     call = spec.begin(args, kwargs)
     if call is None:
         return UNOBSERVED
-    steps: Any = Unobserved() if isinstance(call, Response) else call
+    steps: Any = Steps() if isinstance(call, Response) else call
     answer = call if isinstance(call, Response) else call.answer
     if answer is not None:
         steps.body = replayed_items(spec.name, answer, like=function)

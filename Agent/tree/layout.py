@@ -725,9 +725,19 @@ def is_directory(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def existing(session: Path) -> Path:
+    """Return the directory of a session; SessionNotFound if it is missing."""
+    if session.is_dir():
+        return session
+    raise SessionNotFound("no session there", path=session, remedy=_SESSION_REMEDY)
+
+
 def _session_at(path: Path) -> Path:
     if is_directory(path) and (
         session_file(path).is_file() or agents_dir(path).is_dir() or is_encrypted(path)
     ):
         return path
-    raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")
+    raise SessionNotFound("no session there", path=path, remedy=_SESSION_REMEDY)
+
+
+_SESSION_REMEDY: Final = "give the path of a session_... directory"

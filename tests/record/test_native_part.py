@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from Agent import trace_agent_action
 from Agent.event import script_names
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, tags_below
 from Agent.event.values import values
 from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
@@ -128,7 +128,7 @@ def test_the_c_part_takes_the_digest_of_fields_over_the_same_bytes_as_python(fie
     value = orjson.loads(b"{" + inner + b"}")
     opaque, unseen = state_events._fields_without_codec(value, types)
     assert found == (
-        named_bytes(value, state_events._below(_FIELDS, types), raw=inner),
+        named_bytes(value, tags_below(types, _FIELDS), raw=inner),
         sorted(opaque),
     )
     assert not unseen

@@ -12,7 +12,7 @@ from support.drawn_texts import Drawer, name_cases
 from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets import headers, introduced, names, patterns
+from Agent.record.secrets import introduced, names, patterns
 from Agent.record.secrets.issuers import looks_clean
 
 REDACTOR = Redactor(b"key")
@@ -87,7 +87,7 @@ def drawn_text(source):
     elif sort < 0.66:
         text = drawn_table(source, drawn_name(source), value)
     elif sort < 0.73:
-        text = source.choice(HEADERS) + Drawer(source).text(headers.HEADER) + value
+        text = source.choice(HEADERS) + Drawer(source).text(introduced.HEADER) + value
     elif sort < 0.85:
         form = source.choice(introduced._FORMS)
         text = Drawer(source, {"secret": value}).text(form.expression)

@@ -13,11 +13,11 @@ import pytest
 from support.processes import child_environment
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.event.limits_of_time import undisturbed
 from Agent.record.encode.native import native
 from Agent.record.secrets import names as secret_names
 from Agent.record.tracing.decorators import TraceSpec
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.undisturbed import undisturbed
 from Agent.tree.write import segment_writer
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no timers of Unix")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.processes import child_environment
 
 from Agent.tree.write import crash_board as board_module
-from Agent.tree.write.crash_board import SIZE_BYTES, SPAN_SLOTS, THREAD_SLOTS, Board, NoBoard, read_board
+from Agent.tree.write.crash_board import SIZE_BYTES, SPAN_SLOTS, THREAD_SLOTS, Board, read_board
 
 SPAN = "8f2c11d0a4e96b37"
 
@@ -197,11 +197,3 @@ def test_where_blocks_cannot_be_reserved_they_are_written(path, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate")
     Board.create(path).thread_slot()(9)
     assert read_board(path).last_seq == 9
-
-
-def test_without_a_board_everything_is_taken_and_forgotten():
-    board = NoBoard()
-    board.thread_slot()(1)
-    assert board.open_span(SPAN, None, "x", 1) == -1
-    board.close_span(-1)
-    board.remove()

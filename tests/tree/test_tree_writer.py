@@ -319,3 +319,37 @@ def test_bytes_are_written_as_they_come(session):
     assert sink.open_stream("\N{ROBOT FACE}", "agents").write(line)
     (path,) = (session / "agents").iterdir()
     assert path.read_bytes() == line
+
+
+class WrittenTo:
+    """An open segment that another thread writes to between any two looks at it."""
+
+    def __init__(self):
+        self.pins, self.room_seen_bytes, self.left = [], 0, 1_000_000
+
+    @property
+    def room_bytes(self):
+        self.left -= 1
+        return self.left
+
+    def close(self):
+        pass
+
+
+class OfSegment:
+    """A file by its segment alone."""
+
+    segment = segment_writer.CLOSED
+
+    def forget_segment(self, segment):
+        pass
+
+
+def test_a_file_that_is_opened_stays_open_while_all_others_are_written_to():
+    files = segment_writer.OpenFiles(2, segment_writer.ErrorCounters())
+    for _ in range(2):
+        files.admit(OfSegment(), WrittenTo())
+    opened, idle = OfSegment(), segment_writer.Segment(-1, 100, (1, 1))
+    files.admit(opened, idle)
+    assert opened.segment is idle
+    assert len(files) == 2

@@ -56,7 +56,7 @@ class Recorder:
         self.sink = sink
 
     def store(self) -> Callable[[int], None]:
-        return self.sink.board.thread_slot()
+        return self.sink.board.thread_slot() if self.sink.board is not None else lambda seq: None
 
     def write(self, agent_id: str | None = "creator_001", category: str = "agents", **fields: object) -> int:
         """One event of the current time; its number, negative if it was not written."""

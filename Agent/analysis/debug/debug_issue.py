@@ -33,8 +33,7 @@ from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.code_places import CodePlace
 from Agent.render.formats import plural
-from Agent.tree.read.reader import TreeReader
-from Agent.tree.undisturbed import no_collection
+from Agent.tree.read.reader import TreeReader, no_collection
 
 _PLACED: Final = 3
 """Of so many causes, and of so many events of each, the place in the program is looked up."""

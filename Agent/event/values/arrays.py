@@ -364,14 +364,6 @@ def _make_timestamp(cls: Any, moment: Any, zone: Any, fold: int) -> Any:
     return timestamp.replace(fold=fold) if fold else timestamp
 
 
-def _index_parts(value: Any) -> list[Any]:
-    return [value._data, value._name]
-
-
-def _make_index(cls: Any, values: Any, name: Any) -> Any:
-    return cls(values, dtype=values.dtype, name=name)
-
-
 def _times_parts(value: Any) -> list[Any]:
     array = getattr(value, "_data", value)  # an index, or the array itself
     freq = getattr(array, "_freq", None) or getattr(value, "_freq", None)
@@ -396,10 +388,6 @@ def _make_times(
     return times if issubclass(cls, pandas.Index) else times.array
 
 
-def _series_parts(value: Any) -> list[Any]:
-    return [value._mgr.blocks[0].values, value.index, value.name, dict(value.attrs)]
-
-
 def _make_series(cls: Any, values: Any, index: Any, name: Any, attributes: dict[Any, Any]) -> Any:
     series = cls(values, index=index, name=name, dtype=values.dtype)
     series.attrs.update(attributes)
@@ -414,10 +402,6 @@ def columns_of(manager: Any) -> list[Any]:
         # Numbers and times of several columns lie in one array with two dimensions, other columns alone.
         columns.update(zip(map(int, block.mgr_locs), values if values.ndim == 2 else [values], strict=True))
     return [columns[at] for at in sorted(columns)]
-
-
-def _frame_parts(value: Any) -> list[Any]:
-    return [columns_of(value._mgr), value.columns, value.index, dict(value.attrs)]
 
 
 def _make_frame(cls: Any, columns: list[Any], names: Any, index: Any, attributes: Any) -> Any:
@@ -444,7 +428,10 @@ _NULLABLE = Form(
     lambda value: [value._data, value._mask],
     lambda cls, values, mask: cls(values, mask),
 )
-_INDEX = Form(_index_parts, _make_index)
+_INDEX = Form(
+    lambda value: [value._data, value._name],
+    lambda cls, values, name: cls(values, dtype=values.dtype, name=name),
+)
 
 _FORMS: dict[str, dict[str, Form]] = {
     "numpy": {
@@ -486,7 +473,12 @@ _FORMS: dict[str, dict[str, Form]] = {
         "ArrowStringArray": _TEXTS,
         "StringArray": _TEXTS,
         **dict.fromkeys(("IntegerArray", "FloatingArray", "BooleanArray"), _NULLABLE),
-        "Series": Form(_series_parts, _make_series),
-        "DataFrame": Form(_frame_parts, _make_frame),
+        "Series": Form(
+            lambda value: [value._mgr.blocks[0].values, value.index, value.name, dict(value.attrs)],
+            _make_series,
+        ),
+        "DataFrame": Form(
+            lambda value: [columns_of(value._mgr), value.columns, value.index, dict(value.attrs)], _make_frame
+        ),
     },
 }

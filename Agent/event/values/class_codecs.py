@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_class,
     find_in_classes,
@@ -29,7 +30,6 @@ from Agent.event.classes import (
     solid_base,
     text_or_none,
 )
-from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, text_elsewhere
 from Agent.event.values.digest import ALGORITHM, HIDING, leaves_out_secrets
 from Agent.event.values.opaque import Content, OpaqueKind
@@ -72,26 +72,14 @@ Builder: TypeAlias = Callable[[Any, str, Binding], Any]
 """Takes (reduced form, argument of the tag, binding); returns the value."""
 
 
-def class_reducer(cls: type) -> Reducer | None:
-    """Return the codec for instances of a user class; None if they cannot be restored."""
-    try:
-        return REDUCERS[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(REDUCERS, cls, _find_reducer(cls))
-
-
 def is_record(cls: type) -> bool:
     """Whether instances are restored from attributes alone: dataclasses and attrs classes."""
     return class_reducer(cls) is _reduce_dataclass
 
 
-# Inspecting a class costs more than recording an instance.
-REDUCERS: dict[type, Reducer | None] = {}
-"""The codec of each user class that was met."""
-
-
-def _find_reducer(cls: type) -> Reducer | None:
+@by_class  # inspecting a class costs more than recording an instance
+def class_reducer(cls: type) -> Reducer | None:
+    """Return the codec for instances of a user class; None if they cannot be restored."""
     if find_in_classes(cls, "__agent_trace_recorded__") is not None:
         return None  # a model whose calls are recorded: its class name would restore a different one
     if _is_enum(cls):

@@ -27,12 +27,12 @@ from types import (
 from typing import Any, NamedTuple
 
 from Agent.event.classes import (
+    by_class,
     class_name,
     find_class,
     find_in_classes,
     mro_of,
     namespace_of,
-    remember,
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
@@ -138,21 +138,12 @@ _OWN_PACKAGES = tuple(
 )
 _VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
 
-# Cached by class, so that an object of a known class costs one lookup.
-_handles_by_class: dict[type, str | None] = {}
 _DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 
 
+@by_class
 def handle_of(cls: type) -> str | None:
     """Return the handle kind of a class's objects; None if they are not handles."""
-    try:
-        return _handles_by_class[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ raises
-        pass_on(error)
-        return remember(_handles_by_class, cls, _find_handle(cls))
-
-
-def _find_handle(cls: type) -> str | None:
     names = [class_name(base) for base in mro_of(cls)]
     if "_io.StringIO" in names or "_io.BytesIO" in names:
         return None
@@ -200,7 +191,7 @@ def reference_of(value: object) -> str | None:
         return None if name is None else f"function {name}"
     if issubclass(cls, type):
         name = class_name(value)  # type: ignore[arg-type]
-        if find_class(name) is not value and _is_of_python(value):
+        if find_class(name) is not value and solid_base(value) is not value:  # type: ignore[arg-type]
             return None
         for module, former in _FORMER_MODULES:
             if name.startswith(module):
@@ -236,7 +227,10 @@ def _source_function(value: Any) -> str | None:
         if original is not None:
             return _source_function(original) if type(original) in CALLABLE else None
         generator = _hidden_generator("random")
-        return next((f"random.{name}" for name, each in _own(generator).items() if each is value), None)
+        return next(
+            (f"random.{name}" for name, each in getattr(generator, "__dict__", {}).items() if each is value),
+            None,
+        )
     owner = value.__self__
     if type(owner) is ModuleType:
         return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
@@ -253,14 +247,6 @@ def _hidden_generator(module: str) -> Any:
     if module == "numpy.random":
         return getattr(getattr(loaded, "mtrand", None), "_rand", None)
     return None if loaded is None else vars(loaded).get("_inst")
-
-
-def _own(value: Any) -> dict[str, Any]:
-    return getattr(value, "__dict__", {})
-
-
-def _is_of_python(cls: Any) -> bool:
-    return solid_base(cls) is not cls
 
 
 def _class(value: Any) -> Pieces:
@@ -323,20 +309,10 @@ def pieces_of(value: Any, base: type) -> Pieces | None:
     Raises:
         Unreadable: it holds something that cannot be read.
     """
-    if base is object:
-        return None
-    try:
-        reader = _readers[base]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        reader = remember(_readers, base, _reader_of(base))
-    return reader(value)
+    return None if base is object else _reader_of(base)(value)
 
 
-_readers: dict[type, _Reader] = {}
-"""The reader of each class that was met."""
-
-
+@by_class
 def _reader_of(base: type) -> _Reader:
     own = namespace_of(base)
     if issubclass(base, tuple) and own.get("n_fields") != own.get("n_sequence_fields"):
@@ -370,10 +346,6 @@ def _set(base: type) -> _Reader:
     return lambda value: Pieces(base.__name__, members=list(base.__iter__(value)))  # type: ignore[attr-defined]
 
 
-def _deque(value: Any) -> Pieces:
-    return Pieces("deque", (vars(deque)["maxlen"].__get__(value), *deque.__iter__(value)))
-
-
 def _defaultdict(value: Any) -> Pieces:
     factory = vars(defaultdict)["default_factory"].__get__(value)
     return Pieces("defaultdict", (factory,), mapping=tuple(dict.items(value)))
@@ -396,7 +368,7 @@ def _array(value: Any) -> Pieces:
 def _function(value: Any) -> Pieces:
     function: Any = value
     file = function.__code__.co_filename
-    if _is_ours(file) and "__wrapped__" in function.__dict__:
+    if file.startswith(_PACKAGE_FILES) and "__wrapped__" in function.__dict__:
         return Pieces("traced", (function.__dict__["__wrapped__"],))
     cells = [_cell(cell) for cell in function.__closure__ or ()]
     members = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
@@ -437,10 +409,6 @@ _PACKAGE_FILES = __file__[: -len("event/values/class_contents.py")]
 _SEAM_FILES = f"{_PACKAGE_FILES}record/sources/"
 
 
-def _is_ours(file: str) -> bool:
-    return file.startswith(_PACKAGE_FILES)
-
-
 _EMPTY_CELL = "<empty cell>"
 
 
@@ -449,10 +417,6 @@ def _cell(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:
         return _EMPTY_CELL
-
-
-def _method(value: Any) -> Pieces:
-    return Pieces("method", (value.__func__, value.__self__))
 
 
 def _builtin(value: Any) -> Pieces:
@@ -509,10 +473,6 @@ def _generator_of_numbers(value: Any) -> Pieces:
     return Pieces("random", (base.getstate(value),))
 
 
-def _simple_queue(value: Any) -> Pieces:
-    return Pieces("queue", tuple(each for each in gc.get_referents(value) if type(each) is not type))
-
-
 def _context_variable(value: Any) -> Pieces:
     try:
         return Pieces("context variable", (value.name, value.get()))
@@ -530,10 +490,6 @@ def _weak(value: Any) -> Pieces:
     from weakref import ref
 
     return Pieces("weak reference", (ref.__call__(value),))
-
-
-def _pattern(value: Any) -> Pieces:
-    return Pieces("pattern", (value.pattern, value.flags))
 
 
 def _text_file(value: Any) -> Pieces:
@@ -653,14 +609,6 @@ def _numpy_dtype(value: Any) -> Pieces:
     return Pieces("dtype", (_dtype_text(value),))
 
 
-def _numpy_named(value: Any) -> Pieces:
-    return Pieces("ufunc", (value.__name__,))
-
-
-def _hash(value: Any) -> Pieces:
-    return Pieces("hash", (value.name,), raw=value.copy().digest())
-
-
 _C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
 
 
@@ -719,7 +667,7 @@ _READERS: dict[type, _Reader] = {
     tuple: _items(tuple),
     set: _set(set),
     frozenset: _set(frozenset),
-    deque: _deque,
+    deque: lambda value: Pieces("deque", (vars(deque)["maxlen"].__get__(value), *deque.__iter__(value))),
     str: lambda value: Pieces("str", (str.__str__(value),)),
     int: lambda value: Pieces("int", (int.__int__(value),)),
     float: lambda value: Pieces("float", (float.__float__(value),)),
@@ -731,7 +679,7 @@ _READERS: dict[type, _Reader] = {
     MappingProxyType: _proxy,
     type: _class,
     FunctionType: _function,
-    MethodType: _method,
+    MethodType: lambda value: Pieces("method", (value.__func__, value.__self__)),
     BuiltinFunctionType: _builtin,
     CodeType: _code,
     CellType: lambda value: Pieces("cell", (_cell(value),)),
@@ -766,7 +714,7 @@ _BY_NAME: dict[str, _Reader] = {
     "weakref.ReferenceType": _weak,
     "builtins.weakref": _weak,
     "weakref.ProxyType": lambda _: _no("a weak proxy"),
-    "re.Pattern": _pattern,
+    "re.Pattern": lambda value: Pieces("pattern", (value.pattern, value.flags)),
     "re.Match": lambda value: Pieces("match", (value.re, value.string, value.pos, value.endpos, value.regs)),
     "_io.StringIO": _text_file,
     "_io.BytesIO": _bytes_file,
@@ -774,16 +722,21 @@ _BY_NAME: dict[str, _Reader] = {
     "numpy.ndarray": _numpy_array,
     "numpy.void": _numpy_void,
     "numpy.dtype": _numpy_dtype,
-    "numpy.ufunc": _numpy_named,
+    "numpy.ufunc": lambda value: Pieces("ufunc", (value.__name__,)),
     "_ctypes._CData": _c_data,
     "builtins.coroutine": lambda value: _generator(value, "cr"),
     "builtins.async_generator": lambda value: _generator(value, "ag"),
     "numpy.random.bit_generator.BitGenerator": lambda value: Pieces("bits", (value.state,)),
-    "_queue.SimpleQueue": _simple_queue,
+    "_queue.SimpleQueue": lambda value: Pieces(
+        "queue", tuple(each for each in gc.get_referents(value) if type(each) is not type)
+    ),
     "_random.Random": _generator_of_numbers,
     "_contextvars.ContextVar": _context_variable,
     "_thread._local": _local,
-    **dict.fromkeys(["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"], _hash),
+    **dict.fromkeys(
+        ["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"],
+        lambda value: Pieces("hash", (value.name,), raw=value.copy().digest()),
+    ),
 }
 """Readers by name, for classes of modules that this package does not load."""
 

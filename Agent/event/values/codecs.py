@@ -20,6 +20,7 @@ from Agent.errors import UsageError
 from Agent.event.classes import (
     ERROR_MARK,
     attributes_of,
+    by_class,
     class_name,
     find_class,
     find_in_classes,
@@ -36,7 +37,7 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
-from Agent.event.values.class_codecs import REDUCERS, Binding, Builder, Reducer, class_reducer
+from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
 from Agent.event.values.digest import WITH_MORE
 from Agent.event.values.opaque import (
@@ -150,21 +151,17 @@ _QUEUES = {
     for module in ("asyncio.queues", "queue")
     for name in ("Queue", "LifoQueue", "PriorityQueue")
 }
-_queues: dict[type, bool] = {}
 UNFINISHED = "unfinished_tasks"
 """Recordings before this version have no such count."""
 _SPARE_UNFINISHED = 1_000_000
 """Added to the count of a queue that a replay filled; `parts_of_queue` subtracts it."""
 
 
+@by_class
 def is_queue(cls: type) -> bool:
     """Whether the class is exactly a queue of asyncio or of threads."""
-    try:
-        return _queues[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        module, name = _QUEUES.get(class_name(cls), ("", ""))
-        return remember(_queues, cls, bool(name) and vars(sys.modules[module]).get(name) is cls)
+    module, name = _QUEUES.get(class_name(cls), ("", ""))
+    return bool(name) and vars(sys.modules[module]).get(name) is cls
 
 
 def parts_of_queue(queue: Any) -> dict[str, Any]:
@@ -239,6 +236,8 @@ _ADDRESSES = tuple(
     f"IPv{version}{sort}" for version in (4, 6) for sort in ("Address", "Network", "Interface")
 )
 
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+
 # Types of modules that this table does not import: matched by name and verified against the module.
 _BY_NAME: dict[tuple[str, str], Reducer] = {
     ("uuid", "UUID"): _simple("uuid", str),
@@ -247,10 +246,7 @@ _BY_NAME: dict[tuple[str, str], Reducer] = {
     **{("ipaddress", name): _simple(f"ipaddress:{name}", str) for name in _ADDRESSES},
     ("random", "Random"): reduce_random,
     **dict.fromkeys(_QUEUES.values(), _reduce_queue),
-    **{
-        ("pathlib", name): _reduce_path
-        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-    },
+    **{("pathlib", name): _reduce_path for name in _PATHS},
 }
 
 
@@ -299,10 +295,6 @@ def _build_int(reduced: Any, _argument: str, _binding: Binding) -> int:
     return int(text)
 
 
-def _build_float(reduced: Any, _argument: str, _binding: Binding) -> float:
-    return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[reduced]
-
-
 def _unescape_text(text: Any) -> str:
     plain: str = _exact(text, str)
     return plain.encode("ascii").decode("unicode_escape")
@@ -314,10 +306,6 @@ def _build_set(reduced: Any, cls: type) -> Any:
     if len(built) != len(members):
         raise ValueError("members that are equal")
     return built
-
-
-def _build_map(reduced: Any, _argument: str, _binding: Binding) -> dict[Any, Any]:
-    return dict(pairs_of(_exact(reduced, list)))
 
 
 def _build_complex(reduced: Any, _argument: str, _binding: Binding) -> complex:
@@ -344,22 +332,8 @@ def _build_moment(reduced: Any, cls: Any) -> Any:
     return moment
 
 
-def _build_uuid(reduced: Any, _argument: str, _binding: Binding) -> Any:
-    from uuid import UUID
-
-    return UUID(_exact(reduced, str))
-
-
-def _build_decimal(reduced: Any, _argument: str, _binding: Binding) -> Any:
-    from decimal import Decimal
-
-    return Decimal(_exact(reduced, str))
-
-
-def _build_fraction(reduced: Any, _argument: str, _binding: Binding) -> Any:
-    from fractions import Fraction
-
-    return Fraction(_exact(reduced, str))
+def _of_text(module: str, name: str) -> Builder:
+    return lambda reduced, _argument, _binding: getattr(import_module(module), name)(_exact(reduced, str))
 
 
 def _build_address(reduced: Any, argument: str, _binding: Binding) -> Any:
@@ -373,15 +347,10 @@ def _build_address(reduced: Any, argument: str, _binding: Binding) -> Any:
 def _build_path(reduced: Any, argument: str, _binding: Binding) -> Any:
     import pathlib
 
-    classes = {
-        "": pathlib.Path,
-        "PosixPath": pathlib.PosixPath,
-        "WindowsPath": pathlib.WindowsPath,
-        "PurePosixPath": pathlib.PurePosixPath,
-        "PureWindowsPath": pathlib.PureWindowsPath,
-    }
+    if argument and argument not in _PATHS:
+        raise ValueError("no path")
     text = _unescape_text(reduced["escaped"]) if type(reduced) is dict else _exact(reduced, str)
-    return classes[argument](text)
+    return getattr(pathlib, argument or "Path")(text)
 
 
 def _build_deque(reduced: Any, argument: str, _binding: Binding) -> deque[Any]:
@@ -428,16 +397,17 @@ def _span(cls: type) -> Builder:
     return build
 
 
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 BUILDERS: Mapping[str, Builder] = {
     "int": _build_int,
-    "float": _build_float,
+    "float": lambda v, _a, _b: _NOT_FINITE[v],
     "str": lambda v, _a, _b: _unescape_text(v),
     "tuple": lambda v, _a, _b: tuple(_exact(v, list)),
     "set": lambda v, _a, _b: _build_set(v, set),
     "frozenset": lambda v, _a, _b: _build_set(v, frozenset),
     "bytes": lambda v, _a, _b: binascii.a2b_base64(_exact(v, str), strict_mode=True),
     "bytearray": lambda v, _a, _b: bytearray(binascii.a2b_base64(_exact(v, str), strict_mode=True)),
-    "map": _build_map,
+    "map": lambda v, _a, _b: dict(pairs_of(_exact(v, list))),
     "complex": _build_complex,
     "range": _span(range),
     "slice": _span(slice),
@@ -445,9 +415,9 @@ BUILDERS: Mapping[str, Builder] = {
     "time": lambda v, _a, _b: _build_moment(v, time),
     "date": lambda v, _a, _b: date.fromisoformat(_exact(v, str)),
     "timedelta": lambda v, _a, _b: _build_delta(v),
-    "uuid": _build_uuid,
-    "decimal": _build_decimal,
-    "fraction": _build_fraction,
+    "uuid": _of_text("uuid", "UUID"),
+    "decimal": _of_text("decimal", "Decimal"),
+    "fraction": _of_text("fractions", "Fraction"),
     "ipaddress": _build_address,
     "path": _build_path,
     "deque": _build_deque,
@@ -547,33 +517,22 @@ def is_all_attributes(cls: type) -> bool:
     )
 
 
-_plans: dict[type, ClassPlan] = {}
-NAMED_CACHES.append(_plans)
-
-
 def classes_met() -> list[type]:
     """Return the classes of values that were read since they were last forgotten, some of them twice."""
-    return [*_plans, *REDUCERS]
+    return [*plan_of.known, *class_reducer.known]
 
 
 def forget_met(kept: Collection[type] = ()) -> None:
     """Forget the classes that were met, other than these."""
-    for known in (_plans, REDUCERS):
+    for known in (plan_of.known, class_reducer.known):
         for cls in [*known]:
             if cls not in kept:
                 known.pop(cls, None)
 
 
+@by_class
 def plan_of(cls: type) -> ClassPlan:
     """Return the facts about a class."""
-    try:
-        return _plans[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(_plans, cls, _make_plan(cls))
-
-
-def _make_plan(cls: type) -> ClassPlan:
     name = class_text(cls).encode("utf-8", "replace")
     base = solid_base(cls)
     line = [class_name(each) for each in mro_of(cls)]
@@ -601,6 +560,7 @@ def _make_plan(cls: type) -> ClassPlan:
     )
 
 
+NAMED_CACHES.append(plan_of.known)
 _NO_DATA = OF_EVERY_CLASS | {"__annotations__", "__static_attributes__"}
 
 

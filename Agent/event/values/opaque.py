@@ -18,16 +18,15 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_class,
     known_name,
     mro_of,
     own_attributes,
-    remember,
     restore_attributes,
     text_or_none,
 )
-from Agent.event.limits_of_time import pass_on
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 
 CONTENT = "content"
@@ -172,17 +171,12 @@ LARGE_BYTES = 4096
 """Content above this size has `size_bytes` in its form."""
 
 
+@by_class
 def _is_ordinary(cls: type) -> bool:
     """Whether its objects have no short text."""
-    try:
-        return _ordinary[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        is_ordinary = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
-        return remember(_ordinary, cls, is_ordinary)
+    return not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
 
 
-_ordinary: dict[type, bool] = {}
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 
@@ -327,30 +321,16 @@ def is_name_of_lock(name: str) -> bool:
     return name in _KNOWN
 
 
+@by_class
 def is_lock(cls: type) -> bool:
     """Whether the class is exactly one of those."""
-    try:
-        return _locks[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(_locks, cls, class_name(cls) in _KNOWN)
+    return class_name(cls) in _KNOWN
 
 
-_locks: dict[type, bool] = {}
-
-
+@by_class
 def has_waiters(cls: type) -> bool:
     """Whether objects of the class keep a list of waiters."""
-    try:
-        return _waited_for[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(
-            _waited_for, cls, any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
-        )
-
-
-_waited_for: dict[type, bool] = {}
+    return any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
 
 
 def attributes_without_waiters(value: object) -> dict[str, Any]:

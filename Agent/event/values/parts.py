@@ -29,13 +29,13 @@ from typing import Any
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_class,
     has_own_reduction,
     is_installed,
     mro_of,
     namespace_of,
-    remember,
     restore_attributes,
     solid_base,
 )
@@ -101,14 +101,14 @@ def parts_of(
     found = _parts_of(value, kind, takes_code)
     if hides is not None and found is not None and type(found[1]) is dict:
         held = _held_by_function(value) if kind is FunctionType else _held_by_partial(kind, found[1])
-        secret = {name: place for name, place in held if _may_be_secret(name, hides)}
+        secret = {
+            name: place
+            for name, place in held
+            if hides.is_denied(name) or not hides.is_harmless((name,), b"{}")  # the latter of `token`
+        }
         if secret:
             found[1][HELD_AS] = secret
     return found
-
-
-def _may_be_secret(name: str, hides: Hides) -> bool:
-    return hides.is_denied(name) or not hides.is_harmless((name,), b"{}")  # the latter of `token`
 
 
 def _held_by_function(function: Any) -> Iterator[tuple[str, str]]:
@@ -181,18 +181,8 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
     return instance
 
 
+@by_class
 def _form_of(cls: type) -> Form | None:
-    try:
-        return _forms[cls]
-    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return remember(_forms, cls, _find_form(cls))
-
-
-_forms: dict[type, Form | None] = {}
-
-
-def _find_form(cls: type) -> Form | None:
     form = table_form(cls)
     base = solid_base(cls)
     if form is not None or (cls is not base and has_own_reduction(cls)):
@@ -351,10 +341,6 @@ def _is_harmless_class(cls: type) -> bool:
     return is_harmless(sys.modules.get(module), name)
 
 
-def _build_class(_reduced: Any, argument: str, binding: Binding) -> Any:
-    return binding.find(argument, _is_harmless_class)
-
-
 # Objects that a module holds under a name.
 
 
@@ -444,22 +430,14 @@ def _without_cells(code: CodeType, module: Any) -> FunctionType:
 # Objects of classes written in C.
 
 
-def _method_parts(value: Any) -> list[Any] | None:
-    return [value.__func__, value.__self__] if type(value.__func__) is FunctionType else None
-
-
 def _make_method(_cls: type, function: Any, owner: Any) -> Any:
     if type(function) is not FunctionType:
         raise LookupError("no function")
     return MethodType(function, owner)
 
 
-def _partial_parts(value: Any) -> list[Any]:
+def _pieces(value: Any) -> list[Any]:
     return list(pieces_of(value, solid_base(type(value))).ordered)  # type: ignore[union-attr]
-
-
-def _make_partial(cls: Any, function: Any, arguments: Any, keywords: Any) -> Any:
-    return solid_base(cls).__new__(cls, function, *arguments, **keywords)
 
 
 def _error_parts(value: Any) -> list[Any] | None:
@@ -487,10 +465,6 @@ def _make_deque(cls: Any, most: int | None, *items: Any) -> Any:
     return instance
 
 
-def _deque_parts(value: Any) -> list[Any]:
-    return list(pieces_of(value, deque).ordered)  # type: ignore[union-attr]
-
-
 def _make_ordered(cls: Any, pairs: dict[Any, Any]) -> Any:
     instance = OrderedDict.__new__(cls)
     OrderedDict.update(instance, pairs)
@@ -503,10 +477,6 @@ def _make_default(cls: Any, factory: Any, pairs: dict[Any, Any]) -> Any:
     instance = defaultdict.__new__(cls)
     defaultdict.__init__(instance, factory, pairs)
     return instance
-
-
-def _default_parts(value: Any) -> list[Any]:
-    return [vars(defaultdict)["default_factory"].__get__(value), dict(dict.items(value))]
 
 
 def _referent(value: Any) -> list[Any] | None:
@@ -563,18 +533,6 @@ def _make_pattern(_cls: type, pattern: Any, flags: int) -> Any:
     return re.compile(pattern, flags)
 
 
-def _named_tuple_of_c(value: Any) -> list[Any]:
-    return [list(value), {name: getattr(value, name) for name in ("tm_zone", "tm_gmtoff")}]
-
-
-def _zone_parts(value: Any) -> list[Any]:
-    return list(value.__getinitargs__())
-
-
-def _zone_info_parts(value: Any) -> list[Any] | None:
-    return [value.key] if type(value.key) is str else None
-
-
 def _call_parts(value: Any) -> list[Any] | None:
     """Return the constructor arguments from the class's own C reduction; None if they do not suffice."""
     reduction: Any = type(value).__reduce__
@@ -589,14 +547,20 @@ def _call(cls: Any, *parts: Any) -> Any:
 
 _FORMS: dict[type, Form] = {
     SimpleNamespace: Form(lambda _: [], SimpleNamespace.__new__),
-    MethodType: Form(_method_parts, _make_method),
+    MethodType: Form(
+        lambda value: [value.__func__, value.__self__] if type(value.__func__) is FunctionType else None,
+        _make_method,
+    ),
     MappingProxyType: Form(_referent, lambda _, held: MappingProxyType(held)),
     type({}.keys()): Form(_referent, lambda _, held: dict.keys(held)),
     type({}.values()): Form(_referent, lambda _, held: dict.values(held)),
     type({}.items()): Form(_referent, lambda _, held: dict.items(held)),
-    deque: Form(_deque_parts, _make_deque),
+    deque: Form(_pieces, _make_deque),
     OrderedDict: Form(lambda value: [dict(OrderedDict.items(value))], _make_ordered),
-    defaultdict: Form(_default_parts, _make_default),
+    defaultdict: Form(
+        lambda value: [vars(defaultdict)["default_factory"].__get__(value), dict(dict.items(value))],
+        _make_default,
+    ),
     memoryview: Form(_memoryview_parts, lambda _, raw: memoryview(raw)),
     GenericAlias: Form(
         lambda value: [value.__origin__, list(value.__args__)],
@@ -610,14 +574,21 @@ _NAMED_HERE = {class_name(cls): cls for cls in _FORMS}
 
 _CALLED = Form(_call_parts, _call)
 _BY_NAME: dict[str, Form] = {
-    "functools.partial": Form(_partial_parts, _make_partial),
+    "functools.partial": Form(
+        _pieces,
+        lambda cls, function, arguments, keywords: solid_base(cls).__new__(
+            cls, function, *arguments, **keywords
+        ),
+    ),
     "array.array": Form(_array_parts, _make_array),
     "_io.StringIO": Form(_file_parts, _make_text_file),
     "_io.BytesIO": Form(_file_parts, _make_file),
     "re.Pattern": Form(lambda value: [value.pattern, value.flags], _make_pattern),
-    "time.struct_time": Form(_named_tuple_of_c, _call),
-    "datetime.timezone": Form(_zone_parts, _call),
-    "zoneinfo.ZoneInfo": Form(_zone_info_parts, _call),
+    "time.struct_time": Form(
+        lambda value: [list(value), {name: getattr(value, name) for name in ("tm_zone", "tm_gmtoff")}], _call
+    ),
+    "datetime.timezone": Form(lambda value: list(value.__getinitargs__()), _call),
+    "zoneinfo.ZoneInfo": Form(lambda value: [value.key] if type(value.key) is str else None, _call),
     "operator.itemgetter": _CALLED,
     "decimal.Context": _CALLED,
     **{f"itertools.{name}": _CALLED for name in ("count", "repeat")},
@@ -629,7 +600,7 @@ PART_BUILDERS: Mapping[str, Builder] = {
     "function": _build_function,
     "builtin": _build_builtin,
     "method": _build_method,
-    "class": _build_class,
+    "class": lambda _, argument, binding: binding.find(argument, _is_harmless_class),
     "named": _build_named,
     "defaultdict": _build_filled_by_function,
 }

@@ -25,7 +25,6 @@ from Agent.event.values.codecs import (
     BUILDERS,
     REGISTERED,
     REGISTERED_NAMES,
-    RegisteredCodec,
     builtin_reducer,
     is_plain_class,
     plan_of,
@@ -195,7 +194,9 @@ def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
     name, _, argument = tag.partition(":")
     try:
         if name == "registered":
-            return _codec_of(argument, binding).decode(node)
+            # The class may be in a script that is imported here under another name.
+            codec = REGISTERED_NAMES.get(argument) or REGISTERED[binding.find(argument, lambda _: True)]
+            return codec.decode(node)
         if name == "agent" and "agent" in binding.codecs:
             return binding.codecs["agent"](node)
         if name == STAND_IN:
@@ -208,11 +209,6 @@ def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
         pass_on(error)
         return Unrestored(tag, _content(name, node))
     return Unrestored(tag, node)
-
-
-def _codec_of(name: str, binding: Binding) -> RegisteredCodec:
-    """Return the codec registered for the class of a name; the class may be in a script imported here."""
-    return REGISTERED_NAMES.get(name) or REGISTERED[binding.find(name, lambda _: True)]
 
 
 def _content(name: str, node: Any) -> Any:

@@ -69,7 +69,11 @@ class AgentTraceSpanProcessor(SpanProcessor):
             with self._lock:
                 outer = self._open.get(around) if around is not None else None
                 # An action that began inside the outer span is nearer than the outer span.
-                if around is not None and outer is not None and _span_id(outer.scope) == parent:
+                if (
+                    around is not None
+                    and outer is not None
+                    and (outer.scope and outer.scope.span_id) == parent
+                ):
                     parent = f"{around:016x}"
                 if len(self._open) < _MAX_OPEN:
                     self._open[span.get_span_context().span_id] = _Opened(scope, parent)
@@ -119,10 +123,6 @@ class AgentTraceSpanProcessor(SpanProcessor):
         """Write all buffered events to the files."""
         installed.flush_active()
         return True
-
-
-def _span_id(scope: SpanScope | None) -> str | None:
-    return None if scope is None else scope.span_id
 
 
 def _payload(span: ReadableSpan, failed: bool) -> dict[str, Any]:

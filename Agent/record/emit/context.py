@@ -153,7 +153,7 @@ class RunWatcher(Protocol):
 
 
 ahead_us: ContextVar[int] = ContextVar("agent_trace_ahead_us", default=0)
-"""By how many microseconds the clock is behind that of an adopted context; see `record/carried.py`."""
+"""By how many microseconds the clock is behind that of an adopted context; see `record/messages.py`."""
 is_behind = False
 """Whether a context was adopted for which that is not 0; until then nobody asks."""
 

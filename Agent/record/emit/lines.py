@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from Agent.event.background_threads import BackgroundThread
 from Agent.event.clock import Clock, format_timestamp
@@ -20,6 +20,9 @@ from Agent.record.encode.event_template import AgentBinding, Slot
 from Agent.record.encode.native import native
 from Agent.record.health import Health
 from Agent.tree.write.sink import Sink, Stream, wait_for
+
+if TYPE_CHECKING:
+    from Agent.tree.write.crash_board import Board
 
 
 def _stamped(
@@ -36,19 +39,6 @@ _NEVER_US = 1 << 62
 Stamped = Callable[..., tuple[RedactedBytes, str]]
 stamped: Stamped = _stamped if native is None else native.stamped
 """`stamped(prefix, microsecond, writer, seq, *parts)` returns a whole line and the id in it."""
-
-
-class SpanBoard(Protocol):
-    """A table of open spans and last sequence numbers that survives a crash of the process."""
-
-    def thread_slot(self) -> Callable[[int], None]:
-        """Return a function that stores the last number that the calling thread took."""
-
-    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
-        """Add a span and return its slot in the table, negative if the table is full."""
-
-    def close_span(self, slot: int) -> None:
-        """Remove a span from the table."""
 
 
 def _forget(_seq: int) -> None:
@@ -84,7 +74,7 @@ class Stamps:
 
     __slots__ = ("_is_there", "_sink", "_wall_ns", "board", "generation", "look_at_us", "second", "threads")
 
-    def __init__(self, sink: Sink, clock: Clock, board: SpanBoard | None) -> None:
+    def __init__(self, sink: Sink, clock: Clock, board: Board | None) -> None:
         self._sink = sink
         self._wall_ns = clock.wall_ns
         self.board = board
@@ -118,7 +108,7 @@ class Stamps:
         thread.generation = self.generation
         thread.store = self.board.thread_slot() if self.board is not None else _forget
 
-    def after_fork_in_child(self, board: SpanBoard | None) -> None:
+    def after_fork_in_child(self, board: Board | None) -> None:
         """Use the board of the child; threads get their stores on it at their next line."""
         self.generation += 1
         self.board = board

@@ -28,7 +28,7 @@ from Agent.event.system_clock import SystemClock
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.record.emit.context import Reads, SpanScope, current_scope
-from Agent.record.emit.lines import DurableErrors, EventBuffer, SpanBoard, Stamps, ThreadStamps
+from Agent.record.emit.lines import DurableErrors, EventBuffer, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
 from Agent.record.encode.native import native
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from Agent.record.emit.context import RunWatcher
     from Agent.record.state.tracker import Known
     from Agent.tree.write.artifacts import ArtifactFiles
+    from Agent.tree.write.crash_board import Board
     from Agent.tree.write.sink import Sink
     from Agent.tree.write.writer import SessionWriter
 
@@ -185,7 +186,7 @@ class Pipeline(PipelineSlots):
         redactor: Redactor,
         options: RecordOptions | None = None,
         mirrors: MirrorSink | None = None,
-        board: SpanBoard | None = None,
+        board: Board | None = None,
         open_buffered: Callable[[], Sink] | None = None,
         clock: Clock | None = None,
         artifacts: ArtifactFiles | None = None,
@@ -563,7 +564,7 @@ class Pipeline(PipelineSlots):
         if self.mirrors is not None:
             self.mirrors.flush()
 
-    def after_fork_in_child(self, board: SpanBoard | None) -> None:
+    def after_fork_in_child(self, board: Board | None) -> None:
         """Continue as a separate process with its own board; buffered lines belong to the parent."""
         self.board = board
         self.stamps.after_fork_in_child(board)

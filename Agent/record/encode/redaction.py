@@ -22,7 +22,7 @@ from Agent.event.values.parts import HELD_AS, HOLDERS
 from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.repeats import BYTES_TAGS, PAIR_TAGS, Repeats, plain_text
 from Agent.record.encode.safe_text import printable
-from Agent.record.secrets.headers import scheme_and_credential
+from Agent.record.secrets.introduced import scheme_and_credential
 from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import (
     LIKELY,
@@ -38,8 +38,13 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
-from Agent.record.secrets.private_keys import begins_key, columns_behind, lines_of_key
-from Agent.record.secrets.schemas import SCHEMA_VALUES, is_schema
+from Agent.record.secrets.structures import (
+    SCHEMA_VALUES,
+    begins_key,
+    columns_behind,
+    is_schema,
+    lines_of_key,
+)
 
 _COMMON_SCHEMES = frozenset({"bearer", "basic", "token"})
 _MARK = "[redacted:"
@@ -393,12 +398,12 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
             owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
     if says == NONE and not any(owned.values()):
         return {}
-    named = {key: _held_says(says, item, value) for key, item in value.items() if _is_held(key.lower())}
+    named = {
+        key: _held_says(says, item, value)
+        for key, item in value.items()
+        if key.lower().endswith("value") or key.lower() in _HELD
+    }
     return {key: max(owned.get(key.lower(), NONE), named.get(key, NONE)) for key in value}
-
-
-def _is_held(key: str) -> bool:
-    return key in _HELD or key.endswith("value")
 
 
 def _label_says(label: str) -> int:
@@ -721,15 +726,13 @@ def hides_text(types: Mapping[str, str], value: Any = None, pointer: str = "") -
     for place, tag in types.items():
         if tag in _HIDING_TAGS:
             return True
-        if tag == "tuple" and (value is None or _has_texts(value_at(value, place[len(pointer) :]))):
-            return True
+        if tag == "tuple":
+            items = None if value is None else value_at(value, place[len(pointer) :])
+            if type(items) is not list or not _NO_TEXT.issuperset(map(type, items)):
+                return True
         if tag.startswith(PAIR_TAGS) and (value is None or _has_names(value, place[len(pointer) :])):
             return True
     return False
-
-
-def _has_texts(items: Any) -> bool:
-    return type(items) is not list or not _NO_TEXT.issuperset(map(type, items))
 
 
 def _has_names(value: Any, place: str) -> bool:

@@ -1,10 +1,11 @@
-"""Finds secrets of protocols, calls, links and sentences, which no name with a sign introduces.
+"""Finds secrets of command lines, protocols, calls, links and sentences, which no name with a sign introduces.
 
-`command_forms.py` has those of command lines, `columns.py` those below a header.
+`structures.py` has those below a header.
 """
 
 from __future__ import annotations
 
+import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def is_strong(value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Whether a value changes often between capitals, small letters and digits, and is no words."""
-    changes = len(compiled(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])").findall(value))
+    changes = len(compiled(_CHANGE).findall(value))
     return 3 * changes >= len(value) and not is_words(value) and not is_placeholder(value)
 
 
@@ -298,3 +299,191 @@ def _values_of_elements(text: str) -> Iterator[Span]:
 
 
 _SHORTEST: Final = 4
+
+
+# ---- command lines, consoles of databases, configurations of network devices ----
+
+_CURL_USER: Final = (
+    r"""(?<![\w\-])(?:-[uU]|--user|--proxy-user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
+    r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
+)
+# rabbitmqctl(8), radtest(1), qpdf(1), mysqladmin(1): the password is a plain word behind the user
+_WORD: Final = r"""\\{0,3}["']?(?P<secret>[^\s"'$<\-\\][^\s"'\\]{2,200})"""
+COMMAND_FORMS: Final = {
+    "-u": _CURL_USER,
+    "--user": _CURL_USER,
+    "--proxy-user": _CURL_USER,
+    **dict.fromkeys(
+        (" -p", " -a", " -w"),
+        (r"""(?i:[ ]-[paw])[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})"""),
+    ),
+    " -k": r"""(?i:[ ]-k)[ ]+\\{0,3}["']?(?P<secret>(?!\w+://)[^\s"'$<\-\\][^\s"'$<\\]{2,200})""",
+    # openssl-passphrase-options(1): `-passin pass:X`; openssl-enc(1): `-k X`, and a key in hexadecimal digits
+    "-pass": r"""(?i)-pass(?:in|out)?[ ]+\\{0,3}["']?pass:(?P<secret>[^\s"'$<\\]{1,200})""",
+    # smbclient(1), rpcclient(1), smbget(1), net(8): `-U user%password`, and `--user=` alike
+    **dict.fromkeys(
+        ("smbclient ", "rpcclient ", "smbget ", "net ads ", "net rpc "),
+        (
+            r"""(?i:smbclient|rpcclient|smbget|net[ ](?:ads|rpc))[^\r\n|;&]{0,200}?[ ](?:-U|--user)[ =]{0,3}\\{0,3}["']?"""
+            r"""[^\s%"']{1,100}%(?P<secret>[^\s"'$<\\]{1,100})"""
+        ),
+    ),
+    # https://learn.microsoft.com/windows-server/administration/windows-commands/net-use: the password follows the
+    # share, or `/user:`
+    "net use ": (
+        r"""(?i)net[ ]use[ ]+(?:(?:[a-z]:|lpt\d:?|\*)[ ]+)?\\{2,8}[^\s"']{3,200}[ ]+(?:/user:\S{1,100}[ ]+)?"""
+        r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{2,100})"""
+    ),
+    # https://learn.microsoft.com/previous-versions/windows/it-pro/windows-server-2012-r2-and-2012/cc771865(v=ws.11)
+    "net user ": (
+        r"""(?i)net[ ]user[ ]+(?!/)[^\s/"']{1,100}[ ]+(?=[^\s"'\\]{6})(?=[^\s"'\\]*\d)(?=[^\s"'\\]*[a-z])"""
+        r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{5,100})"""
+    ),
+    # SQL*Plus: `sqlplus user/X@database`
+    "sqlplus ": (
+        r"""(?i)sqlplus[ ]+(?:-\w+[ ]+)*\\{0,3}["']?[^\s/@"'\\]{1,100}/(?P<secret>[^\s@"'/$<\\]{1,100})@"""
+    ),
+    # https://developer.hashicorp.com/vault/docs/commands/login: the token may be an argument
+    "vault login ": (
+        r"""(?i)vault[ ]login[ ]+(?:-[\w\-]+(?:=\S+)?[ ]+)*\\{0,3}["']?"""
+        r"""(?=[^\s"'\\]*\d)(?P<secret>[\w.][\w.\-]{15,200})(?![\w=/])"""
+    ),
+    # Cisco IOS: `snmp-server community X`, `tacacs-server key 7 X`, `key-string X`, `username U secret 5 X`
+    "server community ": r"""(?i)(?<=snmp-)server[ ]community[ ]+(?:\d[ ]+)?(?P<secret>[^\s"'$<\\]{1,100})""",
+    **dict.fromkeys(
+        ("key-string ", "-server key ", "username "),
+        (
+            r"""(?i)(?:key-string|(?<=tacacs)-server[ ]key|(?<=radius)-server[ ]key"""
+            r"""|username[ ][^\s"'\\]{1,60}(?:[ ]privilege[ ]\d{1,2})?[ ]secret)[ ]+(?:\d[ ]+)?"""
+            r"""(?=[^\s"'\\]*\d)(?P<secret>[^\s"'$<\\]{5,200})"""
+        ),
+    ),
+    # https://learn.microsoft.com/powershell/module/microsoft.powershell.security/convertto-securestring
+    "securestring ": (
+        r"""(?i)securestring[ ]+(?:-string[ ]+)?\\{0,3}["'](?P<secret>[^"'$\\\r\n][^"'\\\r\n]{0,200})"""
+    ),
+    **dict.fromkeys(
+        ("add_user ", "change_password ", "authenticate_user "),
+        (
+            rf"""(?i)(?:add_user|change_password|authenticate_user)[ ]+(?:--[ ]+)?[^\s"']{{1,100}}[ ]+{_WORD}"""
+        ),
+    ),
+    "radtest ": rf"""(?i)radtest[ ]+(?:-\w[ ]+\w+[ ]+)*[^\s"']{{1,100}}[ ]+{_WORD}[ ]+[\w.:\-]+[ ]+\d""",
+    "--encrypt ": rf"""--encrypt[ ]+[^\s]{{1,100}}[ ]+{_WORD}[ ]+(?:40|128|256)\b""",
+    "mysqladmin ": rf"""(?i)mysqladmin[ ][^\r\n|;&]{{0,200}}?[ ]password[ ]+{_WORD}""",
+    "ssh-keygen ": rf"""ssh-keygen[ ][^\r\n|;&]{{0,200}}?-[NP][ ]+{_WORD}""",
+    "lftp ": rf"""lftp[ ][^\r\n|;&]{{0,100}}?-u[ ]+[^\s,"']{{1,100}},{_WORD}""",
+    "freerdp": rf"""freerdp\d?[ ][^\r\n|;&]{{0,300}}?[ ]/p:{_WORD}""",
+    "schtasks ": rf"""(?i)schtasks[ ][^\r\n|;&]{{0,300}}?[ ]/r?p[ ]+{_WORD}""",
+    "snmp": rf"""snmp(?:walk|get|getnext|set|bulkwalk|bulkget|trap)[ ][^\r\n|;&]{{0,100}}?-c[ ]+(?!(?:public|private)\b){_WORD}""",
+    "openssl passwd ": rf"""openssl[ ]passwd[ ]+(?:-(?:\w{{1,8}})[ ]+(?:(?<=-salt )\S+[ ]+)?)*{_WORD}""",
+    "wpa_passphrase ": rf"""wpa_passphrase[ ]+(?:\\{{0,3}}"[^"]{{1,60}}"|[^\s"]{{1,60}})[ ]+(?!\[){_WORD}""",
+    "rclone obscure ": rf"rclone[ ]obscure[ ]+{_WORD}",
+    "rar ": r"""(?<![\w.])rar[ ][^\r\n|;&]{0,100}?[ ]-h?p(?P<secret>[^\s"'$<\-\\][^\s"'\\]{2,200})""",
+    **dict.fromkeys(
+        ("swaks ", "sendemail "), rf"""(?:swaks|sendemail)[ ][^\r\n|;&]{{0,300}}?[ ]-(?:ap|xp)[ ]+{_WORD}"""
+    ),
+    "gh secret set ": rf"""gh[ ]secret[ ]set[ ]+[\w\-]+[ ][^\r\n|;&]{{0,100}}?(?:--body|-b)[ =]+{_WORD}""",
+    **dict.fromkeys(
+        ("cargo login ", "wandb login "),
+        r"""(?:cargo|wandb)[ ]login[ ]+(?:--\w+[ ]+)*(?P<secret>[A-Za-z0-9]{20,200})""",
+    ),
+    **dict.fromkeys(
+        ("http ", "https "),
+        (rf"""(?<![\w:/])https?[ ][^\r\n|;&]{{0,100}}?(?:-a|--auth)[ =]+(?!\$)[^\s:"']{{1,100}}:{_WORD}"""),
+    ),
+    "stats auth ": rf"stats[ ]auth[ ]+[^\s:]{{1,100}}:{_WORD}",
+    "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
+    "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
+    "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
+    "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?(?:\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})|(?P<alone>(?=[^\s;]*\d)[^\s"'\\;]{8,100}))""",
+    "set password for": r"""(?i)set[ ]password[ ]for[ ]+[^=\r\n]{1,120}=[ ]{0,3}(?:password\()?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
+    "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
+}
+"""Literal, in lower case -> expression; the group `secret` is the secret. `patterns.py` tries each where its literal stands."""
+
+
+# ---- the credential of an `Authorization` header, whatever its scheme, which is kept ----
+
+OPEN: Final = r"""(?:\\{0,3}["'`]|%2[27]|&(?:quot|apos|#3[49]);)"""
+"""A quotation mark: of code, escaped, in a URL, or an entity of HTML."""
+HEADERS: Final = ("authorization", "authorisation")
+HEADER: Final = rf"""(?P<closed>{OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{OPEN}(?i:value)(?:{OPEN})?[ ]?:[ ]?)?(?P<open>{OPEN})?"""
+_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
+_FIRST_PARAMETER: Final = r"[A-Za-z][\w\-]{0,30}="
+_KNOWN_SCHEMES: Final = frozenset(
+    "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
+    "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
+)
+"""Schemes registered at IANA, and those of individual services."""
+_LONGEST_HEADER: Final = 4000
+
+
+def scheme_and_credential(value: str) -> tuple[str, str] | None:
+    """Split the value of an `Authorization` header into the scheme with its blank, and the credential."""
+    match = compiled(_CREDENTIAL).fullmatch(value)
+    return None if match is None else (value[: match.start("rest")], match["rest"])
+
+
+def credential_of_header(text: str, begin: int, end: int) -> Span | None:
+    """Return the span of the credential of an `Authorization` header whose name stands from `begin` to `end`."""
+    match = compiled(HEADER).match(text, end)
+    if match is None:
+        return None
+    at = match.end()
+    stop = _end_of_header(text, at, begin, match)
+    value = text[at:stop].rstrip()
+    # Two words of a list are not a header and its value.
+    quoted = match["open"] is not None and (
+        match["sign"] != "," or match["value"] is not None or looks_drawn(value)
+    )
+    if value.lower() in _KNOWN_SCHEMES:
+        return None
+    word = value.partition(" ")[0]
+    if word != value and word.lower() not in _KNOWN_SCHEMES and _is_long(word) and changes_often(word):
+        return at, at + len(word)  # a credential without a scheme, before other words
+    found = scheme_and_credential(value)
+    if found is None:
+        if is_placeholder(value):
+            return None
+        return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
+    scheme, rest = found
+    first = rest.split(None, 1)[0]
+    has_parameters = compiled(_FIRST_PARAMETER).match(rest) is not None and scheme.strip().lower() != "basic"
+    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
+    alone = first == rest and (is_known or quoted)
+    if is_placeholder(first) or not (
+        has_parameters or looks_drawn(first) or alone or (is_known and _is_long(first))
+    ):
+        return None
+    begin = at + len(scheme)
+    return begin, begin + (len(rest) if has_parameters else len(first))
+
+
+def _is_long(word: str) -> bool:
+    return len(word) >= 16 and not is_wordlike(word)
+
+
+def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
+    """Return the end of a header's value: the closing quote of value or header, or the end of the line."""
+    quote = match["open"]
+    if quote is None and not match["closed"]:
+        before = text[max(0, begin - 4) : begin]
+        opened = compiled(rf"{OPEN}\Z").search(before)
+        quote = opened[0] if opened else None
+    line_end = compiled(r"[\r\n]").search(text, at, at + _LONGEST_HEADER)
+    limit = line_end.start() if line_end else min(len(text), at + _LONGEST_HEADER)
+    if quote is None:
+        return limit
+    stop = text.find(quote, at, limit)
+    while stop > 0 and text[stop - 1] == "\\":
+        stop = text.find(quote, stop + 1, limit)
+    return stop if stop >= 0 else limit
+
+
+_CHANGE: Final = r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])"
+
+
+def changes_often(value: str) -> bool:
+    """Whether lower case, upper case and digits alternate, as in random texts, unlike names with numbers."""
+    return has_digit(value) and len(compiled(_CHANGE).findall(value)) >= len(value) / 5

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Agent.tree.undisturbed import undisturbed
+from Agent.event.limits_of_time import undisturbed
 
 ALPHABETS: Final = {
     "d": "0-9",

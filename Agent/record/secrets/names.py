@@ -13,7 +13,7 @@ from math import inf
 from typing import Final
 from unicodedata import normalize
 
-from Agent.tree.undisturbed import undisturbed
+from Agent.event.limits_of_time import undisturbed
 
 NONE, LIKELY, SURE = 0, 1, 2
 _LEAST_SECRET: Final = 100.0
@@ -190,6 +190,7 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
 
 _CHARS_OF_WORD: Final = 4
 """Average length of real words; word-like pieces of random letters have less than 3 on average."""
+_SHORTEST_DRAWN: Final = 6
 _JUDGED_CHARS: Final = 128
 """Only this many characters of a long value are judged."""
 
@@ -208,10 +209,10 @@ def is_words(value: str) -> bool:
     return is_joined or (bool(words) and sum(map(len, words)) >= _CHARS_OF_WORD * len(words))
 
 
-def looks_drawn(value: str, least: int = 6) -> bool:
+def looks_drawn(value: str) -> bool:
     """Whether a value without blanks looks random, and not like words, a number, a path or code."""
     value = value[:_JUDGED_CHARS]
-    if len(value) < least or any(map(str.isspace, value)):
+    if len(value) < _SHORTEST_DRAWN or any(map(str.isspace, value)):
         return False
     if value.isdigit():
         return len(value) >= 15
@@ -350,13 +351,9 @@ def _is_reference(value: str) -> bool:
         return True
     if compiled(r"[${<%@\[`#]|__").search(value) is None:
         return False
-    rest = compiled(_KEYED_REFERENCE).sub(_unless_drawn, value)
+    # one that contains a random text is no reference
+    rest = compiled(_KEYED_REFERENCE).sub(lambda match: match[0] if _holds_drawn(match[0]) else "", value)
     return rest != value and not any(map(str.isdigit, rest)) and sum(map(str.isalpha, rest)) <= 12
-
-
-def _unless_drawn(match: re.Match[str]) -> str:
-    """Replace a reference by nothing, unless it contains a random text and so is not a reference."""
-    return match[0] if _holds_drawn(match[0]) else ""
 
 
 def _holds_drawn(value: str) -> bool:

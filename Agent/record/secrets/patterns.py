@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from Agent.record.secrets.columns import in_inserts, in_tables
-from Agent.record.secrets.command_forms import COMMAND_FORMS
-from Agent.record.secrets.headers import HEADERS, OPEN, changes_often, credential_of_header
-from Agent.record.secrets.introduced import introduced
+from Agent.record.secrets.introduced import (
+    COMMAND_FORMS,
+    HEADERS,
+    OPEN,
+    changes_often,
+    credential_of_header,
+    introduced,
+)
 from Agent.record.secrets.issuers import (
     ESCAPE,
     ESCAPE_SIGNS,
@@ -52,7 +56,7 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.names import compiled as _compiled
 from Agent.record.secrets.nearby import REACH, next_mixed, value_before, value_near
-from Agent.record.secrets.private_keys import private_keys
+from Agent.record.secrets.structures import in_inserts, in_tables, private_keys
 
 # ---- keys that are marked by their issuer ----
 

@@ -533,7 +533,7 @@ def adopt_numpy(generator: Any, place: str | None = None) -> Any:
             "numpy.Generator",
             place or place_of_caller(),
             lambda: bits.state,
-            lambda state: _set_bits(bits, state),
+            partial(setattr, bits, "state"),
         )
     elif type(generator) is random.RandomState:
         recorded = _class_over(random.RandomState)(generator._bit_generator)  # noqa: SLF001 - its stream
@@ -547,10 +547,6 @@ def adopt_numpy(generator: Any, place: str | None = None) -> Any:
     adopted.bits = recorded._bit_generator  # noqa: SLF001 - a RandomState has no public name for it
     recorded.agent_trace_adopted = adopted
     return recorded
-
-
-def _set_bits(bits: Any, state: dict[str, Any]) -> None:
-    bits.state = state
 
 
 def _class_over(base: Any) -> Any:
@@ -620,13 +616,10 @@ def numpy_random_module() -> Any:
     numpy loads it lazily, at its first use; so it is imported here to replace its functions in time.
     """
     numpy = sys.modules.get("numpy")
-    if "numpy.random" not in sys.modules and not _is_loaded(numpy):
+    is_being_loaded = getattr(getattr(numpy, "__spec__", None), "_initializing", False)
+    if "numpy.random" not in sys.modules and (numpy is None or is_being_loaded):
         return None
     return import_module("numpy.random")
-
-
-def _is_loaded(module: Any) -> bool:
-    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
 def numpy_module_patches(random: Any) -> list[tuple[Any, str, Any]]:

@@ -161,7 +161,8 @@ def environment_patches() -> list[Patch]:
         return os.fsencode(value) if type(key) is bytes and type(value) is str else value
 
     def read_names(self: Any) -> Iterator[Any]:
-        variables = _read(ALL_NAMES, sys._getframe(1), lambda: list(names(self)), _texts)  # noqa: SLF001 - as above
+        frame = sys._getframe(1)  # noqa: SLF001 - as above
+        variables = _read(ALL_NAMES, frame, lambda: list(names(self)), lambda found: [*map(_text, found)])
         is_bytes = self is getattr(os, "environb", None)
         return iter([os.fsencode(name) if is_bytes and type(name) is str else name for name in variables])
 
@@ -200,10 +201,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _texts(values: list[Any]) -> list[str | None]:
-    return [_text(value) for value in values]
-
-
 CLOCKS = frozenset(
     {
         *(f"{name}{unit}" for unit in ("", "_ns") for name in ("time", "monotonic", "perf_counter")),
@@ -230,14 +227,9 @@ def read_source(
         return now()
     if asker.via and source == "os.urandom":
         source = asker.via
-    decode = _same if decode is None else decode
-    value = now() if player is None else player.read(source, asker.frame, now, decode)
+    value = now() if player is None else player.read(source, asker.frame, now, decode or (lambda kept: kept))
     if reads is not None:
         reads.add(source, value if encode is None else encode(value))
-    return value
-
-
-def _same(value: Any) -> Any:
     return value
 
 
@@ -258,7 +250,13 @@ def clock_patches() -> list[Patch]:
         )
     uuid_time: Any = getattr(uuid, "_generate_time_safe", None)
     if uuid_time is not None:
-        read_uuid_time = _reading(uuid_time, "uuid.uuid1", _encode_uuid_time, _decode_uuid_time)
+        # its result is that of the system library: 16 bytes and a safety code
+        read_uuid_time = _reading(
+            uuid_time,
+            "uuid.uuid1",
+            lambda value: [bytes.hex(value[0]), value[1]],
+            lambda kept: (bytes.fromhex(kept[0]), kept[1]),
+        )
         replacements.append((uuid, "_generate_time_safe", read_uuid_time))
     return replacements
 
@@ -318,35 +316,18 @@ def _id_patches() -> list[Patch]:
     if cls is None:
         return []
 
-    def decode(kept: str) -> Any:
-        return cls(int=int(kept, 16))
-
     replacements: list[Patch] = []
     for name in _MADE_BY_LIBRARY:
         original = vars(library).get(name)
         if original is None:
             continue
         source, is_number = f"{IDS_OF_LIBRARY}.{name.removeprefix('_')}", name.startswith("_")
-        to_text, from_text = (hex, _from_hex) if is_number else (_id_as_hex, decode)
-        replacements.append((library, name, _reading(original, source, to_text, from_text)))
+        encode: Callable[[Any], Any] = hex if is_number else lambda made: hex(made.int)
+        decode: Callable[[Any], Any] = (
+            (lambda kept: int(kept, 16)) if is_number else lambda kept: cls(int=int(kept, 16))
+        )
+        replacements.append((library, name, _reading(original, source, encode, decode)))
     return replacements
-
-
-def _from_hex(kept: str) -> int:
-    return int(kept, 16)
-
-
-def _id_as_hex(identifier: Any) -> str:
-    return hex(identifier.int)
-
-
-def _encode_uuid_time(value: Any) -> list[Any]:
-    """Encode the result of the system library for `uuid1`: 16 bytes and a safety code."""
-    return [bytes.hex(value[0]), value[1]]
-
-
-def _decode_uuid_time(kept: Any) -> tuple[bytes, Any]:
-    return bytes.fromhex(kept[0]), kept[1]
 
 
 METHODS = ("now", "utcnow")

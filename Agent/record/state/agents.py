@@ -15,7 +15,7 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import attributes_of, find_in_classes, remember
+from Agent.event.classes import attributes_of, by_class, find_in_classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind
@@ -29,7 +29,6 @@ from Agent.record.state.followed_values import has_traced_methods, is_value
 from Agent.record.state.identity import identities, identity_of, inherited, object_identities
 from Agent.record.state.tracker import Known, StateTracker, ValueBytes
 
-_by_attributes: dict[type, bool] = {}
 _told: set[str] = set()
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
@@ -113,10 +112,11 @@ def _agent_id_of(obj: object) -> str | None:
     """
     try:
         cls = type(obj)
-        by_attributes = _by_attributes.get(cls)
-        if by_attributes is None:
-            by_attributes = remember(_by_attributes, cls, _tells_by_attributes(cls))
-        if by_attributes and _NAMING.isdisjoint(getattr(obj, "__dict__", ())) and identity_of(obj) is None:
+        if (
+            _tells_by_attributes(cls)
+            and _NAMING.isdisjoint(getattr(obj, "__dict__", ()))
+            and identity_of(obj) is None
+        ):
             return None
         if isinstance(obj, type) or cls.__module__.startswith("Agent.record"):
             return None
@@ -131,12 +131,7 @@ def _agent_id_of(obj: object) -> str | None:
     return described[0] if described is not None else None
 
 
-agent_id_of: Callable[[object], str | None] = _agent_id_of
-"""Returns the id of an agent, which state and arguments contain instead of the object; None for others."""
-if native is not None:  # it answers for most objects without a call of Python
-    agent_id_of = native.agent_of(_by_attributes, inherited, identities, object_identities, _agent_id_of)
-
-
+@by_class
 def _tells_by_attributes(cls: type) -> bool:
     """Whether only instance attributes or `instrument` can make an object of the class an agent."""
     # An object without a `__dict__` may be asked for one, which its `__getattr__` would answer.
@@ -150,6 +145,12 @@ def _tells_by_attributes(cls: type) -> bool:
     )
 
 
+agent_id_of: Callable[[object], str | None] = _agent_id_of
+"""Returns the id of an agent, which state and arguments contain instead of the object; None for others."""
+if native is not None:  # it answers for most objects without a call of Python
+    agent_id_of = native.agent_of(
+        _tells_by_attributes.known, inherited, identities, object_identities, _agent_id_of
+    )
 _NAMING = frozenset({"agent_id", "logger"})
 
 

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from Agent.event.classes import attributes_of, find_in_classes, remember, restore_attributes
+from Agent.event.classes import attributes_of, by_class, find_in_classes, remember, restore_attributes
 from Agent.event.values.class_codecs import class_reducer, is_record
 from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
@@ -72,27 +72,24 @@ def is_followed(value: object) -> bool:
 
 def holds_followed(values: dict[str, Any]) -> bool:
     """Whether a value of a dict is followed."""
-    if native is not None and native.holds_none(values, _perhaps_followed, _never_inside):
+    perhaps_followed = _is_perhaps_followed.known
+    if native is not None and native.holds_none(values, perhaps_followed, _never_inside):
         return False
-    return any(is_followed(each) for _, each in items_perhaps(values, _perhaps_followed))
+    return any(is_followed(each) for _, each in items_perhaps(values, perhaps_followed))
 
 
+@by_class
 def _is_perhaps_followed(cls: type) -> bool:
-    try:
-        return _perhaps_followed[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        numpy = sys.modules.get("numpy")
-        classes = (getattr(numpy, "ndarray", None), getattr(numpy, "generic", None))
-        found = (
-            cls in _CONTAINERS
-            or isinstance(cls, EnumType)
-            or issubclass(cls, tuple(each for each in classes if isinstance(each, type)))
-        )
-        return remember(_perhaps_followed, cls, found)
+    numpy = sys.modules.get("numpy")
+    classes = (getattr(numpy, "ndarray", None), getattr(numpy, "generic", None))
+    return (
+        cls in _CONTAINERS
+        or isinstance(cls, EnumType)
+        or issubclass(cls, tuple(each for each in classes if isinstance(each, type)))
+    )
 
 
 _CONTAINERS = _MAPPINGS | _SEQUENCES | _SETS | {tuple, bytearray}
-_perhaps_followed: dict[type, bool] = {}
 
 
 _never_inside: dict[type, bool] = {}
@@ -204,21 +201,16 @@ def _is_record(value: object) -> bool:
 _NAMING = frozenset({"agent_id", "logger"})
 
 
+@by_class
 def is_value(cls: type) -> bool:
     """Whether objects of the class are values that can be restored, and it has no traced methods."""
-    known = _values.get(cls)
-    if known is None:
-        is_restored = class_reducer(cls) is not None or cls in REGISTERED
-        known = remember(_values, cls, is_restored and not has_traced_methods(cls))
-    return known
+    is_restored = class_reducer(cls) is not None or cls in REGISTERED
+    return is_restored and not has_traced_methods(cls)
 
 
 def has_traced_methods(cls: type) -> bool:
     """Whether a decorator or `instrument` traces a method of the class."""
     return any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
-
-
-_values: dict[type, bool] = {}
 
 
 def _like(value: Any, items: dict[Any, Any]) -> Any:

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any
 
-from Agent.event.classes import remember
-from Agent.event.limits_of_time import pass_on
+from Agent.event.classes import by_class
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import (
@@ -38,7 +37,8 @@ def is_own_stream(value: object) -> bool:
 
 def own_streams(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the values for which `is_own_stream` is true."""
-    return {name: value for name, value in items_perhaps(fields, _hold_generators) if is_own_stream(value)}
+    perhaps = items_perhaps(fields, _may_hold_generators.known)
+    return {name: value for name, value in perhaps if is_own_stream(value)}
 
 
 def generators_in_fields(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -47,24 +47,18 @@ def generators_in_fields(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     The place of a field's own value is the field name; the place of a generator inside it is
     `<field>#<number>`, counted from 0.
     """
-    for name, value in items_perhaps(fields, _hold_generators):
+    for name, value in items_perhaps(fields, _may_hold_generators.known):
         if not _may_hold_generators(type(value)):
             continue
         for number, generator in enumerate(_generators(value, _MAX_DEPTH, {})):
             yield name if generator is value else f"{name}#{number}", generator
 
 
+@by_class
 def _may_hold_generators(cls: type) -> bool:
     """Whether objects of a class are generators, or are searched for them."""
-    try:
-        return _hold_generators[cls]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        is_searched = issubclass(cls, tuple(_CONTAINERS)) or hasattr(cls, "__dataclass_fields__")
-        return remember(_hold_generators, cls, is_searched or sort_of(cls) is Sort.GENERATOR)
-
-
-_hold_generators: dict[type, bool] = {}
+    is_searched = issubclass(cls, tuple(_CONTAINERS)) or hasattr(cls, "__dataclass_fields__")
+    return is_searched or sort_of(cls) is Sort.GENERATOR
 
 
 def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:

@@ -20,6 +20,7 @@ from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from Agent.event.limits_of_time import undisturbed
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
 from Agent.event.values.plain import SCALARS
@@ -46,7 +47,6 @@ from Agent.record.state.introspection import (
     may_be_held,
     sort_of,
 )
-from Agent.tree.undisturbed import undisturbed
 
 _MOST_OBJECTS = 256
 _MOST_OF_AGENT = 8

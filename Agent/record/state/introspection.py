@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, cast
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_in_classes,
     is_of_library,
@@ -122,16 +123,10 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     if cls is MethodType:  # a bound method is as mutable as its object
         owner = cast("MethodType", value).__self__
         return is_queue(type(owner)) or is_object(owner, agent_of)
-    try:
-        are_objects = _are_objects[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        are_objects = remember(_are_objects, cls, _makes_objects(cls))
-    return are_objects and agent_of(value) is None
+    return _makes_objects(cls) and agent_of(value) is None
 
 
-_are_objects: dict[type, bool] = {}
-
-
+@by_class
 def _makes_objects(cls: type) -> bool:
     if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
@@ -141,34 +136,24 @@ def _makes_objects(cls: type) -> bool:
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
-    cls = type(value)
-    try:
-        is_by_class = held_by_class[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        is_by_class = cls is not MethodType and may_be_held(cls) and sort_of(cls) is not Sort.ARRAY
-        remember(held_by_class, cls, is_by_class)
-    return agent_of(value) is None if is_by_class else is_object(value, agent_of)
+    return agent_of(value) is None if is_held_by_class(type(value)) else is_object(value, agent_of)
 
 
-held_by_class: dict[type, bool] = {}
-"""Whether all objects of a class that are no agents can be held."""
+@by_class
+def is_held_by_class(cls: type) -> bool:
+    """Whether all objects of a class that are no agents can be held."""
+    return cls is not MethodType and may_be_held(cls) and sort_of(cls) is not Sort.ARRAY
 
 
+@by_class
 def may_be_held(cls: type) -> bool:
     """Whether `can_be_held` may be true of a value of a class that has attributes."""
-    try:
-        return _may_be_held[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        is_perhaps = sort_of(cls) is Sort.ARRAY or _makes_objects(cls) or _makes_records(cls)
-        return remember(_may_be_held, cls, is_perhaps)
-
-
-_may_be_held: dict[type, bool] = {}
+    return sort_of(cls) is Sort.ARRAY or _makes_objects(cls) or _makes_records(cls)
 
 
 def items_perhaps_held(values: dict[str, Any]) -> Sequence[tuple[str, Any]]:
     """Return the items of a dict, possibly without values of types for which `may_be_held` is False."""
-    return items_perhaps(values, _may_be_held)
+    return items_perhaps(values, may_be_held.known)
 
 
 def _items_of(values: dict[str, Any], _kinds: dict[type, bool]) -> Sequence[tuple[str, Any]]:
@@ -205,23 +190,17 @@ class Exposure(NamedTuple):
     """Names of excluded attributes."""
 
 
-_exposures: dict[type, Exposure] = {}
 _functions: dict[type, Exposure] = {}
 _TEXT = frozenset({str})
 _STATE = "__state__"
 """The field name of the whole state if a class's own function returns something other than a mapping."""
 
 
+@by_class
 def exposure_of(cls: type) -> Exposure:
-    """Return how the state of objects of a class is read and restored; cached by class."""
-    known = _exposures.get(cls)
-    if known is None:
-        known = _choose(cls)
-        ignored = _ignored_by(cls)
-        if ignored:
-            known = known._replace(ignored=ignored, read=_without(known.read, ignored))
-        remember(_exposures, cls, known)
-    return known
+    """Return how the state of objects of a class is read and restored."""
+    chosen, ignored = _choose(cls), _ignored_by(cls)
+    return chosen._replace(ignored=ignored, read=_without(chosen.read, ignored)) if ignored else chosen
 
 
 _ignored: dict[type, frozenset[str]] = {}
@@ -230,7 +209,7 @@ _ignored: dict[type, frozenset[str]] = {}
 def set_ignored(cls: type, names: Iterable[str]) -> None:
     """Exclude attributes with these names from the state of a class's objects."""
     _ignored[cls] = frozenset(names)
-    _exposures.clear()
+    exposure_of.known.clear()
 
 
 def _ignored_by(cls: type) -> frozenset[str]:
@@ -250,13 +229,13 @@ def _without(
 def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
     """Read the state of a class's objects with a function; it is restored by setting attributes."""
     _functions[cls] = Exposure(_named(read), _set_attributes, is_explicit=True)
-    _exposures.clear()
+    exposure_of.known.clear()
 
 
 def clear_exposure(cls: type) -> None:
     """Undo `set_exposure`."""
     _functions.pop(cls, None)
-    _exposures.clear()
+    exposure_of.known.clear()
 
 
 def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[str, Any]]:
@@ -595,20 +574,15 @@ def read_state(obj: object) -> Exposed:
 
 
 def _has_handles(values: dict[str, Any]) -> bool:
-    for _, value in items_perhaps(values, _are_handles):  # noqa: SIM110 - most often there is none
+    for _, value in items_perhaps(values, _is_handle.known):  # noqa: SIM110 - most often there is none
         if _is_handle(type(value)):
             return True
     return False
 
 
+@by_class
 def _is_handle(cls: type) -> bool:
-    try:
-        return _are_handles[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        return remember(_are_handles, cls, sort_of(cls) is Sort.HANDLE)
-
-
-_are_handles: dict[type, bool] = {}
+    return sort_of(cls) is Sort.HANDLE
 
 
 _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
@@ -633,24 +607,17 @@ def generators_of(held: object) -> dict[str, Any]:
 def generators_in(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values whose class is exactly `random.Random`."""
     found: dict[str, Any] = {}
-    for name, value in items_perhaps(values, _are_random):
+    for name, value in items_perhaps(values, is_random_class.known):
         kind = type(value)
-        if type(kind) is not type:  # to look for a class of another metaclass may run any code
-            continue
-        is_random = _are_random.get(kind)
-        if is_random is None:
-            is_random = remember(_are_random, kind, is_random_class(kind))
-        if is_random:
+        if type(kind) is type and is_random_class(kind):  # another metaclass may run any code
             found[name] = value
     return found
 
 
+@by_class
 def is_random_class(cls: type) -> bool:
     """Whether it is `random.Random`, which is not loaded for the question."""
     return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
-
-
-_are_random: dict[type, bool] = {}
 
 
 def read_class_state(cls: type) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from types import (
 )
 from typing import Any
 
-from Agent.event.classes import class_name, find_in_classes, remember, solid_base
+from Agent.event.classes import by_class, class_name, find_in_classes, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
 from Agent.record.state.introspection import Sort, sort_of
@@ -90,7 +90,8 @@ def _holds_objects(value: Any) -> bool:
 def _inside(node: Any) -> list[Any]:
     """Return the objects that a value refers to, including members of object arrays."""
     if type(node) is FunctionType:
-        return _held_by_function(node)
+        # without its globals, which belong to its module
+        return [node.__closure__, node.__defaults__, node.__kwdefaults__, vars(node)]
     held = gc.get_referents(node)
     if _holds_objects(node):
         numpy = sys.modules["numpy"]
@@ -111,11 +112,6 @@ def references_within(value: Any) -> int:
     return found
 
 
-def _held_by_function(function: Any) -> list[Any]:
-    # Without its globals, which belong to its module.
-    return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
-
-
 def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
     """Whether it is a method that adoption put on a `random.Random`, or a numpy generator."""
     if cls is FunctionType:
@@ -127,13 +123,10 @@ def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[obje
     """Whether it is not an agent, and its class has no side effects at deallocation."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
-    found = _go_quietly.get(cls)
-    return remember(_go_quietly, cls, _goes_quietly(cls)) if found is None else found
+    return _goes_quietly(cls)
 
 
-_go_quietly: dict[type, bool] = {}
-
-
+@by_class
 def _goes_quietly(cls: type) -> bool:
     """Whether deallocating an object of the class has no side effects."""
     if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:

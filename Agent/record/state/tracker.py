@@ -62,11 +62,6 @@ _PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
 ValueBytes = Callable[[Any], bytes | None]
 
 
-def _any_keys(_payload: Mapping[str, Any]) -> bool:
-    """Accept all keys, to check only whether a value is plain."""
-    return True
-
-
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
 # Empty containers are shared: each container that an agent adds makes the garbage collector run sooner.
 NONE: dict[str, Any] = {}
@@ -545,7 +540,7 @@ class StateTracker:
     def _plain(self, value: Any) -> bytes | None:
         """Return the bytes of a dict or list that is plain JSON; None for others."""
         try:
-            if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, _any_keys):
+            if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, lambda _: True):
                 return None
             raw = write_json(value, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - unusual keys, a dict that another thread changes: use the codec

@@ -20,6 +20,7 @@ import orjson
 
 from Agent.event.classes import (
     attributes_of,
+    by_class,
     class_name,
     find_in_classes,
     mro_of,
@@ -29,6 +30,7 @@ from Agent.event.classes import (
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
+from Agent.event.pointers import tags_below
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Response
@@ -190,13 +192,8 @@ def _changed(
         name: value
         for name, value in may_be.items()
         if write_json(now[name]) != write_json(before.get(name))
-        or _tags_of(name, found) != _tags_of(name, types)
+        or tags_below(found, f"/extra/args/{name}") != tags_below(types, f"/extra/args/{name}")
     }
-
-
-def _tags_of(name: str, types: Types | None) -> Types:
-    at = f"/extra/args/{name}"
-    return {place: tag for place, tag in (types or {}).items() if place == at or place.startswith(f"{at}/")}
 
 
 def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types | None]:
@@ -432,16 +429,10 @@ def _members(value: Any) -> Iterable[tuple[str | int, Any]]:
     return [(key, member) for key, member in value.items() if type(key) is str or type(key) is int]
 
 
+@by_class
 def _can_change(kind: type) -> bool:
     """Whether values of the class are mutable, so that the identity of an object matters."""
-    try:
-        return _changing[kind]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        found = kind in _CHANGING or (
-            kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind))
-        )
-        return remember(_changing, kind, found)
+    return kind in _CHANGING or (kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind)))
 
 
 def _is_changing_record(kind: type) -> bool:
@@ -460,7 +451,6 @@ def _is_changing_record(kind: type) -> bool:
 
 
 _CHANGING = frozenset({list, dict, *_FILL, *_MAPPINGS})
-_changing: dict[type, bool] = {}
 
 
 def _attributes(value: object) -> dict[str, Any]:

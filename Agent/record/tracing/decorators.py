@@ -16,10 +16,11 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import LEVELS, Category
+from Agent.event.limits_of_time import undisturbed
 from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import Player, Response, SpanScope, TracedCall, current_player, current_scope
@@ -35,7 +36,6 @@ from Agent.record.tracing.function_facts import (
     is_coroutine,
     is_generator,
 )
-from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.encode.capture import Types
@@ -130,10 +130,10 @@ class TraceSpec(FunctionFacts):
         return functools.partial(player.leave, described) if answer is None else answer
 
 
-class Steps(Protocol):
-    """An observer of a generator's progress."""
+class Steps:
+    """An observer of a generator's progress; this one ignores every step."""
 
-    body: Callable[..., Any] | None
+    body: Callable[..., Any] | None = None
     """The function to run instead of the wrapped one; None for the wrapped one."""
 
     def suspend(self, item: Any) -> None:
@@ -153,29 +153,7 @@ class Steps(Protocol):
 
 
 OpenSteps = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
-
-
-class Unobserved:
-    """An observer that ignores every step."""
-
-    body: Callable[..., Any] | None = None
-
-    def suspend(self, item: Any) -> None:
-        """Do nothing."""
-
-    def resume(self) -> None:
-        """Do nothing."""
-
-    close = resume
-
-    def end(self, result: Any) -> None:
-        """Do nothing."""
-
-    def fail(self, error: BaseException) -> None:
-        """Do nothing."""
-
-
-UNOBSERVED = Unobserved()
+UNOBSERVED = Steps()
 
 
 def steps_of(spec: TraceSpec) -> OpenSteps:
@@ -490,7 +468,7 @@ def trace_errors(function: Any = None) -> Any:
     return _decorate(function, _watch)
 
 
-class _Watched(Unobserved):
+class _Watched(Steps):
     """An observer that records only the failure of a generator."""
 
     def __init__(self, spec: TraceSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

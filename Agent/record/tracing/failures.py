@@ -6,7 +6,6 @@ exception for replays of traced calls, tools and models whose recorded response 
 
 from __future__ import annotations
 
-import builtins
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -88,7 +87,8 @@ def _remade(
         for name in _names(told.get(key))
     }
     error = None
-    if not held and _has_own_constructor(cls):
+    has_constructor = any("__init__" in vars(base) for base in cls.__mro__ if base.__module__ != "builtins")
+    if not held and has_constructor:
         # It has no recorded attributes, perhaps because the format did not have them: try the constructor.
         error = _construct(cls, args, message)
         if error is None and "error_attributes" not in told:
@@ -148,39 +148,11 @@ def _text(error: BaseException) -> str:
 
 
 def _error_class(told: Mapping[str, Any], find_class: Callable[[str], type | None]) -> type[BaseException]:
-    qualname = str(told.get("error_type"))
-    module = told.get("error_module")
-    if module is not None:
-        found = find_class(f"{module}.{qualname}")
-        candidates = [] if found is None else [found]
-    else:
-        candidates = _exceptions_named(qualname)
-    if len(candidates) != 1 or not issubclass(candidates[0], BaseException):
-        where = f"{module}." if module is not None else ""
-        count = "not loaded here" if not candidates else f"{len(candidates)} loaded classes"
-        raise Unanswerable(f"the class of its exception, {where}{qualname}, cannot be bound: {count}")
-    return candidates[0]
-
-
-def _exceptions_named(qualname: str) -> list[type]:
-    """Return the loaded exception classes with a qualified name, for events that do not name the module."""
-    known: Any = getattr(builtins, qualname, None)
-    if isinstance(known, type) and issubclass(known, BaseException):
-        return [known]
-    found: dict[int, type] = {}
-    for module in list(sys.modules.values()):
-        value: Any = module
-        for name in qualname.split("."):
-            value = vars(value).get(name) if hasattr(value, "__dict__") else None
-            if value is None:
-                break
-        if isinstance(value, type) and issubclass(value, BaseException) and value.__qualname__ == qualname:
-            found[id(value)] = value
-    return list(found.values())
-
-
-def _has_own_constructor(cls: type[BaseException]) -> bool:
-    return any("__init__" in vars(base) for base in cls.__mro__ if base.__module__ != "builtins")
+    name = f"{told.get('error_module')}.{told.get('error_type')}"
+    found = find_class(name)
+    if found is None or not issubclass(found, BaseException):
+        raise Unanswerable(f"the class of its exception, {name}, cannot be bound: not loaded here")
+    return found
 
 
 def _construct(cls: type[BaseException], args: list[Any], message: str) -> BaseException | None:

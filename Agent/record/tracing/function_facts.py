@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.classes import is_of_library, mro_of, namespace_of
 from Agent.event.kinds import ACTION_KINDS, Category
+from Agent.event.limits_of_time import undisturbed
 from Agent.record.emit.installed import LIMITS
 from Agent.record.secrets.names import name_says
 from Agent.record.state.identity import traced_files
-from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline

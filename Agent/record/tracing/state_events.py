@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import remember
-from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.classes import by_class
+from Agent.event.pointers import escape, tags_below, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named, named_digest
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
@@ -34,7 +34,7 @@ from Agent.record.state.introspection import (
     Sort,
     can_be_held,
     generators_of,
-    held_by_class,
+    is_held_by_class,
     is_object,
     items_perhaps,
     may_be_held,
@@ -222,7 +222,7 @@ def _written_values(
         return found
     wanted = set(names) - tracker.written_outside - tracker.borrowed.keys()
     for name, value in present.items():
-        if name not in wanted or name in objects or _is_object(value):
+        if name not in wanted or name in objects or is_object(value, agent_id_of):
             continue
         if name not in tracker.heavy:
             if name in tracker.last:
@@ -247,11 +247,7 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
 
 _can_be_held: Callable[[object], bool] = partial(can_be_held, agent_of=agent_id_of)
 if native is not None:
-    _can_be_held = native.held_by(held_by_class, agent_id_of, _can_be_held)
-
-
-def _is_object(value: object) -> bool:
-    return is_object(value, agent_id_of)
+    _can_be_held = native.held_by(is_held_by_class.known, agent_id_of, _can_be_held)
 
 
 def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
@@ -340,21 +336,15 @@ def _objects_in(fields: dict[str, Any]) -> Objects:
     """Return the names of fields with objects that are not agents, with the generators of each object."""
     return {
         name: generators_of(value)
-        for name, value in items_perhaps(fields, _may_matter)
+        for name, value in items_perhaps(fields, _matters.known)
         if _matters(type(value)) and is_object(value, agent_id_of)
     }
 
 
+@by_class
 def _matters(cls: type) -> bool:
     """Whether values of a class may be objects that others change, or generators."""
-    try:
-        return _may_matter[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        found = may_be_held(cls) or cls is MethodType or sort_of(cls) is Sort.GENERATOR
-        return remember(_may_matter, cls, found)
-
-
-_may_matter: dict[type, bool] = {}
+    return may_be_held(cls) or cls is MethodType or sort_of(cls) is Sort.GENERATOR
 
 
 def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
@@ -375,7 +365,7 @@ def _note_shared(
     agent_id = str(binding.agent_id)
     note = pipeline.agents.holders.note
     borrowed = {}
-    for name, value in items_perhaps(fields, _may_matter):
+    for name, value in items_perhaps(fields, _matters.known):
         kind = type(value)
         if type(kind) is not type and has_own_hash(kind):
             continue
@@ -476,7 +466,7 @@ def _write_state(
         digest, about["opaque"], about["unseen"] = named_digest(found[0]), found[1], sorted(hidden)
     else:
         fields = read_json(b"{" + inner + b"}")
-        digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
+        digest = digest_named(fields, tags_below(types, _FIELDS), raw=inner)
         opaque, unseen = _fields_without_codec(fields, types)
         about["opaque"], about["unseen"] = sorted(opaque), sorted({*hidden, *unseen})
     if pipeline.turns.is_used:
@@ -625,11 +615,6 @@ def _encoded(pipeline: Pipeline, changed: dict[str, Any], forms: Forms) -> tuple
 
 def _names(pipeline: Pipeline, names: list[str]) -> bytes:
     return orjson.dumps([clean_head(name, pipeline.redactor.text) for name in names]) if names else b"[]"
-
-
-def _below(pointer: str, types: Types | None) -> Types:
-    """Return the tags below a pointer, with pointers relative to it."""
-    return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
 
 
 def _fields_without_codec(fields: Any, types: Types | None) -> tuple[set[str], set[str]]:

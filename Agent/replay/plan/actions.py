@@ -28,7 +28,7 @@ from Agent.replay.plan.recording import (
     parents_of,
     spans_around,
 )
-from Agent.tree.undisturbed import no_collection
+from Agent.tree.read.reader import no_collection
 
 FRAMEWORK_KINDS = kinds_of(Meaning.BOOKKEEPING) | {"resource", "span", INTERVENTION}
 """Kinds that recording itself, its sampler thread or other libraries write, and not the replayed code."""

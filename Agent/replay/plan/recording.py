@@ -25,8 +25,7 @@ from Agent.event.values.opaque import refers_elsewhere
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session, session_id_of
-from Agent.tree.read.reader import TreeReader
-from Agent.tree.undisturbed import no_collection
+from Agent.tree.read.reader import TreeReader, no_collection
 
 REPLAYED = "replayed"
 """The writer of a replay's events; the events that a fork keeps from before its point have this prefix."""

@@ -114,12 +114,10 @@ class ControlFiles:
             request = None
         is_own = status.st_uid == os.geteuid() and not status.st_mode & 0o077
         token = request.get("token") if isinstance(request, dict) else None
-        if not (is_own and isinstance(token, str) and self._is_token(token)):
+        is_ours = isinstance(token, str) and hmac.compare_digest(token.encode(), self.program.token.encode())
+        if not (is_own and is_ours):
             raise PermissionError(_FOREIGN_REQUEST)
         return dict(request)
-
-    def _is_token(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self.program.token.encode())
 
     def tell(self, **changes: Any) -> None:
         """Change the description, and write it."""

@@ -77,13 +77,7 @@ class Block(NamedTuple):
 
     def lines(self) -> Iterator[RawLine]:
         """Yield the lines, including blank ones."""
-        at, path, inode, complete, left_out = (
-            self.offset,
-            self.path,
-            self.inode,
-            self.complete,
-            self.left_out_bytes,
-        )
+        _, path, inode, _, at, complete, left_out = self
         pieces = self.data.split(b"\n")
         if complete:
             pieces.pop()

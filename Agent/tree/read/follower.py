@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from Agent.errors import DamagedInput, SessionNotFound
+from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.event.system_clock import SystemClock
 from Agent.tree.files.lines import (
@@ -32,7 +32,7 @@ from Agent.tree.files.lines import (
     own_line,
 )
 from Agent.tree.files.session import read_claims
-from Agent.tree.layout import agents_dir, is_tree_file, open_file, tree_entries
+from Agent.tree.layout import agents_dir, existing, is_tree_file, open_file, tree_entries
 
 CURSOR_VERSION: Final = 1
 _POLL_BYTES: Final = 1024 * 1024
@@ -64,11 +64,7 @@ class Follower:
     def __init__(
         self, session: Path, *, from_start: bool = True, cursor: Mapping[str, Any] | None = None
     ) -> None:
-        self.session = Path(session)
-        if not self.session.is_dir():
-            raise SessionNotFound(
-                "no session there", path=session, remedy="give the path of a session_... directory"
-            )
+        self.session = existing(Path(session))
         self._damage = DamageLog()
         self._decoder = LineDecoder(self._damage, _KnownWriters(self.session).knows)
         self._tail = Tail(self.session, self._damage.note_unreadable)

@@ -183,6 +183,7 @@ class Accounting:
     retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     removed: Mapping[str, SeqSet] = field(default_factory=dict)
     recovered: Mapping[str, RecoveredWriter] = field(default_factory=dict)
+    """What the recovery of their session found about killed writers."""
 
     def see(self, event: Event) -> None:
         """Evaluate an event of a kind in `ACCOUNTED_KINDS`; others are ignored."""
@@ -196,10 +197,6 @@ class Accounting:
         self.removed = removed
         for writer, last in closed.items():
             self.closed[writer] = max(last, self.closed.get(writer, 0))
-
-    def add_recovery(self, recovered: Mapping[str, RecoveredWriter]) -> None:
-        """Add the findings about killed writers from the recovery of their session."""
-        self.recovered = recovered
 
     def losses(
         self,
@@ -530,6 +527,6 @@ class Scan:
 
 def add_accounts(account: Accounting, session: Path) -> None:
     """Add the accounts of recovery and retention of a session; DamagedInput if one cannot be read."""
-    account.add_recovery(read_recovery(session).writers)
+    account.recovered = read_recovery(session).writers
     retired = read_account(session)
     account.add_account(retired.numbers, retired.closed)

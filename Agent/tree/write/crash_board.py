@@ -77,31 +77,6 @@ class BoardView(NamedTuple):
         return max(self.last_seq_by_thread, default=0)
 
 
-class NoBoard:
-    """Replaces a board that could not be created; stores nothing."""
-
-    def thread_slot(self) -> Callable[[int], None]:
-        """Return a function that ignores the number."""
-        return _forget
-
-    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:  # noqa: ARG002
-        """Return -1: there is no slot."""
-        return -1
-
-    def close_span(self, slot: int) -> None:
-        """Do nothing."""
-
-    def store_head(self, blocks: int, root: bytes) -> None:
-        """Store no head."""
-
-    def remove(self) -> None:
-        """Do nothing: there is no file."""
-
-
-def _forget(seq: int) -> None:
-    """Ignore a number."""
-
-
 class _Alive:
     """An object that one thread holds until it ends."""
 

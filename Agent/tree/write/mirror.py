@@ -395,7 +395,7 @@ class Mirrors(MirrorsSlots):
                     mirror.path.unlink()
                     return True
                 _shift_backups(mirror.path, mirror.backups)
-                mirror.path.replace(_backup(mirror.path, 1))
+                mirror.path.replace(mirror.path.with_name(f"{mirror.path.name}.1"))
                 return True
         except OSError as error:
             self.counts.fail("mirror_rotation", error)
@@ -473,10 +473,6 @@ def _size_of(fd: int, inode: tuple[int, int]) -> int:
     except OSError:
         return -1
     return status.st_size if (status.st_dev, status.st_ino) == inode else -1
-
-
-def _backup(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}")
 
 
 def _shift_backups(path: Path, most: int) -> None:

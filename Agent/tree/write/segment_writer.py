@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+from Agent.event.limits_of_time import has_timers, undisturbed
 from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import is_removed, let_go, names, open_unnamed, read_behind, write_own
 from Agent.tree.files.segment import (
@@ -33,7 +34,6 @@ from Agent.tree.files.segment import (
 )
 from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import inode_at, make_private
-from Agent.tree.undisturbed import has_timers, undisturbed
 from Agent.tree.write.chain import LineChain
 
 _sync_data = getattr(os, "fdatasync", os.fsync)
@@ -102,16 +102,6 @@ _PROBE_PER_FILE_S: Final = 0.00001
 """The interval of checks per open file: removing one takes 17 us in memory, 75 us on a disk."""
 
 
-class Evictable(Protocol):
-    """An object whose open segment can be closed and reopened later."""
-
-    segment: Segment
-
-    def forget_segment(self, segment: Segment) -> None:
-        """Keep what is needed to reopen the file."""
-        ...
-
-
 class OpenFiles:
     """The open files, evicted by second chance, and a graveyard for segments that a write still pins.
 
@@ -124,22 +114,23 @@ class OpenFiles:
         self.busy = False
         self.counts = counts
         self.max_open = max(1, max_open)
-        self._ring: deque[Evictable] = deque()
+        self._ring: deque[OwnFile] = deque()
         self._graveyard: list[Segment] = []
         self._removal_ends_s = self._probe_s = -math.inf
 
     def __len__(self) -> int:
         return len(self._ring)
 
-    def admit(self, file: Evictable, segment: Segment) -> None:
+    def admit(self, file: OwnFile, segment: Segment) -> None:
         """Give a newly opened segment to a file that had none."""
+        # Room is made first: while all others are written to, the new file would seem to be the idle one.
+        while len(self._ring) >= self.max_open:
+            self.evict_one()
         file.segment = segment
         self._ring.append(file)
-        while len(self._ring) > self.max_open:
-            self.evict_one()
         self.sweep()
 
-    def swap(self, file: Evictable, segment: Segment) -> None:
+    def swap(self, file: OwnFile, segment: Segment) -> None:
         """Replace the segment of a file; the old one is closed once no write pins it."""
         old, file.segment = file.segment, segment
         self._graveyard.append(old)
@@ -164,13 +155,13 @@ class OpenFiles:
         self._retire(self._ring.popleft())
         return True
 
-    def _retire(self, file: Evictable) -> None:
+    def _retire(self, file: OwnFile) -> None:
         segment, file.segment = file.segment, CLOSED
         file.forget_segment(segment)
         if segment is not CLOSED:
             self._graveyard.append(segment)
 
-    def drop(self, file: Evictable) -> None:
+    def drop(self, file: OwnFile) -> None:
         """Close one file."""
         if file in self._ring:
             self._ring.remove(file)
@@ -220,7 +211,7 @@ class OpenFiles:
                 return True
         return False
 
-    def files(self) -> list[Evictable]:
+    def files(self) -> list[OwnFile]:
         """The files that are open now."""
         return list(self._ring)
 
@@ -545,16 +536,15 @@ class OwnFile:
                 segment = self.segment
                 continue
             if written == len(data):
-                left = self._room(segment) if segment.torn else segment.room_bytes - written
+                left = segment.room_bytes - written
+                if segment.torn:
+                    left = max(self._limit_bytes - segment.size_bytes(), 0)
                 segment.torn, segment.room_bytes = False, left
                 return True
             self._shared.counts.add("short_write")
             segment.torn = True
             segment.room_bytes = -1
         return False
-
-    def _room(self, segment: Segment) -> int:
-        return max(self._limit_bytes - segment.size_bytes(), 0)
 
     def _can_continue(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
         """Replace a segment that takes no more lines; returns whether another one is open."""

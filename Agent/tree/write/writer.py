@@ -22,7 +22,7 @@ from Agent.tree.files.segment import ErrorCounters, Segment
 from Agent.tree.files.session import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.write.chain import LineChain
-from Agent.tree.write.crash_board import Board, NoBoard
+from Agent.tree.write.crash_board import Board
 from Agent.tree.write.segment_writer import GroupCommit, OpenFiles, OwnFile, WriterState
 from Agent.tree.write.sink import DurableStream, collecting, wait_for
 
@@ -166,7 +166,7 @@ class SessionWriter:
 
     def _begin(self) -> None:
         """Take an id, start counting at 1, write the claim and create the board."""
-        self.board: Board | NoBoard = NoBoard()
+        self.board: Board | None = None
         self.next_seq: Callable[[], int] = itertools.count(1).__next__
         self.writer = self._claim()
         self._state.writer = self.writer
@@ -181,7 +181,8 @@ class SessionWriter:
         return LineChain(self.session, writer, self._counts, self._keep_head, self._replace_missing)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
-        self.board.store_head(blocks, root)  # looked up at each call: the board is created after the chain
+        if self.board is not None:  # it is created after the chain
+            self.board.store_head(blocks, root)
 
     def _replace_missing(self, inode: tuple[int, int]) -> bool:
         """Replace a missing file by a new one; returns whether the old one is still written to."""
@@ -272,7 +273,7 @@ class SessionWriter:
         self._state.closed = True
         self._state.files.close()
         self._state.chain.close(ended=clean and self._state.files.wait_until_closed())
-        if clean:
+        if clean and self.board is not None:
             try:
                 self.board.remove()
             except OSError as error:
@@ -286,7 +287,7 @@ class SessionWriter:
         self._counts.after_fork_in_child()
         self._state.files.after_fork_in_child()
         self._state.commit.after_fork_in_child()
-        if isinstance(self.board, Board):
+        if self.board is not None:
             self.board.after_fork_in_child()
         for file in (*self._files.values(), *self._run_files.values()):
             file.forget()

@@ -1,5 +1,6 @@
-"""Finds secrets whose name stands in a header: SQL `INSERT`s with their columns, CSV, TSV, and tables of text.
+"""Finds secrets by the structure around them: columns of tables, private keys over several lines, schemas.
 
+The tables are SQL `INSERT`s with their columns, CSV, TSV, and tables of text.
 Below a column that is surely of secrets every value counts but for words, numbers, code and stand-ins. Where
 blanks alone separate the columns, the header may be a sentence: there a value needs a digit or looks random.
 """
@@ -7,9 +8,11 @@ blanks alone separate the columns, the header may be a sentence: there a value n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
+from Agent.event.pointers import value_at
 from Agent.record.secrets.issuers import INNER_NAMES
 from Agent.record.secrets.names import (
     NONE,
@@ -18,6 +21,7 @@ from Agent.record.secrets.names import (
     has_digit,
     is_code,
     is_placeholder,
+    is_words,
     looks_drawn,
     name_says,
 )
@@ -61,13 +65,11 @@ def _of_row(text: str, row: re.Match[str], says: Sequence[int]) -> Iterator[Span
         )
         if sure == NONE or quoted is None or is_placeholder(quoted["inner"]):
             continue
-        if looks_drawn(quoted["inner"]) or (sure == SURE and not _is_kind(quoted["inner"])):
+        value = quoted["inner"]
+        # a word under a name such as `token` or `pin` is no password
+        is_kind = value.islower() and value.isalpha() and len(value) < _SHORTEST_WORD
+        if looks_drawn(value) or (sure == SURE and not is_kind):
             yield quoted.span("inner")
-
-
-def _is_kind(value: str) -> bool:
-    """Whether a value under a name such as `token` or `pin` is a word, and no password."""
-    return value.islower() and value.isalpha() and len(value) < _SHORTEST_WORD
 
 
 _SHORTEST_WORD: Final = 8
@@ -201,3 +203,133 @@ def _is_chosen(value: str, header: _Header) -> bool:
 _SHORTEST_CHOSEN: Final = 4
 _OF_DATA: Final = frozenset(_DELIMITERS[one] for one in ("\t", "\\t", ";", ","))
 """What separates columns in files of data; other tables also stand in documents, with words in their cells."""
+
+
+# ---- private keys: within one text, or split into lines, as `readlines()` returns them ----
+
+_BEGINS: Final = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+_ENDS: Final = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
+_DRAWN: Final = r"[A-Za-z0-9+/]{16,}"
+_LONGEST: Final = 20_000
+_LINE_OF_BODY: Final = r"\s*(?:\d{1,5}[\s:|\u2192]{1,8})?(?:[A-Za-z0-9+/]*+={0,2}|(?:Proc-Type|DEK-Info|Comment|Version|Subject): .*)\s*"
+"""A line of a key, perhaps numbered, or one of the headers before it."""
+_PUTTY_BEGINS: Final = r"(?i)private-lines:[ ]\d{1,4}\s*\Z"
+_MOST_LINES: Final = 1_000
+
+
+def private_keys(text: str) -> Iterator[Span]:
+    """Yield private keys in text form, up to their end line.
+
+    Without an end line, the key is the rest of the text, or in a long text the characters that fit a key.
+    """
+    end: re.Match[str] | None = None
+    has_end = True
+    done = 0
+    for begin in compiled(_BEGINS).finditer(text):
+        if begin.start() < done:
+            continue
+        if has_end and (end is None or end.start() < begin.end()):
+            end = compiled(_ENDS).search(text, begin.end())
+            has_end = end is not None
+        if end is not None and end.start() - begin.end() <= _LONGEST:
+            done = end.end()
+        elif len(text) - begin.end() <= _LONGEST:
+            done = len(text)
+        else:
+            body = compiled(_BODY).match(text, begin.end())
+            done = body.end() if body is not None else begin.end()
+        if _is_drawn(text, begin.end(), done):
+            yield begin.start(), done
+
+
+def _is_drawn(text: str, begin: int, end: int) -> bool:
+    """Whether a key follows its first line; in code that searches for that line, none does."""
+    return any(not is_words(run[0]) for run in compiled(_DRAWN).finditer(text, begin, end))
+
+
+def begins_key(text: str) -> bool:
+    """Whether a text has the first line of a private key, and not its last."""
+    if "rivate" not in text and "PRIVATE" not in text:
+        return False
+    if compiled(_PUTTY_BEGINS).search(text) is not None:
+        return True
+    begin = compiled(_BEGINS).search(text)
+    return begin is not None and compiled(_ENDS).search(text, begin.end()) is None
+
+
+def lines_of_key(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the places of the texts, of (place, text), that belong to the key whose first line is before them.
+
+    These are all before its last line; without one, those that look like lines of a key.
+    """
+    places: list[str] = []
+    fitting = chars = 0
+    is_drawn = False
+    for place, line in islice(lines, _MOST_LINES):
+        end = compiled(_ENDS).search(line)
+        stop = end.start() if end is not None else len(line)
+        chars += stop
+        if chars > _LONGEST or begins_key(line):
+            break
+        has_part = _is_drawn(line, 0, stop)
+        is_drawn = is_drawn or has_part
+        if end is not None:
+            return [*places, *([place] if has_part else [])] if is_drawn else []
+        if fitting == len(places) and compiled(_LINE_OF_BODY).fullmatch(line) is not None:
+            fitting += 1
+        places.append(place)
+    return places[:fitting] if is_drawn else []
+
+
+def columns_behind(value: Any, pointer: str) -> Iterator[Iterator[tuple[str, str]]]:
+    """Yield what may follow a text: for each list around its pointer, innermost first, the same place in the next items.
+
+    Each is the pointers and texts up to an item that has no text there.
+    """
+    steps = pointer.split("/")
+    for at in range(len(steps) - 1, 0, -1):
+        holder = "/".join(steps[:at])
+        items = value_at(value, holder)
+        if isinstance(items, list):
+            yield _column(items, int(steps[at]) + 1, holder, "".join(f"/{step}" for step in steps[at + 1 :]))
+
+
+def _column(items: list[Any], first: int, pointer: str, below: str) -> Iterator[tuple[str, str]]:
+    for index in range(first, len(items)):
+        text = value_at(items[index], below)
+        if not isinstance(text, str):
+            return
+        yield f"{pointer}/{index}{below}", text
+
+
+# ---- schemas, which describe a secret without containing it ----
+
+# A mapping with only these keys under the name of a secret is a schema, as in the parameters of a tool.
+_SCHEMA_KEYS: Final = frozenset(
+    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated "
+    "description dependencies enum example examples exclusiveMaximum exclusiveMinimum format "
+    "items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum "
+    "multipleOf not nullable oneOf pattern properties readOnly required strict title type "
+    "uniqueItems writeOnly".split()
+)
+_OPENAPI_TYPES: Final = frozenset({"apiKey", "http", "oauth2", "openIdConnect", "mutualTLS"})
+_OPENAPI_KEYS: Final = frozenset(
+    "type description name in scheme bearerFormat flows openIdConnectUrl".split()
+)
+"""A security scheme of OpenAPI."""
+_SCHEMA_MARKS: Final = frozenset("$ref allOf anyOf oneOf enum properties".split())
+_SCHEMA_TYPES: Final = frozenset("string number integer boolean object array null".split())
+SCHEMA_VALUES: Final = frozenset("const default example examples".split())
+"""Keys of a schema that hold values."""
+
+
+def is_schema(value: dict[str, Any]) -> bool:
+    """Whether a mapping is a JSON schema, which describes a secret without containing it."""
+    if str(value.get("type")) in _OPENAPI_TYPES and _OPENAPI_KEYS.issuperset(value):
+        return True
+    if not _SCHEMA_KEYS.issuperset(value):
+        return False
+    kind = value.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    return all(one in _SCHEMA_TYPES for one in kinds) if kind else not _SCHEMA_MARKS.isdisjoint(value)
