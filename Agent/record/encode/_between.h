@@ -420,7 +420,7 @@ static inline int is_untouched(PyObject *mark) {
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 0;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *noted = PyList_GET_ITEM(mark, MARK_VERSION);
-    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted)) return 0;
+    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE) return 0;
     PyObject *agent = PyWeakref_GET_OBJECT(reference), *held = agent == Py_None ? NULL : ready_dict(agent);
     return held != NULL && PyDict_CheckExact(held) && has_version(held, noted);
 #else
@@ -428,9 +428,23 @@ static inline int is_untouched(PyObject *mark) {
 #endif
 }
 
+/* Whether attributes hold other containers than at the last look, or these other objects, by all that was in them. */
+static int hold_others(PyObject *held, PyObject *names, PyObject *snapshots) {
+    if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(snapshots) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(snapshots)) return 1;
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
+        PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(snapshots, place);
+        if (now == NULL || !PyTuple_CheckExact(before)) return 1;
+        Held all = {((PyTupleObject *)before)->ob_item, PyTuple_GET_SIZE(before)};
+        Py_ssize_t at = 0;
+        if (!meet_any(&all, now, &at, 0, 0) || at != all.count) return 1;
+    }
+    return 0;
+}
+
 /* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
    names of further ones and the identities of the objects they held, the number of all its attributes (-1 where further ones
-   do not count), and the version of its dict when all were there. An empty mark tells nothing. */
+   do not count), the version of its dict when all were there, and names of containers and what `snapshot` found in them. An
+   empty mark tells nothing. */
 static int is_moved(PyObject *mark) {
     if (is_untouched(mark)) return 0;
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 1;
@@ -459,6 +473,7 @@ static int is_moved(PyObject *mark) {
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
         moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
                 (void *)as_number(PyTuple_GET_ITEM(identities, at));
+    moved = moved || hold_others(held, PyList_GET_ITEM(mark, MARK_CONTAINERS), PyList_GET_ITEM(mark, MARK_SNAPSHOTS));
     if (!moved) note_version(mark, held);
     Py_DECREF(held);
     PyErr_Clear();
@@ -576,7 +591,25 @@ static int begins_quietly(PyObject *between, PyObject *held) {
     return quiet;
 }
 
-/* Take scalars that an agent's own action wrote for what its fields held at the last look; 0 where it wrote others. */
+/* Take what containers hold now for what they held at the last look; 0 where Python has to say what is in them. */
+static int take_containers(PyObject *looked, PyObject *mark, PyObject *present) {
+    PyObject *names = PyList_GET_ITEM(mark, MARK_CONTAINERS), *before = PyList_GET_ITEM(mark, MARK_SNAPSHOTS);
+    if (!hold_others(present, names, before)) return 1;
+    PyObject *now = PyTuple_New(PyTuple_GET_SIZE(names));
+    for (Py_ssize_t at = 0; now != NULL && at < PyTuple_GET_SIZE(names); at++) {
+        PyObject *value = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(names, at));
+        int is_sized = value != NULL && (PyDict_CheckExact(value) || PyList_CheckExact(value) || PyTuple_CheckExact(value));
+        PyObject *found = is_sized ? snapshot(NULL, value) : NULL;
+        if (found == NULL || !PyTuple_CheckExact(found)) Py_CLEAR(now);
+        if (now == NULL) Py_XDECREF(found);
+        else PyTuple_SET_ITEM(now, at, found);
+    }
+    for (Py_ssize_t at = 0; now != NULL && at < PyTuple_GET_SIZE(names); at++)
+        if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) Py_CLEAR(now);
+    return now != NULL && PyList_SetItem(mark, MARK_SNAPSHOTS, now) == 0;
+}
+
+/* Take what an agent's own action wrote for what its fields held at the last look; 0 where it wrote other objects. */
 static int take_own(PyObject *looked, PyObject *mark) {
     PyObject *reference = PyList_GET_SIZE(mark) == MARK_SIZE ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
     if (!IS_A(looked, LOOKED) || !PyWeakref_Check(reference) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
@@ -599,6 +632,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
         if (value == NULL || !(value == Py_None || is_scalar(Py_TYPE(value)))) goto done;
         PyTuple_SET_ITEM(now, at, Py_NewRef(value));
     }
+    if (!take_containers(looked, mark, present)) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++)
         if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) goto done;
     taken = PyList_SetItem(mark, 2, Py_NewRef(now)) == 0 && note_version(mark, present);

@@ -12,9 +12,9 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
     return -1;
 }
 
-enum { MARK_SIZE = 7, MARK_NUMBER = 5, MARK_VERSION = 6 }; /* of what `_Looked.list_compared` makes */
+enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
 
-/* What is compared of an agent that is looked at, if its marks are scalars and the identities of objects; else NULL. */
+/* What is compared of an agent that is looked at, if C knows all its marks; else NULL. */
 static PyObject *plain_marks(PyObject *looked) {
     if (!IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks)) || !PyDict_CheckExact(GET(looked, LOOKED_pending)))
         return NULL;

@@ -134,8 +134,8 @@ class _Looked:
         self.list_compared()
 
     def list_compared(self) -> None:
-        """List the marks for `native.moved`, if each is a scalar or the identity of one object."""
-        scalars, objects = {}, {}
+        """List the marks for `native.moved`: scalars, identities of objects and what is in containers."""
+        scalars, objects, containers = {}, {}, {}
         for name, mark in self.marks.items():
             if type(mark) is _Members and mark.is_object:
                 objects[name] = mark.identity
@@ -143,18 +143,21 @@ class _Looked:
                 scalars[name] = mark
             elif type(mark) is tuple and _is_flat(mark[-1]):
                 objects[name] = id(mark[-1])  # the mark keeps it alive
+            elif type(mark) is tuple:
+                containers[name] = mark
             else:
                 break
         tracker = self.known.tracker
         agent = None if tracker is None else tracker.ref_if_in_dict(self.fields)
         number = self.number if self.fields is None else len(self.fields)
         self.compared.clear()
-        if agent is not None and number == len(scalars) + len(objects):
+        if agent is not None and number == len(scalars) + len(objects) + len(containers):
             self.compared.append(agent)
             for each in (scalars, objects):
                 self.compared += tuple(each), tuple(each.values())
             # The number of all fields, if a further one counts; the version of `__dict__`, noted in C.
             self.compared += number if self.fields is None else -1, 0
+            self.compared += tuple(containers), tuple(containers.values())
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """Return the fields that differ from the last check."""
