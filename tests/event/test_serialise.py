@@ -160,7 +160,7 @@ def test_when_the_walk_fails_too_a_minimal_object_says_so(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(values, "encode_value", failing)
-    dumped = to_json({1}, "/x")
+    dumped = to_json({object()}, "/x")
     assert orjson.loads(dumped.json) == {
         "repr": "<not recorded>",
         "class": "builtins.set",

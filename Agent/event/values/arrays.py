@@ -142,19 +142,6 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     return f"ndarray:{dtype}", {"shape": shape, "data": data}
 
 
-_NUMBERS = frozenset("biufcmM")
-_FEW_ITEMS = 256
-
-
-def form_of_few(value: Any, limits: Limits) -> tuple[str, Any] | None:
-    """Return the tag and the form of an array of few numbers, None of any other value; both need no walk."""
-    if type(value) is not getattr(sys.modules.get("numpy"), "ndarray", None):
-        return None
-    if value.size > _FEW_ITEMS or value.dtype.kind not in _NUMBERS or not _ARRAY_DTYPE.match(value.dtype.str):
-        return None
-    return _reduce_array(value, limits)
-
-
 def _numbers(flat: Any) -> list[Any]:
     """Return the Python numbers of a flat array: complex as consecutive pairs, moments as integers."""
     kind = flat.dtype.kind

@@ -35,15 +35,19 @@ from Agent.event.values.class_contents import (
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
-from Agent.event.values.made_texts import EPOCH_S, MOST, SHORTEST, any_may_be_made, may_be_made
 from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind, StandIn
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
+    EPOCH_S,
+    MOST_MADE,
     SCALARS,
+    SHORTEST_MADE,
     all_scalars,
     all_strings,
+    any_may_be_made,
     any_nonfinite,
     ask_memory_for_more,
+    may_be_made,
     write_json,
 )
 from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading, is_secret
@@ -51,9 +55,7 @@ from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
 _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NODES, max_depth=64)
-_REDUCE_EXACT = frozenset(
-    ["datetime", "date", "time", "timedelta", "UUID", "Decimal", "Random", "Generator", "RandomState"]
-)
+_REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
@@ -83,8 +85,6 @@ class ReachedObjects:
 MANY_NODES = 2_000
 FEW_NODES = 64
 """Objects with at most this many nodes are always walked, so that their digest is that of their content."""
-
-
 NEAR_NODES = 200
 """Objects within this distance are digested by content: about the depth that an action's line describes."""
 
@@ -196,7 +196,7 @@ def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, conten
     made: list[str | float] = []
     walk = _Walk(agent_of, reading, made=made)
     walk.run(value)
-    if not 0 < len(made) <= MOST:
+    if not 0 < len(made) <= MOST_MADE:
         return content
     return content._replace(made=tuple(made), without_made=walk.content().text)
 
@@ -466,7 +466,7 @@ class _Walk:
                 self._is_hiding = True
                 self._out += b"h" + _HIDDEN
                 return
-        if len(value) >= SHORTEST and may_be_made(value) and self._takes(value):
+        if len(value) >= SHORTEST_MADE and may_be_made(value) and self._takes(value):
             self._out += b"v"
             return
         if value == "__main__":

@@ -154,7 +154,9 @@ def canonical_bytes(
         depth += 1
     marker = "\0" * depth
     normal = _with_order if has_order else _normal
-    if type(value) is dict and all(p.startswith(prefix) and "/" not in p[len(prefix) :] for p in types):
+    if len(types) == 1 and pointer in types:
+        folded: Any = {marker: [types[pointer], normal(types[pointer], value)]}
+    elif type(value) is dict and all(p.startswith(prefix) and "/" not in p[len(prefix) :] for p in types):
         # No tag is inside another tag's node, so a shallow copy suffices.
         folded = value.copy()
         for at, tag in types.items():

@@ -6,9 +6,7 @@ rebuilds a graph of objects. `to_json` turns a value into bytes, in a faster way
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, date, datetime
 from operator import itemgetter
 from types import CellType, FunctionType
 from typing import Any, NamedTuple
@@ -19,13 +17,12 @@ from Agent.event.classes import attributes_of, class_name, own_attributes, resto
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
-from Agent.event.values.arrays import form_of_few, number_tag
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import Binding, bare_instance
 from Agent.event.values.codecs import (
     BUILDERS,
     REGISTERED,
     REGISTERED_NAMES,
-    builtin_reducer,
     is_plain_class,
     plan_of,
     registered_codec,
@@ -62,6 +59,7 @@ from Agent.event.values.plain import (
     write_json,
 )
 from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Named, Reading
+from Agent.event.values.short_walk import common_bytes
 from Agent.event.values.walk import BudgetSpent, RepeatsSpent, Walk
 
 
@@ -526,10 +524,9 @@ def to_json(
                     return dumped
         if plain is not None:
             return Dumped((plain, None, (), None))
-        if agent_of is None or kind is dict or kind is list or kind is tuple or number_tag(kind) is not None:
-            common = common_bytes(value, pointer, limits, agent_of)
-            if common is not None:
-                return Dumped((common[0], common[1] or None, (), None))
+        common = common_bytes(value, pointer, limits, agent_of)
+        if common is not None:
+            return Dumped((common[0], common[1] or None, (), None))
     except Exception as error:  # noqa: BLE001 - a surrogate, a big integer, a dict changed by another thread
         pass_on(error)
         # the walk encodes the value again
@@ -539,12 +536,7 @@ def to_json(
 def _without_walk(
     value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, reading: Reading
 ) -> Dumped | None:
-    """Return the JSON of a small array, a reference or an object of few short scalars; None for others."""
-    few = form_of_few(value, limits)
-    if few is not None:
-        tag, form = few
-        data = _dumps(form)
-        return Dumped((data, {pointer: tag}, (), None)) if len(data) <= limits.unread_bytes else None
+    """Return the JSON of a reference or an object of few short scalars; None for others."""
     form = form_of_reference(value, agent_of, reading)
     if form is not None and len(data := _dumps(form)) <= MOST_OF_FORM < limits.max_bytes:
         return Dumped((data, {pointer: "opaque"}, (pointer,), None))
@@ -577,113 +569,6 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, 
     name = class_name(type(value))
     form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}
     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), None))
-
-
-# The short walk: plain values with UUIDs, times, tuples, agents, numbers and small arrays of numpy in them.
-#
-# `to_json` tries it after the plain check and before the full walk. It returns what `encode_value` returns,
-# or nothing.
-
-_MAX_DEPTH = 12
-_NEVER_SPECIAL = SCALARS - {float}
-
-
-class _Special(Exception):
-    """A value that needs the full walk."""
-
-
-def common_bytes(
-    value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None = None
-) -> tuple[bytes, dict[str, str]] | None:
-    """Return the JSON of the value and its tags; None if anything in it needs the full walk.
-
-    Raises what orjson raises for surrogates and large integers.
-    """
-    if limits.max_depth <= _MAX_DEPTH + 1:
-        return None
-    walk = _ShortWalk(limits, agent_of)
-    types = walk.types
-    try:
-        copy = walk.copy(value, pointer, 0)
-    except _Special:
-        return None  # left to the full walk
-    data = write_json(copy, DUMP_OPTIONS)
-    # Too short to exceed any limit; the tags of many small values count too.
-    if len(data) > limits.unread_bytes or len(types) > limits.max_items // 64:
-        return None
-    return data, types
-
-
-class _ShortWalk:
-    """Copies a value into plain JSON, and notes its tags; raises `_Special` where it takes the full walk.
-
-    Args:
-        agent_of: as for `to_json`; None for a value without agents.
-    """
-
-    def __init__(self, limits: Limits, agent_of: AgentOf | None) -> None:
-        self.types: dict[str, str] = {}
-        self._limits = limits
-        self._agent_of = agent_of
-
-    def copy(self, value: Any, pointer: str, depth: int) -> Any:
-        kind = type(value)
-        if kind is dict:
-            return self._dict(value, pointer, depth)
-        if kind is list or kind is tuple:
-            if depth > _MAX_DEPTH:
-                raise _Special
-            if kind is tuple:
-                self.types[pointer] = "tuple"
-            if SCALARS.issuperset(map(type, value)) and not any_nonfinite(value):
-                return list(value)
-            return [self.copy(item, f"{pointer}/{index}", depth + 1) for index, item in enumerate(value)]
-        if kind in SCALARS:
-            if value != value or value in (float("inf"), float("-inf")):
-                raise _Special
-            return value
-        if kind is datetime or kind is date:
-            if kind is datetime and ((value.tzinfo is not None and value.tzinfo is not UTC) or value.fold):
-                raise _Special
-            self.types[pointer] = kind.__name__
-            return value.isoformat()
-        return self._tagged(value, kind, pointer)
-
-    def _tagged(self, value: Any, kind: type, pointer: str) -> Any:
-        if kind is getattr(sys.modules.get("uuid"), "UUID", None):
-            self.types[pointer] = "uuid"
-            return str(value)
-        tag = number_tag(kind)
-        if tag is not None:
-            number = value.item()
-            if type(number) is float and number - number != 0.0:
-                raise _Special
-            self.types[pointer] = tag
-            return number
-        few = form_of_few(value, self._limits)
-        if few is not None:
-            self.types[pointer], form = few
-            return form
-        if self._agent_of is not None and builtin_reducer(kind) is None and registered_codec(kind) is None:
-            agent_id = self._agent_of(value)
-            if type(agent_id) is str:
-                self.types[pointer] = "agent"
-                return agent_id
-        raise _Special
-
-    def _dict(self, value: dict[Any, Any], pointer: str, depth: int) -> dict[str, Any]:
-        if depth > _MAX_DEPTH:
-            raise _Special
-        copy: dict[str, Any] = {}
-        for key, item in value.items():
-            if type(key) is not str:
-                raise _Special
-            kind = type(item)
-            if kind in _NEVER_SPECIAL or (kind is float and item - item == 0.0):
-                copy[key] = item
-            else:
-                copy[key] = self.copy(item, f"{pointer}/{escape(key)}", depth + 1)
-        return copy
 
 
 def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:

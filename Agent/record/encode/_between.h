@@ -428,19 +428,6 @@ static inline int is_untouched(PyObject *mark) {
 #endif
 }
 
-/* Whether attributes hold other containers than at the last look, or these other objects, by all that was in them. */
-static int hold_others(PyObject *held, PyObject *names, PyObject *snapshots) {
-    if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(snapshots) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(snapshots)) return 1;
-    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
-        PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(snapshots, place);
-        if (now == NULL || !PyTuple_CheckExact(before)) return 1;
-        Held all = {((PyTupleObject *)before)->ob_item, PyTuple_GET_SIZE(before)};
-        Py_ssize_t at = 0;
-        if (!meet_any(&all, now, &at, 0, 0) || at != all.count) return 1;
-    }
-    return 0;
-}
-
 /* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
    names of further ones and the identities of the objects they held, the number of all its attributes (-1 where further ones
    do not count), the version of its dict when all were there, and names of containers and what `snapshot` found in them. An

@@ -217,6 +217,19 @@ static PyObject *lane_tell_outside(Lane *lane, PyObject *const *arguments, Py_ss
     return told < 0 ? NULL : truth(told == TOLD);
 }
 
+/* Whether attributes hold other containers than at the last look, or these other objects, by all that was in them. */
+static int hold_others(PyObject *held, PyObject *names, PyObject *snapshots) {
+    if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(snapshots) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(snapshots)) return 1;
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
+        PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(snapshots, place);
+        if (now == NULL || !PyTuple_CheckExact(before)) return 1;
+        Held all = {((PyTupleObject *)before)->ob_item, PyTuple_GET_SIZE(before)};
+        Py_ssize_t at = 0;
+        if (!meet_any(&all, now, &at, 0, 0) || at != all.count) return 1;
+    }
+    return 0;
+}
+
 /* The fields of an agent whose action did not end now, which were written and not told of yet, have this writer, too; NULL only
    asks. 1; 0 where Python has to look. */
 static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
@@ -240,6 +253,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
         if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))
             goto done;
+    if (hold_others(present, PyList_GET_ITEM(marks, MARK_CONTAINERS), PyList_GET_ITEM(marks, MARK_SNAPSHOTS))) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
         PyObject *name = PyTuple_GET_ITEM(names, at), *now = PyDict_GetItemWithError(present, name);
         if (now == NULL || !(now == Py_None || is_scalar(Py_TYPE(now)))) goto done;

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -64,6 +64,15 @@ def _tell_kind(kind: type) -> None:
     if tag is not None:
         native.tag_numbers(kind, tag)
         _told_kinds.add(kind)
+
+
+class EncodedField(NamedTuple):
+    """A value that was encoded a moment ago."""
+
+    value: Any
+    json: bytes
+    types: Types
+    """Its tags, by pointers relative to it."""
 
 
 class Capture:
@@ -276,6 +285,7 @@ class Capture:
         places: Places | None = None,
         environments: Mapping[str, dict[str, Any]] | None = None,
         shows_references: bool = True,
+        encoded: Mapping[str, EncodedField] | None = None,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body`, for a mapping whose keys are the user's.
 
@@ -284,6 +294,7 @@ class Capture:
             places: the places of the objects in all fields of the agent.
             environments: by key, the forms of values that are references to objects that contain agents.
             shows_references: whether references have the plain attributes of their objects.
+            encoded: by key, what was encoded a moment ago.
         """
         are_known = False
         try:
@@ -297,6 +308,8 @@ class Capture:
                     judged = self.judge.tagged(payload, pointer, forms)
             if judged is not None:
                 return judged[0][1:-1], judged[1]
+            if are_known and encoded and (body := self._encoded_body(payload, encoded, pointer)) is not None:
+                return body
         except Exception as error:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             pass_on(error)
             self.careful_count += 1
@@ -311,13 +324,32 @@ class Capture:
         )
         if are_known:
             return self.careful_body(payload, pointer, reading=reading, environments=environments)
-        encoded = to_json(payload, pointer, self.limits, self.agent_of, reading)
-        raw, types = encoded.json, encoded.types
+        whole = to_json(payload, pointer, self.limits, self.agent_of, reading)
+        raw, types = whole.json, whole.types
         if not raw.startswith(b"{") or (types and pointer in types):
             # Not a plain mapping with text keys: it is recorded under the key `value`, with its own tag.
             moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in (types or {}).items()}
             return self._redact(b'"value":' + raw, moved or None, pointer, own_keys=frozenset({"value"}))
         return self._redact(raw[1:-1], types, pointer, own_keys=frozenset())
+
+    def _encoded_body(
+        self, payload: Mapping[str, Any], encoded: Mapping[str, EncodedField], pointer: str
+    ) -> tuple[bytes, Types | None] | None:
+        """Return the same as `careful_body`; None if a value is neither encoded nor plain."""
+        parts: list[bytes] = []
+        types: Types = {}
+        for key, value in payload.items():
+            known = encoded.get(key)
+            if known is not None and known.value is value and len(known.json) <= self.limits.unread_bytes:
+                parts.append(orjson.dumps(key) + b":" + known.json)
+                types.update({f"{pointer}/{escape(key)}{below}": tag for below, tag in known.types.items()})
+            elif (alone := _short_scalar(key, value)) is not None:
+                parts.append(alone)
+            elif (alone := self.judge.value({key: value})) is not None:
+                parts.append(alone[1:-1])
+            else:
+                return None
+        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload))
 
     def dumped_body(
         self, fields: Mapping[str, tuple[bytes, Types]], pointer: str
@@ -345,6 +377,8 @@ class Capture:
             return self.redactor.payload(body, types, pointer, found, positional)
         if not self._check or (self.judge.stays(body, own_keys) and not (types and hides_text(types))):
             return body, types
+        if own_keys and body.count(b'"') == 2 * len(own_keys) and self.judge.clean(body):
+            return body, types  # it has no texts but these keys
         value = read_json(b"{" + body + b"}")
         known_keys = self.known_keys
         keys_known = all(key in known_keys or key in own_keys for key in value)

@@ -32,10 +32,10 @@ from Agent.event.values.codecs import is_all_attributes, is_queue, parts_of_queu
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.opaque import OpaqueKind, describe
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_strings, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
 from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS, Noted, Types, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, EncodedField, Noted, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.generators import Position, is_own_stream, own_streams, stream_position
@@ -102,8 +102,8 @@ class StateTracker:
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_held", "_hides", "_ignored", "_is_listed",
         "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "compared", "environments", "failure", "forms", "heavy", "held", "held_together", "init",
-        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
+        "cls", "compared", "encoded", "environments", "failure", "forms", "heavy", "held", "held_together",
+        "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
         "watched", "written_outside",
     )  # fmt: skip
     streams: Mapping[str, Position]
@@ -165,6 +165,7 @@ class StateTracker:
         self.failure: Exception | None = None
         """Why the last read of the state failed; reset by the caller that reports it."""
         self.init: tuple[bytes, Types | None] | None = None
+        self.encoded: Mapping[str, EncodedField] = NONE
         self.forms: Mapping[str, tuple[Collection[str], bytes]] = NONE
         """By field, the attribute names and the JSON of small objects, encoded by the last comparison."""
 
@@ -330,7 +331,7 @@ class StateTracker:
         """Return the same as `changes`, for the present state and those of its items that may differ."""
         changed: dict[str, Any] = {}
         gone: list[str] = []
-        self.forms = NONE
+        self.encoded = self.forms = NONE
         last = self.last
         for name, value in items:
             kind = type(value)
@@ -540,12 +541,11 @@ class StateTracker:
     def _plain(self, value: Any) -> bytes | None:
         """Return the bytes of a dict or list that is plain JSON; None for others."""
         try:
-            if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, lambda _: True):
+            if (type(value) is dict and not all_strings(value)) or exceeds(value, DEFAULT_LIMITS.max_bytes):
                 return None
-            raw = write_json(value, DUMP_OPTIONS)
+            return write_json(value, DUMP_OPTIONS) if is_plain(value, lambda _: True) else None
         except Exception:  # noqa: BLE001 - unusual keys, a dict that another thread changes: use the codec
             return None
-        return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading(Places(present)))
@@ -553,6 +553,8 @@ class StateTracker:
             return dumped.json
         is_single = len(dumped.types) == 1
         raw = dumped.json + (orjson.dumps(dumped.types) if is_single else write_json(dumped.types))
+        if not dumped.opaque and not any("@" in tag for tag in dumped.types.values()):
+            self.encoded = {**self.encoded, name: EncodedField(value, dumped.json, dumped.types)}
         if dumped.attributes is not None:
             self.forms = {**self.forms, name: (dumped.attributes, dumped.json)}
         if dumped.opaque:

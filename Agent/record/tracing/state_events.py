@@ -22,7 +22,7 @@ from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.encode.capture import Types
+from Agent.record.encode.capture import EncodedField, Types
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import clean_head
@@ -548,9 +548,9 @@ def _tail_of_fields(
     present: Mapping[str, Any] | None,
 ) -> tuple[bytes, Types | None]:
     changed, gone = tracker.changes(obj, present=present)
-    forms = tracker.forms
-    if forms:
-        tracker.forms = NONE
+    forms, encoded = tracker.forms, tracker.encoded
+    if forms or encoded:
+        tracker.forms = tracker.encoded = NONE
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
         tracker.probe(obj, pipeline.capture.reading.hides)
     elif tracker.probed:
@@ -561,7 +561,7 @@ def _tail_of_fields(
         return code.tail, None
     if not changed and not gone:
         return code.tail_unchanged, None
-    return tail_of_changes(pipeline, tracker, obj, code, changed, gone, forms)
+    return tail_of_changes(pipeline, tracker, obj, code, changed, gone, forms, encoded)
 
 
 def tail_of_changes(
@@ -572,22 +572,25 @@ def tail_of_changes(
     changed: dict[str, Any],
     gone: list[str],
     forms: Forms | None = None,
+    encoded: Mapping[str, EncodedField] | None = None,
 ) -> tuple[bytes, Types | None]:
     """Return the same bytes and tags for fields that are known to have changed, or to be gone.
 
     Args:
         forms: objects among them that the comparison has already encoded.
+        encoded: other values that it has encoded.
     """
     raw = pipeline.capture.judge.value(changed) if not forms else None
     if raw is not None and pipeline.capture.judge.clean(raw):
         unset = _names(pipeline, gone) if gone else b"[]"
         return b'%s,"state":{"set":%s,"unset":%s}' % (code.tail, raw, unset), None
     body, types = b"", None
-    encoded = _encoded(pipeline, changed, forms) if forms else None
-    if encoded is not None:
-        body, types = encoded
+    known = _encoded(pipeline, changed, forms) if forms else None
+    if known is not None:
+        body, types = known
     elif changed:
-        body, types = pipeline.capture.user_body(changed, _CHANGED, places=Places(tracker.present(obj)))
+        places = Places(tracker.present(obj))
+        body, types = pipeline.capture.user_body(changed, _CHANGED, places=places, encoded=encoded)
     unset = _names(pipeline, gone)
     return b'%s,"state":{"set":{%s},"unset":%s}' % (code.tail, body, unset), types
 

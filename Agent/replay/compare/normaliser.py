@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from Agent.errors import UsageError
 from Agent.event.script_names import text_elsewhere
-from Agent.event.values.made_texts import SHORTEST, UNITS, unit_of
+from Agent.event.values.plain import SHORTEST_MADE, UNITS, unit_of
 
 _HEX = "0-9a-fA-F"
 _ID: Final = re.compile(
@@ -389,7 +389,7 @@ def _moment_s(piece: re.Match[str]) -> float:
 
 
 def _is_long(text: str) -> bool:
-    return len(text) >= SHORTEST and not text.isdecimal()
+    return len(text) >= SHORTEST_MADE and not text.isdecimal()
 
 
 def form_of(value: Any) -> str:
