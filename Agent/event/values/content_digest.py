@@ -47,7 +47,7 @@ from Agent.event.values.plain import (
     any_may_be_made,
     any_nonfinite,
     ask_memory_for_more,
-    may_be_made,
+    has_own_hash,
     write_json,
 )
 from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading, is_secret
@@ -252,7 +252,7 @@ _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
 def often_reference(cls: type) -> Content | None:
     """Return the content for objects of a class that was too large too often to be walked; else None."""
-    known = _outcomes.get(cls) if _outcomes else None
+    known = _outcomes.get(cls) if _outcomes and not has_own_hash(cls) else None
     return None if known is None or known.times < _OFTEN else known.content
 
 
@@ -447,7 +447,7 @@ class _Walk:
             self._text(value)
         elif cls is int:
             self._integer(value)
-        elif cls is float and value >= EPOCH_S[0] and may_be_made(value) and self._takes(value):
+        elif cls is float and value >= EPOCH_S[0] and any_may_be_made((value,)) and self._takes(value):
             self._out += b"v"
         elif cls is float:
             self._out += b"d" + (struct.pack(">d", value) if value == value else b"nan     ")
@@ -466,7 +466,7 @@ class _Walk:
                 self._is_hiding = True
                 self._out += b"h" + _HIDDEN
                 return
-        if len(value) >= SHORTEST_MADE and may_be_made(value) and self._takes(value):
+        if len(value) >= SHORTEST_MADE and any_may_be_made((value,)) and self._takes(value):
             self._out += b"v"
             return
         if value == "__main__":

@@ -368,11 +368,6 @@ _find: Final = re.compile(  # one common prefix, which the search skips to at th
 ).search
 
 
-def may_be_made(value: Any) -> bool:
-    """Whether a plain value has the form of an id, or of a moment since 2000 in seconds."""
-    return any_may_be_made((value,))
-
-
 def unit_of(value: Any) -> int | None:
     """Return the units per second of a number that may be a moment; None for others."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -381,7 +376,7 @@ def unit_of(value: Any) -> int | None:
 
 
 def any_may_be_made(values: Iterable[Any]) -> bool:
-    """Whether any of the values may be made by a library."""
+    """Whether any plain value has the form of an id, or of a moment since 2000 in seconds."""
     for value in values:
         kind = type(value)
         if kind is str:

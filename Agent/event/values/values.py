@@ -53,6 +53,7 @@ from Agent.event.values.plain import (
     SCALARS,
     all_scalars,
     all_strings,
+    any_may_be_made,
     any_nonfinite,
     exceeds,
     plain_bytes,
@@ -583,7 +584,9 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if agent_of is not None and agent_of(value) is not None:
         return None
     attributes = attributes_of(value)
-    known = digest_of_scalars(attributes, plan.head, hides) if attributes else None
+    if not attributes or any_may_be_made(attributes.values()):
+        return None
+    known = digest_of_scalars(attributes, plan.head, hides)
     if known is None:
         return None
     form = {**plan.form, "attributes": attributes, "digest": known}
