@@ -69,7 +69,8 @@ def _tell_kind(kind: type) -> None:
 class EncodedField(NamedTuple):
     """A value that was encoded a moment ago."""
 
-    value: Any
+    identity: int
+    """Its `id`: the value itself would stay alive."""
     json: bytes
     types: Types
     """Its tags, by pointers relative to it."""
@@ -340,7 +341,11 @@ class Capture:
         types: Types = {}
         for key, value in payload.items():
             known = encoded.get(key)
-            if known is not None and known.value is value and len(known.json) <= self.limits.unread_bytes:
+            if (
+                known is not None
+                and known.identity == id(value)
+                and len(known.json) <= self.limits.unread_bytes
+            ):
                 parts.append(orjson.dumps(key) + b":" + known.json)
                 types.update({f"{pointer}/{escape(key)}{below}": tag for below, tag in known.types.items()})
             elif (alone := _short_scalar(key, value)) is not None:

@@ -551,10 +551,10 @@ class StateTracker:
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading(Places(present)))
         if not dumped.types:
             return dumped.json
-        is_single = len(dumped.types) == 1
-        raw = dumped.json + (orjson.dumps(dumped.types) if is_single else write_json(dumped.types))
+        raw = dumped.json + (orjson.dumps if len(dumped.types) == 1 else write_json)(dumped.types)
         if not dumped.opaque and not any("@" in tag for tag in dumped.types.values()):
-            self.encoded = {**self.encoded, name: EncodedField(value, dumped.json, dumped.types)}
+            known = EncodedField(id(value), dumped.json, dumped.types)
+            self.encoded = {**self.encoded, name: known}
         if dumped.attributes is not None:
             self.forms = {**self.forms, name: (dumped.attributes, dumped.json)}
         if dumped.opaque:
