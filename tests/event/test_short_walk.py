@@ -144,6 +144,12 @@ def test_small_arrays_and_agents_give_the_same_on_either_walk(value):
         assert (orjson.loads(short[0]), short[1]) == (whole.value, whole.types)
 
 
+def test_agents_whose_ids_are_numbers_are_these_numbers_on_either_walk():
+    offer = Offer(1)
+    dumped = to_json([offer], "", agent_of=lambda value: 7 if value is offer else None)
+    assert (dumped.json, dumped.types) == (b"[7]", {"/0": "agent"})
+
+
 def test_an_array_of_objects_is_left_to_the_whole_walk():
     array = np.array([object()])
     assert to_json(array, "", agent_of=agent_of).opaque == ("",) == encode_value(array).opaque

@@ -140,7 +140,7 @@ class _ShortWalk:
             if kind is Named or registered_codec(kind) is not None:
                 raise _Special
             agent_id = None if self._agent_of is None else self._agent_of(value)
-            if type(agent_id) is str:
+            if type(agent_id) is str or type(agent_id) is int:
                 self.types[pointer] = "agent"
                 return agent_id
             reducer = class_reducer(kind)
