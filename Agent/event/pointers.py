@@ -27,6 +27,9 @@ def unescape(token: str) -> str:
 def value_at(value: Any, pointer: str, default: Any = None) -> Any:
     """Return the part of a JSON value at a JSON Pointer, the default if the pointer leads nowhere."""
     for token in pointer.split("/")[1:]:
+        if type(value) is dict and token in value and "~" not in token:
+            value = value[token]
+            continue
         value = _child(value, token)
         if value is _NOTHING:
             return default
@@ -122,8 +125,8 @@ _NOTHING: Any = object()
 def _child(node: Any, token: str) -> Any:
     if type(node) is dict:
         return node.get(unescape(token), _NOTHING)
-    if type(node) is list and len(token) < 12 and token.isascii() and token.isdigit():
+    if type(node) is list and token.isdecimal() and len(token) < 12 and token.isascii():
         index = int(token)
-        if index < len(node) and token == str(index):
+        if index < len(node) and (token[0] != "0" or token == "0"):
             return node[index]
     return _NOTHING

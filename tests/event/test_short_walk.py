@@ -15,9 +15,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from Agent.event.values import short_walk
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.event.values.short_walk import common_bytes
 from Agent.event.values.values import encode_value, to_json
+from Agent.record.encode.native import native
+
+IN_PYTHON = short_walk._ShortWalk.copy
+
+
+@pytest.fixture(scope="module", autouse=True, params=["python", "c"])
+def copied(request):
+    """Run every test with the copier in Python, and with the one in C."""
+    before = short_walk.copied
+    if request.param == "c" and native is None:
+        pytest.skip("built without its native part")
+    short_walk.copied = IN_PYTHON if request.param == "python" else native.copied
+    yield
+    short_walk.copied = before
+
 
 leaves = st.one_of(
     st.none(),
@@ -155,8 +171,47 @@ def test_an_array_of_objects_is_left_to_the_whole_walk():
     assert to_json(array, "", agent_of=agent_of).opaque == ("",) == encode_value(array).opaque
 
 
-class Mood(enum.Enum):
-    HIGH = 1
+def test_a_member_of_an_enum_is_common_once_its_tag_is_known():
+    mood = enum.Enum("mood", "HIGH LOW")
+    assert common_bytes([mood.HIGH], "", DEFAULT_LIMITS) is None
+    whole = encode_value([mood.HIGH])
+    data, types = common_bytes([mood.HIGH], "", DEFAULT_LIMITS)
+    assert (orjson.loads(data), types) == (whole.value, whole.types)
+    mood.HIGH.colour = "red"
+    assert common_bytes([mood.HIGH], "", DEFAULT_LIMITS) is None
+
+
+@given(st.recursive(with_codecs, containers, max_leaves=10))
+def test_the_copier_in_c_gives_what_the_one_in_python_gives(value):
+    def of(copier):
+        before, short_walk.copied = short_walk.copied, copier
+        try:
+            return common_bytes(value, "/extra/é~", DEFAULT_LIMITS, agent_of)
+        except (TypeError, OverflowError) as error:
+            return type(error)
+        finally:
+            short_walk.copied = before
+
+    python, c = of(IN_PYTHON), of(native.copied if native else IN_PYTHON)
+    assert python == c
+    if python is not None and type(python) is tuple:
+        assert list(python[1]) == list(c[1])
+
+
+def test_a_list_that_changes_while_it_is_copied_is_left_to_the_whole_walk():
+    offer = Offer(1)
+    items: list = [offer, 2, 3]
+
+    def empties(value):
+        items.clear()
+        return "gone"
+
+    before, short_walk.copied = short_walk.copied, native.copied if native else IN_PYTHON
+    try:
+        short = common_bytes(items, "", DEFAULT_LIMITS, empties)
+    finally:
+        short_walk.copied = before
+    assert native is None or short is None
 
 
 @pytest.mark.parametrize(
@@ -165,7 +220,6 @@ class Mood(enum.Enum):
         [float("nan")],
         [float("inf")],
         object(),
-        [Mood.HIGH],
         collections.defaultdict(lambda: 0, {"a": (1,)}),
         {1: object()},
     ],

@@ -200,6 +200,18 @@ _members: dict[Any, _Member] = {}
 NAMED_CACHES.append(_members)
 
 
+def known_tag_of_member(value: Any, hides: Hides | None) -> str | None:
+    """Return what `tag_of_member` returned for a member last, if that is still its tag."""
+    known = _members.get((id(value), id(hides)))
+    if known is None:
+        return None
+    attributes = own_attributes(value)
+    is_same = len(known.attributes) == len(attributes) and all(
+        map(is_, attributes.values(), known.attributes)
+    )
+    return known.tag if is_same else None
+
+
 def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[object], Content]) -> str:
     """Return the tag of a member of an enum, with a short value itself or a digest of all that it has.
 
@@ -209,16 +221,10 @@ def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[obj
         hides: recognises secrets.
         read: returns the content of a value, without its secrets.
     """
-    attributes = own_attributes(value)
-    place: Any = id(value), id(hides)
-    known = _members.get(place)
-    if (
-        known is not None
-        and len(known.attributes) == len(attributes)
-        and all(map(is_, attributes.values(), known.attributes))
-    ):
-        return known.tag
-    cls = type(value)
+    known = known_tag_of_member(value, hides)
+    if known is not None:
+        return known
+    cls, attributes = type(value), own_attributes(value)
     name, content = text_or_none(attributes.get("_name_")) or "", attributes.get("_value_")
     own = {
         key: item
@@ -249,6 +255,7 @@ def tag_of_member(tag: str, value: Any, hides: Hides | None, read: Callable[[obj
         type(each) in _FIXED or each is cls or (type(each) is tuple and all_scalars(each))
         for each in attributes.values()
     ):
+        place: Any = id(value), id(hides)
         remember(_members, place, _Member(value, hides, tuple(attributes.values()), tag))
     return tag
 

@@ -101,7 +101,7 @@ def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
 
 def exceeds(value: Any, most_bytes: int) -> bool:
     """Whether the JSON of a value certainly exceeds the limit, so that orjson need not be called."""
-    return least_bytes(value, most_bytes) > most_bytes
+    return not 0 <= most_needed(value) <= most_bytes and least_bytes(value, most_bytes) > most_bytes
 
 
 # Upper bounds in bytes for the memory of orjson besides the value. It reserves 8 bytes of its buffer for each

@@ -6,23 +6,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import orjson
+
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.class_codecs import MEMBER, class_reducer
+from Agent.event.values.class_codecs import MEMBER, class_reducer, known_tag_of_member
 from Agent.event.values.codecs import builtin_reducer, registered_codec
 from Agent.event.values.digest import canonical_bytes
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, write_json
-from Agent.event.values.reading import AgentOf, Limits, Named
+from Agent.event.values.reading import AgentOf, Hides, Limits, Named
 
 __all__ = ["common_bytes"]
 
 _MAX_DEPTH = 12
 _MOST_COPIED = 4_000
 _NEVER_SPECIAL = SCALARS - {float}
+_COPIED = SCALARS | {dict, list}
 
 
 class _Special(Exception):
@@ -30,7 +33,11 @@ class _Special(Exception):
 
 
 def common_bytes(
-    value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None = None
+    value: Any,
+    pointer: str,
+    limits: Limits,
+    agent_of: AgentOf | None = None,
+    hides: Hides | None = None,
 ) -> tuple[bytes, dict[str, str]] | None:
     """Return the JSON of the value and its tags; None if anything in it needs the full walk.
 
@@ -38,10 +45,10 @@ def common_bytes(
     """
     if limits.max_depth <= _MAX_DEPTH + 1:
         return None
-    walk = _ShortWalk(limits, agent_of)
+    walk = _ShortWalk(limits, agent_of, hides)
     types = walk.types
     try:
-        copy = walk.copy(value, pointer, 0)
+        copy = copied(walk, value, pointer, 0)
     except _Special:
         return None  # left to the full walk
     data = write_json(copy, DUMP_OPTIONS)
@@ -56,13 +63,19 @@ class _ShortWalk:
 
     Args:
         agent_of: as for `to_json`; None for a value without agents.
+        hides: recognises secrets.
     """
 
-    def __init__(self, limits: Limits, agent_of: AgentOf | None) -> None:
+    __slots__ = ("_agent_of", "_hides", "_limits", "left", "types")
+    special = _Special
+
+    def __init__(self, limits: Limits, agent_of: AgentOf | None, hides: Hides | None) -> None:
         self.types: dict[str, str] = {}
+        self.left = _MOST_COPIED
+        """Values that are no scalars, which may still be copied."""
         self._limits = limits
         self._agent_of = agent_of
-        self._left = _MOST_COPIED
+        self._hides = hides
 
     def copy(self, value: Any, pointer: str, depth: int) -> Any:
         kind = type(value)
@@ -70,8 +83,8 @@ class _ShortWalk:
             if value != value or value in (float("inf"), float("-inf")):
                 raise _Special
             return value
-        self._left -= 1
-        if depth > _MAX_DEPTH or self._left < 0:
+        self.left -= 1
+        if depth > _MAX_DEPTH or self.left < 0:
             raise _Special
         if kind is dict:
             return self._dict(value, pointer, depth)
@@ -80,19 +93,12 @@ class _ShortWalk:
         if kind is tuple:
             self.types[pointer] = "tuple"
             return self._list(value, pointer, depth)
-        tag = number_tag(kind)
-        if tag is not None:
-            number = value.item()
-            if type(number) is float and number - number != 0.0:
-                raise _Special
-            self.types[pointer] = tag
-            return number
-        return self._reduced(value, kind, pointer, depth)
+        return self.reduced(value, pointer, depth)
 
     def _list(self, items: Sequence[Any], pointer: str, depth: int) -> list[Any]:
         if SCALARS.issuperset(map(type, items)) and not any_nonfinite(items):
             return list(items)
-        return [self.copy(item, f"{pointer}/{index}", depth + 1) for index, item in enumerate(items)]
+        return [copied(self, item, f"{pointer}/{index}", depth + 1) for index, item in enumerate(items)]
 
     def _dict(self, value: dict[Any, Any], pointer: str, depth: int) -> Any:
         if not all(type(key) is str for key in value):
@@ -103,14 +109,14 @@ class _ShortWalk:
             if kind in _NEVER_SPECIAL or (kind is float and item - item == 0.0):
                 copy[key] = item
             else:
-                copy[key] = self.copy(item, f"{pointer}/{escape(key)}", depth + 1)
+                copy[key] = copied(self, item, f"{pointer}/{escape(key)}", depth + 1)
         return copy
 
     def _pairs(self, value: dict[Any, Any], pointer: str, depth: int) -> list[Any]:
         pairs = []
         for index, (key, item) in enumerate(value.items()):
             at = f"{pointer}/{index}"
-            pairs.append([self.copy(key, f"{at}/0", depth + 1), self.copy(item, f"{at}/1", depth + 1)])
+            pairs.append([copied(self, key, f"{at}/0", depth + 1), copied(self, item, f"{at}/1", depth + 1)])
         self.types[pointer] = "map"
         return pairs
 
@@ -118,12 +124,18 @@ class _ShortWalk:
         items = list(values)
         if set(map(type, items)) in ({str}, {int}):
             return self._list(sorted(items), pointer, depth)
+        if depth < _MAX_DEPTH and (flat := _flat_tuples(items)) is not None:
+            self.left -= len(flat)
+            if self.left < 0:
+                raise _Special
+            self.types.update([(f"{pointer}/{index}", "tuple") for index in range(len(flat))])
+            return flat
         rows: list[tuple[bytes, Any, dict[str, str]]] = []
         outer = self.types
         try:
             for item in items:
                 self.types = {}
-                copy = self.copy(item, "", depth + 1)
+                copy = copied(self, item, "", depth + 1)
                 rows.append((canonical_bytes(copy, self.types), copy, self.types))
         finally:
             self.types = outer
@@ -132,9 +144,16 @@ class _ShortWalk:
             self.types.update({f"{pointer}/{index}{inner}": tag for inner, tag in types.items()})
         return [copy for _, copy, _ in rows]
 
-    def _reduced(self, value: Any, kind: type, pointer: str, depth: int) -> Any:
-        """Return the JSON of a value with a codec, or of an agent."""
-        copy: Any
+    def reduced(self, value: Any, pointer: str, depth: int) -> Any:
+        """Return the JSON of a number of numpy, a value with a codec, or an agent."""
+        kind = type(value)
+        number = number_tag(kind)
+        if number is not None:
+            plain = value.item()
+            if type(plain) is float and plain - plain != 0.0:
+                raise _Special
+            self.types[pointer] = number
+            return plain
         reducer = builtin_reducer(kind)
         if reducer is None:
             if kind is Named or registered_codec(kind) is not None:
@@ -147,19 +166,35 @@ class _ShortWalk:
         if reducer is None:
             raise _Special
         tag, reduced = reducer(value, self._limits)
-        if tag in {"opaque", "truncated"} or tag.startswith(MEMBER):
+        if tag.startswith(MEMBER):
+            tag = known_tag_of_member(value, self._hides) or "opaque"
+        if tag in {"opaque", "truncated"}:
             raise _Special
         if kind is defaultdict and not isinstance(value.default_factory, (type, type(None))):
             raise _Special
-        if type(reduced) is list:
-            copy = self._list(reduced, pointer, depth)
-        elif type(reduced) is dict:
-            copy = self._dict(reduced, pointer, depth)
-        elif type(reduced) is frozenset:
-            copy = self._members(reduced, pointer, depth)
-        elif type(reduced) in SCALARS:
-            copy = self.copy(reduced, pointer, depth)
+        if type(reduced) is frozenset:
+            copy: Any = self._members(reduced, pointer, depth)
+        elif type(reduced) in _COPIED:
+            copy = copied(self, reduced, pointer, depth)
         else:
             raise _Special
         self.types[pointer] = tag
         return copy
+
+
+def _flat_tuples(items: list[Any]) -> list[list[Any]] | None:
+    """Return tuples of scalars as lists, in the order of their canonical bytes; None if one is another."""
+    rows: list[tuple[bytes, Any]] = []
+    for item in items:
+        if type(item) is not tuple or not SCALARS.issuperset(map(type, item)) or any_nonfinite(item):
+            return None
+        raw = orjson.dumps(item)
+        if b"\\u0000" in raw:
+            return None  # perhaps a marker of tags
+        rows.append((raw, item))
+    rows.sort(key=itemgetter(0))
+    return [list(item) for _, item in rows]
+
+
+copied: Callable[[_ShortWalk, Any, str, int], Any] = _ShortWalk.copy
+"""The same in C, if that was built; `record/` replaces it."""

@@ -525,7 +525,7 @@ def to_json(
                     return dumped
         if plain is not None:
             return Dumped((plain, None, (), None))
-        common = common_bytes(value, pointer, limits, agent_of)
+        common = common_bytes(value, pointer, limits, agent_of, reading.hides)
         if common is not None:
             return Dumped((common[0], common[1] or None, (), None))
     except Exception as error:  # noqa: BLE001 - a surrogate, a big integer, a dict changed by another thread

@@ -1,6 +1,6 @@
 /* How much memory orjson may need for a value, by the rule of `ask_memory_for` in `plain.py`. Included by `_native.c`. */
 
-enum { DEEPEST_ASKED = 256, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288 };
+enum { DEEPEST_ASKED = 256, MOST_ASKED = 1 << 22, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288 };
 
 typedef struct {
     Py_ssize_t text_bytes, items, widest;
@@ -16,11 +16,11 @@ static inline int add_child(Needs *needs, PyObject *child, int depth) {
     return 1;
 }
 
-/* 0 for a value that is too deep, or has a cycle. */
+/* 0 for a value that is too deep or too large, or has a cycle. */
 static int add_needs(Needs *needs, PyObject *node, int depth) {
     Py_ssize_t count = PyDict_CheckExact(node) ? 2 * PyDict_GET_SIZE(node) : PySequence_Fast_GET_SIZE(node);
-    if (depth > DEEPEST_ASKED) return 0;
-    needs->items += count;
+    /* few lists that hold each other several times count as many */
+    if (depth > DEEPEST_ASKED || (needs->items += count) > MOST_ASKED) return 0;
     if (count > needs->widest) needs->widest = count;
     if (PyDict_CheckExact(node)) {
         PyObject *key, *item;

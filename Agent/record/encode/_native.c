@@ -1582,6 +1582,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_scalars.h"
 #include "_whole.h"
 #include "_memory.h"
+#include "_copied.h"
 
 /* ---- agents ---- */
 
@@ -1900,6 +1901,8 @@ static PyMethodDef functions[] = {
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "All objects in a value and in its objects; None where something in it may change unseen."},
     {"is_whole", (PyCFunction)(void (*)(void))is_whole, METH_FASTCALL, "Whether a value and its objects hold those very objects."},
+    {"part_at", (PyCFunction)(void (*)(void))part_at, METH_FASTCALL, "What a JSON Pointer leads to; None where Python has to look."},
+    {"copied", (PyCFunction)(void (*)(void))copied_by, METH_FASTCALL, "A value as plain JSON, whose tags a short walk notes."},
     {"most_needed", most_needed, METH_O, "How many bytes orjson may need for a value; -1 where Python has to count."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
@@ -1920,7 +1923,7 @@ static int fill_module(PyObject *self) {
         return -1;
     }
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return -1;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words() || !make_words_of_walk()) return -1;
     fill_tables();
     if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return -1;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");

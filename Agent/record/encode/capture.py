@@ -17,7 +17,7 @@ import orjson
 from Agent.event import classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
-from Agent.event.values import opaque, plain, values
+from Agent.event.values import opaque, plain, short_walk, values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.digest import ALGORITHM
@@ -45,6 +45,7 @@ if native is not None:
     )
     opaque.shown_of = native.shown
     plain.most_needed = native.most_needed
+    short_walk.copied = native.copied
     classes.in_slots = native.in_slots
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
@@ -380,19 +381,20 @@ class Capture:
         if positional:
             self.known_keys.update(own_keys)
             return self.redactor.payload(body, types, pointer, found, positional)
-        if not self._check or (self.judge.stays(body, own_keys) and not (types and hides_text(types))):
+        stays = not self._check or self.judge.stays(body, own_keys)
+        if not self._check or (stays and not (types and hides_text(types))):
             return body, types
-        if own_keys and body.count(b'"') == 2 * len(own_keys) and self.judge.clean(body):
+        if own_keys and body.count(b'"') == 2 * len(own_keys) and (stays or self.judge.clean(body)):
             return body, types  # it has no texts but these keys
         value = read_json(b"{" + body + b"}")
         known_keys = self.known_keys
-        keys_known = all(key in known_keys or key in own_keys for key in value)
-        if (
-            keys_known
-            and all(map(self._keys_known, value.values()))
-            and self.judge.clean(body)
-            and not (types and hides_text(types, value, pointer))
-        ):
+        if not stays:
+            stays = (
+                all(key in known_keys or key in own_keys for key in value)
+                and all(map(self._keys_known, value.values()))
+                and self.judge.clean(body)
+            )
+        if stays and not (types and hides_text(types, value, pointer)):
             return body, types
         self.known_keys.update(own_keys)
         return self.redactor.payload(body, types, pointer, found)

@@ -20,6 +20,7 @@ from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape, value_at
 from Agent.event.values.parts import HELD_AS, HOLDERS
 from Agent.event.values.plain import read_json, write_json
+from Agent.record.encode.native import native
 from Agent.record.encode.repeats import BYTES_TAGS, PAIR_TAGS, Repeats, plain_text
 from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.introduced import scheme_and_credential
@@ -723,21 +724,26 @@ def hides_text(types: Mapping[str, str], value: Any = None, pointer: str = "") -
             nor do tuples without texts.
         pointer: its pointer.
     """
+    begin = len(pointer)
     for place, tag in types.items():
         if tag in _HIDING_TAGS:
             return True
         if tag == "tuple":
-            items = None if value is None else value_at(value, place[len(pointer) :])
+            items = None if value is None else _part_at(value, place, begin)
             if type(items) is not list or not _NO_TEXT.issuperset(map(type, items)):
                 return True
-        if tag.startswith(PAIR_TAGS) and (value is None or _has_names(value, place[len(pointer) :])):
+        elif tag.startswith(PAIR_TAGS) and (value is None or _has_names(_part_at(value, place, begin))):
             return True
     return False
 
 
-def _has_names(value: Any, place: str) -> bool:
-    """Whether a mapping at a place is a list of pairs in which a key may be, or hold, a name."""
-    pairs = value_at(value, place)
+def _part_at(value: Any, place: str, begin: int) -> Any:
+    part = None if native is None else native.part_at(value, place, begin)
+    return value_at(value, place[begin:]) if part is None else part
+
+
+def _has_names(pairs: Any) -> bool:
+    """Whether a mapping is a list of pairs in which a key may be, or hold, a name."""
     if type(pairs) is dict:
         return False  # its keys are checked like those of any other
     return type(pairs) is not list or any(
