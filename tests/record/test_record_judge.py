@@ -4,6 +4,7 @@ import copy
 import datetime as dt
 import json
 import sys
+import types
 import uuid
 
 import orjson
@@ -424,7 +425,7 @@ _FIELDS = st.sampled_from(["name", "steps", "place", "a/b", "a~b", 'a"b', "api_k
 
 def in_python(capture, last, heavy, forms):
     """What the slow path makes of the last known fields of an agent."""
-    tracker = StateTracker(Capture, lambda _: None, "a", lambda _: None, None)
+    tracker = StateTracker(Capture, lambda _: None, "a", types.SimpleNamespace(), None)
     tracker.last, tracker.heavy = dict(last), heavy | forms.keys()
     tracker.environments = {name: orjson.loads(form) for name, form in forms.items()}
     seen = tracker.last_seen(lambda *_: None)

@@ -26,7 +26,7 @@ from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
-from Agent.record.state import generators
+from Agent.record.state import generators, same_members
 from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock
 from Agent.tree.layout import list_sessions
@@ -304,8 +304,8 @@ def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, re
     quick = lines_of(steps, redact, options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        patch.setattr(tracking, "snapshot", tracking._snapshot)
-        patch.setattr(tracking, "still_is", tracking._still_is)
+        patch.setattr(tracking, "snapshot", same_members._snapshot)
+        patch.setattr(tracking, "still_is", same_members._still_is)
         assert lines_of(steps, redact, options) == quick
 
 
@@ -328,8 +328,8 @@ def test_an_agent_at_rest_leaves_the_same_lines_with_and_without_the_native_part
     quick = lines_of(steps, True, options, Loner)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        patch.setattr(tracking, "snapshot", tracking._snapshot)
-        patch.setattr(tracking, "still_is", tracking._still_is)
+        patch.setattr(tracking, "snapshot", same_members._snapshot)
+        patch.setattr(tracking, "still_is", same_members._still_is)
         assert lines_of(steps, True, options, Loner) == quick
 
 
@@ -409,8 +409,8 @@ def test_agents_are_born_and_die_in_the_same_lines_with_and_without_the_native_p
     quick = lines_of_lives(steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        patch.setattr(tracking, "snapshot", tracking._snapshot)
-        patch.setattr(tracking, "still_is", tracking._still_is)
+        patch.setattr(tracking, "snapshot", same_members._snapshot)
+        patch.setattr(tracking, "still_is", same_members._still_is)
         assert lines_of_lives(steps) == quick
     assert any(b'"objects":["world"]' in line for line in quick)
 
@@ -629,10 +629,10 @@ def test_objects_that_are_named_in_constructor_arguments_are_written_as_all_are(
 @example({"a": [0] * 92})
 def test_a_value_has_the_same_snapshot_with_and_without_the_native_part(value):
     snapshot = native.snapshot(value)
-    twin = tracking._snapshot(value)
+    twin = same_members._snapshot(value)
     assert (twin and [*map(id, twin)]) == (snapshot and [*map(id, snapshot)])
     if snapshot is not None:
-        assert tracking._still_is(value, snapshot) and native.still_is(value, snapshot)
+        assert same_members._still_is(value, snapshot) and native.still_is(value, snapshot)
 
 
 @pytest.mark.parametrize(
@@ -650,9 +650,9 @@ def test_a_value_has_the_same_snapshot_with_and_without_the_native_part(value):
 def test_a_value_that_changed_in_place_is_not_what_it_was(change):
     value = {"list": [1, 2], "inner": ({"a": 1}, {"a", "b"}), "at": np.float64(1.5), "on": date(2026, 1, 2)}
     snapshot = native.snapshot(value)
-    assert native.still_is(value, snapshot) and tracking._still_is(value, snapshot)
+    assert native.still_is(value, snapshot) and same_members._still_is(value, snapshot)
     change(value)
-    assert not native.still_is(value, snapshot) and not tracking._still_is(value, snapshot)
+    assert not native.still_is(value, snapshot) and not same_members._still_is(value, snapshot)
 
 
 def test_what_may_change_unseen_has_no_snapshot():
@@ -669,7 +669,7 @@ def test_what_may_change_unseen_has_no_snapshot():
         {1: 2},
         [0] * 200,
     ):
-        assert native.snapshot(value) is None and tracking._snapshot(value) is None
+        assert native.snapshot(value) is None and same_members._snapshot(value) is None
 
 
 @given(NUMBERS)

@@ -818,8 +818,9 @@ def test_the_judge_finds_the_changes_that_the_walk_finds(states, learned):
     redactor = Redactor(b"key")
     judge = make_judge(redactor, DEFAULT_LIMITS)
     judged, walked = Plain(), Plain()
-    by_judge = StateTracker(judged, lambda _: None, None, judge.value, None)
-    by_walk = StateTracker(walked, lambda _: None, None, lambda _: None, None)
+    slow = types.SimpleNamespace(value=lambda _: None, tagged=lambda *_: None)
+    by_judge = StateTracker(judged, lambda _: None, None, judge, None)
+    by_walk = StateTracker(walked, lambda _: None, None, slow, None)
     for number, fields in enumerate(states):
         for agent in (judged, walked):
             vars(agent).clear()
@@ -920,7 +921,7 @@ def test_a_small_object_in_a_field_is_compared_by_what_the_codec_writes(recorded
         ),
     ]
     agent = Acting()
-    tracker = StateTracker(agent, agent_id_of, "a", recorded.pipeline.capture.judge.value, None)
+    tracker = StateTracker(agent, agent_id_of, "a", recorded.pipeline.capture.judge, None)
     described = 0
     for value in values:
         small = tracker._small_object("plan", value, agent_id_of)

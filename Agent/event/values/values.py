@@ -57,6 +57,7 @@ from Agent.event.values.plain import (
     any_nonfinite,
     exceeds,
     plain_bytes,
+    read_json,
     write_json,
 )
 from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Named, Reading
@@ -480,6 +481,22 @@ class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...], "Collection[
     attributes: Collection[str] | None = property(
         itemgetter(3), doc="The names, if it contains only short scalars."
     )  # type: ignore[assignment]
+
+    def is_large_inside(self) -> bool:
+        """Whether a value without a codec in it has large content or refers to other agents."""
+        data = self.json
+        if b'"size_bytes":' not in data and b'"agents":' not in data and b'"environment ' not in data:
+            return False
+        value = read_json(data)
+        for pointer in self.opaque:
+            form = value_at(value, pointer)
+            if type(form) is dict and (
+                "size_bytes" in form
+                or "agents" in form
+                or str(form.get("reference")).startswith("environment ")
+            ):
+                return True
+        return False
 
 
 _dumps = orjson.dumps

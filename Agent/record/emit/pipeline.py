@@ -206,7 +206,8 @@ class Pipeline(PipelineSlots):
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
         self.agents = Agents(
             self.binding,
-            self.capture.judge.value,
+            self.capture.judge,
+            self.capture.reading.hides,
             is_keeping=self.options.gone_states,
             is_probing=self.options.entry_looks > 0,
         )

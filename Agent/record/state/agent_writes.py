@@ -21,7 +21,8 @@ from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.held_objects import HeldObject, HeldObjects, Moves
-from Agent.record.state.tracker import Known, StateTracker, count_members, snapshot, still_is
+from Agent.record.state.same_members import count_members, snapshot, still_is
+from Agent.record.state.tracker import Known, StateTracker
 
 _ACTIONS = 32
 """Number of outermost actions during which all agents are checked."""

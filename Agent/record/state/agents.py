@@ -19,7 +19,8 @@ from Agent.event.classes import attributes_of, by_class, find_in_classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind
-from Agent.event.values.reading import Places, Reading
+from Agent.event.values.reading import Hides, Places, Reading
+from Agent.record.encode.capture import Judge
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import as_message
@@ -27,7 +28,7 @@ from Agent.record.health import note, say
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.followed_values import has_traced_methods, is_value
 from Agent.record.state.identity import identities, identity_of, inherited, object_identities
-from Agent.record.state.tracker import Known, StateTracker, ValueBytes
+from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
@@ -237,7 +238,8 @@ class Agents:
 
     Args:
         bind: returns the binding of an agent, by its id, role and logger.
-        value_bytes: returns the JSON of a plain value, by which states are compared.
+        judge: encodes the plain values of states.
+        hides: finds secrets; None without redaction.
         is_keeping: whether to keep the last state of an agent that is garbage-collected during recording.
         is_probing: whether to check if code other than actions changes objects that agents hold.
     """
@@ -245,13 +247,15 @@ class Agents:
     def __init__(
         self,
         bind: Callable[[str, str | None, str], AgentBinding],
-        value_bytes: ValueBytes,
+        judge: Judge,
+        hides: Hides | None,
         *,
         is_keeping: bool = True,
         is_probing: bool = True,
     ) -> None:
         self._bind = bind
-        self._value_bytes = value_bytes
+        self._judge = judge
+        self._hides = hides
         self._known: dict[int, Known] = {}
         self.holders = Holders()
         self.probe = Probe(agent_id_of, is_on=is_probing)
@@ -322,7 +326,7 @@ class Agents:
         """Return the state tracker of an agent, which is made at its first action."""
         if known.tracker is None:
             owner = known.binding.given_id
-            known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
+            known.tracker = StateTracker(obj, agent_id_of, owner, self._judge, self._keeping, self._hides)
         return known.tracker
 
     def look_through_kept(self) -> None:

@@ -8,34 +8,26 @@ data are kept, so that they can be recorded after the agent was garbage-collecte
 from __future__ import annotations
 
 import json
-import operator
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from enum import EnumType
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES, forgetting
+from Agent.event.classes import MOST_CLASSES
 from Agent.event.limits_of_time import pass_on
-from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_contents import is_over_memory
-from Agent.event.values.codecs import is_all_attributes, is_queue, parts_of_queue
+from Agent.event.values.codecs import is_queue
 from Agent.event.values.content_digest import content_of, often_reference
-from Agent.event.values.digest import digest_bytes
+from Agent.event.values.digest import HIDING, digest_bytes, leaves_out_secrets
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_strings, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
 from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS, EncodedField, Noted, Types, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, EncodedField, Judge, Noted, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.generators import Position, is_own_stream, own_streams, stream_position
@@ -51,15 +43,17 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import is_plain_data
+from Agent.record.state.same_members import measure, snapshot, still_is
 
 _ABSENT = object()
+_HIDDEN = f"{HIDING}:".encode()
 _first_of = json.JSONDecoder().raw_decode
 _AGENT = b"agent "
+_JUDGED = (list, dict, tuple)
 _MOST_LARGE_BYTES = 8 * 1024 * 1024
 
 
 _PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
-ValueBytes = Callable[[Any], bytes | None]
 
 
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
@@ -95,13 +89,14 @@ class StateTracker:
         obj: the agent; only weakly held if its class allows that.
         agent_of: returns the id of an object that is an agent, None for others.
         owner: the agent's id.
-        value_bytes: the JSON of a plain value, None if it needs the slow path (`Judge.value`).
+        judge: encodes plain values and small objects; None as its result means the slow path.
         keeping: receives the tracker once it keeps a value of its agent; None keeps none.
+        hides: finds secrets, which lines leave out.
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_held", "_hides", "_ignored", "_is_listed",
-        "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
+        "__weakref__", "_actions_before", "_agent_of", "_held", "_hides", "_ignored", "_is_listed", "_judge",
+        "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "actions", "borrowed",
         "cls", "compared", "encoded", "environments", "failure", "forms", "heavy", "held", "held_together",
         "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
         "watched", "written_outside",
@@ -116,8 +111,9 @@ class StateTracker:
         obj: object,
         agent_of: Callable[[object], str | None],
         owner: str | None,
-        value_bytes: ValueBytes,
+        judge: Judge,
         keeping: deque[StateTracker] | None,
+        hides: Hides | None = None,
     ) -> None:
         self._ref: Callable[[], object | None]
         try:
@@ -126,8 +122,8 @@ class StateTracker:
             self._ref = lambda: obj
         self._agent_of = agent_of
         self._owner = owner
-        self._hides: Hides | None = None
-        self._value_bytes = value_bytes
+        self._hides = hides
+        self._judge = judge
         self._keeping = keeping
         self.cls = type(obj)
         exposure = exposure_of(self.cls)
@@ -247,7 +243,7 @@ class StateTracker:
                 if raw is not last.get(name):
                     continue
                 is_other = type(held) is tuple and not still_is(value, held)
-                if is_other or (type(held) is int and held != _measure(value)):
+                if is_other or (type(held) is int and held != measure(value)):
                     found.add(name)
         return found
 
@@ -295,11 +291,10 @@ class StateTracker:
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
 
-    def probe(self, obj: object, hides: Hides | None) -> None:
+    def probe(self, obj: object) -> None:
         """Store digests of large objects, which the comparison at an action's end does not cover."""
-        self._hides = hides
         names = self.heavy - self.written_outside - self.borrowed.keys() - self.environments.keys()
-        self.probed = self._forms_of(obj, names, hides) if names else NONE
+        self.probed = self._forms_of(obj, names, self._hides) if names else NONE
 
     def content_digests(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, str]:
         """Return digests of the contents of objects in fields, without ids and times that a library made."""
@@ -389,7 +384,7 @@ class StateTracker:
                 return
         if objects is not None:
             self._held[name] = raw, objects, None
-        elif (members := _measure(value)) > 0:
+        elif (members := measure(value)) > 0:
             self._held[name] = raw, members, None
         else:
             self._held.pop(name, None)
@@ -484,7 +479,7 @@ class StateTracker:
     def _bytes_of(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         """Return the bytes by which a value is compared; None if it is compared only at full states."""
         kind = type(value)
-        raw = self._value_bytes(value) if kind is dict or kind is list else None
+        raw = self._judge.value(value) if kind is dict or kind is list else None
         if raw is None and (tag := number_tag(kind)) is not None:
             number = value.item()
             if type(number) is not float or number - number == 0.0:
@@ -548,11 +543,11 @@ class StateTracker:
             return None
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading(Places(present)))
+        dumped, is_for_lines = self._dumped(value, Places(present))
         if not dumped.types:
             return dumped.json
-        raw = dumped.json + (orjson.dumps if len(dumped.types) == 1 else write_json)(dumped.types)
-        if not dumped.opaque and not any("@" in tag for tag in dumped.types.values()):
+        raw = dumped.json + write_json(dumped.types, orjson.OPT_SORT_KEYS)  # the judge has another order
+        if is_for_lines:
             known = EncodedField(id(value), dumped.json, dumped.types)
             self.encoded = {**self.encoded, name: known}
         if dumped.attributes is not None:
@@ -560,7 +555,7 @@ class StateTracker:
         if dumped.opaque:
             if is_heavy(raw):
                 self._opaque |= {name}
-            elif _is_large_inside(dumped):
+            elif dumped.is_large_inside():
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
                     self.environments = {**self.environments, name: read_json(dumped.json)}
                 self._opaque |= {name}
@@ -568,6 +563,32 @@ class StateTracker:
                 self.last.pop(name, None)
                 return None
         return raw
+
+    def _dumped(self, value: Any, places: Places) -> tuple[Dumped, bool]:
+        """Encode a value, and tell whether a line would hold the same.
+
+        Digests in lines leave out secrets, whose changes count here; and they count the agent itself.
+        """
+        if type(value) in _JUDGED and (judged := self._judge.tagged({"": value}, "")) is not None:
+            data, below = judged[0][4:-1], {at[1:]: tag for at, tag in (judged[1] or {}).items()}
+            if _HIDDEN not in data:
+                opaque = tuple(at for at, tag in below.items() if tag == "opaque")
+                return Dumped((data, below, opaque, None)), True
+        met: list[str] = []
+
+        def agent_of(each: object) -> str | None:
+            agent_id = self._agent_of(each)
+            if agent_id is not None:
+                met.append(agent_id)
+            return agent_id
+
+        dumped = to_json(value, "", agent_of=agent_of, reading=self._reading(places, self._hides))
+        data, tags = dumped.json, (dumped.types or NONE).values()
+        if self._hides is not None and (_HIDDEN in data or any(map(leaves_out_secrets, tags))):
+            return to_json(value, "", agent_of=self._agent_of, reading=self._reading(places)), False
+        if not dumped.opaque and not any("@" in tag for tag in tags):
+            return dumped, True
+        return dumped, not (met or b'"reference":' in data or b'"size_bytes":' in data)
 
     def _small_object(self, name: str, value: Any, agent_of: AgentOf | None) -> bytes | None:
         """Return what `to_json` would make of an object of few short scalars; None for other values."""
@@ -657,122 +678,10 @@ def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
     return {key: value for key, value in known.items() if key != name} if name in known else known
 
 
-_UNCHANGING = (date, timedelta, Decimal, UUID, range)
-
-
-def _stays(cls: type) -> bool | None:
-    """Whether objects of exactly this class are immutable; None if they have nothing but attributes."""
-    if cls in _UNCHANGING or issubclass(type(cls), EnumType):
-        return True
-    if is_all_attributes(cls):
-        return None
-    generic = getattr(sys.modules.get("numpy"), "generic", None)
-    return isinstance(generic, type) and issubclass(cls, generic) and cls.__name__ not in {"void", "object_"}
-
-
-_ALWAYS_SAME = SCALARS | {bytes, complex}
-_OF_ITEMS = frozenset({list, tuple, set, frozenset})
-_OF_MEMBERS = frozenset({set, frozenset, deque})
-_HEAP_TYPE = 1 << 9
-_MOST_QUEUE_BYTES = 65_536
-"""A queue is read at each action up to this size, because others put items there between the actions."""
-_MOST_DEPTH, _MOST_HELD = 8, 96
-"""Limits of snapshots; the C code has the same ones, so that both refuse the same values."""
-
-
-def _snapshot(value: Any) -> tuple[Any, ...] | None:
-    met: list[Any] = []
-    try:
-        return tuple(met) if _meets_all(value, met, 0) else None
-    except RuntimeError:  # another thread is changing a container in it
-        return None
-
-
-def _count_members(value: Any, depth: int = 0) -> int:
-    kind = type(value)
-    if depth > _MOST_DEPTH:
-        return 0
-    if kind is dict or kind is list or kind is tuple:
-        items = value.values() if kind is dict else value
-        return 1 + sum(1 + _count_members(item, depth + 1) for item in items)
-    return 1 + len(value) if kind in _OF_MEMBERS else 0
-
-
-def _measure(value: Any) -> int:
-    """Return the number of members of a container or a queue, plus 1 per container; 0 for other values."""
-    return count_members(parts_of_queue(value)["queue"] if is_queue(type(value)) else value)
-
-
-def _still_is(value: Any, before: tuple[Any, ...]) -> bool:
-    now = _snapshot(value)
-    return now is not None and len(now) == len(before) and all(map(operator.is_, now, before))
-
-
-def _meets_all(value: Any, met: list[Any], depth: int) -> bool:
-    """Append a container, its members, and the container again as an end mark to `met`.
-
-    Returns False if these objects do not show every change, or are too many.
-    """
-    if depth > _MOST_DEPTH or not _meets(value, met):
-        return False
-    kind = type(value)
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or not _meets(key, met) or not _meets_all(item, met, depth + 1):
-                return False
-    elif kind in _OF_ITEMS:
-        if not all(_meets_all(item, met, depth + 1) for item in value):
-            return False
-    else:
-        return _is_unchanging(value)
-    return _meets(value, met)
-
-
-def _meets(value: Any, met: list[Any]) -> bool:
-    met.append(value)
-    return len(met) <= _MOST_HELD
-
-
-def _is_unchanging(value: Any) -> bool:
-    kind = type(value)
-    if kind in _ALWAYS_SAME:
-        return True
-    if kind is datetime:
-        return value.tzinfo is None or value.tzinfo is UTC
-    if kind.__flags__ & _HEAP_TYPE and type(kind) not in (type, EnumType):
-        return False
-    return _stays(kind) is True
-
-
-snapshot: Callable[[Any], tuple[Any, ...] | None] = _snapshot
-"""Returns all objects in a value; None if one of them is mutable without being a container, or at a limit."""
-still_is: Callable[[Any, tuple[Any, ...]], bool] = _still_is
-"""Whether a value holds the same objects as before, so that nothing changed."""
-count_members: Callable[[Any], int] = _count_members
-"""Returns the number of members of a container and its nested containers; 0 for any other value."""
-if native is not None:
-    forgetting.append(partial(native.judge_types, _stays, EnumType))
-    forgetting[-1]()
-    snapshot, still_is, count_members = native.snapshot, native.still_is, native.count_members
-
-
-def _is_large_inside(dumped: Dumped) -> bool:
-    """Whether a value without a codec has large content or refers to other agents."""
-    data = dumped.json
-    if b'"size_bytes":' not in data and b'"agents":' not in data and b'"environment ' not in data:
-        return False
-    value = read_json(dumped.json)
-    for pointer in dumped.opaque:
-        form = value_at(value, pointer)
-        if type(form) is dict and (
-            "size_bytes" in form or "agents" in form or str(form.get("reference")).startswith("environment ")
-        ):
-            return True
-    return False
-
-
 HEAVY_BYTES = 4096
 """A field with more bytes is read only at full states."""
+_MOST_QUEUE_BYTES = 65_536
+"""A queue is read at each action up to this size, because others put items there between the actions."""
 
 _MARKS = (b'"', b":", b"<")
 """The byte before a module name in the JSON, the tag or the `repr` of a value."""

@@ -552,7 +552,7 @@ def _tail_of_fields(
     if forms or encoded:
         tracker.forms = tracker.encoded = NONE
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
-        tracker.probe(obj, pipeline.capture.reading.hides)
+        tracker.probe(obj)
     elif tracker.probed:
         tracker.probed = NONE  # the number of probed actions is reached
     if tracker.failure is not None:
