@@ -62,7 +62,9 @@ def is_of_signal(error: BaseException) -> bool:
     step: TracebackType | None = _TRACEBACK.__get__(error)
     if step is None or step.tb_next is None:
         return False  # raised by the code that caught it
-    handlers = {code for number in _SIGNALS if (code := _code_of(signal.getsignal(number))) is not None}
+    # of the functions of `signal`, since those convert each answer to a member of an enumeration
+    found = (_signals.getsignal(number) for number in _SIGNALS)
+    handlers = {code for each in found if type(each) is not int and (code := _code_of(each)) is not None}
     while step is not None and handlers:
         if step.tb_frame.f_code in handlers:
             return True

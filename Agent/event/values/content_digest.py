@@ -360,8 +360,8 @@ class _Walk:
         """The bytes written for sets in which nothing counts by position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
-        self._generators: dict[int, bytes] = {}
-        """The bytes written for a generator that occurred before: many objects may draw from one."""
+        self._generators: dict[int, tuple[str, Any]] = {}
+        """The reduced form of a generator that occurred before: many objects may draw from one."""
         self._kept: list[Any] = []
         """Keeps visited objects alive, so that no `id()` is reused."""
         self._marks = 0
@@ -730,7 +730,7 @@ class _Walk:
             return False
         if id(value) in self._generators:
             self._marks += 1
-            self._out += self._generators[id(value)]
+            self._out += b"=" + short_digest(repr(self._generators[id(value)]).encode())
             return True
         # If draws are recorded, they are compared instead of the state.
         if cls.__name__ == "Random" and hasattr(vars(value).get("random"), "agent_trace_adopted"):
@@ -742,7 +742,7 @@ class _Walk:
             return False
         if cls.__name__ in _SHARED_GENERATORS:
             self._marks += 1
-            self._generators[id(value)] = b"=" + short_digest(repr((tag, reduced)).encode())
+            self._generators[id(value)] = tag, reduced
         self._out += b"r"
         self._push([tag, reduced])
         return True

@@ -228,7 +228,7 @@ def read_json(data: bytes) -> Any:
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:
     """Return the JSON of a container that is plain at all levels and within the limits, else None.
 
-    Raises what orjson raises for lone surrogates, keys that are not strings and integers over 64 bits.
+    Raises what orjson raises for lone surrogates and integers over 64 bits.
     """
     if not _is_plain(value, limits):
         return None
@@ -276,6 +276,8 @@ def _is_plain(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
     pending: list[Any] = [value]
     for node in pending:
         children = node.values() if type(node) is dict else node
+        if type(node) is dict and not _STRINGS.issuperset(map(type, node)):
+            return False
         if len(node) > _SWEPT_FROM and SCALARS.issuperset(map(type, children)):
             continue
         for child in children:
@@ -298,6 +300,8 @@ def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bo
         below: list[Any] = []
         for node in level:
             children = node.values() if type(node) is dict else node
+            if type(node) is dict and not _STRINGS.issuperset(map(type, node)):
+                return False
             if SCALARS.issuperset(map(type, children)):
                 continue
             if not _PLAIN.issuperset(map(type, children)):

@@ -525,7 +525,7 @@ def to_json(
             return _walked(value, pointer, limits, agent_of, reading)
         if kind is dict:
             # Two checks in C: of the types of the values, and for the null that a NaN would leave.
-            if _is_scalar(map(type, value.values())):
+            if _is_scalar(map(type, value.values())) and all_strings(value):
                 data = write_json(value, DUMP_OPTIONS)
                 if (data.find(b"null") < 0 or not any_nonfinite(value.values())) and len(
                     data
