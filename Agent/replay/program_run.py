@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event as StopEvent
 from typing import Any, NamedTuple
@@ -20,11 +21,9 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.script_names import COPIES, as_original
-from Agent.event.values.digest import leaves_out_secrets
-from Agent.replay.compare.emitted_events import ARGS_AFTER
+from Agent.replay.compare.emitted_events import ARGS_AFTER, describe
 from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, ValuesOfRun
-from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge, listed
-from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
@@ -33,17 +32,22 @@ from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_o
 from Agent.replay.plan.recording import (
     Recording,
     codes_of,
-    ends_of,
     first_classes_of,
     is_traced_action,
     method_name,
-    order_of_agents,
     parents_of,
     read_recording,
     script_here,
     script_name,
     session_info,
     spans_around,
+)
+from Agent.replay.program_ends import (
+    compare_beyond_agents,
+    difference_between_actions,
+    end_difference_of,
+    program_state_difference,
+    redacted_at_end,
 )
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
@@ -310,18 +314,22 @@ def _judged_by_ends(
 ) -> ReplayOutcome | None:
     """Judge runs that recorded the same events by their final states; None if these are unknown."""
     was_free = not any(run.refused or run.found_changed_files for run in runs)
-    end_difference = _end_difference(recording, runs, may_differ=has_changed)
+    sessions = [run.session for run in runs]
+    end_difference = end_difference_of(recording, sessions, may_differ=has_changed)
     if end_difference is None and has_changed and was_free:
-        end_difference = _program_state_difference(recording, runs)
+        end_difference = program_state_difference(recording, sessions)
+    if end_difference is None and has_changed:
+        compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
+        end_difference = difference_between_actions(recording, sessions, compare)
     if end_difference is None:
         proved = _identical(outcome, recording, program, runs[0].comparison)
         for why in unseen_effects(runs[0].comparison, recording.events, has_changed=has_changed):
             proved.reason(why)
-        hidden = _redacted_at_end(recording, runs, has_changed=has_changed)
+        hidden = redacted_at_end(recording, sessions, has_changed=has_changed)
         if hidden:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if has_changed:
-            _compare_beyond_agents(proved, recording, runs)
+            compare_beyond_agents(proved, recording, sessions)
         return proved
     if has_changed and was_free and end_difference.divergence is not None:
         return _diverged(outcome, recording, program, end_difference.divergence, runs)
@@ -331,120 +339,6 @@ def _judged_by_ends(
     if end_difference.is_of_program and outcome.divergence is None:
         outcome.reason(end_difference.why)
     return None
-
-
-class _EndDifference(NamedTuple):
-    """Referenced objects that ended differently in runs that recorded the same events."""
-
-    why: str
-    divergence: RunDivergence | None = None
-    """The first content that is the same in all runs and differs from the recording."""
-    is_of_program: bool = False
-    """Whether it is state outside of agents, which no other check has compared."""
-
-
-class _End(NamedTuple):
-    """The final content of an object that a field refers to."""
-
-    event_id: str
-    """The event of the agent's final state."""
-    digest: str | None
-    """None if the recording predates such digests, or the content could not be read."""
-
-
-def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
-    """Return the final contents of objects that fields refer to, by agent and field."""
-    last_states: dict[tuple[str, str], _End] = {}
-    for event in events:
-        if event.kind != "state" or event.agent_id is None:
-            continue
-        ends = ends_of(event)
-        last_states |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
-    return last_states
-
-
-def _end_difference(
-    recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool
-) -> _EndDifference | None:
-    """Return the first referenced object that ended differently; None if all ended as recorded.
-
-    Args:
-        recording: the recording.
-        runs: the runs, which recorded the same events.
-        may_differ: whether code changed. If not, a content that varies between runs is ignored as random.
-    """
-    unknown = None
-    others = [_ends_of(open_reader(run.session).events()) for run in runs]
-    for (agent_id, name), end in _ends_of(recording.events).items():
-        digests = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
-        if digests == {end.digest} and end.digest is not None:
-            continue
-        if end.digest is None or None in digests:
-            unknown = unknown or _EndDifference(
-                f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
-            )
-        elif len(digests) == 1:
-            (other,) = digests
-            values = f"content {end.digest}", f"content {other}"
-            return _EndDifference(
-                f"what {agent_id}.{name} holds did not end as in the recording",
-                RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, end.event_id, None, 0),
-            )
-        else:
-            unknown = unknown or _EndDifference(
-                f"code changed, and what {agent_id}.{name} holds ends differently in each run"
-            )
-    return unknown if may_differ else None
-
-
-def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_changed: bool) -> int:
-    """Return the number of final contents that agree in all runs except for secrets, which may differ."""
-    ends = _ends_of(recording.events).values()
-    hidden = sum(end.digest is not None and leaves_out_secrets(end.digest) for end in ends)
-    if has_changed:
-        states = [program_state_of(open_reader(run.session).events()) for run in runs]
-        hidden += redacted_in_all(program_state_of(recording.events), states)
-    return hidden
-
-
-def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
-    """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
-    events = [list(open_reader(run.session).events()) for run in runs]
-    orders = [order_of_agents(each) for each in events]
-    if len(set(orders)) == 1 and orders[0] != order_of_agents(recording.events):
-        proved.normalisers.append("the order in which agents act")
-    recorded, *others = (program_state_of(each) for each in (recording.events, *events))
-    new = dict.fromkeys(
-        name
-        for other in others
-        if recorded is not None and other is not None
-        for name in other.changed
-        if recorded.at(name) is None
-    )
-    if new:
-        proved.remark(
-            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which the recording does not have, "
-            "so they cannot be compared"
-        )
-
-
-def _program_state_difference(recording: Recording, runs: Sequence[ProgramRun]) -> _EndDifference | None:
-    """Return the first global, closure or the like that ended differently in runs of changed code."""
-    recorded = program_state_of(recording.events)
-    states = [program_state_of(open_reader(run.session).events()) for run in runs]
-    differing = left_otherwise(recorded, states)
-    if not differing or recorded is None or states[0] is None:
-        return None
-    first = differing[0]
-    if not first.is_steady:
-        return _EndDifference(
-            f"code changed, and {first.name} ended differently than in the recording, and varies between runs"
-            ": keep clocks, ids and unseeded draws out of it, or keep it in a field",
-            is_of_program=True,
-        )
-    one, other = recorded.shown(first.name), states[0].shown(first.name)
-    divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
-    return _EndDifference(f"{first.name} did not end as in the recording", divergence)
 
 
 def _patience_s(info: SessionInfo) -> float:
@@ -542,17 +436,20 @@ def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequ
     return [each for each in draws if each.startswith("numpy.random ")]
 
 
-def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | None = None) -> RunComparison:
+def _compared(
+    one: Path, other: Path, *, by_form: bool, measured: list[str] | None = None, is_whole: bool = False
+) -> RunComparison:
     """Compare two recordings of the program.
 
     Args:
         by_form: whether ids and times agree by their form.
         measured: gets the other's durations that differ, which then agree, too; None compares them.
+        is_whole: whether what was recorded between actions is compared, too.
     """
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
     values = ValuesOfRun((began_s[0], began_s[1]), durations=measured) if len(began_s) == 2 else None
-    return compare_actions(one, other, values)
+    return compare_actions(one, other, values, is_whole=is_whole)
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
@@ -613,7 +510,7 @@ def _diverged(
         recorded=divergence.a,
         replayed=divergence.b,
         path=divergence.path,
-        place="" if inner is None else _named_inside(differing, inner),
+        place=_place_of(differing, inner, recording, plan),
         inner_agent_id=inner or "",
         tick=divergence.tick,
     )
@@ -638,6 +535,16 @@ def _action_of(event: Event | None, agent_id: str | None, recording: Recording, 
             return by_span[span_id]
     place = order_key(event)
     return next((each for each in own if order_key(each.event) >= place), own[-1])
+
+
+def _place_of(event: Event | None, inner: str | None, recording: Recording, plan: Plan) -> str:
+    """Return what differs: what another agent did, or what was recorded between actions; "" for an action."""
+    if event is not None and event.kind != "state":
+        spans = {action.event.span_id for action in plan.actions}
+        around = {event.span_id, *spans_around(event, parents_of(recording.events))}
+        if spans.isdisjoint(around):
+            return f"{describe(event)} outside of actions"
+    return "" if inner is None else _named_inside(event, inner)
 
 
 def _named_inside(event: Event | None, agent_id: str) -> str:

@@ -195,7 +195,7 @@ def compare_runs(
     return _walked(one, other, same_ids, notes, every_agent=every_agent, progress=progress)
 
 
-def compare_actions(a: Path, b: Path, made: LibraryValues | None) -> RunComparison:
+def compare_actions(a: Path, b: Path, made: LibraryValues | None, *, is_whole: bool = False) -> RunComparison:
     """Find the first difference of two runs of one whole program inside their actions and in their states.
 
     Writes of untraced code between actions are not compared, since the moment at which they are noticed
@@ -207,9 +207,11 @@ def compare_actions(a: Path, b: Path, made: LibraryValues | None) -> RunComparis
         a: the first session.
         b: the second.
         made: the ids and times that libraries made, which agree by form.
+        is_whole: whether to compare what was recorded between actions, too.
     """
     one, other = open_side(a, None), open_side(b, None)
-    one.only_actions = other.only_actions = True
+    one.skips_writes = other.skips_writes = True
+    one.only_actions = other.only_actions = not is_whole
     return _walked(one, other, _same_ids(one, other), [], made=made, are_of_one_program=True)
 
 

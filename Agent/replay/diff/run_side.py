@@ -65,6 +65,8 @@ class RunSide:
     """The span inside which the run was started, if any."""
     only_actions: bool = False
     """Whether only events inside actions are compared, since a fork does not run the code that calls them."""
+    skips_writes: bool = False
+    """Whether writes of untraced code between actions are not compared, but what it logged is."""
     forked: Lineage | None = None
     """On both sides, the fork's origin if one side is a fork of the other."""
 
@@ -78,7 +80,8 @@ class RunSide:
         keys = [StreamKey("agent", name) for name in self.agents]
         if self.ref.agent_id is None:
             if not self.run_ids:
-                keys += [StreamKey("category", name) for name in COMPARED_CATEGORIES]
+                names = (*COMPARED_CATEGORIES, "system") if self.skips_writes else COMPARED_CATEGORIES
+                keys += [StreamKey("category", name) for name in names]
             runs = frozenset() if self.only_actions else self.run_ids or frozenset(self.reader.run_ids())
             order = [name for name in self.reader.run_ids() if name in runs]
             keys += [StreamKey("run", str(index)) for index, _ in enumerate(order)]
@@ -94,7 +97,7 @@ class RunSide:
         """Whether an event is compared; other events only update the state."""
         if self.since is not None and order_key(event) < self.since:
             return False
-        if self.only_actions and is_outside_write(event):
+        if (self.only_actions or self.skips_writes) and is_outside_write(event):
             return False
         return not self.run_ids or event.run_id in self.run_ids or event.span_id in self.around
 

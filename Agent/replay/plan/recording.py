@@ -373,12 +373,6 @@ def is_traced_action(event: Event) -> bool:
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 
-def order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
-    """Return agent and method of each entry action, in order."""
-    entries = [event for event in events if event.code is not None and is_traced_action(event)]
-    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
-
-
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
     """Return {`agent.method`: digest of the code that ran last}."""
     return {

@@ -1,0 +1,173 @@
+"""What runs of a whole program left or recorded otherwise, where their actions recorded the same.
+
+The contents of objects at the end, the state of the program outside of agents, and what was recorded between
+actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from Agent.archive.sealed.reader import open_reader
+from Agent.event.model import Event
+from Agent.event.ordering import order_key
+from Agent.event.values.digest import leaves_out_secrets
+from Agent.replay.compare.emitted_events import describe
+from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome
+from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
+from Agent.replay.diff.run_comparison import RunComparison
+from Agent.replay.plan.actions import is_outside_write
+from Agent.replay.plan.recording import Recording, ends_of
+
+_MOST_NAMED = 4
+
+
+class EndDifference(NamedTuple):
+    """A difference that the actions of the runs do not show."""
+
+    why: str
+    divergence: RunDivergence | None = None
+    """The first value that is the same in all runs and differs from the recording."""
+    is_of_program: bool = False
+    """Whether no other check has compared it."""
+
+
+class _End(NamedTuple):
+    """The final content of an object that a field refers to."""
+
+    event_id: str
+    """The event of the agent's final state."""
+    digest: str | None
+    """None if the recording predates such digests, or the content could not be read."""
+
+
+def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
+    """Return the final contents of objects that fields refer to, by agent and field."""
+    last_states: dict[tuple[str, str], _End] = {}
+    for event in events:
+        if event.kind != "state" or event.agent_id is None:
+            continue
+        ends = ends_of(event)
+        last_states |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
+    return last_states
+
+
+def end_difference_of(
+    recording: Recording, sessions: Sequence[Path], *, may_differ: bool
+) -> EndDifference | None:
+    """Return the first referenced object that ended differently; None if all ended as recorded.
+
+    Args:
+        recording: the recording.
+        sessions: those of the runs, which recorded the same events.
+        may_differ: whether code changed. If not, a content that varies between runs is ignored as random.
+    """
+    unknown = None
+    others = [_ends_of(open_reader(each).events()) for each in sessions]
+    for (agent_id, name), end in _ends_of(recording.events).items():
+        digests = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
+        if digests == {end.digest} and end.digest is not None:
+            continue
+        if end.digest is None or None in digests:
+            unknown = unknown or EndDifference(
+                f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
+            )
+        elif len(digests) == 1:
+            (other,) = digests
+            values = f"content {end.digest}", f"content {other}"
+            return EndDifference(
+                f"what {agent_id}.{name} holds did not end as in the recording",
+                RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, end.event_id, None, 0),
+            )
+        else:
+            unknown = unknown or EndDifference(
+                f"code changed, and what {agent_id}.{name} holds ends differently in each run"
+            )
+    return unknown if may_differ else None
+
+
+def redacted_at_end(recording: Recording, sessions: Sequence[Path], *, has_changed: bool) -> int:
+    """Return the number of final contents that agree in all runs except for secrets, which may differ."""
+    ends = _ends_of(recording.events).values()
+    hidden = sum(end.digest is not None and leaves_out_secrets(end.digest) for end in ends)
+    if has_changed:
+        states = [program_state_of(open_reader(each).events()) for each in sessions]
+        hidden += redacted_in_all(program_state_of(recording.events), states)
+    return hidden
+
+
+def compare_beyond_agents(proved: ReplayOutcome, recording: Recording, sessions: Sequence[Path]) -> None:
+    """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
+    events = [list(open_reader(each).events()) for each in sessions]
+    orders = [_order(each) for each in events]
+    if len(set(orders)) == 1 and orders[0] != _order(recording.events):
+        proved.normalisers.append("the order in which agents act and events are recorded")
+    recorded, *others = (program_state_of(each) for each in (recording.events, *events))
+    new = dict.fromkeys(
+        name
+        for other in others
+        if recorded is not None and other is not None
+        for name in other.changed
+        if recorded.at(name) is None
+    )
+    if new:
+        proved.remark(
+            f"the program now changes {', '.join(list(new)[:_MOST_NAMED])}, which the recording does not "
+            "have, so they cannot be compared"
+        )
+
+
+def _order(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
+    """Return agent and description of each event that is compared, in order."""
+    compared = [
+        event
+        for event in events
+        if event.kind not in PASSED_OVER and event.kind != "state" and not is_outside_write(event)
+    ]
+    return tuple((event.agent_id, describe(event)) for event in sorted(compared, key=order_key))
+
+
+def program_state_difference(recording: Recording, sessions: Sequence[Path]) -> EndDifference | None:
+    """Return the first global, closure or the like that ended differently in runs of changed code."""
+    recorded = program_state_of(recording.events)
+    states = [program_state_of(open_reader(each).events()) for each in sessions]
+    differing = left_otherwise(recorded, states)
+    if not differing or recorded is None or states[0] is None:
+        return None
+    first = differing[0]
+    if not first.is_steady:
+        return EndDifference(
+            f"code changed, and {first.name} ended differently than in the recording, and varies between runs"
+            ": keep clocks, ids and unseeded draws out of it, or keep it in a field",
+            is_of_program=True,
+        )
+    one, other = recorded.shown(first.name), states[0].shown(first.name)
+    divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+    return EndDifference(f"{first.name} did not end as in the recording", divergence)
+
+
+def difference_between_actions(
+    recording: Recording, sessions: Sequence[Path], compare: Callable[[Path, Path], RunComparison]
+) -> EndDifference | None:
+    """Return the first difference in what was recorded between actions; None if all runs recorded the same.
+
+    Args:
+        recording: the recording.
+        sessions: those of the runs of changed code, whose actions recorded the same.
+        compare: compares two sessions with what was recorded between actions.
+    """
+    found = [compare(recording.session, each).divergence for each in sessions]
+    if not any(found):
+        return None
+    first, *others = sessions
+    if found[0] is None or any(compare(first, each) for each in others):
+        (parted, *_) = filter(None, found)
+        return EndDifference(
+            f"code changed, and what is recorded between actions varies between runs: {parted}",
+            is_of_program=True,
+        )
+    why = f"what is recorded between actions differs: {found[0]}"
+    return EndDifference(why, found[0], is_of_program=True)
