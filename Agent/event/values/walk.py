@@ -718,10 +718,9 @@ class _ContentWalk(Walk):
             return self._tagged(self._spend(len(known.at) + 2, known.at), SAME, pointer)
         if self.reading.places is not None and self.reading.places.field_of(value) is not None:
             raise _NotPlain
-        if self._may_refer and not self._sets_around:
-            self._note(value, pointer, self._form)
-        else:
-            self._note(value, pointer, None)
+        if len(self.path) >= self.max_depth:
+            raise _NotPlain
+        self._note(value, pointer, self._form if self._may_refer and not self._sets_around else None)
         return super()._composite(value, kind, pointer)
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:

@@ -1,15 +1,15 @@
 /* Whether arguments are what they were, with the objects in them: all that containers, `__dict__` and slots hold, by
    identity. Included by `_native.c`. */
 
-enum { DEEPEST_WHOLE = 64 };
-
 typedef struct {
     PyObject **items; /* borrowed until all are met */
     Py_ssize_t count, room, most;
     int are_taken;
     Py_ssize_t at;
-    uintptr_t *met; /* containers and objects that were entered: a table of `slots` places, a power of 2 */
+    uintptr_t *met; /* containers and objects that were met: a table of `slots` places, a power of 2 */
     size_t slots, used;
+    PyObject **inside; /* the same in order; what they hold is met in turn, since a recursion could be too deep */
+    Py_ssize_t entered, places;
 } Whole;
 
 static int whole_one(Whole *whole, PyObject *value) {
@@ -60,24 +60,24 @@ static int is_whole_type(PyTypeObject *kind) {
     return known == Py_None;
 }
 
-static int whole_meet(Whole *whole, PyObject *value, int depth);
+static int whole_meet(Whole *whole, PyObject *value);
 
-static int whole_part(Whole *whole, PyObject *part, int depth) {
-    return part == NULL ? whole_one(whole, (PyObject *)&PyCell_Type) : whole_meet(whole, part, depth + 1);
+static int whole_part(Whole *whole, PyObject *part) {
+    return part == NULL ? whole_one(whole, (PyObject *)&PyCell_Type) : whole_meet(whole, part);
 }
 
 /* Functions, bound methods and cells, whose content may be replaced. */
 static int is_callable_whole(PyTypeObject *kind) { return kind == &PyFunction_Type || kind == &PyMethod_Type || kind == &PyCell_Type; }
 
-static int whole_callable(Whole *whole, PyObject *value, int depth) {
-    if (PyCell_Check(value)) return whole_part(whole, PyCell_GET(value), depth);
-    if (PyMethod_Check(value)) return whole_part(whole, PyMethod_GET_FUNCTION(value), depth) && whole_part(whole, PyMethod_GET_SELF(value), depth);
+static int whole_callable(Whole *whole, PyObject *value) {
+    if (PyCell_Check(value)) return whole_part(whole, PyCell_GET(value));
+    if (PyMethod_Check(value)) return whole_part(whole, PyMethod_GET_FUNCTION(value)) && whole_part(whole, PyMethod_GET_SELF(value));
     PyFunctionObject *function = (PyFunctionObject *)value;
     PyObject *noted = function->func_dict;
     if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
     return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, function->func_module)
-           && whole_part(whole, function->func_defaults, depth) && whole_part(whole, function->func_kwdefaults, depth)
-           && whole_part(whole, function->func_closure, depth) && whole_part(whole, noted, depth);
+           && whole_part(whole, function->func_defaults) && whole_part(whole, function->func_kwdefaults)
+           && whole_part(whole, function->func_closure) && whole_part(whole, noted);
 }
 
 /* Whether an exception has nothing in C but what all have; a class with `__del__` would notice that it is held. */
@@ -87,21 +87,21 @@ static int is_plain_error(PyTypeObject *kind) {
     return kind->tp_basicsize == sizeof(PyBaseExceptionObject);
 }
 
-static int whole_error(Whole *whole, PyObject *value, int depth) {
+static int whole_error(Whole *whole, PyObject *value) {
     PyBaseExceptionObject *error = (PyBaseExceptionObject *)value;
-    if (error->args == NULL || !whole_meet(whole, error->args, depth + 1)) return 0;
+    if (error->args == NULL || !whole_meet(whole, error->args)) return 0;
     if (error->cause == NULL) return whole_one(whole, (PyObject *)&PyCell_Type);
-    return whole_meet(whole, error->cause, depth + 1);
+    return whole_meet(whole, error->cause);
 }
 
-static int whole_object(Whole *whole, PyObject *value, int depth) {
+static int whole_object(Whole *whole, PyObject *value) {
     PyTypeObject *kind = Py_TYPE(value);
     if (!whole_one(whole, (PyObject *)kind)) return 0; /* its class may be replaced */
     for (PyTypeObject *base = kind; base != NULL && base != &PyBaseObject_Type; base = base->tp_base)
         for (PyMemberDef *slot = base->tp_members; slot != NULL && slot->name != NULL; slot++) {
             if (slot->type != T_OBJECT_EX) continue;
             PyObject *held = *(PyObject **)((char *)value + slot->offset);
-            if (!(held == NULL ? whole_one(whole, (PyObject *)base) : whole_meet(whole, held, depth + 1))) return 0;
+            if (!(held == NULL ? whole_one(whole, (PyObject *)base) : whole_meet(whole, held))) return 0;
         }
     if (kind->tp_dictoffset == 0) return 1;
     PyObject *held = PyObject_GenericGetDict(value, NULL);
@@ -109,40 +109,50 @@ static int whole_object(Whole *whole, PyObject *value, int depth) {
         PyErr_Clear();
         return 0;
     }
-    int is_met = PyDict_CheckExact(held) && whole_meet(whole, held, depth + 1);
+    int is_met = PyDict_CheckExact(held) && whole_meet(whole, held);
     Py_DECREF(held); /* the object has it */
     return is_met;
 }
 
-/* Meet a value and all that is in it, in an order that says what stands where. 0 where something differs, may change
-   unseen, or is too large or too deep. */
-static int whole_meet(Whole *whole, PyObject *value, int depth) {
+/* Meet a value; what it holds is met later. 0 where it differs, may change unseen, or there are too many. */
+static int whole_meet(Whole *whole, PyObject *value) {
     PyTypeObject *kind = Py_TYPE(value);
-    if (depth > DEEPEST_WHOLE || !whole_one(whole, value)) return 0;
+    if (!whole_one(whole, value)) return 0;
     if (is_scalar(kind) || value == Py_None) return 1;
-    int is_dict = kind == &PyDict_Type, is_list = kind == &PyList_Type, is_tuple = kind == &PyTuple_Type;
-    int is_set = kind == &PySet_Type || kind == &PyFrozenSet_Type;
-    int is_callable = is_callable_whole(kind), is_error = is_plain_error(kind);
-    if (!(is_dict || is_list || is_tuple || is_set || is_callable || is_error || is_whole_type(kind)))
+    int is_container = kind == &PyDict_Type || kind == &PyList_Type || kind == &PyTuple_Type || kind == &PySet_Type || kind == &PyFrozenSet_Type;
+    if (!(is_container || is_callable_whole(kind) || is_plain_error(kind) || is_whole_type(kind)))
         return UNKNOWN_TYPE == NULL && (!whole->are_taken || is_unchanging(value));
     int enters = whole_enters(whole, value);
     if (enters <= 0) return enters == 0;
-    if (is_dict) {
+    if (whole->entered == whole->places) {
+        Py_ssize_t places = whole->places == 0 ? 64 : 2 * whole->places;
+        PyObject **inside = PyMem_RawRealloc(whole->inside, places * sizeof *inside);
+        if (inside == NULL) return 0;
+        whole->inside = inside;
+        whole->places = places;
+    }
+    whole->inside[whole->entered++] = value;
+    return 1;
+}
+
+/* Meet all that a container or an object holds, and itself again as the end. */
+static int whole_inside(Whole *whole, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyDict_Type) {
         PyObject *key, *item;
         for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);)
-            if (!PyUnicode_CheckExact(key) ? !whole_meet(whole, key, depth + 1) : !whole_one(whole, key)) return 0;
-            else if (!whole_meet(whole, item, depth + 1)) return 0;
-    } else if (is_list || is_tuple) {
+            if (!whole_meet(whole, key) || !whole_meet(whole, item)) return 0;
+    } else if (kind == &PyList_Type || kind == &PyTuple_Type) {
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++)
-            if (!whole_meet(whole, PySequence_Fast_GET_ITEM(value, i), depth + 1)) return 0;
-    } else if (is_set) {
+            if (!whole_meet(whole, PySequence_Fast_GET_ITEM(value, i))) return 0;
+    } else if (kind == &PySet_Type || kind == &PyFrozenSet_Type) {
         PyObject *item;
         Py_hash_t hash;
         for (Py_ssize_t place = 0; _PySet_NextEntry(value, &place, &item, &hash);)
-            if (!whole_meet(whole, item, depth + 1)) return 0;
-    } else if (is_callable) {
-        if (!whole_callable(whole, value, depth)) return 0;
-    } else if ((is_error && !whole_error(whole, value, depth)) || !whole_object(whole, value, depth)) {
+            if (!whole_meet(whole, item)) return 0;
+    } else if (is_callable_whole(kind)) {
+        if (!whole_callable(whole, value)) return 0;
+    } else if ((is_plain_error(kind) && !whole_error(whole, value)) || !whole_object(whole, value)) {
         return 0;
     }
     return whole_one(whole, value);
@@ -150,9 +160,11 @@ static int whole_meet(Whole *whole, PyObject *value, int depth) {
 
 /* As `whole_meet`, while no garbage is collected: a `__dict__` that is made would run any code. */
 static int whole_meets(Whole *whole, PyObject *value) {
-    int collects = PyGC_Disable(), is_met = whole_meet(whole, value, 0);
+    int collects = PyGC_Disable(), is_met = whole_meet(whole, value);
+    for (Py_ssize_t i = 0; is_met && i < whole->entered; i++) is_met = whole_inside(whole, whole->inside[i]);
     if (collects) PyGC_Enable();
     PyMem_RawFree(whole->met);
+    PyMem_RawFree(whole->inside);
     return is_met;
 }
 

@@ -72,6 +72,15 @@ still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
 
 
 _LEAST_WHOLE = 512
+_OBJECTS_A_BYTE = 64
+
+
+def most_whole(body: bytes) -> int:
+    """Return how many objects of arguments it pays to note, by their JSON.
+
+    The digest of an object takes longer than noting what it leads to; its reference is short work.
+    """
+    return max(_LEAST_WHOLE, len(body) * (1 if b'"reference":' in body else _OBJECTS_A_BYTE))
 
 
 class Whole:
@@ -79,13 +88,12 @@ class Whole:
 
     Args:
         arguments: the arguments by name.
-        json_bytes: the size of their JSON in the call before; it has at least a byte for each object.
+        most: the maximum number of objects, by the call before.
     """
 
     __slots__ = ("_kept",)
 
-    def __init__(self, arguments: dict[str, Any], json_bytes: int) -> None:
-        most = max(json_bytes, _LEAST_WHOLE)
+    def __init__(self, arguments: dict[str, Any], most: int) -> None:
         self._kept = None if native is None else native.whole(arguments, most)
 
     def is_in(self, arguments: dict[str, Any]) -> bool:

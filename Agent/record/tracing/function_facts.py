@@ -324,8 +324,8 @@ class FunctionFacts:
         self.limit = LIMITS[self.category]
         self.label_key = _LABEL_KEY[kind]
         self.slot_key = kind, level
-        self.json_bytes = 100_000
-        """The size in bytes of the JSON of the last arguments that were not plain; at first a guess."""
+        self.most_whole = 100_000
+        """How many objects of its arguments it pays to note, by the last call; at first a guess."""
         self.is_stepped = False
         """Whether it is a generator, whose calls are suspended and resumed."""
         self.is_async = False

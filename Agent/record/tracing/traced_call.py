@@ -32,6 +32,7 @@ from Agent.record.tracing.changed_arguments import (
     args_after,
     cannot_change,
     held,
+    most_whole,
     places_held,
     result_is,
     shares_parts,
@@ -163,11 +164,11 @@ class Call:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         can_change = self.spec.is_action and not cannot_change(map(type, arguments.values()))
         # Taken before encoding, as above.
-        self.whole = Whole(arguments, self.spec.json_bytes) if can_change else None
+        self.whole = Whole(arguments, self.spec.most_whole) if can_change else None
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
-        self.spec.json_bytes = len(body)
+        self.spec.most_whole = most_whole(body)
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places:
