@@ -623,10 +623,10 @@ def test_objects_that_are_named_in_constructor_arguments_are_written_as_all_are(
 @given(VALUES)
 @example([[[[[[[[[1]]]]]]]]])
 @example([[[[[[[[1]]]]]]]])
-@example([0] * 94)
-@example([0] * 95)
-@example({"a": [0] * 91})
-@example({"a": [0] * 92})
+@example([0] * 510)
+@example([0] * 511)
+@example({"a": [0] * 507})
+@example({1: [0] * 508})
 def test_a_value_has_the_same_snapshot_with_and_without_the_native_part(value):
     snapshot = native.snapshot(value)
     twin = same_members._snapshot(value)
@@ -666,8 +666,8 @@ def test_what_may_change_unseen_has_no_snapshot():
         (bytearray(b"a"),),
         Text("a"),
         np.zeros(2),
-        {1: 2},
-        [0] * 200,
+        {object(): 2},
+        [0] * 600,
     ):
         assert native.snapshot(value) is None and same_members._snapshot(value) is None
 

@@ -1089,7 +1089,7 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
 
 /* ---- arguments that may change ---- */
 
-enum { MAX_HELD = 96 };
+enum { MAX_HELD = 512 };
 
 typedef struct {
     PyObject **items;
@@ -1425,7 +1425,7 @@ static int meet_any(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, 
     if (kind == &PyDict_Type) {
         PyObject *key, *item;
         for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);)
-            if (!PyUnicode_CheckExact(key) || !meet_one(held, key, at, are_taken) || !meet_any(held, item, at, are_taken, depth + 1)) return 0;
+            if (!meet_any(held, key, at, are_taken, depth + 1) || !meet_any(held, item, at, are_taken, depth + 1)) return 0;
     } else if (kind == &PyList_Type) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
             if (!meet_any(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;

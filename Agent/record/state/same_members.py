@@ -35,7 +35,7 @@ _ALWAYS_SAME = SCALARS | {bytes, complex}
 _OF_ITEMS = frozenset({list, tuple, set, frozenset})
 _OF_MEMBERS = frozenset({set, frozenset, deque})
 _HEAP_TYPE = 1 << 9
-_MOST_DEPTH, _MOST_HELD = 8, 96
+_MOST_DEPTH, _MOST_HELD = 8, 512
 """Limits of snapshots; the C code has the same ones, so that both refuse the same values."""
 
 
@@ -77,7 +77,7 @@ def _meets_all(value: Any, met: list[Any], depth: int) -> bool:
     kind = type(value)
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or not _meets(key, met) or not _meets_all(item, met, depth + 1):
+            if not _meets_all(key, met, depth + 1) or not _meets_all(item, met, depth + 1):
                 return False
     elif kind in _OF_ITEMS:
         if not all(_meets_all(item, met, depth + 1) for item in value):
