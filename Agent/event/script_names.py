@@ -22,7 +22,7 @@ COPIES: Final = "agent-trace-replay-"
 """The beginning of the names of directories with copies; `_scalars.h` searches for a part of it."""
 
 _scripts: dict[str, str] = {}
-_directories: dict[str, str] = {}
+directories: dict[str, str] = {}
 """{copy: original}."""
 
 
@@ -35,7 +35,7 @@ def name_script(module: str, name: str) -> None:
 
 def name_copy(copy: str, original: str) -> None:
     """In digests, name the original of a directory where a program runs in a copy of it."""
-    _directories.update({os.path.realpath(copy): original, copy: original})
+    directories.update({os.path.realpath(copy): original, copy: original})
 
 
 def as_original(data: bytes, copy: str, original: str) -> bytes:
@@ -61,7 +61,7 @@ def module_name(module: object) -> object:
 
 def imported(data: bytes) -> bytes:
     """Replace names that differ between processes in JSON: of modules, addresses and directories."""
-    for copy, original in _directories.items():
+    for copy, original in directories.items():
         data = data.replace(_in_json(copy), _in_json(original))
     if data.find(_ADDRESS_BEGIN) >= 0:
         data = without_addresses(data)
@@ -77,7 +77,7 @@ def without_addresses(data: bytes) -> bytes:
 
 def text_elsewhere(text: str) -> bytes:
     """Return a text in the form that all processes share: without addresses, with original directories."""
-    for copy, original in _directories.items():
+    for copy, original in directories.items():
         text = text.replace(copy, original)
     return without_addresses(text.encode("utf-8", "surrogatepass"))
 

@@ -23,6 +23,7 @@ import threading
 import types
 import weakref
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import orjson
@@ -35,13 +36,11 @@ from Agent.event.script_names import module_name
 from Agent.event.values.codecs import plan_of
 from Agent.event.values.content_digest import (
     FEW_NODES,
-    MANY_NODES,
-    ReachedObjects,
     _Walk,
     content_of,
     with_own,
 )
-from Agent.event.values.opaque import Content, OpaqueKind, describe
+from Agent.event.values.opaque import MANY_NODES, Content, OpaqueKind, ReachedObjects, describe
 from Agent.event.values.reading import USUAL, Places, Reading
 from Agent.event.values.values import (
     DEFAULT_LIMITS,
@@ -573,9 +572,9 @@ def test_addresses_in_texts_that_repr_wrote_are_no_content():
     assert digest(Box(f"{one}!")) != digest(Box(f"{other}?"))
 
 
+@patch.dict(script_names.directories, clear=True)
 @pytest.mark.parametrize("original", ["/home/ann/farm", '/home/"ann"/f\u00e4rm'])
-def test_a_directory_that_is_a_copy_counts_by_its_original(monkeypatch, original):
-    monkeypatch.setattr(script_names, "_directories", {})
+def test_a_directory_that_is_a_copy_counts_by_its_original(original):
     copy = f"/var/{script_names.COPIES}x1/0/copy"
 
     def holds(place):

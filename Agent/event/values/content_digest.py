@@ -23,7 +23,14 @@ import orjson
 
 from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import class_text, imported, module_name, text_elsewhere, without_script
+from Agent.event.script_names import (
+    class_text,
+    directories,
+    imported,
+    module_name,
+    text_elsewhere,
+    without_script,
+)
 from Agent.event.values.class_contents import (
     Name,
     Pieces,
@@ -35,7 +42,7 @@ from Agent.event.values.class_contents import (
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
-from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind, StandIn
+from Agent.event.values.opaque import LARGE_BYTES, MANY_NODES, Content, OpaqueKind, ReachedObjects, StandIn
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     EPOCH_S,
@@ -61,28 +68,6 @@ _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
 
 
-class ReachedObjects:
-    """Objects reached by earlier walks over parts of the same value.
-
-    If many objects lead to one large graph, walks from each of them would take quadratic time. Once the walks
-    have visited `MANY_NODES`, an object that an earlier walk reached counts by its position in that walk,
-    unless it holds little.
-    """
-
-    __slots__ = ("nodes", "places")
-
-    def __init__(self) -> None:
-        self.nodes = 0
-        self.places: dict[int, tuple[Content, int, object]] = {}
-        """{id: (content of the value where that walk began, position in it, the object)}."""
-
-    def by_place(self, value: object) -> Content | None:
-        """Return the content of an object by its position in an earlier walk; None if no walk reached it."""
-        known = self.places.get(id(value)) if self.nodes > MANY_NODES else None
-        return None if known is None else known[0]._replace(text=f"{known[0].text}@{known[1]}")
-
-
-MANY_NODES = 2_000
 FEW_NODES = 64
 """Objects with at most this many nodes are always walked, so that their digest is that of their content."""
 NEAR_NODES = 200
@@ -391,6 +376,9 @@ class _Walk:
 
     def run(self, value: Any) -> None:
         """Walk over a value and all that it holds."""
+        if run_pass is not None:
+            run_pass(self, value)
+            return
         outer = self._steps
         steps = self._steps = [value, _Walk._visit]
         take = steps.pop
@@ -794,6 +782,9 @@ class _Walk:
             self._push(pieces.ordered)
 
 
+run_pass: Callable[[_Walk, Any], None] | None = None
+"""The loop of `_Walk.run` in C, which takes the same steps; `record/` sets it."""
+USED_BY_PASS = _Walk, short_digest, imported, orjson.dumps, DUMP_OPTIONS, directories
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})

@@ -114,6 +114,30 @@ class Content(NamedTuple):
     """The digest of the rest, if the content has any."""
 
 
+class ReachedObjects:
+    """Objects reached by earlier walks over parts of the same value.
+
+    If many objects lead to one large graph, walks from each of them would take quadratic time. Once the walks
+    have visited `MANY_NODES`, an object that an earlier walk reached counts by its position in that walk,
+    unless it holds little.
+    """
+
+    __slots__ = ("nodes", "places")
+
+    def __init__(self) -> None:
+        self.nodes = 0
+        self.places: dict[int, tuple[Content, int, object]] = {}
+        """{id: (content of the value where that walk began, position in it, the object)}."""
+
+    def by_place(self, value: object) -> Content | None:
+        """Return the content of an object by its position in an earlier walk; None if no walk reached it."""
+        known = self.places.get(id(value)) if self.nodes > MANY_NODES else None
+        return None if known is None else known[0]._replace(text=f"{known[0].text}@{known[1]}")
+
+
+MANY_NODES = 2_000
+
+
 def describe(
     value: object,
     content: Content,

@@ -18,7 +18,7 @@ from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import MEMBER, class_reducer, tag_of_member
 from Agent.event.values.class_contents import handle_of, reference_of
 from Agent.event.values.codecs import builtin_reducer, is_plain_class, is_queue, registered_codec
-from Agent.event.values.content_digest import ReachedObjects, content_of
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.marks import content_by_mark
 from Agent.event.values.opaque import (
@@ -31,6 +31,7 @@ from Agent.event.values.opaque import (
     STAND_IN,
     Content,
     OpaqueKind,
+    ReachedObjects,
     describe,
     form_head,
     head_of_text,

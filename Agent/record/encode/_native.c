@@ -9,6 +9,7 @@
 #include <Python.h>
 #include <structmember.h>
 #include <datetime.h>
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <time.h>
@@ -1583,6 +1584,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_whole.h"
 #include "_memory.h"
 #include "_copied.h"
+#include "_content.h"
 
 /* ---- agents ---- */
 
@@ -1901,6 +1903,8 @@ static PyMethodDef functions[] = {
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "All objects in a value and in its objects; None where something in it may change unseen."},
     {"is_whole", (PyCFunction)(void (*)(void))is_whole, METH_FASTCALL, "Whether a value and its objects hold those very objects."},
+    {"learn_pass", learn_pass, METH_VARARGS, "What `run_pass` uses of the module that digests contents."},
+    {"run_pass", (PyCFunction)(void (*)(void))run_pass, METH_FASTCALL, "A pass over the content of a value."},
     {"part_at", (PyCFunction)(void (*)(void))part_at, METH_FASTCALL, "What a JSON Pointer leads to; None where Python has to look."},
     {"copied", (PyCFunction)(void (*)(void))copied_by, METH_FASTCALL, "A value as plain JSON, whose tags a short walk notes."},
     {"most_needed", most_needed, METH_O, "How many bytes orjson may need for a value; -1 where Python has to count."},

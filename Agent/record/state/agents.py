@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, by_class, find_in_classes
 from Agent.event.limits_of_time import pass_on
-from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
-from Agent.event.values.opaque import OpaqueKind
+from Agent.event.values.content_digest import content_of, often_reference
+from Agent.event.values.opaque import OpaqueKind, ReachedObjects
 from Agent.event.values.reading import Hides, Places, Reading
 from Agent.record.encode.capture import Judge
 from Agent.record.encode.event_template import AgentBinding

@@ -29,8 +29,9 @@ from typing import Any, TypeGuard
 from Agent.event.classes import class_name, find_in_classes, mro_of, namespace_of
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.codecs import classes_met, forget_met
-from Agent.event.values.content_digest import ReachedObjects, whole_digest
+from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import leaves_out_secrets
+from Agent.event.values.opaque import ReachedObjects
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 from Agent.event.classes import class_name
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
-from Agent.event.values.content_digest import ReachedObjects, content_of, whole_digest
+from Agent.event.values.content_digest import content_of, whole_digest
 from Agent.event.values.digest import leaves_out_secrets
-from Agent.event.values.opaque import LARGE_BYTES, OpaqueKind
+from Agent.event.values.opaque import LARGE_BYTES, OpaqueKind, ReachedObjects
 from Agent.event.values.plain import SCALARS
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.emit.pipeline import Pipeline

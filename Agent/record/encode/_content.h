@@ -1,0 +1,490 @@
+/* The pass of `content_digest.py` over the content of a value: the steps of containers and scalars, of which most values are
+   made. All other steps are Python's. Included by `_native.c`. */
+
+enum { LEAST_MADE = 16, LEAST_SECRET = 7, MOST_FLAT = 200, SCALARS_A_NODE = 16, LEAST_KEPT_APART = 64, MOST_TEXTS = 4096 };
+enum { BYTES_LOOKED_AT = 8000000, NODES_ASKED_AT = 100 };
+static const double FIRST_MOMENT = 946684800.0;
+
+enum {
+    OF_AGENTS, OF_CLOSED, OF_HIDES, OF_KEPT, OF_MARKS, OF_MOST_NODES, OF_MOST_WITH_AGENTS, OF_NODES, OF_OPEN, OF_OUT,
+    OF_SIZE_BYTES, OF_STEPS, SLOTS_OF_PASS
+};
+static const char *const SLOT_NAMES[SLOTS_OF_PASS] = {
+    "_agents", "_closed", "_hides", "_kept", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_out",
+    "_size_bytes", "_steps"
+};
+enum { STEP_VISIT, STEP_HIDE, STEP_PAIRS, STEP_VALUES, STEP_CLOSE, KNOWN_STEPS };
+static const char *const STEP_NAMES[KNOWN_STEPS] = {"_visit", "_hide", "_next_pairs", "_next_values", "_close"};
+enum { CALL_COUNT, CALL_TEXT, CALL_SCALAR, CALL_INTEGER, CALL_FLAT, CALL_OTHER, CALL_IS_HARMLESS, CALLS_OF_PASS };
+static const char *const METHOD_NAMES[CALLS_OF_PASS] = {"_count", "_text", "_scalar", "_integer", "_flat", "_other", "_is_harmless"};
+
+static PyTypeObject *PASS_TYPE;
+static Py_ssize_t SLOT_AT[SLOTS_OF_PASS];
+static PyObject *STEP[KNOWN_STEPS], *METHOD[CALLS_OF_PASS];
+static PyObject *SHORT_DIGEST, *IMPORTED, *WRITE_JSON, *WRITE_OPTIONS, *DIRECTORIES; /* as `learn_pass` was given them */
+static PyObject *W_text, *W_is_harmless, *W_is_denied;
+static PyObject *ADVISER, *CLEAN_TEXTS, *DENIED_KEYS; /* who hides secrets, and what it said of texts and of keys */
+
+#define IN_PASS(pass, slot) (*(PyObject **)((char *)(pass) + SLOT_AT[slot]))
+
+static int put_out(PyObject *pass, const char *bytes, Py_ssize_t size) {
+    PyObject *out = IN_PASS(pass, OF_OUT);
+    Py_ssize_t before = PyByteArray_GET_SIZE(out);
+    if (PyByteArray_Resize(out, before + size) < 0) return -1;
+    memcpy(PyByteArray_AS_STRING(out) + before, bytes, (size_t)size);
+    return 0;
+}
+
+static int put_head(PyObject *pass, const char *head, Py_ssize_t number) {
+    char text[48];
+    return put_out(pass, text, PyOS_snprintf(text, sizeof text, "%s%zd:", head, number));
+}
+
+/* Call a method of the pass for what it does; -1 with an exception. */
+static int have_done(PyObject *pass, int method, PyObject *one, PyObject *other) {
+    PyObject *done = PyObject_CallFunctionObjArgs(METHOD[method], pass, one, other, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int add_to(PyObject *pass, int slot, Py_ssize_t more) {
+    Py_ssize_t now = PyLong_AsSsize_t(IN_PASS(pass, slot));
+    PyObject *sum = now == -1 && PyErr_Occurred() ? NULL : PyLong_FromSsize_t(now + more);
+    if (sum == NULL) return -1;
+    Py_SETREF(IN_PASS(pass, slot), sum);
+    return 0;
+}
+
+/* As `_count`, which is asked where a limit may be near. */
+static int count_nodes(PyObject *pass, Py_ssize_t nodes) {
+    Py_ssize_t now = PyLong_AsSsize_t(IN_PASS(pass, OF_NODES)) + nodes;
+    PyObject *with_agents = IN_PASS(pass, OF_MOST_WITH_AGENTS);
+    int is_near = now % NODES_ASKED_AT == 0 || now > PyLong_AsSsize_t(IN_PASS(pass, OF_MOST_NODES))
+        || PyByteArray_GET_SIZE(IN_PASS(pass, OF_OUT)) + PyLong_AsSsize_t(IN_PASS(pass, OF_SIZE_BYTES)) > BYTES_LOOKED_AT
+        || (with_agents != Py_None && PySet_GET_SIZE(IN_PASS(pass, OF_AGENTS)) > 0 && now > PyLong_AsSsize_t(with_agents));
+    if (PyErr_Occurred()) return -1;
+    if (!is_near) return add_to(pass, OF_NODES, nodes);
+    PyObject *count = PyLong_FromSsize_t(nodes);
+    int failed = count == NULL ? -1 : have_done(pass, CALL_COUNT, count, NULL);
+    Py_XDECREF(count);
+    return failed;
+}
+
+static int begin_asking(PyObject *hides) {
+    if (ADVISER == hides && CLEAN_TEXTS != NULL) return 0;
+    Py_XSETREF(ADVISER, Py_NewRef(hides));
+    Py_XSETREF(CLEAN_TEXTS, PySet_New(NULL));
+    Py_XSETREF(DENIED_KEYS, PyDict_New());
+    return CLEAN_TEXTS == NULL || DENIED_KEYS == NULL ? -1 : 0;
+}
+
+/* Whether a text stays as it is where secrets are hidden; 0 means that Python has to write it, -1 an exception. */
+static int is_clean_text(PyObject *hides, PyObject *text) {
+    if (hides == Py_None || PyUnicode_GET_LENGTH(text) < LEAST_SECRET) return 1;
+    if (begin_asking(hides) < 0) return -1;
+    int is_known = PySet_Contains(CLEAN_TEXTS, text);
+    if (is_known != 0) return is_known;
+    PyObject *clean = PyObject_CallMethodOneArg(hides, W_text, text);
+    int is_same = clean == NULL ? -1 : clean == text;
+    Py_XDECREF(clean);
+    if (is_same > 0 && ADVISER == hides) {
+        if (PySet_GET_SIZE(CLEAN_TEXTS) >= MOST_TEXTS && PySet_Clear(CLEAN_TEXTS) < 0) return -1;
+        if (PySet_Add(CLEAN_TEXTS, text) < 0) return -1;
+    }
+    return is_same;
+}
+
+/* As `_text`. */
+static int put_text(PyObject *pass, PyObject *text) {
+    Py_ssize_t size = PyUnicode_GET_LENGTH(text);
+    if (PyUnicode_IS_COMPACT_ASCII(text) && size < LEAST_MADE && PyDict_GET_SIZE(DIRECTORIES) == 0) {
+        const char *bytes = (const char *)PyUnicode_1BYTE_DATA(text);
+        int is_script = size == 8 && memcmp(bytes, "__main__", 8) == 0;
+        int is_clean = is_script ? 0 : is_clean_text(IN_PASS(pass, OF_HIDES), text);
+        if (is_clean < 0) return -1;
+        if (is_clean) return put_head(pass, "s", size) < 0 ? -1 : put_out(pass, bytes, size);
+    }
+    return have_done(pass, CALL_TEXT, text, NULL);
+}
+
+/* As `_integer`. */
+static int put_integer(PyObject *pass, PyObject *value) {
+    int is_beyond;
+    long long number = PyLong_AsLongLongAndOverflow(value, &is_beyond);
+    if (number == -1 && PyErr_Occurred()) return -1;
+    if (is_beyond || number == LLONG_MIN) return have_done(pass, CALL_INTEGER, value, NULL);
+    char text[32];
+    unsigned long long magnitude = (unsigned long long)(number < 0 ? -number : number);
+    return put_out(pass, text, PyOS_snprintf(text, sizeof text, number < 0 ? "i-%llx;" : "i%llx;", magnitude));
+}
+
+static int put_float(PyObject *pass, PyObject *value) {
+    double number = PyFloat_AS_DOUBLE(value);
+    if (number >= FIRST_MOMENT) return have_done(pass, CALL_SCALAR, value, (PyObject *)Py_TYPE(value));
+    if (number != number) return put_out(pass, "dnan     ", 9);
+    uint64_t bits;
+    char text[9] = "d";
+    memcpy(&bits, &number, sizeof bits);
+    for (int i = 0; i < 8; i++) text[8 - i] = (char)(bits >> (8 * i) & 255);
+    return put_out(pass, text, 9);
+}
+
+static int is_scalar_of_pass(PyObject *value) { return value == Py_None || is_scalar(Py_TYPE(value)) || PyBytes_CheckExact(value); }
+
+/* As `_scalar`. */
+static int put_scalar(PyObject *pass, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyUnicode_Type) return put_text(pass, value);
+    if (kind == &PyLong_Type) return put_integer(pass, value);
+    if (kind == &PyFloat_Type) return put_float(pass, value);
+    if (kind != &PyBytes_Type) return put_out(pass, value == Py_None ? "N" : value == Py_True ? "T" : "F", 1);
+    if (put_head(pass, "b", PyBytes_GET_SIZE(value)) < 0) return -1;
+    return put_out(pass, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
+}
+
+typedef struct {
+    Py_ssize_t count;
+    int is_flat, is_counting, is_finite, may_be_made;
+} Flat;
+
+static void look_at_scalar(Flat *flat, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    flat->count++;
+    if (kind == &PyUnicode_Type) {
+        flat->is_counting = 0;
+        flat->may_be_made |= PyUnicode_GET_LENGTH(value) >= LEAST_MADE;
+    } else if (kind == &PyFloat_Type) {
+        flat->is_counting = 0;
+        flat->may_be_made |= PyFloat_AS_DOUBLE(value) >= FIRST_MOMENT;
+        flat->is_finite &= isfinite(PyFloat_AS_DOUBLE(value)) != 0;
+    } else {
+        flat->is_flat &= kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None;
+    }
+}
+
+/* Python's answer: 1 for yes, 0 for no, -1 with an exception; takes the answer. */
+static int as_answer(PyObject *answer) {
+    int is_yes = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return is_yes;
+}
+
+static PyObject *values_of(PyObject *container) {
+    return PyDict_CheckExact(container) ? PyDict_Values(container) : Py_NewRef(container);
+}
+
+static int flat_by_python(PyObject *pass, PyObject *container, const char *head) {
+    PyObject *values = values_of(container), *begin = PyBytes_FromString(head), *answer = NULL;
+    if (values != NULL && begin != NULL) answer = PyObject_CallFunctionObjArgs(METHOD[CALL_FLAT], pass, container, values, begin, NULL);
+    Py_XDECREF(begin);
+    Py_XDECREF(values);
+    return as_answer(answer);
+}
+
+static int is_harmless(PyObject *pass, PyObject *hides, PyObject *container, PyObject *data) {
+    PyObject *names = PyDict_CheckExact(container) ? Py_NewRef(container) : PyTuple_New(0);
+    int is_yes = names == NULL ? -1 : as_answer(PyObject_CallMethodObjArgs(hides, W_is_harmless, names, data, NULL));
+    Py_XDECREF(names);
+    if (is_yes != 0) return is_yes;
+    PyObject *values = values_of(container);
+    is_yes = values == NULL ? -1 : as_answer(PyObject_CallFunctionObjArgs(METHOD[CALL_IS_HARMLESS], pass, container, values, data, NULL));
+    Py_XDECREF(values);
+    return is_yes;
+}
+
+static int holds_bytes(const char *at, Py_ssize_t size, const char *wanted, Py_ssize_t length) {
+    for (const char *end = at + size; (at = memchr(at, *wanted, (size_t)(end - at))) != NULL; at++)
+        if (end - at >= length && memcmp(at, wanted, (size_t)length) == 0) return 1;
+    return 0;
+}
+
+/* As `_flat`, of a list, a tuple or a dict by names that nobody else changes: 1 written, 0 not flat, -1 with an exception. */
+static int put_flat(PyObject *pass, PyObject *container, const char *head) {
+    Flat flat = {0, 1, !PyDict_CheckExact(container), 1, 0};
+    if (PyDict_CheckExact(container)) {
+        PyObject *key, *item;
+        for (Py_ssize_t at = 0; flat.is_flat && PyDict_Next(container, &at, &key, &item);) {
+            look_at_scalar(&flat, item);
+            flat.may_be_made |= PyUnicode_GET_LENGTH(key) >= LEAST_MADE;
+        }
+    } else {
+        for (Py_ssize_t i = 0; flat.is_flat && i < PySequence_Fast_GET_SIZE(container); i++)
+            look_at_scalar(&flat, PySequence_Fast_GET_ITEM(container, i));
+    }
+    if (!flat.is_flat) return 0;
+    if ((flat.may_be_made && !flat.is_counting) || flat.count > MOST_FLAT) return flat_by_python(pass, container, head);
+    if (!flat.is_finite) return 0;
+    PyObject *data = PyObject_CallFunctionObjArgs(WRITE_JSON, container, Py_None, WRITE_OPTIONS, NULL), *hides = IN_PASS(pass, OF_HIDES);
+    if (data == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
+        PyErr_Clear(); /* a lone surrogate, a large integer */
+        return 0;
+    }
+    int is_yes = flat.is_counting || hides == Py_None ? 1 : is_harmless(pass, hides, container, data);
+    if (is_yes > 0 && count_nodes(pass, flat.count / SCALARS_A_NODE) < 0) is_yes = -1;
+    if (is_yes > 0) {
+        const char *bytes = PyBytes_AS_STRING(data);
+        Py_ssize_t size = PyBytes_GET_SIZE(data);
+        if (PyDict_GET_SIZE(DIRECTORIES) > 0 || holds_bytes(bytes, size, " at 0x", 6) || holds_bytes(bytes, size, "\"__main__\"", 10))
+            Py_SETREF(data, PyObject_CallOneArg(IMPORTED, data));
+        char begin[4] = {'j', *head, 0, 0};
+        if (data == NULL || put_head(pass, begin, PyBytes_GET_SIZE(data)) < 0 || put_out(pass, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) < 0)
+            is_yes = -1;
+    }
+    Py_XDECREF(data);
+    return is_yes;
+}
+
+/* Add a step: what it is done with, and then the step, which is taken first. */
+static int add_step(PyObject *pass, PyObject *argument, PyObject *step) {
+    PyObject *steps = IN_PASS(pass, OF_STEPS);
+    return argument == NULL || PyList_Append(steps, argument) < 0 || PyList_Append(steps, step) < 0 ? -1 : 0;
+}
+
+static PyObject *taken_step(PyObject *steps) {
+    Py_ssize_t last = PyList_GET_SIZE(steps) - 1;
+    if (last < 0) return PyErr_Format(PyExc_IndexError, "no step is left");
+    PyObject *step = Py_NewRef(PyList_GET_ITEM(steps, last));
+    if (PyList_SetSlice(steps, last, last + 1, NULL) < 0) Py_CLEAR(step);
+    return step;
+}
+
+/* As `_enter`: 1 where a value begins, 0 where it was written, -1 with an exception. */
+static int enter_value(PyObject *pass, PyObject *value) {
+    PyObject *identity = PyLong_FromVoidPtr(value), *open = IN_PASS(pass, OF_OPEN);
+    if (identity == NULL) return -1;
+    int begins = -1;
+    PyObject *known = PyDict_GetItemWithError(IN_PASS(pass, OF_CLOSED), identity);
+    PyObject *depth = known != NULL ? NULL : PyDict_GetItemWithError(open, identity);
+    if (known != NULL) {
+        PyObject *bytes = PyTuple_GET_ITEM(known, 1);
+        begins = put_out(pass, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)) < 0 ? -1 : 0;
+    } else if (depth != NULL) {
+        char text[32];
+        int size = PyOS_snprintf(text, sizeof text, "^%zd;", PyDict_GET_SIZE(open) - PyLong_AsSsize_t(depth));
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+    } else if (!PyErr_Occurred()) {
+        PyObject *level = PyLong_FromSsize_t(PyDict_GET_SIZE(open)), *steps = IN_PASS(pass, OF_STEPS);
+        PyObject *start = PyLong_FromSsize_t(PyByteArray_GET_SIZE(IN_PASS(pass, OF_OUT)));
+        if (level != NULL && start != NULL && PyDict_SetItem(open, identity, level) == 0 && PyList_Append(steps, IN_PASS(pass, OF_MARKS)) == 0
+            && PyList_Append(steps, start) == 0 && add_step(pass, value, STEP[STEP_CLOSE]) == 0)
+            begins = 1;
+        Py_XDECREF(start);
+        Py_XDECREF(level);
+    }
+    Py_DECREF(identity);
+    return begins;
+}
+
+/* As `_close`. */
+static int close_value(PyObject *pass, PyObject *value) {
+    PyObject *steps = IN_PASS(pass, OF_STEPS), *out = IN_PASS(pass, OF_OUT), *identity = PyLong_FromVoidPtr(value);
+    PyObject *begin = taken_step(steps), *marks = begin == NULL ? NULL : taken_step(steps), *digest = NULL, *pair = NULL;
+    Py_ssize_t start = marks == NULL ? -1 : PyLong_AsSsize_t(begin), size = PyByteArray_GET_SIZE(out) - start;
+    int failed = -1;
+    if (identity == NULL || start < 0 || PyDict_DelItem(IN_PASS(pass, OF_OPEN), identity) < 0) goto done;
+    if (PyLong_AsSsize_t(marks) != PyLong_AsSsize_t(IN_PASS(pass, OF_MARKS)) || size < LEAST_KEPT_APART) {
+        failed = PyList_Append(IN_PASS(pass, OF_KEPT), value);
+        goto done;
+    }
+    PyObject *written = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out) + start, size);
+    digest = written == NULL ? NULL : PyObject_CallOneArg(SHORT_DIGEST, written);
+    Py_XDECREF(written);
+    PyObject *mark = digest == NULL ? NULL : PyBytes_FromString("#");
+    if (mark != NULL) PyBytes_Concat(&mark, digest);
+    if (mark != NULL && (pair = PyTuple_Pack(2, value, mark)) != NULL && add_to(pass, OF_SIZE_BYTES, size - PyBytes_GET_SIZE(mark)) == 0
+        && PyByteArray_Resize(out, start) == 0 && put_out(pass, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark)) == 0)
+        failed = PyDict_SetItem(IN_PASS(pass, OF_CLOSED), identity, pair);
+    Py_XDECREF(mark);
+done:
+    Py_XDECREF(pair);
+    Py_XDECREF(digest);
+    Py_XDECREF(marks);
+    Py_XDECREF(begin);
+    Py_XDECREF(identity);
+    return failed;
+}
+
+/* As `_sequence`. */
+static int visit_sequence(PyObject *pass, PyObject *value) {
+    int is_list = PyList_CheckExact(value);
+    PyObject *items = is_list ? PyList_GetSlice(value, 0, PyList_GET_SIZE(value)) : Py_NewRef(value);
+    if (items == NULL) return -1;
+    int found = put_flat(pass, items, is_list ? "[" : "(");
+    if (found == 0 && (found = enter_value(pass, value)) > 0) {
+        PyObject *each = PyObject_GetIter(items);
+        found = put_head(pass, is_list ? "[" : "(", PySequence_Fast_GET_SIZE(items)) < 0 ? -1 : add_step(pass, each, STEP[STEP_VALUES]);
+        Py_XDECREF(each);
+    }
+    Py_DECREF(items);
+    return found < 0 ? -1 : 0;
+}
+
+/* The keys and values of a dict whose keys are all integers, in one list; NULL for another dict, perhaps with an exception. */
+static PyObject *numbered_items(PyObject *mapping) {
+    PyObject *items = PyList_New(0), *key, *item;
+    for (Py_ssize_t at = 0; items != NULL && PyDict_Next(mapping, &at, &key, &item);)
+        if (!PyLong_CheckExact(key) || PyList_Append(items, key) < 0 || PyList_Append(items, item) < 0) Py_CLEAR(items);
+    return items;
+}
+
+/* As `_plain_dict`. */
+static int visit_dict(PyObject *pass, PyObject *value) {
+    PyObject *copy = PyDict_Copy(value);
+    if (copy == NULL) return -1;
+    int found = 0;
+    if (has_names_alone(copy)) {
+        found = put_flat(pass, copy, "{");
+    } else {
+        PyObject *items = numbered_items(copy);
+        if (items != NULL) found = put_flat(pass, items, "k");
+        Py_XDECREF(items);
+        if (PyErr_Occurred()) found = -1;
+    }
+    if (found == 0 && (found = enter_value(pass, value)) > 0) {
+        PyObject *items = PyObject_CallMethod(copy, "items", NULL), *pairs = items == NULL ? NULL : PyObject_GetIter(items);
+        found = put_head(pass, "{", PyDict_GET_SIZE(copy)) < 0 ? -1 : add_step(pass, pairs, STEP[STEP_PAIRS]);
+        Py_XDECREF(pairs);
+        Py_XDECREF(items);
+    }
+    Py_DECREF(copy);
+    return found < 0 ? -1 : 0;
+}
+
+/* As `_visit`. */
+static int visit_value(PyObject *pass, PyObject *value) {
+    if (count_nodes(pass, 1) < 0) return -1;
+    if (is_scalar_of_pass(value)) return put_scalar(pass, value);
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) return visit_sequence(pass, value);
+    if (PyDict_CheckExact(value)) return visit_dict(pass, value);
+    return have_done(pass, CALL_OTHER, value, (PyObject *)Py_TYPE(value));
+}
+
+/* As `_next_values`. */
+static int visit_values(PyObject *pass, PyObject *values) {
+    for (PyObject *value; (value = PyIter_Next(values)) != NULL;) {
+        int is_last = !is_scalar_of_pass(value), failed;
+        if (is_last) failed = add_step(pass, values, STEP[STEP_VALUES]) < 0 ? -1 : add_step(pass, value, STEP[STEP_VISIT]);
+        else failed = count_nodes(pass, 1) < 0 ? -1 : put_scalar(pass, value);
+        Py_DECREF(value);
+        if (failed < 0 || is_last) return failed;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Whether all under a key is a secret; -1 with an exception. */
+static int is_denied_key(PyObject *hides, PyObject *key) {
+    if (hides == Py_None) return 0;
+    if (begin_asking(hides) < 0) return -1;
+    PyObject *known = PyDict_GetItemWithError(DENIED_KEYS, key);
+    if (known != NULL || PyErr_Occurred()) return known == NULL ? -1 : known == Py_True;
+    int is_denied = as_answer(PyObject_CallMethodOneArg(hides, W_is_denied, key));
+    if (is_denied < 0 || ADVISER != hides) return is_denied;
+    if (PyDict_GET_SIZE(DENIED_KEYS) >= MOST_TEXTS) PyDict_Clear(DENIED_KEYS);
+    return PyDict_SetItem(DENIED_KEYS, key, is_denied ? Py_True : Py_False) < 0 ? -1 : is_denied;
+}
+
+/* As `_next_pairs`, of one pair: 1 to go on, 0 where a step has to come first, -1 with an exception. */
+static int visit_pair(PyObject *pass, PyObject *pairs, PyObject *key, PyObject *item) {
+    int is_denied = 0;
+    if (PyUnicode_CheckExact(key)) {
+        if (put_text(pass, key) < 0 || (is_denied = is_denied_key(IN_PASS(pass, OF_HIDES), key)) < 0) return -1;
+    } else if (PyLong_CheckExact(key)) {
+        if (put_integer(pass, key) < 0) return -1;
+    } else {
+        if (add_step(pass, pairs, STEP[STEP_PAIRS]) < 0 || add_step(pass, item, STEP[STEP_VISIT]) < 0) return -1;
+        return add_step(pass, key, STEP[STEP_VISIT]);
+    }
+    if (!is_denied && is_scalar_of_pass(item)) return count_nodes(pass, 1) < 0 || put_scalar(pass, item) < 0 ? -1 : 1;
+    if (add_step(pass, pairs, STEP[STEP_PAIRS]) < 0) return -1;
+    return add_step(pass, item, STEP[is_denied ? STEP_HIDE : STEP_VISIT]);
+}
+
+static int visit_pairs(PyObject *pass, PyObject *pairs) {
+    for (PyObject *pair; (pair = PyIter_Next(pairs)) != NULL;) {
+        int goes_on = -1;
+        if (PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
+            PyObject *key = Py_NewRef(PyTuple_GET_ITEM(pair, 0)), *item = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+            goes_on = visit_pair(pass, pairs, key, item);
+            Py_DECREF(item);
+            Py_DECREF(key);
+        } else {
+            PyErr_SetString(PyExc_ValueError, "no pair");
+        }
+        Py_DECREF(pair);
+        if (goes_on <= 0) return goes_on;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int take_step(PyObject *pass, PyObject *step, PyObject *argument) {
+    if (step == STEP[STEP_VISIT]) return visit_value(pass, argument);
+    if (step == STEP[STEP_PAIRS] && PyIter_Check(argument)) return visit_pairs(pass, argument);
+    if (step == STEP[STEP_VALUES]) return visit_values(pass, argument);
+    if (step == STEP[STEP_CLOSE]) return close_value(pass, argument);
+    PyObject *done = PyObject_CallFunctionObjArgs(step, pass, argument, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* run_pass(pass, value): as `_Walk.run`. */
+static PyObject *run_pass(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || PASS_TYPE == NULL || !Py_IS_TYPE(given[0], PASS_TYPE)) return PyErr_Format(PyExc_TypeError, "run_pass(pass, value)");
+    PyObject *pass = given[0], *steps = PyList_New(0);
+    if (steps == NULL) return NULL;
+    PyObject *outer = IN_PASS(pass, OF_STEPS);
+    IN_PASS(pass, OF_STEPS) = Py_NewRef(steps);
+    int failed = add_step(pass, given[1], STEP[STEP_VISIT]);
+    while (failed == 0 && PyList_GET_SIZE(steps) > 0) {
+        PyObject *step = taken_step(steps), *argument = step == NULL ? NULL : taken_step(steps);
+        failed = argument == NULL ? -1 : take_step(pass, step, argument);
+        Py_XDECREF(argument);
+        Py_XDECREF(step);
+    }
+    Py_SETREF(IN_PASS(pass, OF_STEPS), outer);
+    Py_DECREF(steps);
+    if (failed < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static int learn_slots(PyObject *cls) {
+    for (int i = 0; i < SLOTS_OF_PASS; i++) {
+        PyObject *slot = PyDict_GetItemString(((PyTypeObject *)cls)->tp_dict, SLOT_NAMES[i]);
+        if (slot == NULL || !Py_IS_TYPE(slot, &PyMemberDescr_Type) || ((PyMemberDescrObject *)slot)->d_member->type != T_OBJECT_EX) {
+            PyErr_Format(PyExc_TypeError, "the pass has no slot %s", SLOT_NAMES[i]);
+            return -1;
+        }
+        SLOT_AT[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
+    }
+    return 0;
+}
+
+static int learn_functions(PyObject *cls, const char *const *names, int count, PyObject **functions) {
+    for (int i = 0; i < count; i++) {
+        PyObject *function = PyDict_GetItemString(((PyTypeObject *)cls)->tp_dict, names[i]);
+        if (function == NULL) {
+            PyErr_Format(PyExc_TypeError, "the pass has no method %s", names[i]);
+            return -1;
+        }
+        Py_XSETREF(functions[i], Py_NewRef(function));
+    }
+    return 0;
+}
+
+/* learn_pass(cls, short_digest, imported, dumps, options, directories): what `run_pass` uses of `content_digest.py`. */
+static PyObject *learn_pass(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *cls, *digest, *elsewhere, *dumps, *options, *directories;
+    if (!PyArg_ParseTuple(arguments, "O!OOOOO!", &PyType_Type, &cls, &digest, &elsewhere, &dumps, &options, &PyDict_Type, &directories)) return NULL;
+    if (learn_slots(cls) < 0 || learn_functions(cls, STEP_NAMES, KNOWN_STEPS, STEP) < 0 || learn_functions(cls, METHOD_NAMES, CALLS_OF_PASS, METHOD) < 0)
+        return NULL;
+    Py_XSETREF(SHORT_DIGEST, Py_NewRef(digest));
+    Py_XSETREF(IMPORTED, Py_NewRef(elsewhere));
+    Py_XSETREF(WRITE_JSON, Py_NewRef(dumps));
+    Py_XSETREF(WRITE_OPTIONS, Py_NewRef(options));
+    Py_XSETREF(DIRECTORIES, Py_NewRef(directories));
+    if ((W_text = PyUnicode_InternFromString("text")) == NULL || (W_is_harmless = PyUnicode_InternFromString("is_harmless")) == NULL
+        || (W_is_denied = PyUnicode_InternFromString("is_denied")) == NULL)
+        return NULL;
+    Py_XSETREF(PASS_TYPE, (PyTypeObject *)Py_NewRef(cls));
+    Py_RETURN_NONE;
+}
