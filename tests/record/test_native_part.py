@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import orjson
 from hypothesis import given
@@ -308,8 +309,8 @@ def test_digests_of_objects_fill_one_block_and_several():
     assert values.digest_of_scalars is not values._digest_of_scalars
 
 
-def test_digests_of_objects_name_a_copied_directory_by_its_original(monkeypatch):
-    monkeypatch.setattr(script_names, "_directories", {})
+@patch.dict(script_names.directories, clear=True)
+def test_digests_of_objects_name_a_copied_directory_by_its_original():
     copy = f"/var/{script_names.COPIES}x1/0/copy"
     given, original = ({"at": f"{place}/a.txt", "n": 1} for place in (copy, "/home/ann/farm"))
     forms = values.digest_of_scalars, values._digest_of_scalars
