@@ -227,9 +227,19 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
             return difference.under("/message")
     rules = comparison.fields
     payloads = _payload(one, rules), _payload(other, rules)
-    if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
-        payloads = _without_content(payloads[0]), _without_content(payloads[1])
+    contents = None
+    if one.kind == other.kind == "artifact.saved":
+        are_same = _hold_the_same(one, other)
+        contents = None if are_same else _contents(one, other, comparison)
+        if are_same or contents is not None:
+            payloads = _without_content(payloads[0]), _without_content(payloads[1])
     difference, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
+    if difference is None and type(contents) is str:
+        agreed.unseen[_content_of(one)] = contents
+    elif difference is None and contents is not None:
+        difference, of_contents = comparison.compare(*contents)
+        difference = difference and difference.under(_content_of(one))
+        agreed.take(of_contents)
     if difference is not None:
         return difference
     if rules is not None:
@@ -313,6 +323,23 @@ def _hold_the_same(one: Event, other: Event) -> bool:
         digest or event.extra.get("digest") for digest, event in zip(digests, (one, other), strict=True)
     ]
     return compared[0] == compared[1]
+
+
+def _contents(one: Event, other: Event, comparison: Comparison) -> tuple[Recorded, Recorded] | str | None:
+    """Return the contents of two artifacts, or why they cannot be compared; None if their digests count.
+
+    Digests look like ids, so they count only where ids have to be equal.
+    """
+    if comparison.contents is None or one.extra.get("digest") == other.extra.get("digest"):
+        return None
+    contents = comparison.contents(one, other)
+    return None if type(contents) is str and not comparison.overlooked.made else contents
+
+
+def _content_of(event: Event) -> str:
+    """Return the JSON Pointer of an artifact's content in a difference."""
+    name = str(event.extra.get("name") or event.extra.get("ref")).rpartition("/")[2]
+    return f"/{escape(f'content of {name}')}"
 
 
 def _without_content(payload: Recorded) -> Recorded:
