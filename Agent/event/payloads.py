@@ -463,7 +463,7 @@ _ROWS = (
         "tool.call",
         _EVENTS,
         "Tool call {name}",
-        "name:string/name call_id:string/id args?:any args_ref?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
+        "name:string/name call_id:string/id args?:any args_ref?:string defaults?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
         "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string/outcome error?:any error_id?:string/id "
         "duration_ms?:number tool_kind?:string/label idempotency_key?:string site?:string/name path?:array "
         "answered_by?:string/id",

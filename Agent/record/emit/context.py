@@ -60,6 +60,8 @@ class TracedCall(NamedTuple):
     """Whether it yields items; the items of a tool are recorded, those of another traced function are not."""
     place: CallPlace | None = None
     """The place of a call of a tool or model; None for actions of agents."""
+    defaults: Callable[[Any], str] | None = None
+    """Returns the digest of the defaults that a call of a tool uses, given what finds secrets."""
 
 
 class Response(NamedTuple):

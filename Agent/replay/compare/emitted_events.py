@@ -59,7 +59,9 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
             *("cost", "currency", "site", "path", "answered_by"),
         ]
     ),
-    "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
+    "tool.call": frozenset(
+        ["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by", "defaults"]
+    ),
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset(
         [
@@ -225,6 +227,23 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
         difference = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
         if difference is not None:
             return difference.under("/message")
+    difference = _payload_difference(one, other, comparison)
+    if difference is not None:
+        return difference
+    rules = comparison.fields
+    if one.state is None and other.state is None:
+        return None
+    difference, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
+    if rules is not None:
+        rules.note_state(str(one.agent_id), agreed)
+    return None if difference is None else as_change(difference).under("/state")
+
+
+def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    # A recording that predates the key, or a call that uses no default, says nothing about them.
+    defaults = [each.extra.get("defaults") for each in (one, other)]
+    if one.kind == "tool.call" and None not in defaults and defaults[0] != defaults[1]:
+        return Difference("/defaults", *defaults)
     rules = comparison.fields
     payloads = _payload(one, rules), _payload(other, rules)
     contents = None
@@ -240,16 +259,9 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
         difference, of_contents = comparison.compare(*contents)
         difference = difference and difference.under(_content_of(one))
         agreed.take(of_contents)
-    if difference is not None:
-        return difference
-    if rules is not None:
+    if difference is None and rules is not None:
         rules.note_value(describe(one), agreed)
-    if one.state is None and other.state is None:
-        return None
-    difference, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
-    if rules is not None:
-        rules.note_state(str(one.agent_id), agreed)
-    return None if difference is None else as_change(difference).under("/state")
+    return difference
 
 
 UNCHANGED = "<unchanged>"

@@ -211,7 +211,7 @@ class ForkPlayer:
                 self._note_open(call, _Open(None, is_live=True))
             return None
         kind = "tool.call" if call.kind == "tool.call" else "model.call"
-        requested = self._tools.ask(kind, name, dict(call.args))
+        requested = self._tools.ask(kind, name, dict(call.args), defaults=call.defaults)
         match = self._tools.find(requested)
         if not isinstance(match, Match):
             what = "tool" if kind == "tool.call" else "model"
