@@ -89,7 +89,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string/name action_data?:any decision_context?:any args?:object result?:any outcome?:string/outcome "
-        "error_id?:string/id exit_code?:any duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean result_is?:string capture_ms?:number loop_turns?:array",
+        "error_id?:string/id exit_code?:any raised?:object duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="action_type",
         view="actions",
@@ -161,7 +161,7 @@ _ROWS = (
         "learning_update",
         _LEARNING,
         "Learning update: {learning_stage}",
-        "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id exit_code?:any "
+        "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id exit_code?:any raised?:object "
         "duration_ms?:number call?:string/name yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="learning_stage",
@@ -250,7 +250,7 @@ _ROWS = (
         "metric",
         _PERFORMANCE,
         "Metric {metric_name}",
-        "metric_name:string/name value:number unit?:string/label duration_ms?:number outcome?:string/outcome error_id?:string/id exit_code?:any "
+        "metric_name:string/name value:number unit?:string/label duration_ms?:number outcome?:string/outcome error_id?:string/id exit_code?:any raised?:object "
         "call?:string/name data?:any yielded?:integer active_ms?:number",
         is_span=True,
         about="metric_name",

@@ -32,6 +32,7 @@ _OWN_TO_A_RUN = frozenset(
         "loop_turns",
         "loop_turn",
         "error_id",
+        "raised",
         "reads",
         "root",
         "args_after",
@@ -239,7 +240,31 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     return None if difference is None else as_change(difference).under("/state")
 
 
+def raised_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    """Return the difference of what two calls raised that were interrupted or cancelled; None if they agree.
+
+    Nothing is compared if one recording does not tell it.
+    """
+    if _RAISED in one.extra and _RAISED in other.extra:
+        difference = comparison.difference(in_payload(one, _RAISED), in_payload(other, _RAISED))
+        return difference and difference.under(f"/{_RAISED}")
+    for told, exits in ((one, other), (other, one)):
+        if (
+            told.extra.get("outcome") == "interrupted"
+            and _RAISED in told.extra
+            and "exit_code" in exits.extra
+        ):
+            return Difference(
+                f"/{_RAISED}",
+                *("SystemExit" if each is exits else each.extra[_RAISED]["class"] for each in (one, other)),
+            )
+    return None
+
+
 def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    difference = raised_difference(one, other, comparison)
+    if difference is not None:
+        return difference
     # A recording that predates the key, or a call that uses no default, says nothing about them.
     defaults = [each.extra.get("defaults") for each in (one, other)]
     if one.kind == "tool.call" and None not in defaults and defaults[0] != defaults[1]:
@@ -264,6 +289,8 @@ def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Dif
     return difference
 
 
+_RAISED = "raised"
+"""The key of what an interrupted or cancelled call raised, except a `SystemExit`."""
 UNCHANGED = "<unchanged>"
 ARGS_AFTER = "args_after"
 """The key of the arguments that a call changed in place, and the field of a difference there."""
