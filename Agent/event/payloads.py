@@ -89,7 +89,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string/name action_data?:any decision_context?:any args?:object result?:any outcome?:string/outcome "
-        "error_id?:string/id exit_code?:any duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean result_is?:string capture_ms?:number loop_turns?:array",
+        "error_id?:string/id exit_code?:any raised?:object duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="action_type",
         view="actions",
@@ -161,7 +161,7 @@ _ROWS = (
         "learning_update",
         _LEARNING,
         "Learning update: {learning_stage}",
-        "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id exit_code?:any "
+        "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id exit_code?:any raised?:object "
         "duration_ms?:number call?:string/name yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="learning_stage",
@@ -250,7 +250,7 @@ _ROWS = (
         "metric",
         _PERFORMANCE,
         "Metric {metric_name}",
-        "metric_name:string/name value:number unit?:string/label duration_ms?:number outcome?:string/outcome error_id?:string/id exit_code?:any "
+        "metric_name:string/name value:number unit?:string/label duration_ms?:number outcome?:string/outcome error_id?:string/id exit_code?:any raised?:object "
         "call?:string/name data?:any yielded?:integer active_ms?:number",
         is_span=True,
         about="metric_name",
@@ -463,7 +463,7 @@ _ROWS = (
         "tool.call",
         _EVENTS,
         "Tool call {name}",
-        "name:string/name call_id:string/id args?:any args_ref?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
+        "name:string/name call_id:string/id args?:any args_ref?:string defaults?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
         "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string/outcome error?:any error_id?:string/id "
         "duration_ms?:number tool_kind?:string/label idempotency_key?:string site?:string/name path?:array "
         "answered_by?:string/id",

@@ -86,6 +86,12 @@ class RecordedCall:
         arguments = self.book.part(self.event, part)
         return Tagged({}, {}) if arguments is None else arguments
 
+    @property
+    def defaults(self) -> str | None:
+        """The digest of the defaults that it used; None if it used none, or its recording is older."""
+        defaults = self.event.extra.get("defaults")
+        return defaults if isinstance(defaults, str) else None
+
     @cached_property
     def digest(self) -> str:
         """The digest of its arguments."""
@@ -404,6 +410,7 @@ class RequestedCall:
     Args:
         place: the call site and the path of spans; None if only name and arguments count.
         ordinal: the number of earlier calls of that name at that place.
+        defaults: the digest of the defaults that it uses, "" for none; None if its function is not known.
     """
 
     kind: str
@@ -411,6 +418,11 @@ class RequestedCall:
     arguments: Tagged
     place: tuple[str, tuple[str, ...]] | None = None
     ordinal: int = 0
+    defaults: str | None = None
+
+    def uses_defaults_of(self, call: RecordedCall) -> bool:
+        """Whether the recorded call used the same defaults, as far as both are known."""
+        return self.defaults is None or call.defaults in {None, self.defaults}
 
     def is_at(self, call: RecordedCall) -> bool:
         """Whether the recorded call was made at the same place; True without a place."""
@@ -432,6 +444,10 @@ class Match:
         return self.rung is Rung.EXACT
 
 
+DEFAULTS = "defaults"
+"""The key in a distance of calls that use other defaults."""
+
+
 class Nearest(NamedTuple):
     """A recorded call that does not match, and where it differs."""
 
@@ -449,6 +465,17 @@ def find_match(
         request: the requested call.
         tolerance: the largest difference of one argument on the rung `near`; 0 disables that rung.
     """
+    of_defaults = [call for call in free if request.uses_defaults_of(call)]
+    found = _find_by_arguments(of_defaults, request, tolerance)
+    if isinstance(found, Match) or len(of_defaults) == len(free):
+        return found
+    by_arguments = _find_by_arguments(free, request, tolerance)
+    return (Nearest(by_arguments.call, {DEFAULTS: 1.0}),) if isinstance(by_arguments, Match) else by_arguments
+
+
+def _find_by_arguments(
+    free: Sequence[RecordedCall], request: RequestedCall, tolerance: float
+) -> Match | tuple[Nearest, ...]:
     digests = {request.arguments.digest, request.arguments.as_earlier().digest} - {""}
     elsewhere = None
     for call in free:

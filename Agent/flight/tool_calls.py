@@ -47,6 +47,7 @@ from Agent.record.tracing.decorators import (
     refuse_untraceable,
     wrap_generator,
 )
+from Agent.record.tracing.defaults import Defaults
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
 
@@ -194,6 +195,7 @@ def described_call(
     target: Any = None,
     is_write: bool = False,
     idempotency_key: str | None = None,
+    defaults: Callable[[Any], str] | None = None,
 ) -> TracedCall:
     """Describe a call of a tool or a model for a player; its agent is the one around the call."""
     scope = current_scope.get()
@@ -210,6 +212,7 @@ def described_call(
         is_root=False,
         is_generator=streams,
         place=CallPlace(site, path, is_write=is_write, idempotency_key=idempotency_key),
+        defaults=defaults,
     )
 
 
@@ -287,6 +290,7 @@ class OpenToolCall(ExternalCall):
         idempotency_key: the key of this call, if it has one.
         agent, site, answer: see `ExternalCall`.
         leave: the player's callback for the end of a live call.
+        defaults: the digest of the defaults that it uses; "" for none.
     """
 
     __slots__ = ("_changeable", "_facts", "_leave", "_token")
@@ -301,11 +305,14 @@ class OpenToolCall(ExternalCall):
         idempotency_key: str | None,
         answer: Response | None,
         leave: Leave | None = None,
+        defaults: str = "",
     ) -> None:
         super().__init__(pipeline, facts.name, agent, site, answer)
         self._facts = facts
         self._leave = leave
         self._parts.take("args", arguments)
+        if defaults:
+            self._parts.add(b'"defaults":"%s"' % defaults.encode())
         self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
@@ -499,6 +506,7 @@ class ToolSpec:
         self._key_of = key_of
         # Used only to name the arguments and to find the object whose method is called.
         self._signature = TraceSpec(function, "agent_action", name)
+        self.defaults = Defaults(function)
         self._open: Callable[..., OpenToolCall] = SteppedToolCall if self.is_stepped else OpenToolCall
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Response | None:
@@ -545,6 +553,7 @@ class ToolSpec:
                 None if self._key_of is None else self._key(arguments),
                 answer,
                 leave,
+                self.defaults.digest(arguments, pipeline.capture.reading.hides),
             )
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             note_trouble(f"the call of the tool {self.name}", error, _LOST)
@@ -571,6 +580,7 @@ class ToolSpec:
             target=self._signature.target_of(args),
             is_write=self.kind == "write",
             idempotency_key=None if self._key_of is None else self._key(arguments),
+            defaults=partial(self.defaults.digest, arguments),
         )
 
 

@@ -21,6 +21,7 @@ from Agent.flight.artifact_saving import Tagged
 from Agent.flight.open_runs import recorded_root
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
+    DEFAULTS,
     CallBook,
     Match,
     Nearest,
@@ -123,6 +124,7 @@ class ToolReplayer:
         name: str,
         arguments: Any,
         place: CallPlace | None = None,
+        defaults: Callable[[Any], str] | None = None,
     ) -> Response:
         """Return the recorded response as a `Response`, for a `Player`; it may hold an exception or items.
 
@@ -133,7 +135,7 @@ class ToolReplayer:
             # After the first miss, all calls fail, even if the program caught its error.
             if self.missed is not None:
                 raise self.missed
-            request = self.ask(kind, name, arguments, place)
+            request = self.ask(kind, name, arguments, place, defaults)
             match = self.find(request)
             if not isinstance(match, Match):
                 self.missed = self._miss(request, match)
@@ -143,9 +145,18 @@ class ToolReplayer:
             self._report_match(match)
         return answer
 
-    def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
+    def ask(
+        self,
+        kind: str,
+        name: str,
+        arguments: Any,
+        place: CallPlace | None = None,
+        defaults: Callable[[Any], str] | None = None,
+    ) -> RequestedCall:
         """Describe a current call in the recorded form, so that it can be compared."""
-        return RequestedCall(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
+        used = None if defaults is None else defaults(self._active_capture().reading.hides)
+        tagged = self._tagged(kind, name, arguments)
+        return RequestedCall(kind, name, tagged, *self._turn(kind, name, place), used)
 
     def find(self, request: RequestedCall) -> Match | tuple[Nearest, ...]:
         """Find the matching recorded call; if there is none, return the nearest ones."""
@@ -189,8 +200,7 @@ class ToolReplayer:
 
     def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
         """The arguments in recorded form, with this process's redaction and capture levels applied."""
-        active = installed.active_pipeline()
-        capture = active.capture if active is not None else self._capture()
+        capture = self._active_capture()
         levels = capture.redactor.levels
         if levels is None:
             encoded = encode_json(capture, arguments)
@@ -200,6 +210,10 @@ class ToolReplayer:
         content = encoded.content
         raw = content if isinstance(content, bytes) else b"".join(content)
         return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
+
+    def _active_capture(self) -> Capture:
+        active = installed.active_pipeline()
+        return active.capture if active is not None else self._capture()
 
     def _capture(self) -> Capture:
         """A capture for use without a recording. Its random key yields tokens that no recording contains.
@@ -302,6 +316,8 @@ def _both_values(one: Nearest, request: RequestedCall) -> str:
     if not any(one.distance.values()):
         return ""
     at = max(one.distance, key=lambda each: one.distance[each])
+    if at == DEFAULTS:
+        return ": its parameters have other defaults now"
     sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, request.arguments.value)]
     recorded, now = shown_around_difference(sides[0], sides[1], _SHOWN_CHARS)
     return f": {recorded} recorded, {now} now"
@@ -421,7 +437,7 @@ class replaying_tools:  # noqa: N801 - used like a function
             check_live(name, call.place)
             return None
         try:
-            return self.replayer.answer(call.kind, name, dict(call.args), call.place)
+            return self.replayer.answer(call.kind, name, dict(call.args), call.place, call.defaults)
         except RecordingMiss:
             if not self._calls_missed:
                 raise

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+from support.processes import child_environment
+
 from Agent.event.values.content_digest import content_of
+from Agent.replay import replay_run
 from Agent.replay.compare.normaliser import LibraryValues, ValuesOfRun
 from Agent.replay.compare.outcome import ReplayOutcome, ReplayReport
 
@@ -59,3 +65,68 @@ def test_fields_that_are_left_out_are_not_called_ignored(tmp_path):
     outcome.counts.driven = 1
     report = ReplayReport("last", "m:build", outcome, Path(tmp_path))
     assert report.headline.endswith("not compared: lead")
+
+
+ASKING = """
+import sys
+
+sys.path.append("site-packages")
+import marking
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+from Agent.flight import recorder
+
+
+class Clerk:
+    agent_id = "clerk"
+
+    @trace_agent_action
+    def ask(self, what):
+        prompt = {"messages": [{"id": marking.new_id(), "at": marking.moment(), "text": "be brief"}]}
+        recorder.record_model_call(model_name="m", prompt=prompt, output="fine")
+        recorder.save_artifact("notes/told.txt", f"{marking.new_id()} told of cows")
+        return what
+
+
+def build(spec):
+    return Clerk()
+
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    Clerk().ask("why")
+    shutdown_logging()
+"""
+MARKING = """
+import time
+import uuid
+
+
+def new_id():
+    return str(uuid.uuid4())
+
+
+def moment():
+    return time.time()
+"""
+
+
+@pytest.mark.process
+def test_an_artifact_with_ids_and_times_of_a_library_is_compared_in_all_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("site-packages").mkdir()
+    Path("site-packages", "marking.py").write_text(MARKING)
+    program = Path("asking.py")
+    program.write_text(ASKING)
+    subprocess.run([sys.executable, "asking.py"], check=True, env=child_environment(), timeout=60)
+    report = replay_run("last", None, "trace")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "values agree but for ids and times" in str(report)
+    program.write_text(ASKING.replace("brief", "cruel"))
+    report = replay_run("last", None, "trace")
+    assert report.verdict == "DIVERGED", str(report)
+    assert "content of prompt.json['messages'][0]['text']" in str(report)
+    program.write_text(ASKING.replace("told of cows", "told of pigs"))
+    report = replay_run("last", None, "trace")
+    assert report.verdict == "DIVERGED", str(report)
+    assert "told of pigs" in str(report)

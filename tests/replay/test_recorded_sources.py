@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from Agent.record.sources import sources
+from Agent.replay.drive.source_results import RecordedDraws
 
 MODULE = """
 import asyncio, datetime, os, random, secrets, time, uuid
@@ -133,6 +134,54 @@ def test_a_read_more_or_less_is_a_difference(toy, before, after, recorded):
     assert (report.verdict, report.exit_code) == ("DIVERGED", 1), str(report)
     assert (report.divergence.step, report.divergence.field) == (1, "reads")
     assert report.divergence.recorded == recorded
+
+
+HELD = "DICE = recorder.adopt(random.SystemRandom(), name='dice')"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "recorded", "replayed"),
+    [
+        (
+            "secrets.token_hex(4)",
+            "secrets.token_hex(5)",
+            "a read of 4 bytes from secrets",
+            "a read of 5 bytes, by",
+        ),
+        ("os.urandom(16)", "os.urandom(8)", "a read of 16 bytes from os.urandom", "a read of 8 bytes, by"),
+        (
+            "secrets.randbits(8)",
+            "secrets.randbits(64)",
+            "a read of 1 byte from random.SystemRandom",
+            "a read of 8",
+        ),
+        ("DICE.getrandbits(8)", "DICE.getrandbits(64)", "an integer of 8 bits", "an integer of 64 bits, by"),
+        ("DICE.getrandbits(8)", "DICE.random()", "an integer of 8 bits", "a float, by"),
+        ("DICE.random()", "DICE.getrandbits(8)", "a float", "an integer of 8 bits, by"),
+    ],
+)
+def test_a_recorded_value_of_another_size_than_is_asked_for_is_a_difference(
+    toy, before, after, recorded, replayed
+):
+    toy.record(module(before, HELD))
+    assert toy.replay().verdict == "IDENTICAL"
+    report = toy.change(f"value = {before}", f"value = {after}").replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "reads"), str(report)
+    assert report.divergence.recorded == recorded
+    assert report.divergence.replayed.startswith(replayed)
+
+
+def test_a_draw_whose_bits_an_earlier_version_did_not_record_has_at_most_those_asked_for():
+    draws = RecordedDraws("draws", "draws@dice", "dice", [["0x1f", 0.5, "0x1f/8"]])
+    draws.take(1, lambda _: None)
+    assert draws.fits(5)
+    assert draws.fits(64)
+    assert not draws.fits(4)
+    draws.take(1, lambda _: None)
+    assert draws.fits(None)
+    draws.take(1, lambda _: None)
+    assert draws.fits(8)
+    assert not draws.fits(5)
 
 
 @pytest.mark.further

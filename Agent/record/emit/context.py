@@ -60,6 +60,8 @@ class TracedCall(NamedTuple):
     """Whether it yields items; the items of a tool are recorded, those of another traced function are not."""
     place: CallPlace | None = None
     """The place of a call of a tool or model; None for actions of agents."""
+    defaults: Callable[[Any], str] | None = None
+    """Returns the digest of the defaults that a call of a tool uses, given what finds secrets."""
 
 
 class Response(NamedTuple):
@@ -116,13 +118,21 @@ class SourcePlayer(Protocol):
     """
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
-        """Return the value that the replayed action read from the source; `decode` makes it from JSON."""
+        """Return the value that the replayed action read from the source.
+
+        Args:
+            decode: makes the value from JSON; raises `OtherSize` if the call cannot return it.
+        """
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """Return the recorded value of an environment variable, None if it was unset; for `*` all names."""
 
-    def draw(self, adopted: Any, count: int, now: Callable[[], T]) -> T:
-        """Draw from an adopted generator, after setting it to its recorded position."""
+    def draw(self, adopted: Any, count: int, now: Callable[[], T], bits: int | None = None) -> T:
+        """Draw from an adopted generator, after setting it to its recorded position.
+
+        Args:
+            bits: the argument of `getrandbits`, for generators whose draws are recorded by value.
+        """
 
     def restarted(self, adopted: Any, *, is_known: bool, mark: str | None = None) -> None:
         """Note that a generator was seeded or its state was set.
@@ -131,6 +141,14 @@ class SourcePlayer(Protocol):
             is_known: whether with a given value, not with entropy.
             mark: identifies the value, for generators whose draws are recorded by value.
         """
+
+
+class OtherSize(Exception):
+    """The recorded value of a source has another size than the one that is asked for now."""
+
+    def __init__(self, recorded_bytes: int, asked_bytes: int) -> None:
+        super().__init__(f"{recorded_bytes} bytes instead of {asked_bytes}")
+        self.recorded_bytes, self.asked_bytes = recorded_bytes, asked_bytes
 
 
 class RunWatcher(Protocol):

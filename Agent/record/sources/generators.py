@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
+from operator import index
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -183,8 +184,8 @@ class AdoptedDraws(Adopted):
         """See `Adopted`: a segment is the list of the values."""
         return reads.begin_segment(f"draws@{self.place}", [])
 
-    def drawn(self, count: int, now: Callable[[], Any]) -> Any:  # noqa: ARG002 - one signature for all
-        """See `Adopted`: the value is recorded."""
+    def drawn(self, count: int, now: Callable[[], Any], bits: int | None = None) -> Any:  # noqa: ARG002
+        """See `Adopted`: the value is recorded, an integer with the number of bits that were asked for."""
         before, self.drawing_thread = self.drawing_thread, get_ident()
         try:
             value = now()
@@ -192,7 +193,8 @@ class AdoptedDraws(Adopted):
             self.drawing_thread = before
         self.follow()
         if reads_here() is not None:
-            self.segment.append(hex(value) if type(value) is int else value)
+            with_bits = "" if bits is None else f"/{bits}"
+            self.segment.append(f"{value:#x}{with_bits}" if type(value) is int else value)
         return value
 
     def marked(self, mark: str) -> None:
@@ -343,11 +345,11 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
     kind = type(rng)
     draw, bits = kind.random.__get__(rng), kind.getrandbits.__get__(rng)
 
-    def kept(now: Callable[[], Any]) -> Any:
+    def kept(now: Callable[[], Any], bits: int | None = None) -> Any:
         if adopted.drawing_thread == get_ident():
             return now()
         player = installed.source_player
-        return adopted.drawn(1, now) if player is None else player.draw(adopted, 1, now)
+        return adopted.drawn(1, now, bits) if player is None else player.draw(adopted, 1, now, bits)
 
     def seed(*args: Any, **kwargs: Any) -> None:
         kind.seed(rng, *args, **kwargs)
@@ -371,10 +373,18 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
         return kept(draw)  # type: ignore[no-any-return]
 
     def draw_bits(k: int, /) -> int:
-        drawn: int = kept(lambda: bits(k))
+        drawn: int = kept(lambda: bits(k), _bits_in(k))
         return drawn
 
     return {"random": draw_one, "getrandbits": draw_bits, "seed": seed, "setstate": setstate}
+
+
+def _bits_in(k: Any) -> int | None:
+    """Return the number of bits that `getrandbits(k)` draws; None if it will raise."""
+    try:
+        return index(k)
+    except TypeError:
+        return None
 
 
 hidden_random: random.Random = vars(random)["_inst"]

@@ -22,11 +22,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from operator import index
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from Agent.record.emit import installed
-from Agent.record.emit.context import ALL_NAMES, Reads, SourcePlayer
+from Agent.record.emit.context import ALL_NAMES, OtherSize, Reads, SourcePlayer
 from Agent.record.sources.adopted import Asker, asker_of, is_foreign_name, reads_here
 
 T = TypeVar("T")
@@ -242,12 +243,10 @@ def clock_patches() -> list[Patch]:
         if hasattr(time, name)
     ]
     replacements += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
-    entropy = _reading(os.urandom, "os.urandom", bytes.hex, bytes.fromhex)
+    entropy = _entropy("urandom")
     replacements += [(os, "urandom", entropy), (random, "_urandom", entropy)]
     if hasattr(os, "getrandom"):
-        replacements.append(
-            (os, "getrandom", _reading(os.getrandom, "os.getrandom", bytes.hex, bytes.fromhex))
-        )
+        replacements.append((os, "getrandom", _entropy("getrandom")))
     uuid_time: Any = getattr(uuid, "_generate_time_safe", None)
     if uuid_time is not None:
         # its result is that of the system library: 16 bytes and a safety code
@@ -302,6 +301,42 @@ def _reading(
         return read_source(source, frame, lambda: original(*args, **kwargs), encode, decode)
 
     return read
+
+
+_ALWAYS_WHOLE = 256
+"""`getrandom` may return less only if it is asked for more bytes than that."""
+
+
+def _entropy(name: str) -> Callable[..., Any]:
+    """Wrap a function that returns as many random bytes as its argument says."""
+    original: Any = getattr(os, name)
+    may_be_short = name == "getrandom"
+
+    @functools.wraps(original)
+    def read(*args: Any, **kwargs: Any) -> Any:
+        size_bytes = _size_bytes(args[0] if args else kwargs.get("size"))
+        if size_bytes < 0:
+            return original(*args, **kwargs)  # raises the usual error
+
+        def decode(kept: str) -> bytes:
+            answer = bytes.fromhex(kept)
+            is_short = may_be_short and _ALWAYS_WHOLE <= len(answer) < size_bytes
+            if len(answer) != size_bytes and not is_short:
+                raise OtherSize(len(answer), size_bytes)
+            return answer
+
+        frame = sys._getframe(1)  # noqa: SLF001 - as above
+        return read_source(f"os.{name}", frame, lambda: original(*args, **kwargs), bytes.hex, decode)
+
+    return read
+
+
+def _size_bytes(argument: Any) -> int:
+    """Return the number of bytes that an argument asks for; -1 if the function refuses it."""
+    try:
+        return index(argument)
+    except TypeError:
+        return -1
 
 
 IDS_OF_LIBRARY = "uuid_utils"

@@ -267,9 +267,10 @@ class Call:
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
             elif isinstance(error, SystemExit):
-                said, types = self.pipeline.capture.body({"exit_code": error.code})
-                self.types = _tags(self.types, types)
-                ending += said + b","
+                ending += self._told("exit_code", error.code)
+            elif outcome == "interrupted" or error.args:
+                raised = {"class": type(error).__qualname__, "args": list(error.args)}
+                ending += self._told("raised", raised)
             self._close_scope()
             body = self.args_body if self.changeable is None else self._args_and_changes(error)
             event_id = self._emit(body + ending, duration_ns)
@@ -280,6 +281,12 @@ class Call:
             self._trouble(trouble)
         if self.leave is not None:
             self.leave(None, error)
+
+    def _told(self, name: str, value: object) -> bytes:
+        """Return a value of the payload as JSON, with a comma behind it."""
+        told, types = self.pipeline.capture.body({name: value})
+        self.types = _tags(self.types, types)
+        return told + b","
 
     def _args_and_changes(self, result: object) -> bytes:
         """Return the arguments as they were at entry, followed by those that the body changed in place."""

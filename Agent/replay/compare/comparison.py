@@ -194,6 +194,8 @@ class Comparison:
         """Whether values that differ only in the code they contain count as equal."""
         self.compares_sharing = False
         """Whether to compare which of several equal objects another one holds; not for copied responses."""
+        self.contents: Callable[[Event, Event], tuple[Recorded, Recorded] | str] | None = None
+        """Reads the contents of two artifacts whose digests differ; None if only the digests count."""
         self._same_id = same_id
         self._names: Collection[str] = ()
 

@@ -32,6 +32,7 @@ _OWN_TO_A_RUN = frozenset(
         "loop_turns",
         "loop_turn",
         "error_id",
+        "raised",
         "reads",
         "root",
         "args_after",
@@ -59,7 +60,9 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
             *("cost", "currency", "site", "path", "answered_by"),
         ]
     ),
-    "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
+    "tool.call": frozenset(
+        ["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by", "defaults"]
+    ),
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset(
         [
@@ -225,15 +228,10 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
         difference = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
         if difference is not None:
             return difference.under("/message")
-    rules = comparison.fields
-    payloads = _payload(one, rules), _payload(other, rules)
-    if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
-        payloads = _without_content(payloads[0]), _without_content(payloads[1])
-    difference, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
+    difference = _payload_difference(one, other, comparison)
     if difference is not None:
         return difference
-    if rules is not None:
-        rules.note_value(describe(one), agreed)
+    rules = comparison.fields
     if one.state is None and other.state is None:
         return None
     difference, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
@@ -242,6 +240,57 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     return None if difference is None else as_change(difference).under("/state")
 
 
+def raised_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    """Return the difference of what two calls raised that were interrupted or cancelled; None if they agree.
+
+    Nothing is compared if one recording does not tell it.
+    """
+    if _RAISED in one.extra and _RAISED in other.extra:
+        difference = comparison.difference(in_payload(one, _RAISED), in_payload(other, _RAISED))
+        return difference and difference.under(f"/{_RAISED}")
+    for told, exits in ((one, other), (other, one)):
+        if (
+            told.extra.get("outcome") == "interrupted"
+            and _RAISED in told.extra
+            and "exit_code" in exits.extra
+        ):
+            return Difference(
+                f"/{_RAISED}",
+                *("SystemExit" if each is exits else each.extra[_RAISED]["class"] for each in (one, other)),
+            )
+    return None
+
+
+def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    difference = raised_difference(one, other, comparison)
+    if difference is not None:
+        return difference
+    # A recording that predates the key, or a call that uses no default, says nothing about them.
+    defaults = [each.extra.get("defaults") for each in (one, other)]
+    if one.kind == "tool.call" and None not in defaults and defaults[0] != defaults[1]:
+        return Difference("/defaults", *defaults)
+    rules = comparison.fields
+    payloads = _payload(one, rules), _payload(other, rules)
+    contents = None
+    if one.kind == other.kind == "artifact.saved":
+        are_same = _hold_the_same(one, other)
+        contents = None if are_same else _contents(one, other, comparison)
+        if are_same or contents is not None:
+            payloads = _without_content(payloads[0]), _without_content(payloads[1])
+    difference, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
+    if difference is None and type(contents) is str:
+        agreed.unseen[_content_of(one)] = contents
+    elif difference is None and contents is not None:
+        difference, of_contents = comparison.compare(*contents)
+        difference = difference and difference.under(_content_of(one))
+        agreed.take(of_contents)
+    if difference is None and rules is not None:
+        rules.note_value(describe(one), agreed)
+    return difference
+
+
+_RAISED = "raised"
+"""The key of what an interrupted or cancelled call raised, except a `SystemExit`."""
 UNCHANGED = "<unchanged>"
 ARGS_AFTER = "args_after"
 """The key of the arguments that a call changed in place, and the field of a difference there."""
@@ -313,6 +362,23 @@ def _hold_the_same(one: Event, other: Event) -> bool:
         digest or event.extra.get("digest") for digest, event in zip(digests, (one, other), strict=True)
     ]
     return compared[0] == compared[1]
+
+
+def _contents(one: Event, other: Event, comparison: Comparison) -> tuple[Recorded, Recorded] | str | None:
+    """Return the contents of two artifacts, or why they cannot be compared; None if their digests count.
+
+    Digests look like ids, so they count only where ids have to be equal.
+    """
+    if comparison.contents is None or one.extra.get("digest") == other.extra.get("digest"):
+        return None
+    contents = comparison.contents(one, other)
+    return None if type(contents) is str and not comparison.overlooked.made else contents
+
+
+def _content_of(event: Event) -> str:
+    """Return the JSON Pointer of an artifact's content in a difference."""
+    name = str(event.extra.get("name") or event.extra.get("ref")).rpartition("/")[2]
+    return f"/{escape(f'content of {name}')}"
 
 
 def _without_content(payload: Recorded) -> Recorded:

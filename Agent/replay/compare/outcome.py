@@ -377,8 +377,8 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
         )
     if divergence.field == "effects" and divergence.path:
         return f"{divergence.place}: {_from_name(divergence.path)}"
-    return {"effects": "what it left", "calls": "calls", "reads": "what it read"}.get(
-        divergence.field, divergence.field
+    return {"effects": "what it left", "calls": "calls", "reads": "what it read", "defaults": "defaults"}.get(
+        divergence.field, place_in(divergence.field, divergence.path, None)
     ) + (f": {divergence.place}" if divergence.place else "")
 
 

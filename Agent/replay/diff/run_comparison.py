@@ -24,6 +24,7 @@ from Agent.event.model import Event
 from Agent.flight.run_reading import RunName, list_runs
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
+from Agent.replay.compare.artifact_contents import ArtifactContents
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, LibraryValues
@@ -293,6 +294,8 @@ def _walked(
     seen = ReplayOutcome()
     comparison = _comparison(one, other, same_ids, fields=FieldRules(seen), made=made)
     comparison.passes_code = comparison.compares_sharing = are_of_one_program
+    if are_of_one_program:
+        comparison.contents = ArtifactContents(one.session, other.session).pair
     walk = StreamWalk(
         comparison,
         same_ids,

@@ -29,6 +29,7 @@ from Agent.replay.compare.emitted_events import (
     describe,
     effect_difference,
     pair_difference,
+    raised_difference,
     sort_key,
     state_of,
 )
@@ -163,10 +164,13 @@ class ActionJudge:
             self._differs(action, "outcome", Difference("", *endings))
         elif one == "error":
             self._error(action, replayed, events)
-        elif _EXIT_CODE in action.event.extra:
+        elif one is not None:
+            raised = raised_difference(action.event, replayed, self._comparison)
+            if raised is not None:
+                self._differs(action, "outcome", raised)
             codes = in_payload(action.event, _EXIT_CODE), in_payload(replayed, _EXIT_CODE)
             difference, _ = self._comparison.compare(*codes)
-            if difference is not None:
+            if difference is not None and _EXIT_CODE in action.event.extra:
                 self._differs(action, "exit_code", difference)
         return int(one is not None)
 

@@ -20,6 +20,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape, value_at
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
+    DEFAULTS,
     CallBook,
     Decoding,
     Match,
@@ -600,7 +601,7 @@ class ActionTools:
         Raises:
             Unanswerable: the call is in the recording, but its result cannot be returned again.
         """
-        requested = self._replayer.ask(call.kind, call.action_type, dict(call.args))
+        requested = self._replayer.ask(call.kind, call.action_type, dict(call.args), defaults=call.defaults)
         unseen = requested.arguments.unseen
         if unseen is not None:
             raise Unanswerable(f"its argument {unseen}")
@@ -625,7 +626,8 @@ class ActionTools:
             return None  # the parts that distinguish such objects were compared before
         requested_arguments = Recorded(*requested.arguments, "")
         for call in self._replayer.unused:
-            if (call.kind, call.name) == (requested.kind, requested.name):
+            is_same = (call.kind, call.name) == (requested.kind, requested.name)
+            if is_same and requested.uses_defaults_of(call):
                 mark = self._comparison.mark()
                 difference, agreed = self._comparison.compare(
                     Recorded(*call.arguments, ""), requested_arguments, NAMES
@@ -642,6 +644,9 @@ class ActionTools:
             return ToolMiss("calls", Difference("", recorded, f"{requested.kind} {requested.name}"))
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
+        if path == DEFAULTS:
+            now = requested.defaults or str(ABSENT)
+            return ToolMiss(DEFAULTS, Difference("", one.call.defaults, now))
         both = (one.call.arguments, requested.arguments)
         sides = [value_at(each.value, path, ABSENT) for each in both]
         if sides[0] == sides[1]:  # only their tags differ

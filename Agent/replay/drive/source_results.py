@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
+from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, OtherSize, kinds_of_draws, making_answer
 from Agent.record.sources.adopted import Adopted, Asker, asker_of, living, place_of
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.patches import IDS_OF_LIBRARY
@@ -138,6 +138,9 @@ class SourceAnswers:
         reads.taken[source] += 1
         try:
             return decode(values[number])
+        except OtherSize as size:
+            asked = f"a read of {_bytes(size.asked_bytes)}, by {place_of(frame)}"
+            self._more(f"a read of {_bytes(size.recorded_bytes)} from {source}", asked)
         except Exception as error:  # noqa: BLE001 - it was redacted or edited
             self._player.stop(f"the value of {source} cannot be restored: {type(error).__name__}: {error}")
 
@@ -155,7 +158,7 @@ class SourceAnswers:
             return self._shown(name, next(iter(known.values())))
         return self._shown(name, reads.next_of(name, runs))
 
-    def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
+    def draw(self, adopted: Adopted, count: int, now: Callable[[], T], bits: int | None = None) -> T:
         """Implement `SourcePlayer`."""
         if not self._watch.is_on or self.is_putting or making_answer.get():
             return now()
@@ -169,13 +172,14 @@ class SourceAnswers:
         segment = draws.take(count, lambda segment: self._put(adopted, draws, segment))
         if segment is None:
             self._more(draws.recorded, f"one more, by {_place_of_drawing_code()}")
-            return now()
         if draws.kind == "draws":
             if isinstance(draws.value, str):
                 self._more(
                     f"a generator that is seeded ({draws.value})",
                     f"a draw from it, by {_place_of_drawing_code()}",
                 )
+            if not draws.fits(bits):
+                self._more(draws.size, f"{size_of_draw(bits)}, by {_place_of_drawing_code()}")
             return draws.value  # type: ignore[no-any-return]
         value = now()
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
@@ -313,11 +317,13 @@ class SourceAnswers:
     def _hidden(self) -> frozenset[str]:
         return _hidden_variables(self._recording)
 
-    def _more(self, recorded: str, replayed: str) -> None:
+    def _more(self, recorded: str, replayed: str) -> NoReturn:
         call = open_call()
         self._diverge(recorded, replayed, "" if call is None else call.whose)
 
-    def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
+    def _diverge(
+        self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None
+    ) -> NoReturn:
         action = action or driven_here() or self._watch.action
         assert action is not None  # noqa: S101 - sources are answered only during an action
         self._player.differs(action, "reads", Difference("", recorded, replayed), place=place)
@@ -328,6 +334,10 @@ def _module_of(adopted: Adopted) -> str:
     if adopted is adopted_of(hidden_random):
         return "random"
     return "numpy.random" if adopted.name == "numpy.RandomState" else ""
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} byte{'s' * (count != 1)}"
 
 
 def _drawing_code() -> Asker | None:
@@ -406,6 +416,8 @@ class RecordedDraws:
         """Whether no generator of the replay has drawn them yet."""
         self.value: Any = None
         """The last drawn value, for kind `draws`."""
+        self._bits: int | None = None
+        """The bits that were asked for; None for a float, and in recordings that lack them."""
         self._segments = segments
         self._index = 0
         self._used = 0
@@ -435,13 +447,29 @@ class RecordedDraws:
             length = self._length(segment)
             if self._used + count <= length:
                 if self.kind == "draws":
-                    self.value = _value(segment[self._used])
+                    self.value, self._bits = _value(segment[self._used])
                 self._used += count
                 return segment
             if self._used < length:
                 return None
             self._index, self._used, self._is_put = self._index + 1, 0, False
         return None
+
+    def fits(self, bits: int | None) -> bool:
+        """Whether a draw may return the last value, for kind `draws`.
+
+        Args:
+            bits: the argument of `getrandbits`; None for `random`.
+        """
+        if self.kind != "draws" or type(self.value) is not int or bits is None:
+            return self.kind != "draws" or (type(self.value) is not int and bits is None)
+        return self.value.bit_length() <= bits if self._bits is None else self._bits == bits
+
+    @property
+    def size(self) -> str:
+        """The size of the last value, in words."""
+        bits = self.value.bit_length() if type(self.value) is int and self._bits is None else self._bits
+        return size_of_draw(bits)
 
     def is_at_end_of(self, segment: list[Any]) -> bool:
         """Whether all draws of a segment were taken."""
@@ -455,9 +483,17 @@ class RecordedDraws:
         return self.recorded, str(taken)
 
 
-def _value(recorded: Any) -> Any:
-    """Return a drawn value: integers of any size are stored as text; other text marks a seed."""
-    return int(recorded, 16) if isinstance(recorded, str) and recorded.startswith(("0x", "-0x")) else recorded
+def size_of_draw(bits: int | None) -> str:
+    """Describe a draw by the bits that were asked for; None for a float."""
+    return "a float" if bits is None else f"an integer of {bits} bits"
+
+
+def _value(recorded: Any) -> tuple[Any, int | None]:
+    """Return a drawn value and its bits: integers of any size are stored as text; other text marks a seed."""
+    if not isinstance(recorded, str) or not recorded.startswith(("0x", "-0x")):
+        return recorded, None
+    value, _, bits = recorded.partition("/")
+    return int(value, 16), int(bits) if bits else None
 
 
 class GeneratorPlaces:

@@ -535,7 +535,7 @@ class _BuildingPlayer:
         """Implement `SourcePlayer`."""
         return now()
 
-    def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
+    def draw(self, adopted: Adopted, _count: int, now: Callable[[], T], _bits: int | None = None) -> T:
         """Implement `SourcePlayer`."""
         frame = first_frame(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
         if frame is not None and adopted is adopted_of(hidden_random):

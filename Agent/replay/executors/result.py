@@ -420,9 +420,16 @@ def _install_audit() -> None:
 class ReplayerByArguments(ToolReplayer):
     """Matches calls by name and arguments alone, since executors call from other places than the program."""
 
-    def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
+    def ask(
+        self,
+        kind: str,
+        name: str,
+        arguments: Any,
+        _place: CallPlace | None = None,
+        defaults: Callable[[Any], str] | None = None,
+    ) -> RequestedCall:
         """Describe a call made by the replay, without its place."""
-        return super().ask(kind, name, arguments, None)
+        return super().ask(kind, name, arguments, None, defaults)
 
 
 def replayer_after(

@@ -29,6 +29,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import Response, TracedCall, kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.adopted import Adopted, living
+from Agent.record.sources.generators import AdoptedDraws
 from Agent.record.sources.patches import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
@@ -210,7 +211,7 @@ class ForkPlayer:
                 self._note_open(call, _Open(None, is_live=True))
             return None
         kind = "tool.call" if call.kind == "tool.call" else "model.call"
-        requested = self._tools.ask(kind, name, dict(call.args))
+        requested = self._tools.ask(kind, name, dict(call.args), defaults=call.defaults)
         match = self._tools.find(requested)
         if not isinstance(match, Match):
             what = "tool" if kind == "tool.call" else "model"
@@ -426,24 +427,30 @@ class ForkSources(SourceAnswers):
         known = self._variables.get(name, {})
         return next(iter(known.values())) if len(known) == 1 and not self.player.is_live else now()
 
-    def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
+    def draw(self, adopted: Adopted, count: int, now: Callable[[], T], bits: int | None = None) -> T:
         """See `SourcePlayer`."""
         place = None if self.is_putting or self.player.is_live else self._places.of(adopted)
         if place is None or self._are_released or place in self._independent:
-            return adopted.drawn(count, now)
+            return self._drawn_now(adopted, count, now, bits)
         reads = self._reads()
         draws = None if reads is None else reads.draws_for(adopted, place)
         segment = None if draws is None else draws.take(count, lambda each: self._begin(adopted, draws, each))
-        if draws is None or segment is None or isinstance(draws.value, str):
+        if draws is None or segment is None or isinstance(draws.value, str) or not draws.fits(bits):
             self._independent.add(place)
-            return adopted.drawn(count, now)
+            return self._drawn_now(adopted, count, now, bits)
         if draws.kind == "draws":
             drawn = draws.value
-            return adopted.drawn(count, lambda: drawn)  # type: ignore[no-any-return]
+            return self._drawn_now(adopted, count, lambda: drawn, bits)  # type: ignore[no-any-return]
         value = adopted.drawn(count, now)
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
             self._independent.add(place)
         return value
+
+    @staticmethod
+    def _drawn_now(adopted: Adopted, count: int, now: Callable[[], T], bits: int | None) -> T:
+        if isinstance(adopted, AdoptedDraws):
+            return adopted.drawn(count, now, bits)  # type: ignore[no-any-return]
+        return adopted.drawn(count, now)
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """See `SourcePlayer`."""

@@ -340,8 +340,10 @@ class Driver:
         self._finish(action, method, obj, error)
 
     def _note_ending(self, action: DrivenAction) -> None:
-        outcome = action.event.extra.get("outcome")
-        if outcome in {"cancelled", "interrupted"} and "exit_code" not in action.event.extra:
+        outcome, raised = (action.event.extra.get(name) for name in ("outcome", "raised"))
+        # A signal interrupts without arguments.
+        is_own = "exit_code" in action.event.extra or (outcome == "interrupted" and raised and raised["args"])
+        if outcome in {"cancelled", "interrupted"} and not is_own:
             self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
 
     def _continues_after(self, action: DrivenAction) -> bool:
