@@ -750,16 +750,20 @@ class _Walk:
         if plan.carried is not None:
             self._pieces(plan.carried)
         attributes = plan_attributes(value, plan)
-        if attributes and not self._flat_attributes(attributes):
-            items: _Items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
-            if all_strings(attributes):
-                items = dict(items).items()  # fewer objects than the same number of pairs
+        are_named = all_strings(attributes)
+        if attributes and not (are_named and self._flat_attributes(attributes)):
+            if are_named:  # a dict has fewer objects than the same number of pairs
+                items: _Items = {
+                    name: attributes[name] for name in sorted(attributes, key=name_or_kind)
+                }.items()
+            else:
+                items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
             self._steps += [items, _Walk._attributes]
         if pieces is not None:
             self._pieces(pieces)
 
     def _flat_attributes(self, attributes: Mapping[str, Any]) -> bool:
-        if not all_strings(attributes) or not all_scalars(attributes.values()):
+        if not all_scalars(attributes.values()):
             return False
         # UTF-8 order, as in `_of_scalars`.
         ordered = {name: attributes[name] for name in sorted(attributes, key=_utf8)}
