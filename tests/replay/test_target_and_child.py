@@ -156,7 +156,7 @@ def test_an_action_that_ends_by_an_exception_that_is_none_of_exception_is_replay
         ('Halt("noon")', 'Halt("night")', 1, "error"),
         ('raise Halt("noon")', "raise SystemExit(3)", 1, "outcome"),
         ("CODE = 3", "CODE = 4", 2, "exit_code"),
-        ("sys.exit(CODE)", "raise KeyboardInterrupt", 2, "exit_code"),
+        ("sys.exit(CODE)", "raise KeyboardInterrupt", 2, "outcome"),
     ],
 )
 def test_a_changed_exception_that_is_none_of_exception_is_a_difference(toy, old, new, step, field):
