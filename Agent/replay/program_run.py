@@ -543,7 +543,9 @@ def _place_of(event: Event | None, inner: str | None, recording: Recording, plan
         spans = {action.event.span_id for action in plan.actions}
         around = {event.span_id, *spans_around(event, parents_of(recording.events))}
         if spans.isdisjoint(around):
-            return f"{describe(event)} outside of actions"
+            name = event.extra.get("name")
+            named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
+            return f"{describe(event)}{named} outside of actions"
     return "" if inner is None else _named_inside(event, inner)
 
 
