@@ -40,7 +40,7 @@ armed = -1
 while time.monotonic() < until:
     try:
         while time.monotonic() < until:
-            if armed != raised:
+            if armed != raised and until - time.monotonic() > 0.1:  # none is left when the loop ends
                 armed = raised
                 signal.setitimer(signal.ITIMER_REAL, 0.012)
             {body}
