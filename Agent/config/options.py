@@ -97,6 +97,11 @@ class Options:
     """Whether to show each event on stderr too."""
     state: str = field(default="exit", metadata={"words": ("exit", "strict")})
     """`strict` also captures an agent's state at the start of every action, not only of its first ones."""
+    large_arguments: str = field(default="bounded", metadata={"words": ("bounded", "always")})
+    """How often arguments and results with over 4 KiB of content are read.
+
+    `always` reads them in every call; `bounded` reads 4 MB, then 1 KiB a call on average.
+    """
     board: bool = True
     """Whether to store open spans so that they can be read after a kill."""
     durability: str = field(default="kernel", metadata={"words": ("kernel", "disk", "queued")})

@@ -344,6 +344,7 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     how = RecordOptions(
         buffer_entries=options.buffer_entries,
         strict_state=options.state == "strict",
+        reads_large=options.large_arguments == "always",
         sync_errors=options.sync_errors and options.durability != "disk",
     )
     open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None

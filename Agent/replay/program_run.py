@@ -22,7 +22,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.script_names import COPIES, as_original
 from Agent.replay.compare.emitted_events import ARGS_AFTER, describe
-from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, ValuesOfRun
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, ValuesOfRun
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
@@ -468,7 +468,7 @@ def _identical(
 ) -> ReplayOutcome:
     """Return the outcome of runs that recorded the same again; notes of the comparison become normalisers."""
     proved, plan = _of_program(outcome, recording)
-    proved.normalisers = [note for note in first.notes if not note.endswith(MADE_BY_LIBRARIES)]
+    proved.normalisers = [note for note in first.notes if not note.endswith(_REMARKS)]
     for note in first.notes:
         if note not in proved.normalisers:
             proved.remark(note)
@@ -487,6 +487,10 @@ def _identical(
         f"copy of its directory, and recorded the same {first.compared:,} events and {first.states:,} states"
     )
     return proved
+
+
+_REMARKS = (MADE_BY_LIBRARIES, NOT_READ_IN_CALLS)
+"""Notes of a comparison after which the verdict may still be IDENTICAL."""
 
 
 def _diverged(

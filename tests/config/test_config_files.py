@@ -129,6 +129,7 @@ def test_a_root_in_a_file_is_relative_to_that_file(project, user, monkeypatch):
 def test_a_file_sets_every_option(project):
     values = {
         "trace_root": "/x/y", "level": "INFO", "state": "strict", "durability": "disk", "queue_full": "drop_new",
+        "large_arguments": "always",
         "levels": {"learning": "ERROR"}, "rotation": {"agents": [5000, 2]},
         "capture": "metadata", "captures": {"learning": "full"},
     }  # fmt: skip

@@ -48,6 +48,7 @@ def test_every_variable_sets_its_option():
         "state": "strict",
         "durability": "queued",
         "queue_full": "drop_new",
+        "large_arguments": "always",
         "capture": "metadata",
         "captures": "tool:search=full,field:args.prompt=metadata",
     }

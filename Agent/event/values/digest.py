@@ -117,6 +117,16 @@ def leaves_out_secrets(text: str) -> bool:
     return f"{HIDING}:" in text
 
 
+def version_in(algorithm: str) -> str:
+    """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
+    return algorithm.removesuffix(HIDING).partition("/")[2]
+
+
+def may_lack_more(algorithm: str) -> bool:
+    """Whether a digest with this algorithm may be of an earlier version, which left parts out."""
+    return algorithm.removesuffix(HIDING).partition("/")[0] != WITH_MORE
+
+
 def without_tokens(content: bytes) -> bytes | None:
     """Return the content with every token replaced by one mark; None if nothing was hidden."""
     if b"[redacted:" not in content and b"/redacted:" not in content:

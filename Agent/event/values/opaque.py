@@ -58,6 +58,10 @@ ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
 """Prefixes of references to objects that the agent's state does not fully record."""
 
 
+NOT_READ = "not read in this call"
+"""Reference recorded for an argument or result with much content in calls that do not read it."""
+
+
 def refers_elsewhere(shown: object) -> bool:
     """Whether a recorded JSON value contains such a reference."""
     if type(shown) is list:

@@ -406,7 +406,8 @@ class Walk:
 
     def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
         """Add the content of an object to its form, if all of it can be restored."""
-        if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
+        # An object that an earlier walk reached is part of a large graph, which was tried with the first one.
+        if content.agents or content.size_bytes > _MOST_KEPT_BYTES or "@" in content.text:
             return
         key = id(value), self._root(pointer)
         before = self.first.get(key)

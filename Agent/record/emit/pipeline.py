@@ -31,6 +31,7 @@ from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
+from Agent.record.encode.large_contents import LargeContents
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Levels, Redactor
 from Agent.record.encode.safe_text import as_text, printable
@@ -136,6 +137,8 @@ class RecordOptions:
     """The number of first actions after which large objects are checked for changes by other code."""
     sync_errors: bool = True
     """Sync errors to disk, unless the sink syncs every line."""
+    reads_large: bool = False
+    """Read arguments and results with much content in every call."""
     gone_states: bool = True
     """Write the last state of agents that were freed before recording ends."""
 
@@ -204,6 +207,7 @@ class Pipeline(PipelineSlots):
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
+        self.large_contents = LargeContents(reads_always=self.options.reads_large)
         self.agents = Agents(
             self.binding,
             self.capture.judge,
@@ -692,7 +696,9 @@ def options_of_replay(state: object, *, gone_states: bool = False) -> RecordOpti
         state: the session's setting, `strict` or `exit`.
         gone_states: write the last state of agents that were freed.
     """
-    return RecordOptions(strict_state=state == "strict", entry_looks=0, probes=0, gone_states=gone_states)
+    return RecordOptions(
+        strict_state=state == "strict", entry_looks=0, probes=0, reads_large=True, gone_states=gone_states
+    )
 
 
 def record_session(

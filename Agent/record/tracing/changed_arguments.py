@@ -34,6 +34,7 @@ from Agent.event.pointers import tags_below
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Response
+from Agent.record.encode.large_contents import unread_arguments
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
 from Agent.record.tracing.failures import LACKING, Part, Unanswerable
@@ -140,6 +141,7 @@ def args_after(
     result: object,
     *,
     was_plain: bool = False,
+    now: tuple[bytes, Types | None] | None = None,
 ) -> tuple[bytes, Types | None]:
     """Return `"args_after":{...},"result_is":"name",` and its tags; a key without a value is left out.
 
@@ -149,6 +151,7 @@ def args_after(
         types: the tags of `entry`.
         result: the result of the call; if it is one of the arguments, `result_is` names that argument.
         was_plain: whether `entry` comes from the judge, so that no secret was replaced in it yet.
+        now: the present arguments as `"args":{...}` with its tags, if the caller has encoded them.
     """
     given_back, found = result_is(arguments, result), None
     body = b"" if given_back is None else b'"result_is":%s,' % orjson.dumps(given_back)
@@ -160,11 +163,15 @@ def args_after(
         if kind in _CONTAINERS or capture.agent_of is None or capture.agent_of(value) is None:
             may_be[name] = value
     if was_plain:
-        changed = _changed_of_plain(capture, may_be, entry)
+        changed, tags = _changed_of_plain(capture, may_be, entry), None
+    elif may_be:
+        # All together, since the same object may occur in more than one argument.
+        raw, tags = capture.body({"args": dict(arguments)}) if now is None else now
+        changed = _changed(may_be, entry, types, raw, tags)
     else:
-        changed = _changed(capture, may_be, arguments, entry, types)
+        return body, None
     if changed:
-        raw, found = _written(capture, changed)
+        raw, found = _written(capture, changed, tags)
         body += raw + b","
     return body, found
 
@@ -181,42 +188,38 @@ def _changed_of_plain(capture: Capture, arguments: Mapping[str, Any], entry: byt
 
 
 def _changed(
-    capture: Capture,
-    may_be: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-    entry: bytes,
-    types: Types | None,
+    may_be: Mapping[str, Any], entry: bytes, types: Types | None, now: bytes, tags: Types | None
 ) -> dict[str, Any]:
-    """Return the arguments that differ from those at entry, for arguments that are not plain.
-
-    All arguments are encoded together, since the same object may occur in more than one of them.
-    """
-    if not may_be:
-        return {}
-    before = read_json(b"{%s}" % entry)["args"]
-    body, found = capture.body({"args": dict(arguments)})
-    now = read_json(b"{%s}" % body)["args"]
+    """Return the arguments whose JSON or tags differ from those at entry."""
+    before, after = read_json(b"{%s}" % entry)["args"], read_json(b"{%s}" % now)["args"]
     return {
         name: value
         for name, value in may_be.items()
-        if write_json(now[name]) != write_json(before.get(name))
-        or tags_below(found, f"/extra/args/{name}") != tags_below(types, f"/extra/args/{name}")
+        if write_json(after[name]) != write_json(before.get(name))
+        or tags_below(tags, f"/extra/args/{name}") != tags_below(types, f"/extra/args/{name}")
     }
 
 
-def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types | None]:
-    """Encode the changed arguments; for an object without a codec, encode its attributes."""
-    raw, types = capture.body({"args_after": dict(changed)})
-    opaque = [name for name in changed if (types or {}).get(f"/extra/args_after/{name}") == "opaque"]
-    if not opaque:
-        return raw, types
+def _written(capture: Capture, changed: Mapping[str, Any], tags: Types | None) -> tuple[bytes, Types | None]:
+    """Encode the changed arguments; for an object without a codec, encode its attributes.
+
+    Args:
+        tags: those of all present arguments, None if they are not known.
+    """
+    at, raw, types = "/extra/args/", b"", tags
+    if tags is None or "truncated" in tags.values():  # alone, they may not be cut
+        at = "/extra/args_after/"
+        raw, types = capture.body({"args_after": dict(changed)})
     shown = dict(changed)
-    for name in opaque:
+    for name in changed:
+        if types is None or types.get(at + name) != "opaque":
+            continue
         try:
             shown[name] = attributes_of(changed[name])
         except (ValueError, AttributeError, TypeError):
             continue  # its attributes are hidden: it is recorded as opaque, and a replay names it
-    return capture.body({"args_after": shown})
+        raw = b""
+    return (raw, types) if raw else capture.body({"args_after": shown})
 
 
 _MAPPINGS = (OrderedDict, dict)
@@ -243,7 +246,12 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
         Unanswerable: an argument was changed in a way that cannot be repeated; the text names it. `change`
             may raise it, too.
     """
-    changed, same = told.get("args_after"), told.get("result_is")
+    changed, same, unread = told.get("args_after"), told.get("result_is"), unread_arguments(told)
+    if unread:
+        raise Unanswerable(
+            f"its argument {unread[0]} was not read, so what it changed there is not in the recording: drive "
+            'both agents together, or record with large_arguments="always"'
+        )
     if changed is None and same is None:
         return answer
     if isinstance(same, str) and same in given and answer.error is None:

@@ -326,6 +326,10 @@ class FunctionFacts:
         self.slot_key = kind, level
         self.most_whole = 100_000
         """How many objects of its arguments it pays to note, by the last call; at first a guess."""
+        self.large_arguments: dict[str, int] = {}
+        self.large_changes: dict[str, int] = {}
+        self.has_large_result = False
+        # In bytes of content, by argument, when it was read last: at the beginning, and what a call changed.
         self.is_stepped = False
         """Whether it is a generator, whose calls are suspended and resumed."""
         self.is_async = False

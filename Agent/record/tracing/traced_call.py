@@ -21,6 +21,7 @@ from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
+from Agent.record.encode.large_contents import sizes_of_large, unread
 from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import BY, wait_for_turn
 from Agent.record.state.agents import agent_id_of
@@ -162,19 +163,28 @@ class Call:
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
-        can_change = self.spec.is_action and not cannot_change(map(type, arguments.values()))
+        spec, contents = self.spec, self.pipeline.large_contents
+        read, shown = arguments, arguments
+        large = spec.large_arguments.keys() | spec.large_changes.keys()
+        if large and not contents.is_due():
+            read = {name: value for name, value in arguments.items() if name not in large}
+            shown = {name: value if name in read else unread(value) for name, value in arguments.items()}
+        can_change = spec.is_action and not cannot_change(map(type, read.values()))
         # Taken before encoding, as above.
-        self.whole = Whole(arguments, self.spec.most_whole) if can_change else None
+        self.whole = Whole(read, spec.most_whole) if can_change else None
         found: list[str] = []
-        body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
+        body, self.types = self.pipeline.capture.body({"args": shown}, found=found)
         self.args_body = body + b","
-        self.spec.most_whole = most_whole(body)
+        if read is arguments:
+            spec.most_whole = most_whole(body)
+            spec.large_arguments = sizes_of_large(body, self.types, "args")
+            contents.spend(sum(spec.large_arguments.values()))
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places:
                 self.args_body += b'"args_held":%s,' % orjson.dumps(places)
         if can_change:
-            self.changeable = arguments, None, ()
+            self.changeable = read, None, ()
         return found
 
     def _tell_gone(self) -> None:
@@ -251,7 +261,13 @@ class Call:
 
     def _with_result(self, body: bytes, result: object) -> bytes:
         """Append a result that is not plain to the body."""
-        whole, types = self.pipeline.capture.body({"result": result})
+        spec, contents = self.spec, self.pipeline.large_contents
+        is_read = not spec.has_large_result or contents.is_due()
+        whole, types = self.pipeline.capture.body({"result": result if is_read else unread(result)})
+        if is_read:
+            sizes = sizes_of_large(whole, types, "")
+            spec.has_large_result = bool(sizes)
+            contents.spend(sum(sizes.values()))
         self.types = _tags(self.types, types)
         return body + whole + b","
 
@@ -292,13 +308,16 @@ class Call:
         """Return the arguments as they were at entry, followed by those that the body changed in place."""
         assert self.changeable is not None  # noqa: S101 - the caller checked it; for the type checker
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
+        spec, contents = self.spec, self.pipeline.large_contents
+        now: tuple[bytes, Types | None] | None = None
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
         elif self.whole is not None and self.whole.is_in(arguments):
             is_same = True
         else:
-            now, now_types = capture.body({"args": arguments})
-            is_same = now_types == self.types and self.args_body.startswith(now + b",")
+            now = capture.body({"args": arguments})
+            contents.spend(sum(spec.large_arguments.get(name, 0) for name in arguments))
+            is_same = now[1] == self.types and self.args_body.startswith(now[0] + b",")
         # A replay may answer only the outermost call of an agent, and no root.
         may_be_answered = self.is_entry and not self.root
         if is_same:
@@ -309,7 +328,12 @@ class Call:
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
         returned = result if may_be_answered else None
-        changes, types = args_after(capture, arguments, entry, self.types, returned, was_plain=was_plain)
+        changes, types = args_after(
+            capture, arguments, entry, self.types, returned, was_plain=was_plain, now=now
+        )
+        if arguments.keys() >= spec.large_changes.keys():
+            spec.large_changes = sizes_of_large(changes[:-1], types, "args_after")
+            contents.spend(sum(spec.large_changes.values()))
         is_told, self.types = bool(self.types), _tags(self.types, types)
         places: dict[str, Place] = {}
         if changes and self.tracker is not None:

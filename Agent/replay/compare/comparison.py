@@ -20,16 +20,16 @@ from Agent.event.values.class_codecs import is_one_member
 from Agent.event.values.codecs import UNFINISHED
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import (
-    HIDING,
-    WITH_MORE,
     canonical_bytes,
     differ_in_tokens_alone,
     digest_json,
     leaves_out_secrets,
+    may_lack_more,
+    version_in,
 )
-from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
+from Agent.event.values.opaque import CONTENT, ELSEWHERE, NOT_READ, SHARED, OpaqueKind
 from Agent.replay.compare.normaliser import LibraryValues, Normaliser, Overlooked
-from Agent.replay.compare.python_text import differing_pieces, object_text
+from Agent.replay.compare.python_text import differing_pieces, shared_text, text_with_digest
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
@@ -96,6 +96,8 @@ class Agreement:
     """JSON Pointers of values that were recorded before content digests existed."""
     references: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: name} of values that are compared by name."""
+    unread: int = 0
+    """The number of values with much content that one side did not read in its call."""
     handles: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: kind} of values that belong to their process, such as locks and files."""
     code: set[str] = field(default_factory=set)
@@ -109,6 +111,7 @@ class Agreement:
         self.unseen.update(other.unseen)
         self.older |= other.older
         self.references.update(other.references)
+        self.unread += other.unread
         self.handles.update(other.handles)
         self.code |= other.code
 
@@ -299,6 +302,8 @@ class Comparison:
         return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
+        if _is_unread(one) or _is_unread(other):
+            return self._unread(one, other, path)
         if _is_redacted(one) or _is_redacted(other):
             return self._walk(_without_redaction(one), _without_redaction(other), path)
         if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
@@ -353,9 +358,9 @@ class Comparison:
                 self._count_hidden(left.text, right.text)
                 return None
         if left.kind is not right.kind:
-            return Difference(path, _shown_object(one), _shown_object(other))
+            return Difference(path, text_with_digest(one), text_with_digest(other))
         if one.get("same_as") != other.get("same_as"):
-            return Difference(path, *(_shown_held(form.get("same_as")) for form in (one, other)))
+            return Difference(path, *(shared_text(form.get("same_as")) for form in (one, other)))
         if left.kind is OpaqueKind.HANDLE:
             self.agreement.handles[path] = left.text
             return None
@@ -375,21 +380,35 @@ class Comparison:
         for inner in (*left, *(each for each in right if each not in left)):
             if left.get(inner) != right.get(inner):
                 return Difference(
-                    path, *(f"an object that holds {_shown_held(each.get(inner))}" for each in (left, right))
+                    path, *(f"an object that holds {shared_text(each.get(inner))}" for each in (left, right))
                 )
         return None
 
     def _inside_object(self, one: Any, other: Any, path: str) -> Difference:
         """Return the plain attribute in which two objects differ, or else the whole objects."""
-        held = (one.get("attributes"), other.get("attributes"))
-        is_one_class = self._walk(one.get("class"), other.get("class"), path) is None
-        if is_one_class and all(type(each) is dict for each in held):
-            left, right = held
-            for name in (*left, *(name for name in right if name not in left)):
-                if left.get(name, ABSENT) != right.get(name, ABSENT):
-                    at = f"{path}/{escape(name)}"
-                    return Difference(at, *shown_beside(left.get(name, ABSENT), right.get(name, ABSENT)))
-        return Difference(path, _shown_object(one), f"{_shown_object(other)}{SOMEWHERE_INSIDE}")
+        difference = self._in_attributes(one, other, path)
+        texts = text_with_digest(one), f"{text_with_digest(other)}{SOMEWHERE_INSIDE}"
+        return difference or Difference(path, *texts)
+
+    def _unread(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare two values of which one was not read in its call."""
+        self.agreement.unread += 1
+        if any(type(each) in _NEVER_LARGE for each in (one, other)):
+            return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
+        if any(type(each) is not _Tagged or each.tag != "opaque" for each in (one, other)):
+            return None  # a container, for example
+        return self._in_attributes(one.node, other.node, path)
+
+    def _in_attributes(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare the class and the plain attributes of two objects."""
+        if self._walk(one.get("class"), other.get("class"), path) is not None:
+            return Difference(path, text_with_digest(one), text_with_digest(other))
+        left, right = (form.get("attributes") or {} for form in (one, other))
+        for name in (*left, *(name for name in right if name not in left)):
+            if left.get(name, ABSENT) != right.get(name, ABSENT):
+                at = f"{path}/{escape(name)}"
+                return Difference(at, *shown_beside(left.get(name, ABSENT), right.get(name, ABSENT)))
+        return None
 
     def _digests(self, one: Any, other: Any, path: str) -> Difference | None:
         left, right = str(one["digest"]), str(other["digest"])
@@ -404,11 +423,11 @@ class Comparison:
             return None
         if left != right:
             # Bytecode differs between versions of Python, so such digests cannot be compared.
-            versions = {_version_in(algorithm), _version_in(other_algorithm)}
+            versions = {version_in(algorithm), version_in(other_algorithm)}
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
-            if _may_lack_more(algorithm) != _may_lack_more(other_algorithm):
+            if may_lack_more(algorithm) != may_lack_more(other_algorithm):
                 self.agreement.unseen[path] = "an earlier version left parts of it out, or it differs in them"
                 return None
             return self._inside_object(one, other, path)
@@ -632,15 +651,6 @@ class _FormOfContent(NamedTuple):
     text: str
 
 
-def _version_in(algorithm: str) -> str:
-    """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
-    return algorithm.removesuffix(HIDING).partition("/")[2]
-
-
-def _may_lack_more(algorithm: str) -> bool:
-    return algorithm.removesuffix(HIDING).partition("/")[0] != WITH_MORE
-
-
 def _content(form: Any) -> _FormOfContent:
     """Return the kind and text that describe the content of a value without a codec."""
     if type(form) is dict:
@@ -648,18 +658,6 @@ def _content(form: Any) -> _FormOfContent:
             if type(form.get(kind)) is str:
                 return _FormOfContent(kind, form[kind])
     return _FormOfContent(OpaqueKind.UNSEEN, "its content was not recorded")
-
-
-def _shown_object(form: Any) -> Any:
-    """Return a value without a codec as text: class, plain attributes and content digest."""
-    text = object_text(form)
-    digest = form.get("digest")
-    return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
-
-
-def _shown_held(place: str | None) -> str:
-    """Describe where the same object occurs elsewhere in the value, or say that it does not."""
-    return "a separate object" if place is None else f"the object at {place or 'the top'}"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:
@@ -700,6 +698,13 @@ def _with_spawned(*generators: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 _SPAWNED = "n_children_spawned"
+
+
+_NEVER_LARGE = (int, float, bool, type(None))
+
+
+def _is_unread(value: Any) -> bool:
+    return type(value) is _Tagged and type(value.node) is dict and value.node.get("reference") == NOT_READ
 
 
 def _is_redacted(value: Any) -> bool:

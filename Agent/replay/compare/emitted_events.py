@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import canonical_bytes
+from Agent.record.encode.large_contents import unread_arguments
 from Agent.replay.compare.comparison import (
     ABSENT,
     NAMES_OF_PAYLOADS,
@@ -299,7 +300,10 @@ ARGS_AFTER = "args_after"
 def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
     """Return the first argument that two calls changed in place differently; None if they agree."""
     recorded, replayed = (event.extra.get(ARGS_AFTER) or {} for event in (one, other))
+    unread = {*unread_arguments(one.extra), *unread_arguments(other.extra)}
     for name in (*recorded, *(name for name in replayed if name not in recorded)):
+        if name in unread:
+            continue
         if name in recorded and name in replayed:
             sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
             difference = comparison.difference(*sides)

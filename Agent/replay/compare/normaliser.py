@@ -223,6 +223,9 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
 # matches one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
 
 T = TypeVar("T")
+NOT_READ_IN_CALLS: Final = (
+    "large arguments and results were not read in their calls: compared by class and plain attributes"
+)
 MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"
 _SHORTEST_ID: Final = 8
 _UUID_DIGITS: Final = 32

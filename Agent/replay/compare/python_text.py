@@ -115,6 +115,17 @@ def object_text(form: Mapping[str, Any]) -> str:
     return f"{text.removesuffix('>')} with {inside}>"
 
 
+def text_with_digest(form: Mapping[str, Any]) -> str:
+    """Return an object without a codec as text: class, plain attributes and content digest."""
+    text, digest = object_text(form), form.get("digest")
+    return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
+
+
+def shared_text(place: str | None) -> str:
+    """Describe where the same object occurs elsewhere in the value, or say that it does not."""
+    return "a separate object" if place is None else f"the object at {place or 'the top'}"
+
+
 def _items(values: Any) -> str:
     return ", ".join(map(python_text, values)) if type(values) is list else python_text(values)
 

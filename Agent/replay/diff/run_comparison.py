@@ -27,7 +27,7 @@ from Agent.render.html import TextInNotebook
 from Agent.replay.compare.artifact_contents import ArtifactContents
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import describe, pair_difference
-from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, LibraryValues
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
@@ -318,6 +318,8 @@ def _walked(
         progress(number / len(keys))
     if comparison.overlooked.of_libraries:
         notes.append(f"{comparison.overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
+    if comparison.agreement.unread:
+        notes.append(f"{comparison.agreement.unread:,} {NOT_READ_IN_CALLS}")
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if comparison.agreement.redacted:

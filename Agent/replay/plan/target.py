@@ -24,7 +24,7 @@ from Agent.event.classes import find_class, is_installed, mro_of, namespace_of
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import copy_tree, escape, unescape, value_at
-from Agent.event.values.opaque import STAND_IN, OpaqueKind, StandIn
+from Agent.event.values.opaque import NOT_READ, STAND_IN, OpaqueKind, StandIn
 from Agent.event.values.values import decode_value
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope
@@ -620,6 +620,11 @@ def describe_unrestored(call: PlannedCall, unrestored: Sequence[str]) -> str:
         first,
     )
     what = unrestored[0].partition(" at ")[0]
+    if type(form) is dict and form.get("reference") == NOT_READ:
+        return (
+            f"argument {place} of {call.description} was not read (a {form.get('class')} with over 4 KiB of "
+            'content): record with large_arguments="always"'
+        )
     if type(form) is dict:
         what = str(form.get("class", what))
         if OpaqueKind.UNSEEN in form:

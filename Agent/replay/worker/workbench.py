@@ -34,7 +34,7 @@ from Agent.record.tracing.function_facts import CodeIdentity, directories_of, mo
 from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
-from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, Normaliser
+from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
@@ -684,6 +684,8 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
     if agreement.identifiers:
         outcome.normalisers.append(f"{agreement.identifiers} ids of events, which differ in every run")
+    if agreement.unread:
+        outcome.remark(f"{agreement.unread:,} {NOT_READ_IN_CALLS}")
     overlooked = bench.comparison.overlooked
     outcome.normalisers += overlooked.descriptions()
     if overlooked.of_libraries:

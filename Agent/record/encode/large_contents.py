@@ -1,0 +1,80 @@
+"""In which calls recording reads arguments and results with much content.
+
+Reading such a value takes time in proportion to its content, at every call, whether or not it changed. Once
+4 MB were read, an average of 1 KiB a call is: the other calls record the class and the plain attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from Agent.event.pointers import unescape, value_at
+from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
+from Agent.event.values.plain import read_json, write_json
+from Agent.event.values.reading import Named
+
+FREE_BYTES = 4_000_000
+"""Read before any call leaves something out: it takes about a second."""
+BYTES_A_CALL = 1024
+
+
+class LargeContents:
+    """The account of one recording.
+
+    Args:
+        reads_always: whether every call reads them.
+    """
+
+    __slots__ = ("_bytes_left", "_reads_always")
+
+    def __init__(self, *, reads_always: bool) -> None:
+        self._bytes_left = FREE_BYTES
+        self._reads_always = reads_always
+
+    def is_due(self) -> bool:
+        """Whether a call reads them; asked once for the arguments and once for the result."""
+        if self._reads_always:
+            return True
+        self._bytes_left = min(self._bytes_left + BYTES_A_CALL, FREE_BYTES)
+        return self._bytes_left > 0
+
+    def spend(self, size_bytes: int) -> None:
+        """Count content that was read."""
+        self._bytes_left -= size_bytes
+
+
+def sizes_of_large(body: bytes, types: Mapping[str, str] | None, key: str) -> dict[str, int]:
+    """Return {name: bytes} of the values below a key that have over 4 KiB and an object without a codec.
+
+    Args:
+        body: a payload's inner JSON.
+        types: its tags.
+        key: `args` for the arguments by name; "" for the payload's own keys.
+    """
+    if types is None or (len(body) <= LARGE_BYTES and b'"size_bytes":' not in body):
+        return {}
+    payload = read_json(b"{%s}" % body)
+    start = f"/extra/{key}/" if key else "/extra/"
+    contents: dict[str, set[int]] = {}
+    for pointer, tag in types.items():
+        if tag == "opaque" and pointer.startswith(start):
+            form: Any = value_at(payload, pointer.removeprefix("/extra"))
+            size = form.get("size_bytes", 0) if type(form) is dict else 0
+            # Objects that lead to one graph have equal sizes, and it was walked once.
+            contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
+    held = payload[key] if key else payload
+    sizes = {name: len(write_json(held[name])) + sum(found) for name, found in contents.items()}
+    return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
+
+
+def unread(value: object) -> Named:
+    """Return what is recorded for a value that is not read."""
+    return Named(value, NOT_READ)
+
+
+def unread_arguments(payload: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that a recorded call did not read; their changes are not recorded either."""
+    args = payload.get("args")
+    forms = args.items() if type(args) is dict else ()
+    return [name for name, form in forms if type(form) is dict and form.get("reference") == NOT_READ]

@@ -1,0 +1,171 @@
+"""Arguments and results with much content are read in every call up to a limit, then as often as it allows."""
+
+from __future__ import annotations
+
+import random
+
+import orjson
+import pytest
+from record_kit import recording
+
+from Agent.record.emit.pipeline import RecordOptions
+from Agent.record.encode import large_contents
+from Agent.utils import trace_agent_action
+
+
+class Cell:
+    def __init__(self, number):
+        self.number = number
+        self.near = []
+
+
+class World:
+    def __init__(self, cells):
+        self.time = 0
+        self.cells = [Cell(number) for number in range(cells)]
+        for cell, other in zip(self.cells, self.cells[1:], strict=False):
+            cell.near.append(other)
+
+
+class Note:
+    def __init__(self):
+        self.text = "as before"
+
+
+class Walker:
+    agent_id, agent_role = "walker", "walker"
+
+    @trace_agent_action
+    def look(self, world, note, numbers):
+        return len(world.cells)
+
+    @trace_agent_action
+    def dig(self, world):
+        world.cells[0].number += 1
+        return world.time
+
+    @trace_agent_action
+    def draw(self, world):
+        return world
+
+    @trace_agent_action
+    def add(self, place):
+        place.found.append(World(150))
+
+
+@pytest.fixture
+def nothing_free(monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+
+
+def calls(run, options=None):
+    """The payloads of the actions that `run` did with a walker."""
+    with recording(options) as recorded:
+        run(Walker())
+        return [event["extra"] for event in recorded.of("agent_action")]
+
+
+def is_read(form):
+    return form.get("reference") != "not read in this call"
+
+
+def test_a_program_with_little_content_reads_it_in_every_call():
+    world = World(300)
+    seen = calls(lambda walker: [walker.look(world, Note(), [1]) for _ in range(50)])
+    assert all(is_read(each["args"]["world"]) for each in seen)
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_an_unread_argument_says_its_class_and_plain_attributes():
+    world = World(300)
+
+    def run(walker):
+        for number in range(3):
+            world.time = number
+            walker.look(world, Note(), [*range(3_000)])
+
+    first, second, third = calls(run)
+    assert "digest" in first["args"]["world"]
+    assert second["args"]["world"] == {
+        "repr": f"<{World.__module__}.World object>",
+        "class": f"{World.__module__}.World",
+        "attributes": {"time": 1},
+        "reference": "not read in this call",
+    }
+    assert third["args"]["world"]["attributes"] == {"time": 2}
+    # Small objects and plain data beside it are read.
+    assert third["args"]["note"]["attributes"] == {"text": "as before"} and is_read(third["args"]["note"])
+    assert third["args"]["numbers"] == [*range(3_000)]
+
+
+@pytest.mark.usefixtures("nothing_free")
+@pytest.mark.parametrize("cells", [220, 700])
+def test_the_share_of_calls_that_read_depends_on_the_size(cells):
+    world = World(cells)
+    seen = calls(lambda walker: [walker.look(world, None, None) for _ in range(300)])
+    read = [each["args"]["world"] for each in seen if is_read(each["args"]["world"])]
+    size = read[0]["size_bytes"] + len(orjson.dumps(read[0]))
+    expected = 1 + 299 * large_contents.BYTES_A_CALL / size
+    assert expected / 1.5 <= len(read) <= expected * 1.5 + 1
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_a_change_in_place_is_recorded_where_the_argument_is_read():
+    world = World(300)
+    seen = calls(lambda walker: [walker.dig(world) for _ in range(400)])
+    assert [is_read(each["args"]["world"]) for each in seen] == ["args_after" in each for each in seen]
+    assert 1 < sum(is_read(each["args"]["world"]) for each in seen) < 20
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_what_a_call_adds_to_a_small_argument_counts_as_its_content():
+    place = Note()
+    place.found = []
+    seen = calls(lambda walker: [walker.add(place) for _ in range(40)])
+    assert 0 < sum(is_read(each["args"]["place"]) for each in seen) < 30
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_a_large_result_is_read_as_seldom():
+    world = World(300)
+    results = [each["result"] for each in calls(lambda walker: [walker.draw(world) for _ in range(100)])]
+    assert is_read(results[0]) and 0 < sum(map(is_read, results)) < 50
+    assert results[1]["class"].endswith("World")
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_the_option_reads_them_in_every_call():
+    world = World(300)
+    seen = calls(lambda walker: [walker.dig(world) for _ in range(50)], RecordOptions(reads_large=True))
+    assert all(is_read(each["args"]["world"]) and "args_after" in each for each in seen)
+
+
+def test_an_argument_that_shrinks_is_read_in_every_call_again(monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    world = World(300)
+
+    def run(walker):
+        for number in range(200):
+            if number == 3:
+                world.cells = world.cells[:2]
+                world.cells[1].near = []
+            walker.look(world, None, None)
+
+    seen = [is_read(each["args"]["world"]) for each in calls(run)]
+    again = seen.index(True, 3)
+    assert all(seen[again:])
+
+
+def test_random_sizes_keep_the_account(monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 50_000)
+    chance = random.Random(4)
+    account = large_contents.LargeContents(reads_always=False)
+    read, asked = 0, 0
+    for _ in range(20_000):
+        asked += 1
+        if account.is_due():
+            size = chance.randrange(4_097, 200_000)
+            account.spend(size)
+            read += size
+    assert read <= 50_000 + asked * large_contents.BYTES_A_CALL + 200_000
+    assert read >= asked * large_contents.BYTES_A_CALL - 200_000

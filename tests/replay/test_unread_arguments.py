@@ -1,0 +1,96 @@
+"""A replay compares what was read of large arguments, and says how many values were not read."""
+
+import pytest
+
+from Agent.record.encode import large_contents
+
+pytestmark = pytest.mark.first_case
+
+PROGRAM = """
+class Cell:
+    def __init__(self, number): self.number, self.near = number, []
+
+class World:
+    def __init__(self):
+        self.time = 0
+        self.cells = [Cell(number) for number in range(300)]
+        for cell, other in zip(self.cells, self.cells[1:]): cell.near.append(other)
+
+WORLD = World()
+
+class Walker:
+    agent_id, agent_role = "a", "walker"
+    def __init__(self): self.steps = 0
+    @trace_agent_action
+    def walk(self, number):
+        self.steps += 1
+        WORLD.time = self.steps
+        return Guide().show(WORLD, number)
+
+class Guide:
+    agent_id, agent_role = "g", "guide"
+    @trace_agent_action
+    def show(self, world, number):
+        world.cells[0].number += number > 1
+        return world.cells[number].number
+
+def build(spec): return {"a": Walker(), "g": Guide()}
+def main():
+    walker = Walker()
+    for number in range(1, 60): walker.walk(number)
+"""
+
+
+@pytest.fixture
+def recorded(toy, monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    return toy.record(PROGRAM)
+
+
+def test_an_unchanged_program_is_identical_and_the_report_counts_what_was_not_read(recorded):
+    report = recorded.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "large arguments and results were not read in their calls" in str(report)
+
+
+def test_another_plain_attribute_of_an_unread_argument_differs(recorded):
+    report = recorded.change("WORLD.time = self.steps", "WORLD.time = self.steps + (self.steps == 3)").replay(
+        "last"
+    )
+    assert (report.verdict, report.divergence and report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert "time" in str(report)
+
+
+def test_another_content_differs_where_it_was_read(recorded):
+    report = recorded.change(
+        "self.cells = [Cell(number)", "self.cells = [Cell(number + (number == 299))"
+    ).replay("last")
+    assert (report.verdict, report.divergence and report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+def test_a_scalar_instead_of_an_unread_argument_differs(recorded):
+    report = recorded.change("show(WORLD, number)", "show(WORLD if number != 2 else None, number)").replay(
+        "last"
+    )
+    assert (report.verdict, report.divergence and report.divergence.step) == ("DIVERGED", 2), str(report)
+
+
+def test_a_recorded_response_cannot_repeat_changes_that_were_not_read(recorded):
+    report = recorded.change('{"a": Walker(), "g": Guide()}', '{"a": Walker()}').replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "its argument world was not read" in str(report) and 'large_arguments="always"' in str(report)
+
+
+def test_an_action_that_was_given_an_unread_argument_cannot_be_replayed_alone(toy, monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    program = PROGRAM.replace("WORLD.time = self.steps", "pass").replace(
+        "walker.walk(number)", "walker.see(WORLD)"
+    )
+    program = program.replace(
+        "    @trace",
+        "    @trace_agent_action\n    def see(self, world): return len(world.cells)\n    @trace",
+        1,
+    )
+    report = toy.record(program).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "argument world of see" in str(report) and 'large_arguments="always"' in str(report)
