@@ -174,12 +174,23 @@ def judged_by_program(
     target: str,
     timeout_seconds: float | None = None,
     stop: StopEvent | None = None,
+    *,
+    ends_at_difference: bool = False,
 ) -> ReplayOutcome | None:
     """Rerun the recorded program, and return the new outcome; None if that proves nothing further.
 
     If two runs match the recording, the program behaves the same. If code changed, runs that agree
     with each other and differ from the recording prove a difference: two runs, or three if actions ran at
     the same time.
+
+    Args:
+        outcome: the outcome of calls that were replayed one by one; receives notes.
+        session: the recorded session.
+        target: the target of these calls.
+        timeout_seconds: the time limit of each run; by default it depends on the recorded duration.
+        stop: stops the runs once it is set.
+        ends_at_difference: whether the first run that differs from the recording is the last one, without a
+            note, since only runs that record the same matter.
     """
     program = script_here(session, session_info(session), target)
     if program is None:
@@ -187,7 +198,19 @@ def judged_by_program(
     recording = read_recording(session)
     if not recording.is_sound:
         return None  # a difference could be in the missing events
-    return _judged(outcome, recording, program, timeout_seconds, stop)
+    remarks = len(outcome.remarks)
+    proved = _judged(
+        outcome, recording, program, timeout_seconds, stop, ends_at_difference=ends_at_difference
+    )
+    is_elsewhere = bool(outcome.changed_modules and not outcome.changed_code)
+    if proved is None and is_elsewhere and outcome.divergence is None and len(outcome.remarks) > remarks:
+        # Calls of unchanged methods show nothing of what changed.
+        why = outcome.remarks.pop()
+        outcome.reason(
+            f"code changed in no replayed method ({listed(outcome.changed_modules)}), and {why}; "
+            "--no-program compares the replayed methods alone"
+        )
+    return proved
 
 
 def _judged(
@@ -196,6 +219,8 @@ def _judged(
     program: Path,
     timeout_seconds: float | None,
     stop: StopEvent | None,
+    *,
+    ends_at_difference: bool = False,
 ) -> ReplayOutcome | None:
     session, info = recording.session, recording.info
     if info is None:
@@ -212,6 +237,8 @@ def _judged(
         while len(checked) < runs:
             there = Path(directory) / str(len(checked))
             run = _run_and_compare(again, there, by_form=by_form)
+            if ends_at_difference and (isinstance(run, str) or run.divergence is not None):
+                return None
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
@@ -567,7 +594,10 @@ def _why(outcome: ReplayOutcome) -> str:
             return "calls of the recorded actions one by one prove nothing"
         changed = listed(outcome.changed_code or outcome.changed_modules, _MOST_NEW)
         return f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
-    return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
+    return (
+        f"called one by one, {outcome.divergence.step_text} differs: that call lacks what surrounds it in "
+        "the program, or the target builds other objects"
+    )
 
 
 def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOutcome, Plan]:

@@ -285,8 +285,15 @@ def drive_again(
                 "an order that a replay does not impose"
             )
     is_whole = reference.agent_id is None or with_others
-    if options.program and is_whole and _may_need_program_run(outcome, options, reference.session):
-        rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
+    if options.program and is_whole and _may_ask_program(outcome, options):
+        rerun = judged_by_program(
+            outcome,
+            reference.session,
+            target,
+            options.timeout_seconds,
+            options.stop,
+            ends_at_difference=not _needs_program(outcome, reference.session),
+        )
         if rerun is not None:
             rerun.printed = outcome.printed
             outcome, agent_id = _joined_with_program(
@@ -319,7 +326,7 @@ def _may_be_caused_by_others(outcome: ReplayOutcome) -> bool:
     return outcome.needs_others or is_shared or _is_unchanged(outcome)
 
 
-def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, session: Path) -> bool:
+def _may_ask_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
     """Whether a run of the whole program may prove more than calls of its actions."""
     # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
@@ -328,13 +335,21 @@ def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions, sessi
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        is_open = _may_be_caused_from_outside(outcome) or not outcome.changed_code
-        return is_open or _reads_program_state(outcome, session)
+        # What surrounds a call in the program, such as another decorator, is missing in a replay of it.
+        return True
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.
         return bool(outcome.changed_code or outcome.changed_modules)
     return outcome.counts.driven > 0 or outcome.is_waiting
+
+
+def _needs_program(outcome: ReplayOutcome, session: Path) -> bool:
+    """Whether a difference that a run of the whole program shows may count, too."""
+    if judge(outcome)[0] is not Verdict.DIVERGED:
+        return True
+    is_open = _may_be_caused_from_outside(outcome) or not outcome.changed_code
+    return is_open or _reads_program_state(outcome, session)
 
 
 def _is_plain(options: RedriveOptions) -> bool:
@@ -743,13 +758,10 @@ def _joined_with_program(
         outcome.remarks += [each for each in rerun.remarks if each not in outcome.remarks]
         outcome.reasons += [each for each in rerun.reasons if each not in outcome.reasons]
         outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
+    elif outcome.may_be_of_target:
+        outcome.remark(f"{rerun.remarks[-1]}: the target builds other objects than the program")
     else:
-        is_open = _is_unchanged(outcome) and not outcome.may_be_of_target
-        notes = outcome.doubts if is_open else outcome.remarks
-        notes.append(
-            f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
-            "differ in a part that a replay does not restore"
-        )
+        return rerun, None
     return outcome, agent_id
 
 

@@ -717,7 +717,7 @@ def test_code_or_constants_that_the_factory_sets_are_not_those_of_the_program(fa
 
 
 @pytest.mark.further
-def test_a_difference_of_the_target_alone_is_told(farm):
+def test_a_difference_of_the_target_alone_is_named_beside_the_verdict_of_the_program(farm):
     farm.record(
         PROGRAM.replace("meadow.grow(day)", "pass")
         .replace("// 2", "// len(self.__doc__)")
@@ -727,8 +727,8 @@ def test_a_difference_of_the_target_alone_is_told(farm):
         "import cows\n\ndef build(spec):\n    cows.Cow.__doc__ = 'abc'\n    return cows.build(spec)\n"
     )
     report = replay_run("last", "stable:build", "trace")
-    assert report.verdict == "UNVERIFIED", str(report)
-    assert any("the target builds other objects than the program" in each for each in report.reasons)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "or the target builds other objects" in remarks(report)
 
 
 @pytest.mark.further
