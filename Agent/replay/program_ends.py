@@ -20,7 +20,7 @@ from Agent.replay.compare.program_state import left_otherwise, program_state_of,
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison
 from Agent.replay.plan.actions import is_outside_write
-from Agent.replay.plan.recording import Recording, ends_of
+from Agent.replay.plan.recording import Recording, ends_of, is_traced_action
 
 _MOST_NAMED = 4
 
@@ -122,12 +122,55 @@ def compare_beyond_agents(proved: ReplayOutcome, recording: Recording, sessions:
 
 def _order(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
     """Return agent and description of each event that is compared, in order."""
+    return tuple((event.agent_id, describe(event)) for event in _compared_in_order(events))
+
+
+def _compared_in_order(events: Iterable[Event]) -> list[Event]:
     compared = [
         event
         for event in events
         if event.kind not in PASSED_OVER and event.kind != "state" and not is_outside_write(event)
     ]
-    return tuple((event.agent_id, describe(event)) for event in sorted(compared, key=order_key))
+    return sorted(compared, key=order_key)
+
+
+def order_difference(recording: Recording, sessions: Sequence[Path]) -> EndDifference | None:
+    """Return the first action in which runs of changed code did the same in another order; None if none did.
+
+    Actions with async calls inside are left out, since these may run at the same time.
+    """
+    recorded = _inside_actions(recording.events)
+    others = [_inside_actions(open_reader(each).events()) for each in sessions]
+    for action, inside in recorded.items():
+        own = [describe(event) for event in inside]
+        orders = [[describe(event) for event in other.get(action, ())] for other in others]
+        if any(order != orders[0] or sorted(order) != sorted(own) for order in orders) or orders[0] == own:
+            continue
+        if not any("loop_turns" in event.extra for event in inside):
+            event, one, other = next(
+                each for each in zip(inside, own, orders[0], strict=True) if each[1] != each[2]
+            )
+            return EndDifference(
+                f"{one} came before {other} inside of an action of {action[0]}",
+                RunDivergence(None, event.agent_id, event.kind, "order", "", one, other, event.id, None, 0),
+            )
+    return None
+
+
+def _inside_actions(events: Iterable[Event]) -> dict[tuple[str | None, int], list[Event]]:
+    """Return {(agent, number of its action): the compared events directly inside, in order}."""
+    ordered = _compared_in_order(events)
+    numbers: dict[str | None, int] = {}
+    by_span: dict[str, tuple[str | None, int]] = {}
+    for event in ordered:
+        if is_traced_action(event) and event.span_id is not None:
+            numbers[event.agent_id] = number = numbers.get(event.agent_id, 0) + 1
+            by_span[event.span_id] = event.agent_id, number
+    inside: dict[tuple[str | None, int], list[Event]] = {}
+    for event in ordered:
+        if event.parent_span_id in by_span:
+            inside.setdefault(by_span[event.parent_span_id], []).append(event)
+    return inside
 
 
 def program_state_difference(recording: Recording, sessions: Sequence[Path]) -> EndDifference | None:

@@ -46,6 +46,7 @@ from Agent.replay.program_ends import (
     compare_beyond_agents,
     difference_between_actions,
     end_difference_of,
+    order_difference,
     program_state_difference,
     redacted_at_end,
 )
@@ -348,6 +349,8 @@ def _judged_by_ends(
     if end_difference is None and has_changed:
         compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
         end_difference = difference_between_actions(recording, sessions, compare)
+    if end_difference is None and has_changed and not any(run.has_free_order for run in runs):
+        end_difference = order_difference(recording, sessions)
     if end_difference is None:
         proved = _identical(outcome, recording, program, runs[0].comparison)
         for why in unseen_effects(runs[0].comparison, recording.events, has_changed=has_changed):
@@ -537,7 +540,7 @@ def _diverged(
         event_id=divergence.event_a or action.event.id,
         action=action.call.name,
         agent_id=action.agent_id,
-        field="calls" if divergence.field == "events" else divergence.field,
+        field="calls" if divergence.field in {"events", "order"} else divergence.field,
         recorded=divergence.a,
         replayed=divergence.b,
         path=divergence.path,
