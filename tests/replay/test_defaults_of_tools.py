@@ -2,7 +2,7 @@
 
 import pytest
 
-from Agent.record.tracing.defaults import Defaults
+from Agent.flight.tool_calls import Defaults
 
 MODULE = """
 from Agent.flight import record_tool

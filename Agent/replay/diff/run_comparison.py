@@ -21,11 +21,12 @@ import orjson
 
 from Agent.errors import InputError
 from Agent.event.model import Event
+from Agent.event.values.plain import read_json
 from Agent.flight.run_reading import RunName, list_runs
 from Agent.record.emit.installed import flush_active
+from Agent.record.encode.artifact_bytes import is_text
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.artifact_contents import ArtifactContents
-from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.comparison import Comparison, Recorded
 from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, listed
@@ -57,6 +58,7 @@ from Agent.replay.plan.recording import module_names, session_info
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
 from Agent.tree.layout import entries_in, files_below, read_file, readable_sessions, run_dirs
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 ONLY_COUNTED: Final = "is a generator, and the recording has only the number of its items"
 _MOST_NAMED = 5
@@ -545,3 +547,46 @@ def _reports(session: Path, unread: list[str]) -> Iterator[tuple[bool, float | N
             unread.append(f"{path}: {type(error).__name__}")
             continue
         yield bool(completed), float(took) if isinstance(took, (int, float)) else None
+
+
+_JSON: Final = "application/json"
+_MOST_BYTES: Final = 64 * 1024 * 1024
+_BINARY: Final = "its bytes differ, and may hold ids or times"
+_UNSEEN: Final = "its digest differs, and its content cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactContents:
+    """Reads the artifacts of two sessions, to compare them where their digests differ in every run.
+
+    A digest cannot be compared by form, as ids and times are: any two have the same.
+
+    Args:
+        recorded: the directory of the first session.
+        replayed: that of the second.
+    """
+
+    recorded: Path
+    replayed: Path
+
+    def pair(self, one: Event, other: Event) -> tuple[Recorded, Recorded] | str:
+        """Return the contents of two artifacts, or why they cannot be compared."""
+        if any(not is_text(str(event.extra.get("media_type"))) for event in (one, other)):
+            return _BINARY
+        try:
+            return _content(self.recorded, one), _content(self.replayed, other)
+        except (InputError, OSError, ValueError):
+            return _UNSEEN
+
+
+def _content(session: Path, event: Event) -> Recorded:
+    extra = event.extra
+    if int(extra["size_bytes"]) > _MOST_BYTES:
+        raise ValueError(_UNSEEN)
+    # Its digest is not checked: paths in what another run recorded were replaced by those of the original.
+    path = artifact_path(session, event.run_id or ROOT_RUN, str(extra["ref"]))
+    raw = b"".join(read_artifact(path))
+    if extra.get("media_type") != _JSON:
+        return Recorded(raw.decode("utf-8", "surrogateescape"), {}, "")
+    tags = extra.get("value_types")
+    return Recorded(read_json(raw), tags if isinstance(tags, dict) else {}, "")
