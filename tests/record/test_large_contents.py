@@ -169,3 +169,28 @@ def test_random_sizes_keep_the_account(monkeypatch):
             read += size
     assert read <= 50_000 + asked * large_contents.BYTES_A_CALL + 200_000
     assert read >= asked * large_contents.BYTES_A_CALL - 200_000
+
+
+class Holder:
+    agent_role = "holder"
+
+    def __init__(self, number):
+        self.agent_id, self.turns, self.table = f"holder{number}", 0, {str(key): key for key in range(900)}
+
+    @trace_agent_action
+    def turn(self):
+        self.turns += 1
+
+
+@pytest.mark.parametrize(("free", "most"), [(4_000_000, 400), (1, 40)])
+def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, free, most):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", free)
+    with recording() as recorded:
+        holders = [Holder(number) for number in range(100)]
+        for _ in range(10):
+            for holder in holders:
+                holder.turn()
+        states = [event["extra"]["reason"] for event in recorded.of("state")]
+    assert states.count("first") == len(holders)
+    assert most / 10 <= states.count("periodic") <= most
+    assert (states.count("periodic") == most) == (free > 1)

@@ -208,6 +208,7 @@ class Pipeline(PipelineSlots):
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
         self.large_contents = LargeContents(reads_always=self.options.reads_large)
+        self.large_states = LargeContents(reads_always=self.options.reads_large)
         self.agents = Agents(
             self.binding,
             self.capture.judge,

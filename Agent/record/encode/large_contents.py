@@ -1,7 +1,8 @@
-"""In which calls recording reads arguments and results with much content.
+"""How often recording reads what has much content: arguments, results, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. Once
-4 MB were read, an average of 1 KiB a call is: the other calls record the class and the plain attributes.
+4 MB were read, an average of 1 KiB a call is: the other calls record the class and the plain attributes, and
+agents with large fields get no full states besides the periodic ones.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BYTES_A_CALL = 1024
 
 
 class LargeContents:
-    """The account of one recording.
+    """The account of one recording, for arguments and results or for fields.
 
     Args:
         reads_always: whether every call reads them.

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from Agent.event.values.opaque import LARGE_BYTES
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
@@ -200,7 +201,10 @@ class Call:
         if not actions & (actions - 1) and tracker.heavy and self.root and actions:
             # Additional full states after 1, 2, 4, 8, ... actions find a difference in a large field sooner.
             is_large = tracker.holds_large(target) if pipeline.options.entry_looks else tracker.is_due
-            is_due = is_due or is_large
+            if not is_due and is_large and pipeline.large_states.is_due():
+                # By the number of fields: their size may depend on where the program runs.
+                pipeline.large_states.spend(LARGE_BYTES * len(tracker.heavy))
+                is_due = True
         tracker.is_due = False
         # Also done before a periodic full state, which would otherwise contain writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):
