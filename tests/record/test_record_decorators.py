@@ -10,6 +10,7 @@ from record_kit import recording
 from Agent.errors import ConfigurationError
 from Agent.event.values.digest import code_digest
 from Agent.record.emit.context import Response, current_player, current_scope
+from Agent.record.encode import native
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,
@@ -201,6 +202,39 @@ def test_every_sort_of_parameter_is_named(recorded):
     assert recorded.last["extra"]["args"] == {"a": 1, "b": 2, "c": 3, "*rest": [8, 9], "d": 4, "e": 6, "f": 7}
     act(1, b=2, d=4)
     assert recorded.last["extra"]["args"] == {"a": 1, "b": 2, "d": 4}
+
+
+@pytest.mark.parametrize("has_native", [True, False])
+def test_a_keyword_argument_with_the_name_of_a_positional_one_is_recorded_beside_it(
+    recorded, monkeypatch, has_native
+):
+    if not has_native:
+        monkeypatch.setattr(native, "native", None)
+
+    @trace_agent_action
+    def note(name, word=None, /, *rest, **tags):
+        return None
+
+    note("red", name="tag", size=1)
+    assert recorded.last["extra"]["args"] == {"name": "red", "**name": "tag", "size": 1}
+    note("red", "w", 3, size=1, name="tag", word=2)
+    assert recorded.last["extra"]["args"] == {
+        "name": "red", "word": "w", "*rest": [3], "size": 1, "**name": "tag", "**word": 2,
+    }  # fmt: skip
+    with pytest.raises(TypeError):
+        note(name="tag")
+    assert recorded.last["extra"]["args"] == {"name": "tag"}
+
+
+def test_a_keyword_argument_beside_a_secret_of_the_same_name_is_a_secret(recorded):
+    @trace_agent_action
+    def login(password, /, **more):
+        return None
+
+    login("hunter2-abc", password="s3cret-xyz")
+    assert set(recorded.last["extra"]["args"]) == {"password", "**password"}
+    assert "hunter2" not in str(recorded.last)
+    assert "s3cret" not in str(recorded.last)
 
 
 def test_arguments_are_those_at_entry(recorded):

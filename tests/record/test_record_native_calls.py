@@ -88,6 +88,7 @@ STEPS = st.lists(
                 "tick",
                 "outside",
                 "many",
+                "tag",
                 "swap",
             ]
         ),
@@ -157,6 +158,11 @@ class Walker:
     def many(self, *values, **named):
         self.count = len(values) + len(named)
 
+    @trace_agent_action
+    def tag(self, name, mood=None, /, **tags):
+        if isinstance(tags.get("name"), list):
+            tags["name"].append(name)
+
 
 class Loner(Walker):
     """Holds no other agent, so that what it holds may be known by the version of its attributes."""
@@ -192,6 +198,8 @@ def walk(steps, cls):
             setattr(walker, name, value)
         elif kind == "many":
             walker.many(value, 2, word=value)
+        elif kind == "tag":
+            walker.tag(name, **{"size": 2, "name": value, name: 1})
         elif kind == "swap":
             walker.energy, walker.mood = getattr(walker, "mood", 1), getattr(walker, "energy", 2)
             walker.give(None)
@@ -294,6 +302,9 @@ def lines_of(steps, redact, options, cls=Walker):
     + [("set", "mood", np.float64(0)), ("set", "energy", np.float64(1)), ("swap", "mood", None)],
     False,
     RecordOptions(),
+)
+@example(
+    [("tag", "mood", [1]), ("tag", "seen", 1.5), ("tag", "mood", date(2026, 1, 2))], True, RecordOptions()
 )
 @example(
     [("give", "mood", 1)] * 9 + [step for value in REWRITES for step in (("outside", "mood", value), ACTS)],

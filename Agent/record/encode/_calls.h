@@ -1200,7 +1200,13 @@ static PyObject *named_arguments(const Opener *opener, PyObject *args, PyObject 
     for (Py_ssize_t i = first; arguments != NULL && i < count && i - first < PyTuple_GET_SIZE(opener->names); i++)
         if (PyDict_SetItem(arguments, PyTuple_GET_ITEM(opener->names, i - first), PyTuple_GET_ITEM(args, i)) < 0)
             Py_CLEAR(arguments);
-    if (arguments != NULL && PyDict_GET_SIZE(kwargs) > 0 && PyDict_Update(arguments, kwargs) < 0) Py_CLEAR(arguments);
+    if (arguments == NULL || PyDict_GET_SIZE(kwargs) == 0) return arguments;
+    PyObject *name, *value;
+    int is_twice = 0; /* a keyword argument with the name of a positional one: rare, and Python tells them apart */
+    for (Py_ssize_t at = 0; is_twice == 0 && count > first && PyDict_Next(kwargs, &at, &name, &value);)
+        is_twice = PyDict_Contains(arguments, name);
+    if (is_twice < 0 || (is_twice == 0 && PyDict_Update(arguments, kwargs) < 0)) Py_CLEAR(arguments);
+    if (is_twice > 0) Py_SETREF(arguments, PyObject_CallMethodObjArgs(opener->spec, W_arguments, args, kwargs, NULL));
     return arguments;
 }
 

@@ -42,6 +42,8 @@ _NOT_THE_PROGRAM = tuple(
     if path
 )
 """Folders of the standard library (including installed packages) and of this package."""
+BESIDE_PARAMETER = "**"
+"""What stands before the name of a keyword argument whose name a positional argument has, too."""
 _RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
 _CATEGORY = {
@@ -379,15 +381,23 @@ class FunctionFacts:
         return self.code
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments by name; those of a `*name` parameter as a list under the key `*name`."""
+        """Return the arguments by name; those of a `*name` parameter as a list under the key `*name`.
+
+        A positional-only parameter and a keyword argument of one call may have the same name: the latter is
+        under `**name`.
+        """
         given = args[1:] if self.is_method else args
         if not given:
             return kwargs.copy()
         bound = dict(zip(self.names, given, strict=False))
         if len(given) > len(self.names) and self.rest_name is not None:
             bound[f"*{self.rest_name}"] = list(given[len(self.names) :])
-        if kwargs:
+        if bound.keys().isdisjoint(kwargs):
             bound.update(kwargs)
+            return bound
+        by_position = frozenset(bound)
+        for name, value in kwargs.items():
+            bound[f"{BESIDE_PARAMETER}{name}" if name in by_position else name] = value
         return bound
 
 

@@ -35,6 +35,7 @@ from Agent.record.emit.context import Response, TracedCall
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
+from Agent.record.tracing.function_facts import BESIDE_PARAMETER
 from Agent.replay.compare.comparison import (
     ABSENT,
     NAMES,
@@ -458,14 +459,17 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
     if not isinstance(args, Positional) or not isinstance(recorded, dict):
         return args
     names = list(recorded)
-    rest = next((index for index, name in enumerate(names) if name.startswith("*")), len(names))
+    is_rest = (name.startswith("*") and not name.startswith(BESIDE_PARAMETER) for name in names)
+    rest = next((index for index, found in enumerate(is_rest) if found), len(names))
     named: dict[str, Any] = {}
     for key, value in args.items():
         index = int(key) if key.isdigit() else None
         if index is not None and rest <= index and rest < len(names):
             named.setdefault(names[rest], []).append(value)
+        elif index is not None:
+            named[names[index] if index < len(names) else key] = value
         else:
-            named[key if index is None or index >= len(names) else names[index]] = value
+            named[f"{BESIDE_PARAMETER}{key}" if key in named else key] = value
     return named
 
 

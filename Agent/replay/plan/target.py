@@ -12,15 +12,15 @@ import sysconfig  # noqa: F401 - `is_installed` must not import it in the middle
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import FrameType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import Agent.record.messages  # noqa: F401 - recordings contain them, and only loaded classes are found
 from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
-from Agent.event.classes import find_class, is_installed, mro_of, namespace_of
+from Agent.event.classes import find_class, is_installed
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import copy_tree, escape, unescape, value_at
@@ -30,7 +30,6 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope
 from Agent.record.sources.adopted import is_own
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.identity import TRACED
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.python_text import python_path
 from Agent.tree.files.session import SessionInfo, update_session
@@ -426,9 +425,8 @@ def is_tag_of_generator(tag: str) -> bool:
     return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
 
 
-# Repeating a recorded call: find the method on the object, and bind the recorded arguments to it.
-#
-# For `replay --pdb` the debugger opens at the first line of the method, with its arguments set.
+# Around a recorded call: its scope, and the debugger of `replay --pdb`, which opens at the first line of the
+# method, with its arguments set. `recorded_methods.py` finds the method and binds the arguments.
 
 _OWN_KEYS = frozenset(
     {
@@ -443,117 +441,6 @@ _OWN_KEYS = frozenset(
         "loop_turns",
     }
 )
-
-
-class _Binding(NamedTuple):
-    """How a method takes arguments of certain names."""
-
-    positions: tuple[str, ...]
-    """Arguments passed by position."""
-    rest: str | None
-    """The list passed as `*args` after them; all others are passed by keyword."""
-
-
-_BY_KEYWORD = _Binding((), None)
-
-
-class MisfitArguments(Exception):
-    """The method does not take the recorded arguments; the message says why."""
-
-
-def bound_method(obj: object, call: str) -> Any:
-    """Return the method that a recorded `call` names, by attribute access; None if it is missing.
-
-    If an untraced override called the recorded method of a base class with `super()`, return that of the
-    base.
-
-    Args:
-        obj: the object that the factory returned.
-        call: the qualified name in the recording; the class in it may have been renamed since.
-    """
-    name = _attribute_of(call)
-    method = getattr(obj, name, None)
-    if not callable(method) or hasattr(method, TRACED):
-        return method if callable(method) else None
-    inherited = [namespace_of(base).get(name) for base in mro_of(type(obj))]
-    traced = [each for each in inherited if type(each) is FunctionType and hasattr(each, TRACED)]
-    if not traced:
-        return method
-    of_call = next((each for each in traced if getattr(each, TRACED).qualname == call), traced[0])
-    return MethodType(of_call, obj)
-
-
-@lru_cache(maxsize=1024)
-def _attribute_of(call: str) -> str:
-    """Return the attribute name of the method that a recorded `call` names."""
-    owner, _, name = call.rpartition(".")
-    if name.startswith("__") and not name.endswith("__"):
-        return f"_{owner.rpartition('.')[2].lstrip('_')}{name}"
-    return name
-
-
-def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the recorded arguments as positional and keyword arguments.
-
-    Raises:
-        MisfitArguments: the method's signature does not take them.
-    """
-    if type(method) is MethodType and type(method.__func__) is FunctionType:
-        binding = _binding_of(method.__func__, tuple(recorded))
-    else:
-        binding = _bind(method, tuple(recorded))
-    if binding is _BY_KEYWORD:
-        return [], recorded
-    keywords = dict(recorded)
-    positions = [keywords.pop(name) for name in binding.positions]
-    if binding.rest is not None:
-        positions.extend(keywords.pop(binding.rest))
-    return positions, keywords
-
-
-@lru_cache(maxsize=1024)
-def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
-    """Return how methods of a function take arguments, which depends only on the names of the arguments."""
-    return _bind(MethodType(function, object()), names)
-
-
-_NOT_BY_POSITION = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY})
-
-
-def _takes_positions_alone(method: Any) -> bool:
-    """Whether a decorator with `*args` and no keywords wraps the method."""
-    function = getattr(method, "__func__", method)
-    while (inner := getattr(function, "__wrapped__", None)) is not None:
-        own = {each.kind for each in inspect.signature(function, follow_wrapped=False).parameters.values()}
-        if inspect.Parameter.VAR_POSITIONAL in own and inspect.Parameter.VAR_KEYWORD not in own:
-            return True
-        function = inner
-    return False
-
-
-def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
-    """Implement `bind_arguments`."""
-    try:
-        signature = inspect.signature(method)
-    except (TypeError, ValueError):
-        return _BY_KEYWORD  # the signature is not known
-    parameters = list(signature.parameters.values())
-    rest = next((f"*{p.name}" for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
-    has_rest = rest in names
-    takes_positions = has_rest or _takes_positions_alone(method)
-    positions: list[str] = []
-    for parameter in parameters:
-        if parameter.kind in _NOT_BY_POSITION or (takes_positions and parameter.name not in names):
-            break
-        by_position = takes_positions or parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-        if by_position and parameter.name in names:
-            positions.append(parameter.name)
-    named = dict.fromkeys(name for name in names if name not in positions and not (has_rest and name == rest))
-    try:
-        signature.bind(*positions, **named)
-    except TypeError as error:
-        raise MisfitArguments(str(error)) from None
-    return _Binding(tuple(positions), rest if has_rest else None) if positions or has_rest else _BY_KEYWORD
 
 
 @cache

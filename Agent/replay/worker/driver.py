@@ -51,15 +51,9 @@ from Agent.replay.plan.actions import (
     is_outside_write,
     ran_in_one_loop,
 )
+from Agent.replay.plan.recorded_methods import MisfitArguments, RecordedMethods, bind_arguments
 from Agent.replay.plan.recording import sharing_agents
-from Agent.replay.plan.target import (
-    MisfitArguments,
-    bind_arguments,
-    bound_method,
-    describe_unrestored,
-    in_debugger,
-    scope_around,
-)
+from Agent.replay.plan.target import describe_unrestored, in_debugger, scope_around
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -99,6 +93,7 @@ class Driver:
         self._pipeline = context.pipeline
         self._sink = context.sink
         self._decoder = context.decoder
+        self._methods = RecordedMethods(context.recording, context.decoder)
         self._comparison = context.comparison
         self._fields = context.fields
         self._states = context.states
@@ -536,7 +531,7 @@ class Driver:
 
     def _prepared(self, call: PlannedCall, obj: object) -> PreparedCall:
         event = call.event
-        method = bound_method(obj, str(event.extra.get("call")))
+        method = self._methods.find(obj, event)
         if method is None:
             self._player.stop(
                 f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
