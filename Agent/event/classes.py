@@ -217,7 +217,8 @@ class _Places(NamedTuple):
 
 
 @by_class
-def _places_of(cls: type) -> _Places:
+def places_of(cls: type) -> _Places:
+    """Return where instances of a class keep their attributes."""
     bases = [base for base in reversed(mro_of(cls)) if _is_python_class(base)]
     last = {name: base for base in bases for name in _slots(base)}
     slots = tuple(
@@ -244,7 +245,7 @@ def attributes_of(value: object) -> dict[str, Any]:
 def own_attributes(value: object) -> dict[str, Any]:
     """Return the same without a copy: the `__dict__` itself if the class has no slots; do not change it."""
     cls = type(value)
-    places = _places_of(cls)
+    places = places_of(cls)
     if places.slots or places.instance is None:
         return _with_slots(value, cls, places)
     try:
@@ -321,7 +322,7 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
     for base in reversed(mro_of(type(value))):
         if _is_heap(base):
             slots.update(_slots(base))
-    slots.update(_places_of(type(value)).slots)
+    slots.update(places_of(type(value)).slots)
     instance = _instance_dict(value)
     for name, attribute in attributes.items():
         if name in slots:
@@ -334,7 +335,7 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
 
 def remove_attributes(value: object, names: Iterable[str]) -> None:
     """Delete attributes from slots and `__dict__` without calling any hook of the class."""
-    slots = dict(_places_of(type(value)).slots)
+    slots = dict(places_of(type(value)).slots)
     instance = _instance_dict(value) or {}
     for name in names:
         if name in slots:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from Agent import trace_agent_action
 from Agent.event import script_names
 from Agent.event.pointers import escape, tags_below
-from Agent.event.values import content_digest, values
+from Agent.event.values import values
 from Agent.event.values.digest import named_bytes
-from Agent.event.values.reading import Named, Reading
+from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state import agents, identity
@@ -417,67 +417,3 @@ def test_values_that_may_change_unseen_or_hold_too_much_are_not_taken():
     assert native.is_whole(arguments, kept)
     arguments[0].__class__ = type("Other", (_Open,), {})
     assert not native.is_whole(arguments, kept)
-
-
-class _Linked:
-    def __init__(self, name, links):
-        self.agent_id, self.links, self.notes = name, links, {"of": links}
-
-
-_LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.sampled_from([1.7e9, 946684800.0, "__main__", "x at 0x7f00000000ff>", 'a "__main__" b', "\ud800"]),
-    st.text(max_size=20),
-    st.binary(max_size=70),
-    st.uuids(),
-    st.sampled_from(["sk-ant-api03-" + "aB3" * 20, "AKIA" + "Z7" * 8, "2026-11-28T00:00:00"]),
-)
-_KEYS = st.one_of(
-    st.text(max_size=8), st.sampled_from(["password", "a" * 16, "__main__"]), st.integers(-3, 3)
-)
-_CONTENTS = st.recursive(
-    _LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=5),
-        st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(_KEYS | st.tuples(_KEYS), inner, max_size=4),
-        st.sets(st.integers() | st.text(max_size=3), max_size=3),
-        st.builds(_Linked, st.sampled_from(["one", "two"]), inner),
-        st.lists(inner, min_size=1, max_size=2).map(lambda each: [each, *each, each]),
-        inner.map(lambda each: [each] * 250),
-    ),
-    max_leaves=12,
-)
-
-
-@given(_CONTENTS, st.booleans(), st.sampled_from([None, 3, 40]), st.booleans())
-def test_a_pass_over_a_content_writes_the_same_in_c(value, hides_secrets, most_with_agents, has_cycle):
-    """The bytes, what is known of them, and where it gives up."""
-    redactor = Redactor(b"key")
-    reading = Reading(hides=redactor if hides_secrets else None, most_with_agents=most_with_agents)
-    root = _Linked("root", [value])
-    if has_cycle:
-        root.links.append(root.links)
-
-    def agent_of(each):
-        return each.agent_id if type(each) is _Linked and each.agent_id == "two" else None
-
-    def written(run):
-        walk = content_digest._Walk(agent_of, reading)
-        before, content_digest.run_pass = content_digest.run_pass, run
-        try:
-            walk.run(root)
-        except Exception as error:
-            return type(error), str(error)
-        finally:
-            content_digest.run_pass = before
-        return [
-            getattr(walk, name)
-            for name in ("_out", "_nodes", "_marks", "_size_bytes", "_agents", "_is_hiding", "may_hold_made")
-        ]
-
-    written(None)  # names become known
-    assert written(None) == written(native.run_pass)

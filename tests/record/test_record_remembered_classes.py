@@ -16,7 +16,7 @@ def test_of_classes_that_are_made_without_end_a_part_is_remembered(monkeypatch):
     most = 50
     monkeypatch.setattr(classes, "MOST_CLASSES", most)
     kept = (
-        class_codecs.class_reducer.known, classes._places_of.known, codecs.plan_of.known,
+        class_codecs.class_reducer.known, classes.places_of.known, codecs.plan_of.known,
         class_contents.handle_of.known, opaque._is_ordinary.known, exposure.exposure_of.known, exposure._sorts,
         followed_values.is_value.known,
     )  # fmt: skip

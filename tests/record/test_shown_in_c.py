@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.classes import _in_slots, _places_of
+from Agent.event.classes import _in_slots, places_of
 from Agent.event.values.opaque import _shown_of
 from Agent.record.encode.native import native
 
@@ -40,5 +40,5 @@ def test_the_same_slots_are_read(filled):
     slotted = Slotted()
     for name in filled:
         setattr(slotted, name, [name])
-    slots = _places_of(Slotted).slots
+    slots = places_of(Slotted).slots
     assert native.in_slots(slotted, slots) == _in_slots(slotted, slots) == {name: [name] for name in filled}

@@ -618,6 +618,9 @@ class _Walk:
             self._out += b"a"
             self._scalar(agent, type(agent))
             return
+        self._no_agent(value, cls)
+
+    def _no_agent(self, value: Any, cls: type) -> None:
         plan = plan_of(cls)
         if plan.is_named:
             named = _named(value)

@@ -1,31 +1,42 @@
-/* The pass of `content_digest.py` over the content of a value: the steps of containers and scalars, of which most values are
-   made. All other steps are Python's. Included by `_native.c`. */
+/* The pass of `content_digest.py` over the content of a value: the steps of containers, of scalars, and of objects that have only
+   attributes, of which most values are made. All other steps are Python's. Included by `_native.c`. */
 
-enum { LEAST_MADE = 16, LEAST_SECRET = 7, MOST_FLAT = 200, SCALARS_A_NODE = 16, LEAST_KEPT_APART = 64, MOST_TEXTS = 4096 };
-enum { BYTES_LOOKED_AT = 8000000, NODES_ASKED_AT = 100 };
+enum { LEAST_MADE = 16, MOST_MADE_CHARS = 200, LEAST_SECRET = 7, LONGEST_ASKED = 256, MOST_FLAT = 200, SCALARS_A_NODE = 16, LEAST_KEPT_APART = 64, MOST_TEXTS = 4096 };
+enum { BYTES_LOOKED_AT = 8000000, NODES_ASKED_AT = 100, FEW_NODES = 64, NEAR_NODES = 200 };
 static const double FIRST_MOMENT = 946684800.0;
 
 enum {
-    OF_AGENTS, OF_CLOSED, OF_HIDES, OF_KEPT, OF_MARKS, OF_MOST_NODES, OF_MOST_WITH_AGENTS, OF_NODES, OF_OPEN, OF_OUT,
-    OF_SIZE_BYTES, OF_STEPS, SLOTS_OF_PASS
+    OF_AGENT_OF, OF_AGENTS, OF_BEGUN, OF_CLOSED, OF_HIDES, OF_IS_OF_OBJECT, OF_KEPT, OF_MARKS, OF_MOST_NODES, OF_MOST_WITH_AGENTS,
+    OF_NODES, OF_OPEN, OF_ORDER, OF_OUT, OF_OWNER, OF_PLACES, OF_REACHED, OF_SIZE_BYTES, OF_STANDS, OF_STEPS, SLOTS_OF_PASS
 };
 static const char *const SLOT_NAMES[SLOTS_OF_PASS] = {
-    "_agents", "_closed", "_hides", "_kept", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_out",
-    "_size_bytes", "_steps"
+    "_agent_of", "_agents", "_begun", "_closed", "_hides", "_is_of_object", "_kept", "_marks", "_most_nodes", "_most_with_agents",
+    "_nodes", "_open", "_order", "_out", "_owner", "_places", "_reached", "_size_bytes", "_stands", "_steps"
 };
+enum { STANDS_MEMBERS, STANDS_NAMES, SLOTS_OF_STANDS };
+static const char *const NAMES_IN_STANDS[SLOTS_OF_STANDS] = {"_members", "_names"};
+enum { PLAN_CARRIED, PLAN_HAS_WAITERS, PLAN_HEAD, PLAN_IS_NAMED, PLAN_IS_SIMPLE, PLAN_IS_VALUE, PLAN_LAZY, FACTS_OF_PLAN };
+static const char *const FACT_NAMES[FACTS_OF_PLAN] = {"carried", "has_waiters", "head", "is_named", "is_simple", "is_value", "lazy"};
 enum { STEP_VISIT, STEP_HIDE, STEP_PAIRS, STEP_VALUES, STEP_CLOSE, KNOWN_STEPS };
 static const char *const STEP_NAMES[KNOWN_STEPS] = {"_visit", "_hide", "_next_pairs", "_next_values", "_close"};
-enum { CALL_COUNT, CALL_TEXT, CALL_SCALAR, CALL_INTEGER, CALL_FLAT, CALL_OTHER, CALL_IS_HARMLESS, CALLS_OF_PASS };
-static const char *const METHOD_NAMES[CALLS_OF_PASS] = {"_count", "_text", "_scalar", "_integer", "_flat", "_other", "_is_harmless"};
+enum {
+    CALL_COUNT, CALL_TEXT, CALL_SCALAR, CALL_INTEGER, CALL_FLAT, CALL_NO_AGENT, CALL_BEGIN_OBJECT, CALL_OBJECT, CALL_IS_HARMLESS,
+    CALLS_OF_PASS
+};
+static const char *const METHOD_NAMES[CALLS_OF_PASS] = {
+    "_count", "_text", "_scalar", "_integer", "_flat", "_no_agent", "_begin_object", "_object", "_is_harmless"
+};
 
-static PyTypeObject *PASS_TYPE;
-static Py_ssize_t SLOT_AT[SLOTS_OF_PASS];
+static PyTypeObject *PASS_TYPE, *PLAN_TYPE, *STANDS_TYPE, *REACHED_TYPE;
+static Py_ssize_t SLOT_AT[SLOTS_OF_PASS], SLOT_IN_STANDS[SLOTS_OF_STANDS], REACHED_PLACES, FACT_AT[FACTS_OF_PLAN];
 static PyObject *STEP[KNOWN_STEPS], *METHOD[CALLS_OF_PASS];
-static PyObject *SHORT_DIGEST, *IMPORTED, *WRITE_JSON, *WRITE_OPTIONS, *DIRECTORIES; /* as `learn_pass` was given them */
+static PyObject *SHORT_DIGEST, *IMPORTED, *WRITE_JSON, *WRITE_OPTIONS, *DIRECTORIES, *PLANS, *STORAGES; /* as `learn_pass` was given them */
 static PyObject *W_text, *W_is_harmless, *W_is_denied;
 static PyObject *ADVISER, *CLEAN_TEXTS, *DENIED_KEYS; /* who hides secrets, and what it said of texts and of keys */
 
-#define IN_PASS(pass, slot) (*(PyObject **)((char *)(pass) + SLOT_AT[slot]))
+#define IN_SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+#define IN_PASS(pass, slot) IN_SLOT(pass, SLOT_AT[slot])
+#define OF_PLAN(plan, fact) PyTuple_GET_ITEM(plan, FACT_AT[fact])
 
 static int put_out(PyObject *pass, const char *bytes, Py_ssize_t size) {
     PyObject *out = IN_PASS(pass, OF_OUT);
@@ -94,13 +105,39 @@ static int is_clean_text(PyObject *hides, PyObject *text) {
     return is_same;
 }
 
+static int holds_bytes(const char *at, Py_ssize_t size, const char *wanted, Py_ssize_t length) {
+    for (const char *end = at + size; (at = memchr(at, *wanted, (size_t)(end - at))) != NULL; at++)
+        if (end - at >= length && memcmp(at, wanted, (size_t)length) == 0) return 1;
+    return 0;
+}
+
+/* Whether a text may have the form of an id or of a moment, which begin with 8 hexadecimal digits, or with 4 and a hyphen. */
+static int may_be_made(PyObject *text) {
+    Py_ssize_t size = PyUnicode_GET_LENGTH(text);
+    if (size < LEAST_MADE || size > MOST_MADE_CHARS) return 0;
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
+    const Py_UCS1 *bytes = PyUnicode_1BYTE_DATA(text);
+    int digits = 0;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        Py_UCS1 sign = bytes[i], letter = sign | 32;
+        if ((sign >= '0' && sign <= '9') || (letter >= 'a' && letter <= 'f')) {
+            if (++digits == 8) return 1;
+        } else if (sign == '-' && digits >= 4) {
+            return 1;
+        } else {
+            digits = 0;
+        }
+    }
+    return 0;
+}
+
 /* As `_text`. */
 static int put_text(PyObject *pass, PyObject *text) {
     Py_ssize_t size = PyUnicode_GET_LENGTH(text);
-    if (PyUnicode_IS_COMPACT_ASCII(text) && size < LEAST_MADE && PyDict_GET_SIZE(DIRECTORIES) == 0) {
+    if (PyUnicode_IS_COMPACT_ASCII(text) && size <= LONGEST_ASKED && PyDict_GET_SIZE(DIRECTORIES) == 0 && !may_be_made(text)) {
         const char *bytes = (const char *)PyUnicode_1BYTE_DATA(text);
-        int is_script = size == 8 && memcmp(bytes, "__main__", 8) == 0;
-        int is_clean = is_script ? 0 : is_clean_text(IN_PASS(pass, OF_HIDES), text);
+        int is_left = (size == 8 && memcmp(bytes, "__main__", 8) == 0) || holds_bytes(bytes, size, " at 0x", 6);
+        int is_clean = is_left ? 0 : is_clean_text(IN_PASS(pass, OF_HIDES), text);
         if (is_clean < 0) return -1;
         if (is_clean) return put_head(pass, "s", size) < 0 ? -1 : put_out(pass, bytes, size);
     }
@@ -152,7 +189,7 @@ static void look_at_scalar(Flat *flat, PyObject *value) {
     flat->count++;
     if (kind == &PyUnicode_Type) {
         flat->is_counting = 0;
-        flat->may_be_made |= PyUnicode_GET_LENGTH(value) >= LEAST_MADE;
+        flat->may_be_made |= may_be_made(value);
     } else if (kind == &PyFloat_Type) {
         flat->is_counting = 0;
         flat->may_be_made |= PyFloat_AS_DOUBLE(value) >= FIRST_MOMENT;
@@ -192,12 +229,6 @@ static int is_harmless(PyObject *pass, PyObject *hides, PyObject *container, PyO
     return is_yes;
 }
 
-static int holds_bytes(const char *at, Py_ssize_t size, const char *wanted, Py_ssize_t length) {
-    for (const char *end = at + size; (at = memchr(at, *wanted, (size_t)(end - at))) != NULL; at++)
-        if (end - at >= length && memcmp(at, wanted, (size_t)length) == 0) return 1;
-    return 0;
-}
-
 /* As `_flat`, of a list, a tuple or a dict by names that nobody else changes: 1 written, 0 not flat, -1 with an exception. */
 static int put_flat(PyObject *pass, PyObject *container, const char *head) {
     Flat flat = {0, 1, !PyDict_CheckExact(container), 1, 0};
@@ -205,7 +236,7 @@ static int put_flat(PyObject *pass, PyObject *container, const char *head) {
         PyObject *key, *item;
         for (Py_ssize_t at = 0; flat.is_flat && PyDict_Next(container, &at, &key, &item);) {
             look_at_scalar(&flat, item);
-            flat.may_be_made |= PyUnicode_GET_LENGTH(key) >= LEAST_MADE;
+            flat.may_be_made |= may_be_made(key);
         }
     } else {
         for (Py_ssize_t i = 0; flat.is_flat && i < PySequence_Fast_GET_SIZE(container); i++)
@@ -351,13 +382,194 @@ static int visit_dict(PyObject *pass, PyObject *value) {
     return found < 0 ? -1 : 0;
 }
 
+/* Write an agent by its id: 1 written, 0 where the value is none, -1 with an exception. */
+static int put_agent(PyObject *pass, PyObject *value) {
+    PyObject *agent_of = IN_PASS(pass, OF_AGENT_OF), *agent = agent_of == Py_None ? Py_NewRef(Py_None) : PyObject_CallOneArg(agent_of, value);
+    if (agent == NULL) return -1;
+    int found = 0;
+    if (PyUnicode_CheckExact(agent) || PyLong_CheckExact(agent)) {
+        int is_other = PyObject_RichCompareBool(agent, IN_PASS(pass, OF_OWNER), Py_NE);
+        if (is_other > 0 && PySet_Add(IN_PASS(pass, OF_AGENTS), agent) < 0) is_other = -1;
+        found = is_other < 0 || put_out(pass, "a", 1) < 0 || put_scalar(pass, agent) < 0 ? -1 : 1;
+    }
+    Py_DECREF(agent);
+    return found;
+}
+
+/* What is known of a class, borrowed; NULL where nothing is, or where to look for it would run code of a metaclass. */
+static PyObject *known_of_class(PyObject *known, PyTypeObject *kind) {
+    PyTypeObject *meta = Py_TYPE(kind);
+    if (meta->tp_hash != PyType_Type.tp_hash || meta->tp_richcompare != PyType_Type.tp_richcompare) return NULL;
+    PyObject *fact = PyDict_GetItemWithError(known, (PyObject *)kind);
+    if (fact == NULL) PyErr_Clear(); /* the class of another object in the way, whose metaclass raises */
+    return fact;
+}
+
+static int may_hold(PyObject *places, PyObject *identity) {
+    return places == NULL || !PyDict_CheckExact(places) || PyDict_Contains(places, identity) != 0;
+}
+
+/* Whether an object may be written as a field, as a member of one, or as what an earlier walk reached. */
+static int may_stand_elsewhere(PyObject *pass, PyObject *identity, Py_ssize_t nodes, Py_ssize_t begun) {
+    PyObject *stands = IN_PASS(pass, OF_STANDS), *reached = IN_PASS(pass, OF_REACHED);
+    if (stands != Py_None) {
+        if (!Py_IS_TYPE(stands, STANDS_TYPE)) return 1;
+        if (nodes > 1 && may_hold(IN_SLOT(stands, SLOT_IN_STANDS[STANDS_NAMES]), identity)) return 1;
+        if (begun > NEAR_NODES && IN_PASS(pass, OF_IS_OF_OBJECT) == Py_True && may_hold(IN_SLOT(stands, SLOT_IN_STANDS[STANDS_MEMBERS]), identity))
+            return 1;
+    }
+    if (reached == Py_None || begun <= FEW_NODES) return 0;
+    return !Py_IS_TYPE(reached, REACHED_TYPE) || may_hold(IN_SLOT(reached, REACHED_PLACES), identity);
+}
+
+/* As `_begin_object`: 1 where the object begins, 0 where it was written, -1 with an exception. */
+static int begin_object(PyObject *pass, PyObject *value) {
+    PyObject *identity = PyLong_FromVoidPtr(value), *places = IN_PASS(pass, OF_PLACES), *begun = IN_PASS(pass, OF_BEGUN);
+    if (identity == NULL) return -1;
+    Py_ssize_t nodes = PyLong_AsSsize_t(IN_PASS(pass, OF_NODES)), nodes_begun = begun == Py_None ? nodes : PyLong_AsSsize_t(begun);
+    PyObject *position = PyDict_GetItemWithError(places, identity);
+    int begins = -1;
+    if (position != NULL) {
+        char text[32];
+        int size = PyOS_snprintf(text, sizeof text, "@%zd;", PyLong_AsSsize_t(position));
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+    } else if (PyErr_Occurred()) {
+        begins = -1;
+    } else if (may_stand_elsewhere(pass, identity, nodes, nodes_begun)) {
+        begins = as_answer(PyObject_CallFunctionObjArgs(METHOD[CALL_BEGIN_OBJECT], pass, value, NULL));
+    } else {
+        if (nodes_begun == 1) Py_SETREF(IN_PASS(pass, OF_IS_OF_OBJECT), Py_NewRef(Py_True));
+        PyObject *place = PyLong_FromSsize_t(PyDict_GET_SIZE(places));
+        if (place != NULL && add_to(pass, OF_MARKS, 1) == 0 && PyDict_SetItem(places, identity, place) == 0
+            && PyList_Append(IN_PASS(pass, OF_ORDER), identity) == 0)
+            begins = 1;
+        Py_XDECREF(place);
+    }
+    Py_DECREF(identity);
+    return begins;
+}
+
+/* Attributes under names that are not what they are called; `plan_attributes` reads these. */
+static int is_unusual_name(const char *name, Py_ssize_t size) {
+    static const char *const names[] = {"__module__", "_value_", "__agent_trace_error__"};
+    for (size_t i = 0; *name == '_' && i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == (size_t)size && memcmp(names[i], name, (size_t)size) == 0) return 1;
+    return size == 0;
+}
+
+/* Whether all names are ASCII and usual, so that their order is that of their characters; and whether they stand in it. */
+static int are_usual_names(PyObject *attributes, int *are_in_order) {
+    PyObject *name, *item, *before = NULL;
+    for (Py_ssize_t at = 0; PyDict_Next(attributes, &at, &name, &item); before = name) {
+        if (!PyUnicode_CheckExact(name) || !PyUnicode_IS_COMPACT_ASCII(name)) return 0;
+        if (is_unusual_name((const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name))) return 0;
+        if (before != NULL && *are_in_order) *are_in_order = PyUnicode_Compare(before, name) < 0;
+    }
+    return 1;
+}
+
+/* What an object has in its `__dict__` and slots, copied; NULL where Python has to read it. */
+static PyObject *copied_attributes(PyObject *value) {
+    PyObject *places = known_of_class(STORAGES, Py_TYPE(value)), *own = NULL, *attributes = NULL;
+    if (places == NULL || !PyTuple_Check(places) || PyTuple_GET_SIZE(places) != 2) return NULL;
+    PyObject *slots = PyTuple_GET_ITEM(places, 0), *instance = PyTuple_GET_ITEM(places, 1);
+    if (!PyTuple_CheckExact(slots) || !(instance == Py_None || Py_IS_TYPE(instance, &PyGetSetDescr_Type))) return NULL;
+    Py_INCREF(places);
+    if (instance != Py_None) {
+        own = PyGetSetDescr_Type.tp_descr_get(instance, value, (PyObject *)Py_TYPE(value));
+        if (own == NULL || !PyDict_CheckExact(own) || !has_names_alone(own)) goto done;
+    }
+    if (own != NULL && PyTuple_GET_SIZE(slots) == 0) {
+        attributes = PyDict_Copy(own);
+    } else {
+        PyObject *given[2] = {value, slots};
+        attributes = in_slots(NULL, given, 2);
+        Py_ssize_t count = attributes == NULL || own == NULL ? -1 : PyDict_GET_SIZE(attributes) + PyDict_GET_SIZE(own);
+        /* a slot and an attribute of the same name: one of them gets another name */
+        if (count >= 0 && (PyDict_Update(attributes, own) < 0 || PyDict_GET_SIZE(attributes) != count)) Py_CLEAR(attributes);
+    }
+done:
+    Py_XDECREF(own);
+    Py_DECREF(places);
+    return attributes;
+}
+
+static PyObject *in_order(PyObject *mapping) {
+    PyObject *names = PyDict_Keys(mapping), *ordered = names == NULL || PyList_Sort(names) < 0 ? NULL : PyDict_New();
+    for (Py_ssize_t i = 0; ordered != NULL && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i), *item = PyDict_GetItemWithError(mapping, name);
+        if (item == NULL || PyDict_SetItem(ordered, name, item) < 0) Py_CLEAR(ordered);
+    }
+    Py_XDECREF(names);
+    return ordered;
+}
+
+/* As `plan_attributes`, by the order of names; NULL where Python has to read them. */
+static PyObject *usual_attributes(PyObject *value, PyObject *plan) {
+    PyObject *lazy = OF_PLAN(plan, PLAN_LAZY), *name;
+    PyObject *attributes = OF_PLAN(plan, PLAN_HAS_WAITERS) == Py_False ? copied_attributes(value) : NULL;
+    int are_in_order = 1;
+    Py_hash_t hash;
+    if (attributes == NULL || !are_usual_names(attributes, &are_in_order) || !PyFrozenSet_CheckExact(lazy)) goto left;
+    for (Py_ssize_t at = 0; _PySet_NextEntry(lazy, &at, &name, &hash);) {
+        if (!PyUnicode_CheckExact(name)) goto left;
+        int is_held = PyDict_Contains(attributes, name);
+        if (is_held < 0 || (is_held && PyDict_DelItem(attributes, name) < 0)) goto left;
+    }
+    if (!are_in_order) Py_SETREF(attributes, in_order(attributes));
+    if (attributes != NULL) return attributes;
+left:
+    Py_XDECREF(attributes);
+    PyErr_Clear();
+    return NULL;
+}
+
+/* As `_object`, of an object that has no more than attributes. */
+static int put_object(PyObject *pass, PyObject *value, PyObject *plan) {
+    PyObject *attributes = usual_attributes(value, plan), *head = OF_PLAN(plan, PLAN_HEAD);
+    if (attributes == NULL) return have_done(pass, CALL_OBJECT, value, plan);
+    int found = put_out(pass, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head));
+    if (found == 0 && PyDict_GET_SIZE(attributes) > 0 && (found = put_flat(pass, attributes, ".")) == 0) {
+        PyObject *items = PyObject_CallMethod(attributes, "items", NULL), *pairs = items == NULL ? NULL : PyObject_GetIter(items);
+        found = put_head(pass, ".", PyDict_GET_SIZE(attributes)) < 0 ? -1 : add_step(pass, pairs, STEP[STEP_PAIRS]);
+        Py_XDECREF(pairs);
+        Py_XDECREF(items);
+    }
+    Py_DECREF(attributes);
+    return found < 0 ? -1 : 0;
+}
+
+/* Whether objects of a class have only attributes, all of which are their own. */
+static int is_of_attributes(PyObject *plan) {
+    return Py_IS_TYPE(plan, PLAN_TYPE) && OF_PLAN(plan, PLAN_IS_SIMPLE) == Py_True && OF_PLAN(plan, PLAN_IS_NAMED) == Py_False
+        && OF_PLAN(plan, PLAN_CARRIED) == Py_None && PyBytes_CheckExact(OF_PLAN(plan, PLAN_HEAD));
+}
+
+/* As `_other`. */
+static int visit_other(PyObject *pass, PyObject *value) {
+    PyObject *kind = Py_NewRef(Py_TYPE(value)), *plan = NULL; /* an object may get another class while it is asked for its id */
+    int found = put_agent(pass, value);
+    if (found == 0) {
+        plan = Py_XNewRef(known_of_class(PLANS, (PyTypeObject *)kind));
+        if (plan == NULL || !is_of_attributes(plan)) {
+            found = have_done(pass, CALL_NO_AGENT, value, kind);
+        } else if ((found = PyList_Append(IN_PASS(pass, OF_KEPT), value)) == 0) {
+            found = OF_PLAN(plan, PLAN_IS_VALUE) == Py_True ? enter_value(pass, value) : begin_object(pass, value);
+            if (found > 0) found = put_object(pass, value, plan);
+        }
+    }
+    Py_XDECREF(plan);
+    Py_DECREF(kind);
+    return found < 0 ? -1 : 0;
+}
+
 /* As `_visit`. */
 static int visit_value(PyObject *pass, PyObject *value) {
     if (count_nodes(pass, 1) < 0) return -1;
     if (is_scalar_of_pass(value)) return put_scalar(pass, value);
     if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) return visit_sequence(pass, value);
     if (PyDict_CheckExact(value)) return visit_dict(pass, value);
-    return have_done(pass, CALL_OTHER, value, (PyObject *)Py_TYPE(value));
+    return visit_other(pass, value);
 }
 
 /* As `_next_values`. */
@@ -447,16 +659,31 @@ static PyObject *run_pass(PyObject *Py_UNUSED(module), PyObject *const *given, P
     Py_RETURN_NONE;
 }
 
-static int learn_slots(PyObject *cls) {
-    for (int i = 0; i < SLOTS_OF_PASS; i++) {
-        PyObject *slot = PyDict_GetItemString(((PyTypeObject *)cls)->tp_dict, SLOT_NAMES[i]);
+static int learn_slots(PyTypeObject *cls, const char *const *names, int count, Py_ssize_t *offsets) {
+    for (int i = 0; i < count; i++) {
+        PyObject *slot = PyDict_GetItemString(cls->tp_dict, names[i]);
         if (slot == NULL || !Py_IS_TYPE(slot, &PyMemberDescr_Type) || ((PyMemberDescrObject *)slot)->d_member->type != T_OBJECT_EX) {
-            PyErr_Format(PyExc_TypeError, "the pass has no slot %s", SLOT_NAMES[i]);
+            PyErr_Format(PyExc_TypeError, "%s has no slot %s", cls->tp_name, names[i]);
             return -1;
         }
-        SLOT_AT[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
+        offsets[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
     }
     return 0;
+}
+
+/* Where each fact stands in a plan. */
+static int learn_facts(PyTypeObject *plan) {
+    PyObject *fields = PyObject_GetAttrString((PyObject *)plan, "_fields");
+    int failed = fields == NULL || !PyTuple_CheckExact(fields) ? -1 : 0;
+    for (int i = 0; failed == 0 && i < FACTS_OF_PLAN; i++) {
+        Py_ssize_t at = 0, size = PyTuple_GET_SIZE(fields);
+        while (at < size && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(fields, at), FACT_NAMES[i]) != 0) at++;
+        FACT_AT[i] = at;
+        failed = at < size ? 0 : -1;
+    }
+    Py_XDECREF(fields);
+    if (failed < 0 && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "a plan lacks a fact");
+    return failed;
 }
 
 static int learn_functions(PyObject *cls, const char *const *names, int count, PyObject **functions) {
@@ -471,20 +698,35 @@ static int learn_functions(PyObject *cls, const char *const *names, int count, P
     return 0;
 }
 
-/* learn_pass(cls, short_digest, imported, dumps, options, directories): what `run_pass` uses of `content_digest.py`. */
+/* learn_pass(cls, short_digest, imported, dumps, options, directories, plan, stands, reached, plans, storages): what `run_pass` uses of
+   `content_digest.py`, the classes of what it reads there, and what is known by class: plans, and where attributes are. */
 static PyObject *learn_pass(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyObject *cls, *digest, *elsewhere, *dumps, *options, *directories;
-    if (!PyArg_ParseTuple(arguments, "O!OOOOO!", &PyType_Type, &cls, &digest, &elsewhere, &dumps, &options, &PyDict_Type, &directories)) return NULL;
-    if (learn_slots(cls) < 0 || learn_functions(cls, STEP_NAMES, KNOWN_STEPS, STEP) < 0 || learn_functions(cls, METHOD_NAMES, CALLS_OF_PASS, METHOD) < 0)
+    static const char *const places[] = {"places"};
+    PyTypeObject *cls, *plan, *stands, *reached;
+    PyObject *digest, *elsewhere, *dumps, *options, *directories, *plans, *storages;
+    if (!PyArg_ParseTuple(
+            arguments, "O!OOOOO!O!O!O!O!O!", &PyType_Type, &cls, &digest, &elsewhere, &dumps, &options, &PyDict_Type, &directories, &PyType_Type,
+            &plan, &PyType_Type, &stands, &PyType_Type, &reached, &PyDict_Type, &plans, &PyDict_Type, &storages
+        ))
+        return NULL;
+    if (learn_slots(cls, SLOT_NAMES, SLOTS_OF_PASS, SLOT_AT) < 0 || learn_slots(stands, NAMES_IN_STANDS, SLOTS_OF_STANDS, SLOT_IN_STANDS) < 0
+        || learn_slots(reached, places, 1, &REACHED_PLACES) < 0 || learn_facts(plan) < 0
+        || learn_functions((PyObject *)cls, STEP_NAMES, KNOWN_STEPS, STEP) < 0
+        || learn_functions((PyObject *)cls, METHOD_NAMES, CALLS_OF_PASS, METHOD) < 0)
         return NULL;
     Py_XSETREF(SHORT_DIGEST, Py_NewRef(digest));
     Py_XSETREF(IMPORTED, Py_NewRef(elsewhere));
     Py_XSETREF(WRITE_JSON, Py_NewRef(dumps));
     Py_XSETREF(WRITE_OPTIONS, Py_NewRef(options));
     Py_XSETREF(DIRECTORIES, Py_NewRef(directories));
+    Py_XSETREF(PLANS, Py_NewRef(plans));
+    Py_XSETREF(STORAGES, Py_NewRef(storages));
     if ((W_text = PyUnicode_InternFromString("text")) == NULL || (W_is_harmless = PyUnicode_InternFromString("is_harmless")) == NULL
         || (W_is_denied = PyUnicode_InternFromString("is_denied")) == NULL)
         return NULL;
+    Py_XSETREF(PLAN_TYPE, (PyTypeObject *)Py_NewRef(plan));
+    Py_XSETREF(STANDS_TYPE, (PyTypeObject *)Py_NewRef(stands));
+    Py_XSETREF(REACHED_TYPE, (PyTypeObject *)Py_NewRef(reached));
     Py_XSETREF(PASS_TYPE, (PyTypeObject *)Py_NewRef(cls));
     Py_RETURN_NONE;
 }

@@ -116,6 +116,11 @@ def learn_pass(
     dumps: Callable[..., bytes],
     options: int,
     directories: dict[str, str],
+    plan: type,
+    stands: type,
+    reached: type,
+    plans: dict[type, Any],
+    storages: dict[type, Any],
     /,
 ) -> None: ...
 def run_pass(walk: object, value: Any, /) -> None: ...

@@ -1,0 +1,255 @@
+"""A pass over the content of a value in C: it writes, counts and notes what the pass in Python does."""
+
+import sys
+from abc import ABCMeta
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from random import Random
+from threading import Event, Lock, Thread
+from uuid import uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.event.values import codecs, content_digest, opaque
+from Agent.event.values.reading import USUAL, Places, Reading
+from Agent.record.encode import capture
+from Agent.record.encode.native import native
+from Agent.record.encode.redaction import Redactor
+
+
+class _Open:
+    def __init__(self, **held):
+        self.__dict__.update(held)
+
+
+class _Linked:
+    def __init__(self, name, links):
+        self.agent_id, self.links, self.notes = name, links, {"of": links}
+
+
+class _OfSlots:
+    __slots__ = ("agent_id", "password", "rest")
+
+
+class _OfBoth(_OfSlots):
+    __slots__ = ("__dict__", "own", "rest")
+
+
+class _Answers:
+    def __getattr__(self, name):
+        return [name]
+
+    @property
+    def computed(self):
+        raise AssertionError("a property is not read")
+
+
+class _OfMeta(metaclass=ABCMeta):
+    pass
+
+
+class _Hashes(type):
+    is_failing = False
+
+    def __hash__(cls):
+        if _Hashes.is_failing:
+            raise RuntimeError("no hash")
+        return 7
+
+
+class _OfHashes(metaclass=_Hashes):
+    pass
+
+
+class _Level(Enum):
+    LOW = 1
+
+
+@dataclass
+class _Record:
+    agent_id: object = 1
+    rest: object = None
+
+
+_KINDS = [_Open, _OfSlots, _OfBoth, _Answers, _OfMeta, _OfHashes, _Record, type("Data", (), {"limit": 3})]
+_ATTRIBUTES = [
+    *("agent_id", "rest", "own", "password", "z_last", "a_first", "name_of_many_chars", "_value_", "_name_"),
+    *("__module__", "__agent_trace_error__", "n\xe4me", "", "\ud800", "__main__"),
+]
+
+
+def _object(at, attributes):
+    kind = _KINDS[at]
+    made = kind.__new__(kind)
+    for name, value in attributes.items():
+        with suppress(AttributeError):
+            object.__setattr__(made, name, value)
+    return made
+
+
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([_Level.LOW, Random(1), len, _Open, Lock(), uuid4, deque([1]), Path("a")]),
+    st.sampled_from(
+        ["text of some length", "face-to-face deadbee-", "x" * 300, "12345678 at 0x7f00000000ff>"]
+    ),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.sampled_from([1.7e9, 946684800.0, "__main__", "x at 0x7f00000000ff>", 'a "__main__" b', "\ud800"]),
+    st.text(max_size=20),
+    st.binary(max_size=70),
+    st.uuids(),
+    st.sampled_from(["sk-ant-api03-" + "aB3" * 20, "AKIA" + "Z7" * 8, "2026-11-28T00:00:00"]),
+)
+_KEYS = st.one_of(
+    st.text(max_size=8), st.sampled_from(["password", "a" * 16, "__main__"]), st.integers(-3, 3)
+)
+_CONTENTS = st.recursive(
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(_KEYS | st.tuples(_KEYS), inner, max_size=4),
+        st.sets(st.integers() | st.text(max_size=3), max_size=3),
+        st.builds(_Linked, st.sampled_from(["one", "two"]), inner),
+        st.builds(
+            _object,
+            st.integers(0, len(_KINDS) - 1),
+            st.dictionaries(st.sampled_from(_ATTRIBUTES), inner, max_size=6),
+        ),
+        st.lists(inner, min_size=1, max_size=2).map(lambda each: [each, *each, each]),
+        inner.map(lambda each: [each] * 250),
+    ),
+    max_leaves=12,
+)
+
+
+def _walked(run, value, *arguments, **settings):
+    """Return all that a walk knows in the end, or why it gave up."""
+    walk = content_digest._Walk(*arguments, **settings)
+    before, content_digest.run_pass = content_digest.run_pass, run
+    try:
+        walk.run(value)
+    except Exception as error:
+        return type(error), str(error), walk._nodes
+    finally:
+        content_digest.run_pass = before
+    names = {*walk.__slots__} - {"_steps", "_kept", "_closed", "_sets", "_generators", "_reached", "_stands"}
+    return {name: getattr(walk, name) for name in names} | {"_kept": list(map(id, walk._kept))}
+
+
+@given(_CONTENTS, st.booleans(), st.sampled_from([None, 3, 40]), st.booleans(), st.sampled_from(["one", ""]))
+def test_a_pass_over_a_content_writes_the_same_in_c(value, hides_secrets, most_with_agents, has_cycle, owner):
+    """The bytes, what is known of them, and where it gives up."""
+    redactor = Redactor(b"key")
+    root = _Linked("root", [value])
+    if has_cycle:
+        root.links.append(root.links)
+        root.itself = root
+    fields = Places({"first": root.links[0], "links": root.links, "root": root})
+    reading = Reading(
+        hides=redactor if hides_secrets else None,
+        owner=owner,
+        most_with_agents=most_with_agents,
+        places=fields if owner else None,
+    )
+
+    def agent_of(each):
+        if type(each) is _OfMeta:
+            return 3
+        return each.agent_id if type(each) is _Linked and each.agent_id != "root" else None
+
+    def written(run):
+        return [
+            _walked(run, root, agent_of, reading),
+            _walked(run, root, None, reading, made=[], leaves_out_code=True),
+        ]
+
+    assert capture.content_digest.run_pass is native.run_pass
+    written(None)  # names become known
+    assert written(None) == written(native.run_pass)
+
+
+def test_a_pass_in_c_places_objects_of_large_graphs_and_of_earlier_walks_as_python_does():
+    boxes = [_Open(number=number) for number in range(opaque.MANY_NODES + 10)]
+    graph = _Open(boxes=boxes, own=_object(1, {"rest": boxes[5]}))
+    around = _Open(few=[_Open(at=each) for each in range(70)], graph=graph, again=boxes[-1])
+    wide = _Open(
+        first=[_Open(at=each) for each in range(300)], last=boxes[7], inside={(graph.own,), boxes[8]}
+    )
+
+    roots = wide, around, [wide]
+
+    def walked(run):
+        reached = opaque.ReachedObjects()
+        before, content_digest.run_pass = content_digest.run_pass, run
+        try:
+            found = [content_digest.content_of(each, None, USUAL, reached) for each in (graph, around, wide)]
+        finally:
+            content_digest.run_pass = before
+        places = Places({"boxes": boxes, "own": graph.own})
+        for each in roots:
+            found.append(_walked(run, each, None, Reading(places=places), reached=reached))
+        return found, [(key, place[:2]) for key, place in reached.places.items()]
+
+    assert walked(None) == walked(native.run_pass)
+
+
+def test_a_pass_in_c_fails_where_a_metaclass_raises_as_python_does(monkeypatch):
+    root = _Open(links=[_object(_KINDS.index(_OfHashes), {"rest": [1]})])
+    monkeypatch.setattr(_Hashes, "is_failing", True)
+    for run in (native.run_pass, None):
+        assert _walked(run, root, None, USUAL)[:2] == (RuntimeError, "no hash")
+
+
+def test_attributes_that_another_thread_changes_are_read_by_a_pass_in_c():
+    root = _Open(links=[_Open(name=f"n{at}", rest=[at]) for at in range(50)])
+    is_over = Event()
+
+    def change():
+        at = 0
+        while not is_over.is_set():
+            at += 1
+            box = root.links[at % 50]
+            box.__dict__[f"x{at % 7}"] = [at]
+            box.__dict__.pop(f"x{(at + 3) % 7}", None)
+            box.__dict__ = dict(box.__dict__)
+            box.__class__ = _OfMeta if at % 2 else _Open
+
+    thread = Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            walk = content_digest._Walk(lambda _: None, USUAL)
+            native.run_pass(walk, root)
+    finally:
+        is_over.set()
+        thread.join()
+    assert len(walk._places) == 51
+
+
+def test_a_pass_in_c_keeps_no_references():
+    value = [
+        _object(at, {"rest": ["x" * 30], "agent_id": 1.5})
+        for at in range(len(_KINDS))
+        if _KINDS[at] is not _OfHashes
+    ]
+    root = _Open(links=value, itself=value)
+    plans = [codecs.plan_of(type(each)) for each in (root, *value)]
+
+    def walk():
+        native.run_pass(content_digest._Walk(lambda _: None, USUAL), root)
+
+    for _ in range(3):
+        walk()
+    counted = [root, *value, *plans, None, True, *[each.rest for each in value]]
+    before = [sys.getrefcount(each) for each in counted]
+    for _ in range(1_000):
+        walk()
+    after = [sys.getrefcount(each) for each in counted]
+    assert all(abs(one - other) < 500 for one, other in zip(before, after, strict=True))
