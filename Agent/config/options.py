@@ -98,9 +98,9 @@ class Options:
     state: str = field(default="exit", metadata={"words": ("exit", "strict")})
     """`strict` also captures an agent's state at the start of every action, not only of its first ones."""
     large_arguments: str = field(default="bounded", metadata={"words": ("bounded", "always")})
-    """How often arguments and results with over 4 KiB of content are read.
+    """How often arguments with over 4 KiB of content are read.
 
-    `always` reads them in every call; `bounded` reads 4 MB, then 1 KiB a call on average.
+    `always` reads them in every call; `bounded` reads 1 MB for each function, then 1 KiB a call on average.
     """
     board: bool = True
     """Whether to store open spans so that they can be read after a kill."""

@@ -59,7 +59,7 @@ ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
 
 
 NOT_READ = "not read in this call"
-"""Reference recorded for an argument or result with much content in calls that do not read it."""
+"""Reference recorded for an argument with much content in calls that do not read it."""
 
 
 def refers_elsewhere(shown: object) -> bool:

@@ -138,7 +138,7 @@ class RecordOptions:
     sync_errors: bool = True
     """Sync errors to disk, unless the sink syncs every line."""
     reads_large: bool = False
-    """Read arguments and results with much content in every call."""
+    """Read arguments with much content in every call."""
     gone_states: bool = True
     """Write the last state of agents that were freed before recording ends."""
 
@@ -207,7 +207,7 @@ class Pipeline(PipelineSlots):
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
-        self.large_contents = LargeContents(reads_always=self.options.reads_large)
+        self._large_contents: dict[object, LargeContents] = {}
         self.large_states = LargeContents(reads_always=self.options.reads_large)
         self.agents = Agents(
             self.binding,
@@ -254,6 +254,13 @@ class Pipeline(PipelineSlots):
         elif native is not None and type(self.capture.judge) is native.Judge:
             self.lane = lane = self._native_lane()
             self.put, self.emit_plain = lane.put, lane.emit_plain
+
+    def large_contents(self, function: object) -> LargeContents:
+        """Return the account of a traced function's large arguments."""
+        account = self._large_contents.get(function)
+        if account is None:
+            account = self._large_contents[function] = LargeContents(reads_always=self.options.reads_large)
+        return account
 
     def _native_lane(self) -> Lane:
         lane: Lane = native.Lane(  # type: ignore[union-attr]

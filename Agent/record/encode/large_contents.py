@@ -1,8 +1,8 @@
-"""How often recording reads what has much content: arguments, results, and large fields in early full states.
+"""How often recording reads what has much content: arguments, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. Once
-4 MB were read, an average of 1 KiB a call is: the other calls record the class and the plain attributes, and
-agents with large fields get no full states besides the periodic ones.
+the calls of a function have read 1 MB, an average of 1 KiB a call is read: the other calls record the class
+and the plain attributes. Agents with large fields get no full states besides the periodic ones then.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import Named
 
-FREE_BYTES = 4_000_000
-"""Read before any call leaves something out: it takes about a second."""
+FREE_BYTES = 1_000_000
+"""Read before any call leaves something out: it takes about 0.3 s."""
 BYTES_A_CALL = 1024
 
 
 class LargeContents:
-    """The account of one recording, for arguments and results or for fields.
+    """The account of one function's arguments, or of all agents' fields.
 
     Args:
         reads_always: whether every call reads them.
@@ -34,7 +34,7 @@ class LargeContents:
         self._reads_always = reads_always
 
     def is_due(self) -> bool:
-        """Whether a call reads them; asked once for the arguments and once for the result."""
+        """Whether a call reads them; asked once for each call."""
         if self._reads_always:
             return True
         self._bytes_left = min(self._bytes_left + BYTES_A_CALL, FREE_BYTES)

@@ -164,7 +164,7 @@ class Call:
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
-        spec, contents = self.spec, self.pipeline.large_contents
+        spec, contents = self.spec, self.pipeline.large_contents(self.spec)
         read, shown = arguments, arguments
         large = spec.large_arguments.keys() | spec.large_changes.keys()
         if large and not contents.is_due():
@@ -265,13 +265,7 @@ class Call:
 
     def _with_result(self, body: bytes, result: object) -> bytes:
         """Append a result that is not plain to the body."""
-        spec, contents = self.spec, self.pipeline.large_contents
-        is_read = not spec.has_large_result or contents.is_due()
-        whole, types = self.pipeline.capture.body({"result": result if is_read else unread(result)})
-        if is_read:
-            sizes = sizes_of_large(whole, types, "")
-            spec.has_large_result = bool(sizes)
-            contents.spend(sum(sizes.values()))
+        whole, types = self.pipeline.capture.body({"result": result})
         self.types = _tags(self.types, types)
         return body + whole + b","
 
@@ -312,7 +306,7 @@ class Call:
         """Return the arguments as they were at entry, followed by those that the body changed in place."""
         assert self.changeable is not None  # noqa: S101 - the caller checked it; for the type checker
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
-        spec, contents = self.spec, self.pipeline.large_contents
+        spec, contents = self.spec, self.pipeline.large_contents(self.spec)
         now: tuple[bytes, Types | None] | None = None
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain

@@ -34,7 +34,12 @@ from Agent.record.tracing.function_facts import CodeIdentity, directories_of, mo
 from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
-from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, Normaliser
+from Agent.replay.compare.normaliser import (
+    MADE_BY_LIBRARIES,
+    NOT_READ_IN_CALLS,
+    UNREAD_AFTER_CHANGE,
+    Normaliser,
+)
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
     LeftInProgram,
@@ -710,7 +715,9 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if outcome.is_same_code:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
-        for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS]):
+        has_unread = agreement.unread and (outcome.changed_code or outcome.changed_modules)
+        unread = (UNREAD_AFTER_CHANGE,) if has_unread else ()
+        for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS], *unread):
             outcome.reason(reason)
         if len(outcome.questions) > _MOST_QUESTIONS:
             outcome.reason(f"{len(outcome.questions) - _MOST_QUESTIONS:,} more such reasons")
