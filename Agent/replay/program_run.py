@@ -25,7 +25,7 @@ from Agent.replay.compare.emitted_events import ARGS_AFTER, describe
 from Agent.replay.compare.normaliser import (
     MADE_BY_LIBRARIES,
     NOT_READ_IN_CALLS,
-    UNREAD_AFTER_CHANGE,
+    RECORD_LARGE,
     ValuesOfRun,
 )
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge, listed
@@ -360,8 +360,9 @@ def _judged_by_ends(
         proved = _identical(outcome, recording, program, runs[0].comparison)
         for why in unseen_effects(runs[0].comparison, recording.events, has_changed=has_changed):
             proved.reason(why)
-        if has_changed and any(note.endswith(NOT_READ_IN_CALLS) for note in runs[0].comparison.notes):
-            proved.reason(UNREAD_AFTER_CHANGE)
+        for note in runs[0].comparison.notes:
+            if note.endswith(NOT_READ_IN_CALLS):
+                proved.reason(f"{note}; {RECORD_LARGE}")
         hidden = redacted_at_end(recording, sessions, has_changed=has_changed)
         if hidden:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")

@@ -56,6 +56,7 @@ class Walker:
 @pytest.fixture
 def nothing_free(monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
 
 
 def calls(run, options=None):
@@ -73,6 +74,16 @@ def test_a_program_with_little_content_reads_it_in_every_call():
     world = World(300)
     seen = calls(lambda walker: [walker.look(world, Note(), [1]) for _ in range(50)])
     assert all(is_read(each["args"]["world"]) for each in seen)
+
+
+def test_the_first_eight_calls_read_them_whatever_their_size(monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    world = World(300)
+    seen = [
+        is_read(each["args"]["world"])
+        for each in calls(lambda walker: [walker.look(world, 0, 0) for _ in range(20)])
+    ]
+    assert seen[:8] == [True] * 8 and not any(seen[9:])
 
 
 @pytest.mark.usefixtures("nothing_free")
@@ -142,6 +153,7 @@ def test_the_option_reads_them_in_every_call():
 
 def test_an_argument_that_shrinks_is_read_in_every_call_again(monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
     world = World(300)
 
     def run(walker):
@@ -158,6 +170,7 @@ def test_an_argument_that_shrinks_is_read_in_every_call_again(monkeypatch):
 
 def test_random_sizes_keep_the_account(monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 50_000)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
     chance = random.Random(4)
     account = large_contents.LargeContents(reads_always=False)
     read, asked = 0, 0
@@ -185,6 +198,7 @@ class Holder:
 @pytest.mark.parametrize(("free", "early"), [(4_000_000, 400), (1, 100)])
 def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, free, early):
     monkeypatch.setattr(large_contents, "FREE_BYTES", free)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
     with recording() as recorded:
         holders = [Holder(number) for number in range(100)]
         for _ in range(10):

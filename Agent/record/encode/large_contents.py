@@ -1,8 +1,9 @@
 """How often recording reads what has much content: arguments, and large fields in early full states.
 
-Reading such a value takes time in proportion to its content, at every call, whether or not it changed. Once
-the calls of a function have read 1 MB, an average of 1 KiB a call is read: the other calls record the class
-and the plain attributes. Agents with large fields get no full states besides the periodic ones then.
+Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
+first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
+1 KiB a call is read: the other calls record the class and the plain attributes. Agents with large fields get
+no full states besides the periodic ones then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from Agent.event.values.reading import Named
 FREE_BYTES = 1_000_000
 """Read before any call leaves something out: it takes about 0.3 s."""
 BYTES_A_CALL = 1024
+FREE_CALLS = 8
+"""Calls that leave nothing out, so that a short program is recorded whole."""
 
 
 class LargeContents:
@@ -27,18 +30,20 @@ class LargeContents:
         reads_always: whether every call reads them.
     """
 
-    __slots__ = ("_bytes_left", "_reads_always")
+    __slots__ = ("_bytes_left", "_calls", "_reads_always")
 
     def __init__(self, *, reads_always: bool) -> None:
         self._bytes_left = FREE_BYTES
+        self._calls = 0
         self._reads_always = reads_always
 
     def is_due(self) -> bool:
         """Whether a call reads them; asked once for each call."""
         if self._reads_always:
             return True
+        self._calls += 1
         self._bytes_left = min(self._bytes_left + BYTES_A_CALL, FREE_BYTES)
-        return self._bytes_left > 0
+        return self._bytes_left > 0 or self._calls <= FREE_CALLS
 
     def spend(self, size_bytes: int) -> None:
         """Count content that was read."""
@@ -51,12 +56,12 @@ def sizes_of_large(body: bytes, types: Mapping[str, str] | None, key: str) -> di
     Args:
         body: a payload's inner JSON.
         types: its tags.
-        key: `args` for the arguments by name; "" for the payload's own keys.
+        key: `args` or `args_after`.
     """
     if types is None or (len(body) <= LARGE_BYTES and b'"size_bytes":' not in body):
         return {}
     payload = read_json(b"{%s}" % body)
-    start = f"/extra/{key}/" if key else "/extra/"
+    start = f"/extra/{key}/"
     contents: dict[str, set[int]] = {}
     for pointer, tag in types.items():
         if tag == "opaque" and pointer.startswith(start):
@@ -64,7 +69,7 @@ def sizes_of_large(body: bytes, types: Mapping[str, str] | None, key: str) -> di
             size = form.get("size_bytes", 0) if type(form) is dict else 0
             # Objects that lead to one graph have equal sizes, and it was walked once.
             contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
-    held = payload[key] if key else payload
+    held = payload[key]
     sizes = {name: len(write_json(held[name])) + sum(found) for name, found in contents.items()}
     return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
 

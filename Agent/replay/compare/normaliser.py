@@ -226,10 +226,7 @@ T = TypeVar("T")
 NOT_READ_IN_CALLS: Final = (
     "large arguments were not read in their calls: compared by class and plain attributes"
 )
-UNREAD_AFTER_CHANGE: Final = (
-    "code changed, and what it made of large arguments is not recorded for calls that did not read them: "
-    'record with large_arguments="always"'
-)
+RECORD_LARGE: Final = 'to compare their content, record with large_arguments="always"'
 MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"
 _SHORTEST_ID: Final = 8
 _UUID_DIGITS: Final = 32

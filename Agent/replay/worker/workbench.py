@@ -37,7 +37,7 @@ from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, d
 from Agent.replay.compare.normaliser import (
     MADE_BY_LIBRARIES,
     NOT_READ_IN_CALLS,
-    UNREAD_AFTER_CHANGE,
+    RECORD_LARGE,
     Normaliser,
 )
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
@@ -689,8 +689,6 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
     if agreement.identifiers:
         outcome.normalisers.append(f"{agreement.identifiers} ids of events, which differ in every run")
-    if agreement.unread:
-        outcome.remark(f"{agreement.unread:,} {NOT_READ_IN_CALLS}")
     overlooked = bench.comparison.overlooked
     outcome.normalisers += overlooked.descriptions()
     if overlooked.of_libraries:
@@ -715,8 +713,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if outcome.is_same_code:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
-        has_unread = agreement.unread and (outcome.changed_code or outcome.changed_modules)
-        unread = (UNREAD_AFTER_CHANGE,) if has_unread else ()
+        unread = (f"{agreement.unread:,} {NOT_READ_IN_CALLS}; {RECORD_LARGE}",) if agreement.unread else ()
         for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS], *unread):
             outcome.reason(reason)
         if len(outcome.questions) > _MOST_QUESTIONS:
