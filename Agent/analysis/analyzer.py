@@ -206,13 +206,16 @@ class LogAnalyzer:
         with interaction_lines(self.engine) as lines:
             return interactions.cascade(self.engine, lines, content_id)
 
-    def report(self, name: str) -> dict[str, Any]:
-        """Return one of `reports.REPORTS`; UsageError if none has this name."""
+    def report(self, name: str, agent_id: str | None = None, **options: Any) -> dict[str, Any]:
+        """Return one of `reports.REPORTS`, for all agents or one; UsageError: no such report or option."""
         from Agent.analysis.reports import REPORTS
 
         if name not in REPORTS:
             raise UsageError(f"no report {name!r}", remedy=f"use one of {', '.join(REPORTS)}")
-        return REPORTS[name].ask(self.engine)
+        if agent_id is None:
+            return REPORTS[name].ask(self.engine, options=options)
+        with self._engine_of(agent_id) as engine:
+            return REPORTS[name].ask(engine, agent_id, self.reader, options)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""

@@ -59,9 +59,8 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     ),
     _section(
         "Deeper",
-        ("learning", "analyze", "Show how agents learned."),
-        ("interactions", "analyze", "Show who interacted with whom, and what spread."),
         *((each.name, "analyze", each.summary) for each in REPORTS.values()),
+        ("interactions", "analyze", "Show who interacted with whom, and what spread."),
         ("state", "journey", "Show an agent's state at a moment."),
         ("provenance", "journey", "Follow a value back to where it came from."),
         ("watch", "journey", "Find when a condition on agents' state held."),

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -28,6 +29,7 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
+    NewType,
     TypedDict,
     Union,
     Unpack,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from Agent.event.model import Event
     from Agent.replay.compare.normaliser import Normaliser
 
+Options = NewType("Options", dict[str, Any])
+"""The values of the options that `command(asks=...)` adds."""
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _EXAMPLE_WIDTH = 76
 """The help indents examples by two columns and leaves two free on a terminal of 80."""
@@ -111,23 +115,31 @@ def _typed(kind: Any) -> dict[str, Any]:
 
 
 def command(
-    *, of: click.Group | None = None, json: bool = True, **how: Any
+    *, of: click.Group | None = None, json: bool = True, asks: Callable[..., Any] | None = None, **how: Any
 ) -> Callable[[Any], click.Command]:
     """Make a click command from a function's annotations and docstring.
 
     Args:
         of: the group of the command; None for a top-level one.
         json: whether it takes --json, for which `render.document` prints JSON.
+        asks: a function whose keyword-only parameters are further options, passed as the dict `options`.
         how: further arguments of `click.command`.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        params = [*_declared(function), *([_json_option()] if json else [])]
+        more = [] if asks is None else [*_keyword_only(asks)]
+        params = [*more, *_declared(function), *([_json_option()] if json else [])]
         params.sort(key=lambda each: _LAST.index(str(each.name)) if each.name in _LAST else -1)
         make = click.command if of is None else of.command
         about, _, examples = _parts(function)
+        names = [str(each.name) for each in more]
+
+        @wraps(function)
+        def call(**given: Any) -> Any:
+            return function(options={name: given.pop(name) for name in names}, **given)
+
         click_command: click.Command = make(epilog=_epilog(examples), params=params, help=about, **how)(
-            function
+            function if asks is None else call
         )
         return click_command
 
@@ -139,6 +151,8 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
     hints = get_type_hints(function, include_extras=True)
     texts = _texts(function)
     for name, parameter in inspect.signature(function).parameters.items():
+        if hints[name] is Options:
+            continue
         if parameter.kind is parameter.VAR_KEYWORD:
             (several,) = get_args(hints[name])
             for each, hint in get_type_hints(several, include_extras=True).items():
@@ -148,6 +162,15 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
             if declared.callback is _run_or_session:
                 yield _session_instead
             yield declared
+
+
+def _keyword_only(function: Callable[..., Any]) -> Iterator[click.Parameter]:
+    """Yield the click parameters of a function's keyword-only parameters."""
+    hints, texts = get_type_hints(function, include_extras=True), _texts(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            text = texts.get(name, "")
+            yield _click_parameter(name, hints[name], parameter.default, text[:1].upper() + text[1:])
 
 
 def _texts(described: Any) -> dict[str, str]:

@@ -74,7 +74,7 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = REPORTS | {
     "ends": lambda engine: engine.ends_us(),
     "analyze": lambda engine: session_report.trees_summary(ANYWHERE, engine),
     "timeline": journeys.timeline,
-    "learning by episode": lambda engine: learning.learning_report(engine, by="episode"),
+    "learning by episode": lambda engine: learning.agent_learning(engine, None, None, by="episode"),
     "learning by time": lambda engine: learning.learning_report(engine, by="time"),
     "learning of one": lambda engine: learning.learning_report(engine, AN_AGENT),
     "interaction": lambda engine: interactions.interaction_report(engine, edges=True),

@@ -11,15 +11,22 @@ from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
 from Agent.analysis.reports import REPORTS
 from Agent.errors import UsageError
 
-ADDED = """
-import sys, types
+ADDED = '''
+import sys, types, typing
 from Agent.analysis import reports
 from Agent.analysis.query.views import scan
 from Agent.render.blocks import Column, Section, grid
 
-def retries_report(engine):
+def retries_report(engine, agent_id, *, least: int = 1, order: typing.Literal["agent", "times"] | None = None):
+    """Count retries.
+
+    Args:
+        least: only agents with so many retries.
+        order: by what they are sorted.
+    """
     retries = f"SELECT agent_id FROM {scan('action_type')} WHERE action_type = 'retry'"
-    return {"retries": engine.rows(f"SELECT agent_id, count(*) AS times FROM ({retries}) GROUP BY 1")}
+    rows = engine.rows(f"SELECT agent_id, count(*) AS times FROM ({retries}) GROUP BY 1")
+    return {"of": agent_id, "order": order, "retries": [row for row in rows if row["times"] >= least]}
 
 def retries_sections(report):
     table = grid(report["retries"], Column("agent", "agent_id"), Column("times", "times"))
@@ -31,9 +38,9 @@ sys.modules[module.__name__] = module
 of_module = "questions.retries:retries_"
 reports.REPORTS["retries"] = reports.Report(
     "retries", "Show what was tried again.", "Each agent with its retries.",
-    of_module + "report", of_module + "sections", "nothing was tried again",
+    of_module + "report", of_module + "sections", "nothing was tried again", names_agent=True,
 )
-"""
+'''
 
 
 @pytest.fixture
@@ -73,10 +80,43 @@ def test_a_row_of_the_table_makes_a_command_with_help_and_json(root):
     assert text.returncode == 0, text.stderr
     assert "fetcher_1" in text.stdout
     answer = run_with_one_more(run.format(["retries", "--root", str(root), "--json"]))
-    assert json.loads(answer.stdout) == {"retries": [{"agent_id": "fetcher_1", "times": 3}]}
+    assert json.loads(answer.stdout)["retries"] == [{"agent_id": "fetcher_1", "times": 3}]
     overview = run_with_one_more(run.format(["--help"])).stdout
     assert "retries" in overview and "Show what was tried again." in overview
     assert "Each agent with its retries." in run_with_one_more(run.format(["retries", "--help"])).stdout
+
+
+@pytest.mark.process
+def test_its_keyword_only_parameters_are_options_with_their_help(root):
+    run = "from Agent.cli.main import main\nsys.exit(main({}))"
+    asked = ["retries", "fetcher_1", "--root", str(root), "--json", "--least", "4", "--order", "times"]
+    answer = run_with_one_more(run.format(asked))
+    assert json.loads(answer.stdout) == {"of": "fetcher_1", "order": "times", "retries": []}, answer.stderr
+    text = run_with_one_more(run.format([*asked[:4], "--least", "4"]))
+    assert text.returncode == 0 and "nothing was tried again" in text.stderr
+    wrong = run_with_one_more(run.format(["retries", "--order", "size"]))
+    assert wrong.returncode == 2 and "'agent', 'times'" in wrong.stderr
+    shown = " ".join(run_with_one_more(run.format(["retries", "--help"])).stdout.split())
+    assert "--order [agent|times] By what they are sorted." in shown
+    assert "Only agents with so many retries. [default: 1]" in shown
+
+
+@pytest.mark.process
+def test_the_method_takes_the_agent_and_the_options(root):
+    shown = run_with_one_more(f"""
+from Agent import LogAnalyzer
+from Agent.errors import UsageError
+log = LogAnalyzer(root={str(root)!r})
+print(log.report("retries", "fetcher_1", least=2, order="agent"), log.report("retries")["of"])
+try: log.report("retries", most=3)
+except UsageError as error: print(error)
+""")
+    assert (
+        "'of': 'fetcher_1', 'order': 'agent', 'retries': [{'agent_id': 'fetcher_1', 'times': 3}]"
+        in shown.stdout
+    )
+    assert shown.stdout.splitlines()[0].endswith("} None")
+    assert "no option 'most'" in shown.stdout and "least, order" in shown.stdout
 
 
 @pytest.mark.process

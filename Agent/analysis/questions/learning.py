@@ -8,7 +8,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from Agent.analysis.query.kept import TableExpression, kept
 from Agent.analysis.query.views import (
@@ -223,6 +223,27 @@ def learning_report(
             "curves": learning_curves(engine, source, agent_id, by),
             "changes": _changes(engine, source, agent_id),
         }
+
+
+def agent_learning(
+    engine: QueryEngine,
+    agent_id: str | None,
+    reader: TreeReader | None,
+    *,
+    by: Literal["tick", "time", "episode"] | None = None,
+) -> dict[str, Any]:
+    """Report the same, for one agent with its `lineage` (`learning_lineage`).
+
+    Args:
+        reader: of the session; None for many sessions, with all agents.
+        by: the x axis of the curves; default: ticks if the rewards have them, else time.
+    """
+    report = learning_report(engine, agent_id, by)
+    return (
+        report
+        if agent_id is None or reader is None
+        else report | {"lineage": learning_lineage(reader, agent_id)}
+    )
 
 
 def learning_curves(

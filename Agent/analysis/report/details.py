@@ -30,8 +30,16 @@ TREE: Final = 6
 CASCADE: Final = 30
 
 
+_LEARNT = ("total_training_steps", "reward_count", "exploration_count", "learning_updates", "policy_updates")
+
+
 def learning_sections(learning: Mapping[str, Any]) -> Iterator[Section]:
-    """The blocks of the full `learning_report`; for one agent with its `lineage` (`learning_lineage`)."""
+    """The blocks of the full `learning_report`; for one agent with its `lineage` (`learning_lineage`).
+
+    None if no learning was recorded.
+    """
+    if not any(learning[key] for key in _LEARNT) and not learning["changes"]["counts"]:
+        return iter(())
     learners = {k: v for k, v in learning.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
         ("All agents" if learning["agent_id"] is None else learning["agent_id"], learned(learning)),

@@ -316,54 +316,11 @@ def indented(name: str, depth: int) -> str:
     return f"{'  ' * (depth - 1)}└ {name}" if depth else name
 
 
-_LEARNING = "total_training_steps reward_count exploration_count learning_updates policy_updates".split()
-
-
 def _print(sections: Iterable[Section]) -> None:
     from Agent.render.layout import sections_text
 
     width = render.width_of_terminal()
     render.emit_report(sections_text(sections, width), width=width)
-
-
-@command()
-def learning(
-    agent: parameters.SomeAgent,
-    run: parameters.OneSession,
-    more: More,
-    by: Literal["tick", "time", "episode"] | None,
-    root: Root,
-    **across: Unpack[Across],
-) -> None:
-    """Show how agents learned.
-
-    Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
-    agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
-    a unique prefix of one, a path, or last. With --engine, RUN and PATH are sealed sessions, trace roots or
-    patterns of both, and AGENT is an agent, or '*' for all.
-
-    Args:
-        by: The x axis of the curves; default: ticks if the rewards have them, else time.
-
-    Examples:
-        agent-trace learning
-        agent-trace learning creator_001
-        agent-trace learning creator_001 --by time --json
-        agent-trace learning '*' --engine duckdb host-a/trace host-b/trace
-    """
-    from Agent.analysis.questions.learning import learning_lineage, learning_report
-
-    with parameters.asked(run, more, root, agent, **across) as about:
-        report = learning_report(about.engine, about.agent, by)
-        if about.agent is not None:
-            report["lineage"] = learning_lineage(about.reader, about.agent)
-    render.document(lambda: report)
-    if not any(report[key] for key in _LEARNING) and not report["changes"]["counts"]:
-        render.note("no learning events; LearningLogger and trace_learning_update record them")
-        return
-    from Agent.analysis.report.details import learning_sections
-
-    _print(learning_sections(report))
 
 
 @command()
@@ -418,16 +375,23 @@ def interactions(
 
 
 def __getattr__(name: str) -> click.Command:
-    """The command of a report that needs no option of its own."""
+    """The command of a report."""
     if name not in REPORTS:
         raise AttributeError(name)
     return _command_of(REPORTS[name])
 
 
 def _command_of(report: Report) -> click.Command:
-    def ask(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -> None:
-        with parameters.asked(run, more, root, **across) as about:
-            found = report.ask(about.engine)
+    def of_agent(
+        agent: parameters.SomeAgent,
+        run: parameters.OneSession,
+        more: More,
+        options: parameters.Options,
+        root: Root,
+        **across: Unpack[Across],
+    ) -> None:
+        with parameters.asked(run, more, root, agent, **across) as about:
+            found = report.ask(about.engine, about.agent, about.reader, options)
         render.document(lambda: found)
         sections = list(report.sections(found))
         if sections:
@@ -435,14 +399,21 @@ def _command_of(report: Report) -> click.Command:
         else:
             render.note(report.nothing)
 
+    def of_run(
+        run: OneRun, more: More, options: parameters.Options, root: Root, **across: Unpack[Across]
+    ) -> None:
+        of_agent(None, run, more, options, root, **across)
+
+    ask = of_agent if report.names_agent else of_run
+    of_one = "" if report.names_agent else "; or SESSION/agent_id for one agent"
+    of_all = ", and AGENT is an agent, or '*' for all" if report.names_agent else ""
+    examples = "\n".join(f"    agent-trace {report.name} {each}".rstrip() for each in ("", *report.examples))
     ask.__doc__ = f"""{report.summary}
 
-{report.about} RUN is a session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one
-agent. With --engine, RUN and PATH are sealed sessions, trace roots or patterns of both.
+{report.about} RUN is a session: an id, a unique prefix of one, a path, or last{of_one}. With --engine, RUN
+and PATH are sealed sessions, trace roots or patterns of both{of_all}.
 
 Examples:
-    agent-trace {report.name}
-    agent-trace {report.name} last --json
-    agent-trace {report.name} --engine duckdb host-a/trace host-b/trace
+{examples}
 """
-    return command(name=report.name)(ask)
+    return command(name=report.name, asks=report.function)(ask)

@@ -84,7 +84,7 @@ def _overview(log: LogAnalyzer) -> Contents:
 
 
 def _report(report: Report, log: LogAnalyzer) -> Contents:
-    return None, report.sections(report.ask(log.engine))
+    return None, report.sections(log.report(report.name))
 
 
 def _errors(log: LogAnalyzer) -> Contents:
@@ -111,7 +111,6 @@ def _run(ref: RunRef) -> Iterator[Section]:
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Contents]]]] = {
     "overview": ("Overview", _overview),
     "runs": ("Runs", _runs),
-    "learning": ("Learning", lambda log: (None, details.learning_sections(log.learning_report()))),
     "interactions": (
         "Interactions",
         lambda log: (None, details.interaction_sections(log.interaction_report())),
