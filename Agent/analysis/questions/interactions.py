@@ -24,7 +24,7 @@ _KINDS: Final = (
 _OF_SPREAD: Final = "content_generation"
 """The kind that only the trees of shared content need, and of which there may be many."""
 _KEYS: Final = (
-    "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
+    "interaction_type", "source_id", "target_id", "content_id", "connection_type", "size",
     "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",
     "recipient",
 )  # fmt: skip
