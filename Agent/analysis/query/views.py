@@ -359,9 +359,9 @@ def whole_lines(only: Only = EVERYTHING) -> str:
     """
     beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
     rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
-    rows |= {name: name for name in (*_AGENT, "event_type", "extra", "state", "types")}
+    rows |= {name: name for name in (*_AGENT, "event_type")}
     spare = UNNEEDED_IN_WHOLE
-    rows |= {"is_flat": "false", "filename": SEALED_FILENAME}
+    rows |= {"extra": "extra", "is_flat": "false", "types": "types", "filename": SEALED_FILENAME}
     return either(
         {
             LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None), spare),
