@@ -38,13 +38,12 @@ from Agent.analysis.query.progress import (
     is_ending,
     shown_deadline,
 )
+from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
 from Agent.analysis.query.views import (
-    ACTION_STATES,
     LINES_ASKED,
     MACROS,
     QueryEngine,
-    action_states,
     asked_in,
     reads_files,
     resolve,

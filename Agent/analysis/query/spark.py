@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from Agent.analysis.query import views
+from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
 from Agent.analysis.query.views import (
-    ACTION_STATES,
     ROWS,
     ROWS_ASKED,
     QueryEngine,
-    action_states,
     has_legs,
     resolve,
     scan,
