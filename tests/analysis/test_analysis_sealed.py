@@ -22,13 +22,16 @@ from support.known_truth import FAULTS, Truth, make_session
 from support.processes import child_environment, wait_until_it_computes
 
 from Agent.analysis import LogAnalyzer
+from Agent.analysis.debug import debug_issue
+from Agent.analysis.debug.root_causes import reading
 from Agent.analysis.query import data_files
 from Agent.analysis.query.data_files import standing_at
 from Agent.analysis.query.engine import open_engine
 from Agent.analysis.query.progress import listener
-from Agent.analysis.query.views import names, scan
+from Agent.analysis.query.views import EVERYTHING, Only, names, scan
 from Agent.archive import seal
-from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts
+from Agent.archive.sealed.parquet_rows import formerly_promoted_columns, promoted_columns
+from Agent.archive.sealed.parts import archive_dir, drop_part, file_digest, read_parts
 from Agent.event.ids import split_event_id
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import agent_files, agents_dir, tree_files
@@ -156,14 +159,86 @@ def older(session: Path) -> None:
         description.write_bytes(orjson.dumps(stored))
 
 
+def former(session: Path) -> None:
+    """Sealed by a version that promoted fewer keys: its files lack the other columns."""
+    import duckdb
+
+    seal(session, remove=True)
+    kept = formerly_promoted_columns()
+    lacking = ", ".join(f'"{name}"' for name in promoted_columns().keys() - kept)
+    for part in read_parts(session):
+        made = part.directory / "made"
+        duckdb.execute(
+            f"COPY (SELECT * EXCLUDE ({lacking}) FROM '{part.parquet}') TO '{made}' (FORMAT parquet)"
+        )
+        made.rename(part.parquet)
+        description = part.directory / f"{part.name}.json"
+        stored = orjson.loads(description.read_bytes())
+        stored |= {"promoted": kept, "digest": file_digest(part.parquet)}
+        description.write_bytes(orjson.dumps(stored))
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("change", [sealed, removed, half_removed, older])
+@pytest.mark.parametrize("change", [sealed, removed, half_removed, former, older])
 def test_every_answer_is_the_same_in_every_form(
     truth: Truth, live: dict[str, Any], tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
     change(session)
     assert_same(live, answers(session))
+
+
+@pytest.mark.parametrize("change", [removed, former])
+def test_an_archive_of_plain_lines_tells_the_same_causes_of_a_sample(
+    change: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debug_issue, "MAX_EVENTS", 100)
+    monkeypatch.setattr(reading, "MAX_ACTS", 500)
+    monkeypatch.setattr(reading, "SAMPLE", 400)
+    session = make_session(tmp_path, events=4_000, agents=6, seed=3).session
+
+    def causes() -> dict[str, Any]:
+        with LogAnalyzer(session) as analyzer:
+            error = analyzer.get_errors()[-1]["id"]
+            return {
+                "chain": analyzer.find_causality_chain(error),
+                "graph": analyzer.causal_graph(error, with_effects=True).to_dict(),
+                "debug": analyzer.debug_issue("lookup times out").to_dict(),
+                "of an agent": analyzer.debug_issue("agent_00003 stopped publishing").to_dict(),
+                "interactions": analyzer.interaction_report(),
+                "logs": analyzer.find_error_patterns(),
+                "losses": analyzer.losses(),
+            }
+
+    before = causes()
+    assert before["debug"]["evidence"]
+    assert before["chain"]
+    change(session)
+    assert_same(before, causes())
+
+
+def test_a_question_to_an_archive_names_the_kinds_and_levels_that_it_reads(
+    truth: Truth, tmp_path: Path
+) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    sealed(session)
+    wanted = "event_type = 'error' OR level IN ('ERROR', 'CRITICAL')"
+    with open_engine(session) as engine:
+        for only in (EVERYTHING, Only(("error",), with_errors=True)):
+            rows = engine.rows(
+                f"SELECT id, error_type, level FROM {scan('error_type', only=only)} WHERE {wanted}"
+            )
+            told = sorted((row["id"], row["error_type"] or "", row["level"]) for row in rows)
+            if only is EVERYTHING:
+                expected = told
+        assert told == expected
+        assert len({each[0] for each in told}) == len(told)
+        late = engine.row(f"SELECT max(ts_us) AS us FROM {scan()}")["us"]
+        only = Only(("error", "agent_action"), since_us=late - 1_000_000, until_us=late - 1)
+        kinds = (
+            f"SELECT DISTINCT event_type, ts_us FROM {scan(only=only)} WHERE filename LIKE '%agent_00003%'"
+        )
+        assert all(late - 1_000_000 <= row["ts_us"] < late for row in engine.rows(kinds))
 
 
 def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(

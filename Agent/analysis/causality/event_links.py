@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, event_row, whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, event_row, scan, whole_lines
 from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound
 from Agent.event.clock import parse_timestamp
@@ -212,19 +212,32 @@ class Links(EventWindow):
             ids=[f"{writer}-{seq}" for writer, seq in places],
             spans=around | inside,
         )
-        rows = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} WHERE ts_us BETWEEN $1 AND $2 AND ("
+        where = (
+            "WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
-            "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
-            [
-                self.since_us,
-                until_us,
-                [seq for _, seq in places] or [-1],
-                [f"{writer}-{seq}" for writer, seq in places] or [""],
-                sorted(around) or [""],
-                sorted(inside) or [""],
-                MAX_LINKED,
-            ],
+            "OR list_contains($5, span_id) OR list_contains($6, parent_span_id))"
+        )
+        parameters = [
+            self.since_us,
+            until_us,
+            [seq for _, seq in places] or [-1],
+            [f"{writer}-{seq}" for writer, seq in places] or [""],
+            sorted(around) or [""],
+            sorted(inside) or [""],
+            MAX_LINKED,
+        ]
+        if self._engine.is_archived:
+            # An archive is in order of agents: where no event of theirs is, whole lines are not read.
+            found = self._engine.rows(f"SELECT seq, agent_id FROM {scan()} {where} LIMIT $7", parameters)
+            if not found:
+                return
+            parameters.append([row["seq"] for row in found])
+            where += " AND seq IN (SELECT unnest($8))"
+            if all(row["agent_id"] is not None for row in found):
+                parameters.append(sorted({row["agent_id"] for row in found}))
+                where += " AND agent_id IN (SELECT unnest($9))"
+        rows = self._engine.rows(
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} {where} LIMIT $7", parameters
         )
         self.add(map(engine_row, rows))
 

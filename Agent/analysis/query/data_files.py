@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from Agent.analysis.query.views import LINES, LIVE, OLDER, SEALED, VERBATIM
-from Agent.archive.sealed.parquet_rows import literal, promoted_columns
+from Agent.analysis.query.views import FORMER, LINES, LIVE, OLDER, SEALED, VERBATIM
+from Agent.archive.sealed.parquet_rows import formerly_promoted_columns, literal, promoted_columns
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -27,7 +27,7 @@ from Agent.archive.sealed.parts import (
 from Agent.tree.layout import agents_dir, is_text, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
 Entry = TypeVar("Entry")
-PATTERNS: Final = (LIVE, SEALED, OLDER, VERBATIM)
+PATTERNS: Final = (LIVE, SEALED, FORMER, OLDER, VERBATIM)
 """The forms whose files DuckDB opens."""
 FORMS: Final = (*PATTERNS, LINES)
 _BLANK: Final = b" \t\n\f\r"
@@ -49,6 +49,7 @@ class Sources:
     lines: tuple[tuple[str, int, int, int], ...] = ()
     """Files that `_columns` reads: path, inode, size in bytes, time of the last change."""
     sealed: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
     only: str = ""
@@ -246,14 +247,14 @@ def find_sources(
         ]
         if segments:
             read.append((part, segments))
-    promoted = promoted_columns()
-    fitting = [part for part, _ in read if dict(part.promoted) == promoted]
+    by_form = by_columns(part for part, _ in read)
     live = dict(pair for name, pair in names.items() if name not in instead)
     return Sources(
         live=_patterns(session, live),
         standing=live,
-        sealed=_patterns(session, (part.parquet for part in fitting)),
-        older=_patterns(session, (part.parquet for part, _ in read if part not in fitting)),
+        sealed=_patterns(session, (part.parquet for part in by_form[SEALED])),
+        former=_patterns(session, (part.parquet for part in by_form[FORMER])),
+        older=_patterns(session, (part.parquet for part in by_form[OLDER])),
         verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
         only=_only(session, read),
         uniform=all(part.rows == part.events and not part.verbatim for part, _ in read),
@@ -268,6 +269,16 @@ def find_sources(
         ),
         is_whole=is_whole,
     )
+
+
+def by_columns(parts: Iterable[Part]) -> dict[str, list[Part]]:
+    """The parts of an archive by the form of their rows, which depends on their promoted columns."""
+    forms = {SEALED: promoted_columns(), FORMER: formerly_promoted_columns()}
+    found: dict[str, list[Part]] = {SEALED: [], FORMER: [], OLDER: []}
+    for part in parts:
+        form = next((form for form, columns in forms.items() if columns == dict(part.promoted)), OLDER)
+        found[form].append(part)
+    return found
 
 
 def _of_one_byte(session: Path, files: Mapping[Path, Standing]) -> Iterator[tuple[str, int]]:

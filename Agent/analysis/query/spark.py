@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from Agent.analysis.query import views
+from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
 from Agent.analysis.query.views import (
-    ACTION_STATES,
     ROWS,
     ROWS_ASKED,
     QueryEngine,
-    action_states,
     has_legs,
     resolve,
     scan,
@@ -59,7 +58,7 @@ _MEMBER: Final = (
 """The JSON of a member: the original text of an object or a list, the VARIANT's text of other values."""
 WORDS: Final = {
     "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
-    "each": "explode", "keys": "json_object_keys",
+    "each": "explode", "keys": "json_object_keys", "as_json": "",
     "object": _OBJECT.format(
         entries="array_sort(collect_list(struct(field, value)) FILTER (WHERE value IS NOT NULL))",
         key=_QUOTED.format("e.field"),
@@ -382,7 +381,9 @@ def _stored(rows: Any, promoted: Collection[str]) -> Any:
     has = set(rows.columns)
     text = "text" if "text" in has else "CAST(raw AS STRING)"
     columns = {"text": text, "payload": f"coalesce(extra, get_json_object({text}, '$.extra'))"}
-    columns |= {"parsed": f"{text} IS NOT NULL" if set(promoted) == set(promoted_columns()) else "true"}
+    # a store that Hadoop reads has no descriptions of its parts, which may be of an older version
+    is_now = set(promoted_columns()) <= has.intersection(promoted)
+    columns |= {"parsed": f"{text} IS NOT NULL" if is_now else "true"}
     columns |= {name: name for name in ("file", "ts_us", "writer", "seq", "agent_id", "event_type")}
     for name, kind in {"session_uid": "VARCHAR", **_OWN, **promoted_columns()}.items():
         columns[name] = quoted_name(name) if name in has else f"CAST(NULL AS {_SQL_TYPES[kind]})"

@@ -24,9 +24,18 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.analysis.query.data_files import PATTERNS, Sources, find_sources
-from Agent.analysis.query.views import EVENT_COLUMNS, QueryEngine, json_of, scan, whole_lines
-from Agent.archive.sealed.parquet_rows import literal, promoted_columns
+from Agent.analysis.query.data_files import PATTERNS, Sources, by_columns, find_sources
+from Agent.analysis.query.views import (
+    EVENT_COLUMNS,
+    FORMER,
+    OLDER,
+    SEALED,
+    QueryEngine,
+    json_of,
+    scan,
+    whole_lines,
+)
+from Agent.archive.sealed.parquet_rows import literal
 from Agent.archive.sealed.parts import ARCHIVE_VERSION, Part, archive_dir, escaped, read_parts
 from Agent.errors import AgentTraceError, DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
@@ -296,12 +305,13 @@ def _remote_sources(url: str, parts: list[Part], of_runs: list[str]) -> Sources:
     def of(chosen: Iterable[Part]) -> tuple[str, ...]:
         return tuple(escaped(f"{url}/archive/{part.name}.parquet") for part in chosen)
 
-    fitting = [part for part in parts if dict(part.promoted) == promoted_columns()]
+    by_form = by_columns(parts)
     segments = [each for part in parts for each in part.segments if each.damaged]
     return Sources(
         live=tuple(escaped(f"{url}/{name}") for name in of_runs),
-        sealed=of(fitting),
-        older=of(part for part in parts if part not in fitting),
+        sealed=of(by_form[SEALED]),
+        former=of(by_form[FORMER]),
+        older=of(by_form[OLDER]),
         verbatim=of(part for part in parts if part.verbatim),
         uniform=all(part.rows == part.events and not part.verbatim for part in parts),
         damaged=tuple((f"{url}/{each.file}", each.damaged) for each in segments),

@@ -18,6 +18,7 @@ from Agent.archive.sealed.parquet_rows import (
     NO_KIND,
     TIME_TEXT,
     flat_keys,
+    formerly_promoted_columns,
     has_payload,
     is_event,
     is_object,
@@ -69,10 +70,10 @@ _ARCHIVED: Final = {
 
 
 class Only(NamedTuple):
-    """An upper bound of the rows that a query needs, so that other lines of live files are skipped.
+    """An upper bound of the rows that a query needs, so that other lines are skipped.
 
-    The query needs the same conditions in SQL, since it gets all lines of the archive and of files that
-    DuckDB reads.
+    The query needs the same conditions in SQL, since it gets all lines of files that DuckDB reads, and of the
+    archive at least those of other ids.
     """
 
     kinds: Collection[str] | None = None
@@ -108,9 +109,11 @@ EACH: Final = "{{each}}"
 """One row for each element of a list."""
 OBJECT: Final = "{{object}}"
 """An aggregate: the JSON object of the rows' columns `field` and `value`, without values that are NULL."""
+AS_JSON: Final = "{{as_json}}"
+"""After an expression: the conversion of JSON text to the engine's type for JSON, if it has one."""
 WORDS: Final = {
     "total": "fsum", "about": "approx_quantile", "div": "//", "every": "'g'", "first": "array_slice",
-    "each": "unnest", "keys": "json_keys",
+    "each": "unnest", "keys": "json_keys", "as_json": "::JSON",
     "object": "to_json(map(coalesce(list(field ORDER BY field) FILTER (WHERE value IS NOT NULL), []), "
     "coalesce(list(value ORDER BY field) FILTER (WHERE value IS NOT NULL), [])))",
 }  # fmt: skip
@@ -179,8 +182,9 @@ def scan(*keys: str, only: Only = EVERYTHING) -> str:
         {
             LIVE: select(_of_line(payload), live_lines(columns, payload, spare), spare),
             LINES: select(_of_columns(payload), read_columns(payload, spare, only), spare),
-            SEALED: _of_rows(SEALED, payload, promoted_columns()),
-            OLDER: _of_rows(OLDER, payload, {}),
+            SEALED: _of_rows(SEALED, payload, promoted_columns(), only),
+            FORMER: _of_rows(FORMER, payload, formerly_promoted_columns(), only),
+            OLDER: _of_rows(OLDER, payload, {}, only),
             VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
             ROWS: _of_base(_of_columns(payload)),
         }
@@ -304,7 +308,7 @@ def _envelope_of_line(of: str) -> dict[str, str]:
     return columns
 
 
-def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> str:
+def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str], only: Only) -> str:
     """The same columns from archive rows: stored columns, and keys parsed from the payload's text."""
     stored = {*_AGENT, "event_type", *promoted}
     from_text = {name: sql_type for name, sql_type in payload.items() if name not in stored}
@@ -315,22 +319,54 @@ def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> st
         for name in payload
         if name != "event_type"
     }
-    return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text), UNNEEDED_IN_SCAN)
+    columns |= {"filename": SEALED_FILENAME}
+    return _select_rows(columns, form, UNNEEDED_IN_SCAN, only, from_text)
+
+
+def _select_rows(
+    columns: Mapping[str, str],
+    form: str,
+    spare: Collection[str],
+    only: Only,
+    from_text: Mapping[str, str] | None = None,
+) -> str:
+    """The selection from archive rows, with one part for each condition that the engine checks as it reads.
+
+    It reads further columns only where the condition holds, and checks none that joins two columns by OR.
+    """
+    return " UNION ALL ".join(
+        select(columns, sealed_rows(form, from_text or {}, condition), spare)
+        for condition in _disjoint_conditions(only)
+    )
+
+
+def _disjoint_conditions(only: Only) -> list[str]:
+    """Conditions on archive rows of which one holds for each row within the bound."""
+    times = "" if only.since_us is None else f" AND ts_us >= {only.since_us}"
+    times += "" if only.until_us is None else f" AND ts_us <= {only.until_us}"
+    if only.kinds is None:
+        return [f"true{times}"]
+    kinds = ", ".join(map(literal, sorted(only.kinds)))
+    levels = only.with_errors * ["'ERROR'", "'CRITICAL'"] + only.with_warnings * ["'WARNING'"]
+    others = [f"level IN ({', '.join(levels)}) AND event_type NOT IN ({kinds}){times}"] if levels else []
+    return [f"event_type IN ({kinds}){times}", *others]
 
 
 def whole_lines(only: Only = EVERYTHING) -> str:
-    """A sub-query like `scan`, with the whole payload in one JSON column `extra`."""
+    """A sub-query like `scan`, with the whole payload as JSON in one column `extra`.
+
+    Of archive rows it is text, since the engine would check the JSON of each row, wanted or not.
+    """
     beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
     rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
-    rows |= {"state": "state::JSON"} | {name: name for name in (*_AGENT, "event_type")}
+    rows |= {name: name for name in (*_AGENT, "event_type")}
     spare = UNNEEDED_IN_WHOLE
-    rows |= {"extra": "extra::JSON", "is_flat": "false", "types": "types::JSON", "filename": SEALED_FILENAME}
+    rows |= {"extra": "extra", "is_flat": "false", "types": "types", "filename": SEALED_FILENAME}
     return either(
         {
             LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None), spare),
             LINES: select(_whole_of_columns(), _read_whole(only), spare),
-            SEALED: select(rows, sealed_rows(SEALED, {}), spare),
-            OLDER: select(rows, sealed_rows(OLDER, {}), spare),
+            **{form: _select_rows(rows, form, spare, only) for form in (SEALED, FORMER, OLDER)},
             VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None), spare),
             ROWS: _of_base(_whole_of_line()),
         }
@@ -382,11 +418,16 @@ def numbers(only: Only = EVERYTHING) -> str:
                 stored | {"said": f"CASE WHEN said_event_type {telling} THEN {_SAID_COLUMNS} END"},
                 source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
             ),
-            SEALED: select(stored, sealed_rows(SEALED, {})),
-            OLDER: select(stored, sealed_rows(OLDER, {})),
+            **{form: _numbers_of_rows(form, stored, telling) for form in (SEALED, FORMER, OLDER)},
             VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),
         }
     )
+
+
+def _numbers_of_rows(form: str, stored: dict[str, str], telling: str) -> str:
+    """The numbers of archive rows; the payload, the largest column, is read of log.* events only."""
+    others = select(stored | {"said": "NULL"}, sealed_rows(form, {}, f"event_type NOT {telling}"))
+    return f"{others} UNION ALL {select(stored, sealed_rows(form, {}, f'event_type {telling}'))}"
 
 
 _COLUMNS_OF_NUMBERS: Final = {
@@ -421,6 +462,7 @@ def statements(wanted: Collection[str] | None = None) -> list[str]:
             for all views with all columns.
     """
     made = {"events": _listed(_whole_of_columns())}
+    made["events"] |= {name: f"{name}{AS_JSON}" for name in ("extra", "state", "types")}
     made["spans"] = _listed(_of_columns(dict.fromkeys((*_AGENT, *_OF_SPANS), "")))
     made["spans"] |= {"started_us": "ts_us - coalesce(duration_ms, 0) * 1000"}
     for view in _VIEWS:
@@ -479,6 +521,8 @@ LINES: Final = "lines"
 """JSON lines in files that `_columns` can read completely: the engine reads them as columns."""
 SEALED: Final = "sealed"
 """Archive rows with the promoted columns of this version."""
+FORMER: Final = "former"
+"""Archive rows with the columns that were promoted before further ones were."""
 OLDER: Final = "older"
 """Archive rows of a version with other promoted columns: keys are parsed from the payload's text."""
 VERBATIM: Final = "verbatim"
@@ -628,9 +672,9 @@ def _rows(form: str) -> str:
     return f"read_parquet(getvariable('{form}'))"
 
 
-def sealed_rows(form: str, from_text: Mapping[str, str]) -> str:
+def sealed_rows(form: str, from_text: Mapping[str, str], condition: str = "true") -> str:
     """Archive rows stored in columns, with a struct `p` of keys parsed from the payload's text."""
-    where = f"WHERE {_AS_COLUMNS} {_ONLY}"
+    where = f"WHERE {_AS_COLUMNS} AND {condition} {_ONLY}"
     if not from_text:
         return f"{_rows(form)} {where}"
     parsed = f"json_transform(extra, {literal(structure(dict(from_text)))})"
@@ -727,59 +771,3 @@ def is_error(event: Event) -> bool:
     if event.kind == "error":
         return True
     return event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None
-
-
-ACTION_STATES: Final = "action_states"
-_STATE_KINDS: Final = ("agent_action", "state", "state_change")
-_STATE_KEYS: Final = (
-    "action_type",
-    "outcome",
-    "duration_ms",
-    "fields",
-    "changed",
-    "unset",
-    "trigger",
-    "reason",
-)
-
-
-def action_states() -> str:
-    """The statement that creates the view `action_states`, the same for both engines.
-
-    The fold is that of `Agent.flight.checkpoints.state_fold`, without the fields that only a run's checkpoint
-    stored. Its columns identify the action and its position, and `state` is a JSON object of all fields after
-    the action. A value is valid from the event that set it until another event sets or unsets it, or a full
-    state lacks it.
-    """
-    return f"CREATE OR REPLACE TEMP VIEW {ACTION_STATES} AS {_STATE_FOLD}"
-
-
-_STATE_LINES: Final = scan(*_STATE_KEYS, only=Only(_STATE_KINDS))
-_OF_ACTIONS: Final = (
-    "a.ts_us, a.timestamp, a.id, a.tick, a.agent_id, a.agent_role, a.action_type, a.outcome, a.duration_ms"
-)
-_STATE_FOLD: Final = f"""
-WITH lines AS (
-    SELECT *, CAST(row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS BIGINT) AS place,
-        CASE WHEN event_type = 'state' THEN fields WHEN trigger IN ('outside', 'intervention') THEN changed
-            ELSE json_part(state, 'set') END AS new,
-        CASE WHEN trigger IN ('outside', 'intervention') THEN unset ELSE json_part(state, 'unset') END AS gone
-    FROM {_STATE_LINES} WHERE agent_id IS NOT NULL AND event_type IN ('agent_action', 'state', 'state_change')
-), bases AS (
-    SELECT *, max(CASE WHEN event_type = 'state' AND reason IS DISTINCT FROM 'gone' THEN place END)
-        OVER (PARTITION BY agent_id ORDER BY place) AS base FROM lines
-), writes AS (
-    SELECT agent_id, place, field, json_part(new, field) AS value
-    FROM (SELECT agent_id, place, new, {EACH}({KEYS}(new)) AS field FROM lines WHERE is_json_object(new))
-    UNION ALL SELECT agent_id, place, {EACH}(names) AS field, NULL
-        FROM (SELECT agent_id, place, json_texts(gone) AS names FROM lines)
-), held AS (
-    SELECT *, lead(place, 1, 9223372036854775807) OVER (PARTITION BY agent_id, field ORDER BY place) AS until
-    FROM writes
-)
-SELECT {_OF_ACTIONS},
-    {OBJECT} AS state
-FROM bases a LEFT JOIN held h
-    ON h.agent_id = a.agent_id AND h.place <= a.place AND a.place < h.until AND h.place >= coalesce(a.base, 0)
-WHERE a.event_type = 'agent_action' GROUP BY a.place, {_OF_ACTIONS}
-"""

@@ -112,7 +112,8 @@ _OF_FIRST: Final = {
 _ERRORS = Only(("error",), with_errors=True)
 _LOGS = Only(("log",), with_warnings=True)
 _IS_LOG = "(level = 'WARNING' OR (event_type = 'log' AND level NOT IN ('ERROR', 'CRITICAL')))"
-_SHAPE_OF_LOG = f"regexp_replace(coalesce(message, ''), '{NUMBERS}', '#', {EVERY})"
+# of the column itself: of an expression, the engine replaces in each row, not in each distinct message
+_SHAPE_OF_LOG = f"coalesce(regexp_replace(message, '{NUMBERS}', '#', {EVERY}), '')"
 _AGENTS: Final = (
     f"{FIRST}(array_sort(array_agg(DISTINCT agent_id) FILTER (WHERE agent_id IS NOT NULL)), 1, 1000) "
     "AS agent_ids, count(DISTINCT agent_id) AS agents"

@@ -24,7 +24,7 @@ _KINDS: Final = (
 _OF_SPREAD: Final = "content_generation"
 """The kind that only the trees of shared content need, and of which there may be many."""
 _KEYS: Final = (
-    "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
+    "interaction_type", "source_id", "target_id", "content_id", "connection_type", "size",
     "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",
     "recipient",
 )  # fmt: skip
@@ -77,9 +77,10 @@ def interaction_report(
         with every edge if `edges`), and `top_cascades` (`top_cascades`).
     """
     with interaction_lines(engine, agent_id) as lines:
-        summary = _summary(engine, lines)
+        flow = message_flow(engine, lines)
+        summary = _summary(engine, lines, flow["never_received"])
         return summary | {
-            "messages": summary["messages"] | message_flow(engine, lines),
+            "messages": summary["messages"] | flow,
             "graph": social_graph(engine, lines, with_edges=edges),
             "top_cascades": top_cascades(engine, lines, TOP),
         }
@@ -95,10 +96,10 @@ def interaction_summary(engine: QueryEngine) -> dict[str, Any]:
         `collaborations` and `messages` (dicts with their `total`).
     """
     with interaction_lines(engine, with_spread=False) as lines:
-        return _summary(engine, lines)
+        return _summary(engine, lines, _never_received(engine, lines))
 
 
-def _summary(engine: QueryEngine, lines: str) -> dict[str, Any]:
+def _summary(engine: QueryEngine, lines: str, never_received: int) -> dict[str, Any]:
     by_type = _counts(engine, lines, "interaction_type", "interaction")
     return {
         "total_interactions": sum(by_type.values()),
@@ -108,7 +109,7 @@ def _summary(engine: QueryEngine, lines: str) -> dict[str, Any]:
         "connections": _connections(engine, lines),
         "cascades": _cascades(engine, lines),
         "collaborations": _collaborations(engine, lines),
-        "messages": _messages(engine, lines),
+        "messages": _messages(engine, lines, never_received),
     }
 
 
@@ -179,23 +180,28 @@ def _collaborations(engine: QueryEngine, lines: str) -> dict[str, Any]:
     return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
 
 
-def _messages(engine: QueryEngine, lines: str) -> dict[str, Any]:
+def _messages(engine: QueryEngine, lines: str, never_received: int) -> dict[str, Any]:
     directions = _counts(engine, lines, "direction", "agent_message")
     pairs = engine.rows(
         f"SELECT sender, recipient, count(*) AS n FROM {lines} WHERE event_type = 'agent_message' "
         f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender NULLS LAST, "
         f"recipient NULLS LAST LIMIT {TOP}"
     )
-    never = engine.row(
-        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = 'agent_message' "
-        "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
-    )
     return {
         "total": sum(directions.values()),
         "by_direction": directions,
-        "never_received": never["n"],
+        "never_received": never_received,
         "busiest_pairs": pairs,
     }
+
+
+def _never_received(engine: QueryEngine, lines: str) -> int:
+    """The number of messages that were sent and never received, which `message_flow` counts as well."""
+    number: int = engine.row(
+        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = 'agent_message' "
+        "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
+    )["n"]
+    return number
 
 
 _SHARES: Final = ("share", "reshare", "re-share", "repost", "re-post", "retweet", "re-tweet", "forward")
@@ -552,16 +558,16 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
             "message_ends",
             "(SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            f"received_us, min(({BY_ORDER})) FILTER (WHERE {_SENT}) AS sending, "
-            f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
+            f"received_us, count(*) FILTER (WHERE {_SENT}) AS sent, "
+            f"count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
             f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)",
             derived=True,
         )
         return _message_counts(engine) | {
             "latency_ms": _latency(engine),
-            "slowest": _named(engine, "latency_ms IS NOT NULL", "latency_ms DESC"),
-            "oldest_undelivered": _named(engine, "is_undelivered", "sent_us"),
+            "slowest": _named(engine, lines, "latency_ms IS NOT NULL", "latency_ms DESC"),
+            "oldest_undelivered": _named(engine, lines, "is_undelivered", "sent_us"),
             "by_agent": _by_agent(engine),
             "pairs": engine.rows(
                 "SELECT sender, recipient, CAST(sum(sent) AS BIGINT) AS sent, "
@@ -601,13 +607,22 @@ def _latency(engine: QueryEngine) -> dict[str, Any]:
     return {"count": latency.pop("measured")} | latency | {"quantiles": quantiles}
 
 
-def _named(engine: QueryEngine, which: str, order: str) -> list[dict[str, Any]]:
+def _named(engine: QueryEngine, lines: str, which: str, order: str) -> list[dict[str, Any]]:
     rows = engine.rows(
-        f"SELECT message_id, sender, recipient, sending AS sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
+        f"SELECT message_id, sender, recipient, NULL AS sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
         f"ORDER BY {order}, message_id LIMIT {TOP}"
     )
+    if not rows:
+        return []
+    # looked up of these only: to find the first sending of every message takes a third of all their counts
+    sendings = engine.rows(
+        f"SELECT message_id, min(({BY_ORDER})) AS first FROM {lines} WHERE event_type = 'agent_message' "
+        f"AND {_SENT} AND (message_id IS NULL OR array_contains(?, message_id)) GROUP BY message_id",
+        [[row["message_id"] for row in rows if row["message_id"] is not None] or [""]],
+    )
+    first = {row["message_id"]: row["first"] for row in sendings}
     for row in rows:
-        sent_us, writer, seq = row["sent_id"] or (None, "", 0)
+        sent_us, writer, seq = first.get(row["message_id"]) or (None, "", 0)
         row["sent_id"] = None if sent_us is None else f"{writer}-{seq}"
         row["sent_at"] = None if sent_us is None else format_timestamp(sent_us)
     return rows

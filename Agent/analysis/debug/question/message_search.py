@@ -13,6 +13,10 @@ from Agent.analysis.query.views import IS_ERROR, reads_files, scan
 
 MAX_MESSAGES = 20_000
 TOP = 8
+_WHEN: Final = (
+    ", min(timestamp) AS first_seen, max(timestamp) AS last_seen, "
+    "arg_max(id, (ts_us, writer, seq)) AS example_id"
+)
 _CAMEL: Final = re.compile(r"([a-z])([A-Z])")
 
 
@@ -30,18 +34,30 @@ def matching_messages(engine: Engine, lines: str, question: Question) -> list[di
     # From files, the payload is read for this one key only.
     held = f"(SELECT *, extra->>'$.error_id' AS error_id FROM {lines})"
     told = scan("error_id") if reads_files(lines) else held
-    documents = engine.rows(
-        f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count, "
-        "min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, (ts_us, writer, seq)) AS "
-        "example_id "
-        f"FROM {told} "
-        "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
-        "AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed') "
-        "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message, "
-        f"agent_id, event_type LIMIT {MAX_MESSAGES}",
-        [list(question.agents)],
-    )
-    return _search(documents, question.words)
+
+    def grouped(columns: str, *messages: str) -> list[dict[str, Any]]:
+        among = " AND message IN (SELECT unnest($2))" if messages else ""
+        return engine.rows(
+            f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count{columns} "
+            f"FROM {told} "
+            "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
+            f"AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed'){among} "
+            "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message, "
+            f"agent_id, event_type LIMIT {MAX_MESSAGES}",
+            [list(question.agents), list(messages)] if messages else [list(question.agents)],
+        )
+
+    if not engine.is_archived or not reads_files(lines):
+        return _search(grouped(_WHEN), question.words)
+    # An archive stores neither the text of a time nor an id: they are put together for what is found only.
+    found = _search(grouped(""), question.words)
+    named = grouped(_WHEN, *{document["message"] for document in found}) if found else []
+    by_key = {_key(document): document for document in named}
+    return [by_key[_key(document)] | document for document in found]
+
+
+def _key(document: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(document[name] for name in ("message", "agent_id", "event_type", "is_error"))
 
 
 def _search(documents: Sequence[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:

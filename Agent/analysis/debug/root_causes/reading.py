@@ -146,23 +146,27 @@ def read_log(
     where, parameters = f"event_type NOT IN ({_SILENT})", []
     is_sample = seen.acts > MAX_ACTS
     if is_sample:
-        where += f" AND ({_sampled(seen, agents)})"
-        parameters = [list(agents), list(named)]
-    selected = f"WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
+        where += f" AND ({_sampled(seen, agents, named)})"
+        parameters = [list(agents), list(named)] if named else [list(agents)]
+    first = f"ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
     if is_sample and reads_files(lines):
         # Of the other lines no payload is read.
-        found = engine.rows(f"SELECT id, ts_us FROM {scan()} {selected}", parameters)
+        found = engine.rows(f"SELECT id, ts_us, seq FROM {scan()} WHERE {where} {first}", parameters)
         if engine.is_indexed and engine.numbers() is not None:
             return _of(seen, read_acts(_by_id(engine, found), steps(axis, len(found)))), True
         lines = whole_lines(Only(ids=[row["id"] for row in found]))
-    with kept(engine, "debug_acts", f"(SELECT {_ACT_COLUMNS} FROM {lines} {selected})", parameters) as source:
+        # the engine checks numbers while it reads an archive, and the other conditions afterwards
+        parameters.append([row["seq"] for row in found])
+        where += f" AND seq IN (SELECT unnest(${len(parameters)}))"
+    acts = f"(SELECT {_ACT_COLUMNS} FROM {lines} WHERE {where} {first})"
+    with kept(engine, "debug_acts", acts, parameters) as source:
         read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
         log = read_acts(_plain(engine, source.text, read), steps(axis, read))
     return _of(seen, log) if is_sample else log, is_sample
 
 
-def _sampled(seen: Survey, agents: Collection[str]) -> str:
-    """Return a condition on events that a sample has: $1 are the agents, and $2 the ids, to keep.
+def _sampled(seen: Survey, agents: Collection[str], named: Collection[str]) -> str:
+    """Return a condition on events that a sample has: $1 are the agents, and $2 the ids, if any, to keep.
 
     A third of it at most is of these agents, and another third of seldom kinds.
     """
@@ -175,7 +179,9 @@ def _sampled(seen: Survey, agents: Collection[str]) -> str:
 
     return (
         f"{one_in(seen.acts, common)} OR list_contains($1, agent_id) AND {one_in(of_agents, most)} "
-        f"OR event_type IN ({_SELDOM}) AND {one_in(seen.seldom, most)} OR id IN (SELECT unnest($2))"
+        f"OR event_type IN ({_SELDOM}) AND {one_in(seen.seldom, most)}"
+        # without ids to keep, the engine need not put together the id of each event of an archive
+        + (" OR id IN (SELECT unnest($2))" if named else "")
     )
 
 
