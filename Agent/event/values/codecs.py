@@ -35,7 +35,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
-from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
+from Agent.event.values.arrays import ARRAY_BUILDERS, number_tag, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
@@ -275,6 +275,20 @@ def builtin_reducer(cls: type) -> Reducer | None:
 _foreign: dict[type, None] = {}
 """Classes without such a codec."""
 NAMED_CACHES.append(_foreign)
+
+
+@by_class
+def exact_way(cls: type) -> tuple[Reducer, str | None] | None:
+    """Return the codec that writes a class's values in digests, and the tag of numbers; None if none does."""
+    name = cls.__name__
+    if name not in _REDUCE_EXACT and not class_name(cls).startswith(("pathlib.", "numpy.")):
+        return None
+    reducer = None if name == "ndarray" else builtin_reducer(cls)
+    return None if reducer is None else (reducer, number_tag(cls))
+
+
+NAMED_CACHES.append(exact_way.known)
+_REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 
 
 def is_builtin_type(cls: type) -> bool:

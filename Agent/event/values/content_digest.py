@@ -40,7 +40,7 @@ from Agent.event.values.class_contents import (
     pieces_of,
     reference_of,
 )
-from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
+from Agent.event.values.codecs import ClassPlan, exact_way, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
 from Agent.event.values.opaque import LARGE_BYTES, MANY_NODES, Content, OpaqueKind, ReachedObjects, StandIn
 from Agent.event.values.plain import (
@@ -62,7 +62,6 @@ from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
 _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NODES, max_depth=64)
-_REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
@@ -714,10 +713,8 @@ class _Walk:
 
     def _exact(self, value: Any, cls: type) -> bool:
         """Write values of the standard library and numpy by their codecs, where those are short."""
-        if cls.__name__ not in _REDUCE_EXACT and not class_name(cls).startswith(("pathlib.", "numpy.")):
-            return False
-        reducer = None if cls.__name__ == "ndarray" else builtin_reducer(cls)
-        if reducer is None:
+        way = exact_way(cls)
+        if way is None:
             return False
         if id(value) in self._generators:
             self._marks += 1
@@ -728,7 +725,7 @@ class _Walk:
             self._out += b"a"
             return True
         try:
-            tag, reduced = reducer(value, _WIDE)
+            tag, reduced = way[0](value, _WIDE)
         except ValueError:
             return False
         if cls.__name__ in _SHARED_GENERATORS:
@@ -791,7 +788,10 @@ class _Walk:
 
 run_pass: Callable[[_Walk, Any], None] | None = None
 """The loop of `_Walk.run` in C, which takes the same steps; `record/` sets it."""
-USED_BY_PASS = _Walk, short_digest, imported, orjson.dumps, DUMP_OPTIONS, directories
+USED_BY_PASS = (
+    *(_Walk, short_digest, imported, orjson.dumps, DUMP_OPTIONS, directories),
+    *(Pieces, Name, _named, module_name, ALGORITHM),
+)
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})

@@ -110,17 +110,15 @@ def count_members(value: object) -> int: ...
 def whole(value: Any, most: int, /) -> tuple[Any, ...] | None: ...
 def is_whole(value: Any, whole: tuple[Any, ...], /) -> bool: ...
 def learn_pass(
-    cls: type,
-    short_digest: Callable[[bytes], bytes],
-    imported: Callable[[bytes], bytes],
-    dumps: Callable[..., bytes],
-    options: int,
-    directories: dict[str, str],
+    used: tuple[Any, ...],
     plan: type,
     stands: type,
     reached: type,
     plans: dict[type, Any],
     storages: dict[type, Any],
+    ways: dict[type, Any],
+    readers: dict[type, Any],
+    codecs: dict[type, Any],
     /,
 ) -> None: ...
 def run_pass(walk: object, value: Any, /) -> None: ...
