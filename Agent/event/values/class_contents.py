@@ -488,7 +488,7 @@ def _local(value: Any) -> Pieces:
 
 
 def _weak(value: Any) -> Pieces:
-    from weakref import ref
+    from _weakref import ref  # built in: `weakref` would be looked up for each value
 
     return Pieces("weak reference", (ref.__call__(value),))
 

@@ -35,7 +35,13 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
-from Agent.event.values.arrays import ARRAY_BUILDERS, number_tag, numpy_reducer, reduce_random
+from Agent.event.values.arrays import (
+    ARRAY_BUILDERS,
+    number_tag,
+    numpy_reducer,
+    reads_generator,
+    reduce_random,
+)
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
@@ -275,6 +281,12 @@ def builtin_reducer(cls: type) -> Reducer | None:
 _foreign: dict[type, None] = {}
 """Classes without such a codec."""
 NAMED_CACHES.append(_foreign)
+
+
+def is_read_generator(value: Any) -> bool:
+    """Whether the codec of a value is that of a random generator, and can read it."""
+    reducer = builtin_reducer(type(value))
+    return reducer is not None and reads_generator(reducer, value)
 
 
 @by_class

@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from operator import methodcaller
 from types import CodeType
 from typing import Any, NamedTuple
@@ -27,10 +26,12 @@ from Agent.event.script_names import (
     class_text,
     directories,
     imported,
+    is_changed_elsewhere,
     module_name,
     text_elsewhere,
     without_script,
 )
+from Agent.event.values.attributes_of_references import with_own
 from Agent.event.values.class_contents import (
     Name,
     Pieces,
@@ -57,7 +58,7 @@ from Agent.event.values.plain import (
     has_own_hash,
     write_json,
 )
-from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading, is_secret
+from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
@@ -177,49 +178,26 @@ def whole_digest(
 
 def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, content: Content) -> Content:
     """Add the ids and moments in the content, and the digest of the rest."""
+    asked = content.text, reading.hides, reading.owner, reading.most_with_agents
+    known = _made.get(asked)
+    if known is not None:
+        return content._replace(made=known[0], without_made=known[1])
     made: list[str | float] = []
     walk = _Walk(agent_of, reading, made=made)
     walk.run(value)
     if not 0 < len(made) <= MOST_MADE:
         return content
-    return content._replace(made=tuple(made), without_made=walk.content().text)
+    content = content._replace(made=tuple(made), without_made=walk.content().text)
+    if walk.is_near() and not any(type(each) is str and is_changed_elsewhere(each) for each in made):
+        if len(_made) >= _MOST_KNOWN:
+            _made.clear()
+        _made[asked] = content.made, content.without_made
+    return content
 
 
-def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
-    """Add a digest of the object's plain attributes to an environment reference passed in a call."""
-    if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
-        return content
-    own = {
-        name: item
-        for name, item in plan_attributes(value, plan).items()
-        if type(item) in SCALARS or (type(item) is tuple and all_scalars(item))
-    }
-    hides, algorithm, data = reading.hides, ALGORITHM, b""
-    with suppress(Exception):  # a secret may not be JSON
-        data = _json_of_own(own)
-    digest = digest_bytes(imported(data)) if data else ""
-    if not data or not (hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)):
-        secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
-        if secret or not data:
-            own = {name: own[name] for name in own.keys() - secret}
-            algorithm, digest = ALGORITHM + HIDING * bool(secret), digest_bytes(imported(_json_of_own(own)))
-        elif len(_without_secrets) < MOST_CLASSES:
-            _without_secrets.add((hides, digest))
-        else:
-            _without_secrets.clear()
-    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest}")
-
-
-def _json_of_own(own: dict[str, Any]) -> bytes:
-    return write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-
-
-_without_secrets: set[tuple[Hides | None, str]] = set()
-"""Digests of attributes that were searched for secrets without finding any; agents often share one world."""
-
-
-WITH_OWN = " with "
-"""Separates the class of an environment from the digest of its plain attributes."""
+_made: dict[tuple[Any, ...], tuple[tuple[str | float, ...], str]] = {}
+"""The ids and moments of contents, and the digests without them: equal contents have equal ones."""
+_MOST_KNOWN = 256
 
 
 class _Outcome(NamedTuple):
@@ -387,6 +365,10 @@ class _Walk:
                 step(self, take())
         finally:
             self._steps = outer
+
+    def is_near(self) -> bool:
+        """Whether the walk was so short that no object counted by its place because of its distance."""
+        return self._nodes <= NEAR_NODES
 
     def generators(self) -> list[Any]:
         """Return the generators that were visited."""

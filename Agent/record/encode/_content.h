@@ -50,9 +50,20 @@ static int put_out(PyObject *pass, const char *bytes, Py_ssize_t size) {
     return 0;
 }
 
+/* Write a head of at most two signs, a number and the sign after it. */
+static int put_number_in(PyObject *pass, const char *head, unsigned long long number, int base, char last) {
+    char text[32], *at = text + sizeof text;
+    *--at = last;
+    do *--at = "0123456789abcdef"[number % (unsigned)base];
+    while ((number /= (unsigned)base) > 0);
+    size_t size = strlen(head);
+    at -= size;
+    memcpy(at, head, size);
+    return put_out(pass, at, text + sizeof text - at);
+}
+
 static int put_head(PyObject *pass, const char *head, Py_ssize_t number) {
-    char text[48];
-    return put_out(pass, text, PyOS_snprintf(text, sizeof text, "%s%zd:", head, number));
+    return put_number_in(pass, head, (unsigned long long)number, 10, ':');
 }
 
 /* Call a method of the pass for what it does; -1 with an exception. */
@@ -192,9 +203,7 @@ static int put_integer(PyObject *pass, PyObject *value) {
     long long number = PyLong_AsLongLongAndOverflow(value, &is_beyond);
     if (number == -1 && PyErr_Occurred()) return -1;
     if (is_beyond || number == LLONG_MIN) return have_done(pass, CALL_INTEGER, value, NULL);
-    char text[32];
-    unsigned long long magnitude = (unsigned long long)(number < 0 ? -number : number);
-    return put_out(pass, text, PyOS_snprintf(text, sizeof text, number < 0 ? "i-%llx;" : "i%llx;", magnitude));
+    return number < 0 ? put_number_in(pass, "i-", (unsigned long long)-number, 16, ';') : put_number_in(pass, "i", (unsigned long long)number, 16, ';');
 }
 
 static int put_float(PyObject *pass, PyObject *value) {
@@ -322,8 +331,8 @@ static int add_step(PyObject *pass, PyObject *argument, PyObject *step) {
 static PyObject *taken_step(PyObject *steps) {
     Py_ssize_t last = PyList_GET_SIZE(steps) - 1;
     if (last < 0) return PyErr_Format(PyExc_IndexError, "no step is left");
-    PyObject *step = Py_NewRef(PyList_GET_ITEM(steps, last));
-    if (PyList_SetSlice(steps, last, last + 1, NULL) < 0) Py_CLEAR(step);
+    PyObject *step = PyList_GET_ITEM(steps, last); /* the list's own reference goes on to the caller */
+    Py_SET_SIZE(steps, last);
     return step;
 }
 
@@ -338,9 +347,8 @@ static int enter_value(PyObject *pass, PyObject *value) {
         PyObject *bytes = PyTuple_GET_ITEM(known, 1);
         begins = put_out(pass, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)) < 0 ? -1 : 0;
     } else if (depth != NULL) {
-        char text[32];
-        int size = PyOS_snprintf(text, sizeof text, "^%zd;", PyDict_GET_SIZE(open) - PyLong_AsSsize_t(depth));
-        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+        Py_ssize_t up = PyDict_GET_SIZE(open) - PyLong_AsSsize_t(depth);
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_number_in(pass, "^", (unsigned long long)up, 10, ';') < 0 ? -1 : 0;
     } else if (!PyErr_Occurred()) {
         PyObject *level = PyLong_FromSsize_t(PyDict_GET_SIZE(open)), *steps = IN_PASS(pass, OF_STEPS);
         PyObject *start = PyLong_FromSsize_t(PyByteArray_GET_SIZE(IN_PASS(pass, OF_OUT)));
@@ -477,9 +485,8 @@ static int begin_object(PyObject *pass, PyObject *value) {
     PyObject *position = PyDict_GetItemWithError(places, identity);
     int begins = -1;
     if (position != NULL) {
-        char text[32];
-        int size = PyOS_snprintf(text, sizeof text, "@%zd;", PyLong_AsSsize_t(position));
-        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+        unsigned long long place = (unsigned long long)PyLong_AsSsize_t(position);
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_number_in(pass, "@", place, 10, ';') < 0 ? -1 : 0;
     } else if (PyErr_Occurred()) {
         begins = -1;
     } else if (may_stand_elsewhere(pass, identity, nodes, nodes_begun)) {
