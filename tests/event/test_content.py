@@ -33,8 +33,7 @@ from hypothesis import strategies as st
 
 from Agent.event import script_names
 from Agent.event.script_names import module_name
-from Agent.event.values.attributes_of_references import with_own
-from Agent.event.values.codecs import plan_of
+from Agent.event.values.codecs import plan_of, with_own
 from Agent.event.values.content_digest import (
     FEW_NODES,
     _Walk,

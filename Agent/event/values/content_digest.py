@@ -31,7 +31,6 @@ from Agent.event.script_names import (
     text_elsewhere,
     without_script,
 )
-from Agent.event.values.attributes_of_references import with_own
 from Agent.event.values.class_contents import (
     Name,
     Pieces,
@@ -41,7 +40,14 @@ from Agent.event.values.class_contents import (
     pieces_of,
     reference_of,
 )
-from Agent.event.values.codecs import ClassPlan, exact_way, plan_attributes, plan_of, registered_codec
+from Agent.event.values.codecs import (
+    ClassPlan,
+    exact_way,
+    plan_attributes,
+    plan_of,
+    registered_codec,
+    with_own,
+)
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
 from Agent.event.values.opaque import LARGE_BYTES, MANY_NODES, Content, OpaqueKind, ReachedObjects, StandIn
 from Agent.event.values.plain import (

@@ -18,7 +18,6 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.attributes_of_references import with_own
 from Agent.event.values.class_codecs import Binding, bare_instance
 from Agent.event.values.codecs import (
     BUILDERS,
@@ -27,6 +26,7 @@ from Agent.event.values.codecs import (
     is_plain_class,
     plan_of,
     registered_codec,
+    with_own,
 )
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.digest import ALGORITHM, digest_bytes
