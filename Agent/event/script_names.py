@@ -82,6 +82,11 @@ def text_elsewhere(text: str) -> bytes:
     return without_addresses(text.encode("utf-8", "surrogatepass"))
 
 
+def is_changed_elsewhere(text: str) -> bool:
+    """Whether another text may have the same form as this one in all processes."""
+    return bool(directories) or _ADDRESS_BEGIN.decode() in text
+
+
 def _script_name() -> str:
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)

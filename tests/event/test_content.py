@@ -33,12 +33,11 @@ from hypothesis import strategies as st
 
 from Agent.event import script_names
 from Agent.event.script_names import module_name
-from Agent.event.values.codecs import plan_of
+from Agent.event.values.codecs import plan_of, with_own
 from Agent.event.values.content_digest import (
     FEW_NODES,
     _Walk,
     content_of,
-    with_own,
 )
 from Agent.event.values.opaque import MANY_NODES, Content, OpaqueKind, ReachedObjects, describe
 from Agent.event.values.reading import USUAL, Places, Reading

@@ -2,23 +2,29 @@
 
 import sys
 from abc import ABCMeta
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntFlag, StrEnum
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event, Lock, Thread
+from types import SimpleNamespace
 from uuid import uuid4
+from weakref import ref
 
+import numpy
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values import codecs, content_digest, opaque
-from Agent.event.values.reading import USUAL, Places, Reading
+from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, Places, Reading
 from Agent.record.encode import capture
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor
+from Agent.record.state import introspection
 
 
 class _Open:
@@ -69,6 +75,86 @@ class _Level(Enum):
     LOW = 1
 
 
+class _Word(StrEnum):
+    LONG = "00112233-4455-6677-8899-aabbccddeeff"
+    SHORT = "s"
+
+
+class _Flag(IntFlag):
+    ONE = 1
+    TWO = 2
+
+
+class _Texts(str):
+    __slots__ = ()
+
+
+class _Numbers(list):
+    pass
+
+
+class _OfMetaKind(dict, metaclass=ABCMeta):
+    pass
+
+
+_Pair = namedtuple("_Pair", "left right")  # noqa: PYI024
+
+
+def _steps():
+    yield [_Word.SHORT]
+
+
+def _around(inside):
+    """Return values of classes that have more than attributes, which hold a value."""
+    numbers = _Numbers([inside])
+    numbers.own = inside
+    steps = (each for each in [inside])
+    return [
+        _Pair(inside, 1), defaultdict(list, {"a": inside}), OrderedDict([("b", inside), (1, 2)]), numbers, deque([inside], 3),
+        _OfMetaKind(c=inside), Counter("aab"), SimpleNamespace(inside=inside), lambda: inside, partial(len, inside), steps,
+        ValueError(inside, "text"), numbers.append, property(lambda _: inside),
+    ]  # fmt: skip
+
+
+_OF_MANY_KINDS = [
+    *(_Word.LONG, _Word.SHORT, _Flag.ONE | _Flag.TWO, _Texts("password of a text"), _Pair(1, "a"), _Pair),
+    *(numpy.float64(1.5), numpy.float64("nan"), numpy.float32(-0.0), numpy.int64(2**40), numpy.bool_(True)),
+    *(
+        numpy.str_("a"),
+        numpy.datetime64("2026-01-01"),
+        numpy.complex128(1),
+        numpy.arange(3),
+        numpy.dtype("i4"),
+    ),
+    *(
+        _steps,
+        _steps.__code__,
+        ref(_steps),
+        lambda x=1: x,
+        sys,
+        sys.intern,
+        _Numbers.append,
+        ABCMeta,
+        Random.random,
+    ),
+    *(
+        numpy.random.RandomState(1),
+        numpy.random.default_rng(2),
+        Random.__dict__,
+        slice(1, 2),
+        _OfMeta,
+        _OfHashes,
+    ),
+]
+_MADE = [
+    "00112233445566778",
+    "0011-2233",
+    "2026-11-28T00:00:00",
+    "2026-11-28 0\u0661:00:00",
+    "x" * 12 + "0011",
+]
+
+
 @dataclass
 class _Record:
     agent_id: object = 1
@@ -100,7 +186,20 @@ _LEAVES = st.one_of(
     ),
     st.integers(-(2**70), 2**70),
     st.floats(),
-    st.sampled_from([1.7e9, 946684800.0, "__main__", "x at 0x7f00000000ff>", 'a "__main__" b', "\ud800"]),
+    st.sampled_from(_OF_MANY_KINDS),
+    st.sampled_from(
+        [
+            1.7e9,
+            946684800.0,
+            4102444800.0,
+            float("inf"),
+            *_MADE,
+            "__main__",
+            "x at 0x7f00000000ff>",
+            'a "__main__" b',
+            "\ud800",
+        ]
+    ),
     st.text(max_size=20),
     st.binary(max_size=70),
     st.uuids(),
@@ -122,6 +221,7 @@ _CONTENTS = st.recursive(
             st.integers(0, len(_KINDS) - 1),
             st.dictionaries(st.sampled_from(_ATTRIBUTES), inner, max_size=6),
         ),
+        st.tuples(st.integers(0, 13), inner).map(lambda each: _around(each[1])[each[0]]),
         st.lists(inner, min_size=1, max_size=2).map(lambda each: [each, *each, each]),
         inner.map(lambda each: [each] * 250),
     ),
@@ -140,7 +240,7 @@ def _walked(run, value, *arguments, **settings):
     finally:
         content_digest.run_pass = before
     names = {*walk.__slots__} - {"_steps", "_kept", "_closed", "_sets", "_generators", "_reached", "_stands"}
-    return {name: getattr(walk, name) for name in names} | {"_kept": list(map(id, walk._kept))}
+    return {name: getattr(walk, name) for name in names} | {"_kept": list(map(type, walk._kept))}
 
 
 @given(_CONTENTS, st.booleans(), st.sampled_from([None, 3, 40]), st.booleans(), st.sampled_from(["one", ""]))
@@ -173,6 +273,108 @@ def test_a_pass_over_a_content_writes_the_same_in_c(value, hides_secrets, most_w
     assert capture.content_digest.run_pass is native.run_pass
     written(None)  # names become known
     assert written(None) == written(native.run_pass)
+
+
+_NEARLY_MADE = st.lists(
+    st.sampled_from(
+        [
+            *"0aFg-T: \u0661",
+            "0011",
+            "00112233",
+            "-1234-",
+            "-11-28T",
+            "00:00:00",
+            "2026-11-28",
+            "12345678-1234-1234-",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(_NEARLY_MADE)
+@pytest.mark.parametrize("made", [None, []])
+def test_ids_and_moments_are_told_apart_in_c_as_in_python(made, text):
+    """In a text alone, in a set, and as a key and an item of a mapping."""
+
+    value = [[text, [1]], {text: [2]}, {text: text, "z": 1}, {text}]
+
+    def walked(run):
+        return _walked(run, value, None, USUAL, made=None if made is None else [])
+
+    assert walked(None) == walked(native.run_pass)
+
+
+@given(_CONTENTS)
+def test_contents_that_were_met_have_the_ids_and_moments_that_they_had(value):
+    def read():
+        return content_digest.content_of([value, "00112233-4455-6677-8899-aabbccddeeff"], None, USUAL)
+
+    content_digest._made.clear()
+    first = read()
+    assert read() == first
+    content_digest._made.clear()
+    assert read() == first
+
+
+def test_a_content_is_read_again_where_texts_of_another_process_may_be_equal():
+    texts = [f"00112233-4455-6677-8899-aabbccddeeff at 0x7f00000000{end}>" for end in ("aa", "bb")]
+    contents = [content_digest.content_of([each]) for each in texts]
+    assert contents[0].text == contents[1].text
+    assert [each.made for each in contents] == [(each,) for each in texts]
+
+
+@given(
+    st.sampled_from([_Open(a=1), _OfBoth(), _Pair(1, 2), _Answers(), 7]),
+    st.lists(st.sampled_from(_ATTRIBUTES)),
+)
+def test_named_attributes_are_those_that_an_object_has(value, names):
+    given_names = tuple(names)
+    assert native.attributes_named(value, given_names) == introspection._attributes_named(value, given_names)
+
+
+class _Refuses:
+    def __getattr__(self, name):
+        raise LookupError(name)
+
+
+def test_an_attribute_that_raises_does_so_in_c():
+    for read in (native.attributes_named, introspection._attributes_named):
+        with pytest.raises(LookupError):
+            read(_Refuses(), ("any",))
+
+
+def test_a_generator_that_its_codec_reads_is_known_without_its_state():
+    of_numpy = numpy.random
+    values = [
+        *(
+            Random(1),
+            of_numpy.RandomState(1),
+            of_numpy.RandomState(of_numpy.PCG64(1)),
+            of_numpy.default_rng(1),
+        ),
+        *(of_numpy.Generator(each(1)) for each in (of_numpy.MT19937, of_numpy.SFC64, of_numpy.Philox)),
+        *(_OfRandom(1), numpy.float64(1), [1], _Open()),
+    ]
+    for value in values:
+        reducer = codecs.builtin_reducer(type(value))
+        try:
+            tag = "" if reducer is None else reducer(value, DEFAULT_LIMITS)[0]
+        except ValueError:
+            tag = ""
+        is_read = tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
+        assert codecs.is_read_generator(value) is is_read
+
+
+class _OfRandom(Random):
+    pass
+
+
+def test_a_class_with_a_codec_of_its_user_is_read_by_it_in_both_passes(monkeypatch):
+    codecs.plan_of(_Numbers)
+    value = [_Numbers([1]), _Pair(1, 2)]
+    monkeypatch.setitem(codecs.REGISTERED, _Numbers, codecs.RegisteredCodec(lambda each: len(each), None))
+    assert _walked(None, value, None, USUAL) == _walked(native.run_pass, value, None, USUAL)
 
 
 def test_a_pass_in_c_places_objects_of_large_graphs_and_of_earlier_walks_as_python_does():
@@ -239,7 +441,12 @@ def test_a_pass_in_c_keeps_no_references():
         for at in range(len(_KINDS))
         if _KINDS[at] is not _OfHashes
     ]
-    root = _Open(links=value, itself=value)
+    more = [
+        each
+        for each in (*_OF_MANY_KINDS, *_around(value))
+        if type(_walked(native.run_pass, each, None, USUAL)) is dict
+    ]
+    root = _Open(links=value, itself=value, more=more)
     plans = [codecs.plan_of(type(each)) for each in (root, *value)]
 
     def walk():
@@ -247,7 +454,7 @@ def test_a_pass_in_c_keeps_no_references():
 
     for _ in range(3):
         walk()
-    counted = [root, *value, *plans, None, True, *[each.rest for each in value]]
+    counted = [root, *value, *more, *plans, None, True, *[each.rest for each in value]]
     before = [sys.getrefcount(each) for each in counted]
     for _ in range(1_000):
         walk()

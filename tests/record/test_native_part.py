@@ -5,9 +5,11 @@ import itertools
 import os
 import re
 import sys
+from abc import ABCMeta
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import orjson
 from hypothesis import given
@@ -55,6 +57,41 @@ class _Slotted:
 class _Plain:
     def __init__(self, **attributes):
         self.__dict__.update(attributes)
+
+
+class _Abstract(metaclass=ABCMeta):
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+class _Comparing(type):
+    def __hash__(cls):
+        return 1
+
+    def __eq__(cls, other):
+        raise RuntimeError("no comparison")
+
+
+class _OfComparing(metaclass=_Comparing):
+    agent_id = None
+
+
+def test_objects_whose_classes_have_another_metaclass_are_agents_as_python_says():
+    values = [
+        _Abstract(),
+        _Abstract(agent_id="a"),
+        _Abstract(logger=_Plain(agent_id="b")),
+        _OfComparing(),
+        WeakKeyDictionary(),
+    ]
+    for _ in range(2):
+        assert [agents.agent_id_of(each) for each in values] == [agents._agent_id_of(each) for each in values]
+    identity.set_identity(_Abstract, identity.Identity(lambda obj: "named", None))
+    try:
+        assert agents.agent_id_of(values[0]) == "named"
+    finally:
+        identity.clear_identity(_Abstract)
+    assert agents.agent_id_of(values[0]) is None
 
 
 def test_the_c_part_finds_the_same_agents_as_python():

@@ -173,17 +173,20 @@ def _build_array(reduced: Any, argument: str, _binding: Binding) -> Any:
 
 
 def _reduce_generator(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
-    bits = value.bit_generator
-    name = type(bits).__name__
-    numpy = _numpy()
-    if name not in _BIT_GENERATORS or type(bits) is not getattr(numpy.random, name):
+    bits, numpy = value.bit_generator, _numpy()
+    if not _are_known_bits(bits):
         raise ValueError(f"a bit generator of class {class_name(type(bits))}")
-    form: dict[str, Any] = {"bit_generator": name, "state": bits.state}
+    form: dict[str, Any] = {"bit_generator": type(bits).__name__, "state": bits.state}
     seed = getattr(bits, "seed_seq", None)
     # The seed sequence determines the next result of `spawn`.
     if seed is not None and type(seed) is numpy.random.SeedSequence:
         form["seed"] = dict(seed.state)
     return "numpy.Generator", form
+
+
+def _are_known_bits(bits: Any) -> bool:
+    name = type(bits).__name__
+    return name in _BIT_GENERATORS and type(bits) is getattr(_numpy().random, name)
 
 
 def _build_generator(reduced: Any, _argument: str, _binding: Binding) -> Any:
@@ -203,6 +206,15 @@ def _reduce_random_state(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa
     if state.get("bit_generator") != "MT19937":
         raise ValueError("a bit generator other than MT19937")
     return "numpy.RandomState", state
+
+
+def reads_generator(reducer: Reducer, value: Any) -> bool:
+    """Whether a codec is that of a class of random generators and can read this one, without its state."""
+    if reducer is _reduce_generator:
+        return _are_known_bits(value.bit_generator)
+    if reducer is _reduce_random_state:
+        return type(getattr(value, "_bit_generator", None)).__name__ == "MT19937"
+    return reducer is reduce_random
 
 
 def _check_position(name: str, state: Any) -> None:

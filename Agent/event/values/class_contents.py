@@ -309,11 +309,12 @@ def pieces_of(value: Any, base: type) -> Pieces | None:
     Raises:
         Unreadable: it holds something that cannot be read.
     """
-    return None if base is object else _reader_of(base)(value)
+    return None if base is object else reader_of(base)(value)
 
 
 @by_class
-def _reader_of(base: type) -> _Reader:
+def reader_of(base: type) -> _Reader:
+    """Return the function that reads the C part of values with this base."""
     own = namespace_of(base)
     if issubclass(base, tuple) and own.get("n_fields") != own.get("n_sequence_fields"):
         return partial(_struct_sequence, base=base)
@@ -487,7 +488,7 @@ def _local(value: Any) -> Pieces:
 
 
 def _weak(value: Any) -> Pieces:
-    from weakref import ref
+    from _weakref import ref  # built in: `weakref` would be looked up for each value
 
     return Pieces("weak reference", (ref.__call__(value),))
 

@@ -10,15 +10,19 @@ import binascii
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cached_property
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+import orjson
+
 from Agent.errors import UsageError
 from Agent.event.classes import (
     ERROR_MARK,
+    MOST_CLASSES,
     attributes_of,
     by_class,
     class_name,
@@ -34,13 +38,21 @@ from Agent.event.classes import (
     text_or_none,
 )
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import NAMED_CACHES, class_text, module_name
-from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
+from Agent.event.script_names import NAMED_CACHES, class_text, imported, module_name
+from Agent.event.values.arrays import (
+    ARRAY_BUILDERS,
+    number_tag,
+    numpy_reducer,
+    reads_generator,
+    reduce_random,
+)
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
-from Agent.event.values.digest import WITH_MORE
+from Agent.event.values.digest import ALGORITHM, HIDING, WITH_MORE, digest_bytes
 from Agent.event.values.opaque import (
+    Content,
+    OpaqueKind,
     StandIn,
     attributes_without_waiters,
     form_head,
@@ -48,8 +60,8 @@ from Agent.event.values.opaque import (
     head_of_bytes,
     is_lock,
 )
-from Agent.event.values.plain import all_scalars
-from Agent.event.values.reading import Limits
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_scalars, write_json
+from Agent.event.values.reading import Hides, Limits, Reading, is_secret
 
 _FACTORIES: dict[str, Any] = {
     f.__name__: f
@@ -275,6 +287,26 @@ def builtin_reducer(cls: type) -> Reducer | None:
 _foreign: dict[type, None] = {}
 """Classes without such a codec."""
 NAMED_CACHES.append(_foreign)
+
+
+def is_read_generator(value: Any) -> bool:
+    """Whether the codec of a value is that of a random generator, and can read it."""
+    reducer = builtin_reducer(type(value))
+    return reducer is not None and reads_generator(reducer, value)
+
+
+@by_class
+def exact_way(cls: type) -> tuple[Reducer, str | None] | None:
+    """Return the codec that writes a class's values in digests, and the tag of numbers; None if none does."""
+    name = cls.__name__
+    if name not in _REDUCE_EXACT and not class_name(cls).startswith(("pathlib.", "numpy.")):
+        return None
+    reducer = None if name == "ndarray" else builtin_reducer(cls)
+    return None if reducer is None else (reducer, number_tag(cls))
+
+
+NAMED_CACHES.append(exact_way.known)
+_REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 
 
 def is_builtin_type(cls: type) -> bool:
@@ -607,3 +639,40 @@ def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:
             name: item for name, item in attributes.items() if name not in plan.lazy and name != ERROR_MARK
         }
     return attributes
+
+
+def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
+    """Add a digest of the object's plain attributes to an environment reference passed in a call."""
+    if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
+        return content
+    own = {
+        name: item
+        for name, item in plan_attributes(value, plan).items()
+        if type(item) in SCALARS or (type(item) is tuple and all_scalars(item))
+    }
+    hides, algorithm, data = reading.hides, ALGORITHM, b""
+    with suppress(Exception):  # a secret may not be JSON
+        data = _json_of_own(own)
+    digest = digest_bytes(imported(data)) if data else ""
+    if not data or not (hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)):
+        secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
+        if secret or not data:
+            own = {name: own[name] for name in own.keys() - secret}
+            algorithm, digest = ALGORITHM + HIDING * bool(secret), digest_bytes(imported(_json_of_own(own)))
+        elif len(_without_secrets) < MOST_CLASSES:
+            _without_secrets.add((hides, digest))
+        else:
+            _without_secrets.clear()
+    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest}")
+
+
+def _json_of_own(own: dict[str, Any]) -> bytes:
+    return write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+_without_secrets: set[tuple[Hides | None, str]] = set()
+"""Digests of attributes that were searched for secrets without finding any; agents often share one world."""
+
+
+WITH_OWN = " with "
+"""Separates the class of an environment from the digest of its plain attributes."""

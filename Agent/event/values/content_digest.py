@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from operator import methodcaller
 from types import CodeType
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from Agent.event.script_names import (
     class_text,
     directories,
     imported,
+    is_changed_elsewhere,
     module_name,
     text_elsewhere,
     without_script,
@@ -40,7 +40,14 @@ from Agent.event.values.class_contents import (
     pieces_of,
     reference_of,
 )
-from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
+from Agent.event.values.codecs import (
+    ClassPlan,
+    exact_way,
+    plan_attributes,
+    plan_of,
+    registered_codec,
+    with_own,
+)
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
 from Agent.event.values.opaque import LARGE_BYTES, MANY_NODES, Content, OpaqueKind, ReachedObjects, StandIn
 from Agent.event.values.plain import (
@@ -57,12 +64,11 @@ from Agent.event.values.plain import (
     has_own_hash,
     write_json,
 )
-from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading, is_secret
+from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
 _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NODES, max_depth=64)
-_REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
@@ -178,49 +184,26 @@ def whole_digest(
 
 def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, content: Content) -> Content:
     """Add the ids and moments in the content, and the digest of the rest."""
+    asked = content.text, reading.hides, reading.owner, reading.most_with_agents
+    known = _made.get(asked)
+    if known is not None:
+        return content._replace(made=known[0], without_made=known[1])
     made: list[str | float] = []
     walk = _Walk(agent_of, reading, made=made)
     walk.run(value)
     if not 0 < len(made) <= MOST_MADE:
         return content
-    return content._replace(made=tuple(made), without_made=walk.content().text)
+    content = content._replace(made=tuple(made), without_made=walk.content().text)
+    if walk.is_near() and not any(type(each) is str and is_changed_elsewhere(each) for each in made):
+        if len(_made) >= _MOST_KNOWN:
+            _made.clear()
+        _made[asked] = content.made, content.without_made
+    return content
 
 
-def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
-    """Add a digest of the object's plain attributes to an environment reference passed in a call."""
-    if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
-        return content
-    own = {
-        name: item
-        for name, item in plan_attributes(value, plan).items()
-        if type(item) in SCALARS or (type(item) is tuple and all_scalars(item))
-    }
-    hides, algorithm, data = reading.hides, ALGORITHM, b""
-    with suppress(Exception):  # a secret may not be JSON
-        data = _json_of_own(own)
-    digest = digest_bytes(imported(data)) if data else ""
-    if not data or not (hides is None or (hides, digest) in _without_secrets or hides.is_harmless(own, data)):
-        secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
-        if secret or not data:
-            own = {name: own[name] for name in own.keys() - secret}
-            algorithm, digest = ALGORITHM + HIDING * bool(secret), digest_bytes(imported(_json_of_own(own)))
-        elif len(_without_secrets) < MOST_CLASSES:
-            _without_secrets.add((hides, digest))
-        else:
-            _without_secrets.clear()
-    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest}")
-
-
-def _json_of_own(own: dict[str, Any]) -> bytes:
-    return write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-
-
-_without_secrets: set[tuple[Hides | None, str]] = set()
-"""Digests of attributes that were searched for secrets without finding any; agents often share one world."""
-
-
-WITH_OWN = " with "
-"""Separates the class of an environment from the digest of its plain attributes."""
+_made: dict[tuple[Any, ...], tuple[tuple[str | float, ...], str]] = {}
+"""The ids and moments of contents, and the digests without them: equal contents have equal ones."""
+_MOST_KNOWN = 256
 
 
 class _Outcome(NamedTuple):
@@ -388,6 +371,10 @@ class _Walk:
                 step(self, take())
         finally:
             self._steps = outer
+
+    def is_near(self) -> bool:
+        """Whether the walk was so short that no object counted by its place because of its distance."""
+        return self._nodes <= NEAR_NODES
 
     def generators(self) -> list[Any]:
         """Return the generators that were visited."""
@@ -714,10 +701,8 @@ class _Walk:
 
     def _exact(self, value: Any, cls: type) -> bool:
         """Write values of the standard library and numpy by their codecs, where those are short."""
-        if cls.__name__ not in _REDUCE_EXACT and not class_name(cls).startswith(("pathlib.", "numpy.")):
-            return False
-        reducer = None if cls.__name__ == "ndarray" else builtin_reducer(cls)
-        if reducer is None:
+        way = exact_way(cls)
+        if way is None:
             return False
         if id(value) in self._generators:
             self._marks += 1
@@ -728,7 +713,7 @@ class _Walk:
             self._out += b"a"
             return True
         try:
-            tag, reduced = reducer(value, _WIDE)
+            tag, reduced = way[0](value, _WIDE)
         except ValueError:
             return False
         if cls.__name__ in _SHARED_GENERATORS:
@@ -791,7 +776,10 @@ class _Walk:
 
 run_pass: Callable[[_Walk, Any], None] | None = None
 """The loop of `_Walk.run` in C, which takes the same steps; `record/` sets it."""
-USED_BY_PASS = _Walk, short_digest, imported, orjson.dumps, DUMP_OPTIONS, directories
+USED_BY_PASS = (
+    *(_Walk, short_digest, imported, orjson.dumps, DUMP_OPTIONS, directories),
+    *(Pieces, Name, _named, module_name, ALGORITHM),
+)
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})

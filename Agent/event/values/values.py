@@ -26,8 +26,9 @@ from Agent.event.values.codecs import (
     is_plain_class,
     plan_of,
     registered_codec,
+    with_own,
 )
-from Agent.event.values.content_digest import content_of, often_reference, with_own
+from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.opaque import (
     CONTENT,

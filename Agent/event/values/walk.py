@@ -17,7 +17,13 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import MEMBER, class_reducer, tag_of_member
 from Agent.event.values.class_contents import handle_of, reference_of
-from Agent.event.values.codecs import builtin_reducer, is_plain_class, is_queue, registered_codec
+from Agent.event.values.codecs import (
+    builtin_reducer,
+    is_plain_class,
+    is_queue,
+    is_read_generator,
+    registered_codec,
+)
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.marks import content_by_mark
@@ -87,7 +93,6 @@ _KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
 _NO_MEMORY = class_name(MemoryError)
 _MOST_REFUSED = 8
 _ASKED_EACH = 100  # values
-_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _UNCHANGING = frozenset({tuple, frozenset, bytes})
 _CHANGING = frozenset(
     "set bytearray deque OrderedDict Counter defaultdict ndarray Random Generator RandomState".split()
@@ -130,26 +135,9 @@ class Walk:
     """
 
     __slots__ = (
-        "_contents",
-        "_cuts",
-        "_reached",
-        "_refused",
-        "_seen",
-        "_sets_around",
-        "agent_of",
-        "bytes_left",
-        "cutting",
-        "first",
-        "items_left",
-        "limits",
-        "max_depth",
-        "met",
-        "opaque",
-        "path",
-        "reading",
-        "repeats_left",
-        "start",
-        "types",
+        "_contents", "_cuts", "_reached", "_refused", "_seen", "_sets_around", "agent_of", "bytes_left",
+        "cutting", "first", "items_left", "limits", "max_depth", "met", "opaque", "path", "reading",
+        "repeats_left", "start", "types",
     )  # fmt: skip
 
     def __init__(
@@ -731,6 +719,8 @@ class _ContentWalk(Walk):
             if parts is None:
                 raise _NotPlain
             return f"{OBJECT}:{class_name(kind)}", parts
+        if is_read_generator(value):
+            raise _NotPlain  # before its state is read, which takes long
         if builtin_reducer(kind) is None and registered_codec(kind) is None:
             if self.agent_of is not None and self.agent_of(value) is not None:
                 raise _NotPlain
@@ -743,7 +733,7 @@ class _ContentWalk(Walk):
         if tag == "opaque" or (tag.startswith(_MADE_BY_FUNCTION) and "@" in tag):
             tag_and_parts = self._parts_of(value, kind)
             tag, reduced = ("opaque", None) if tag_and_parts is None else tag_and_parts
-        if tag in _NO_TAG or tag.startswith(_GENERATORS):
+        if tag in _NO_TAG:
             raise _NotPlain
         return tag, reduced
 

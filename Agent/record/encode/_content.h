@@ -1,42 +1,46 @@
 /* The pass of `content_digest.py` over the content of a value: the steps of containers, of scalars, and of objects that have only
    attributes, of which most values are made. All other steps are Python's. Included by `_native.c`. */
 
-enum { LEAST_MADE = 16, MOST_MADE_CHARS = 200, LEAST_SECRET = 7, LONGEST_ASKED = 256, MOST_FLAT = 200, SCALARS_A_NODE = 16, LEAST_KEPT_APART = 64, MOST_TEXTS = 4096 };
+enum { LEAST_MADE = 16, MOST_MADE_CHARS = 200, HEAD_OF_MADE = 4, LEAST_SECRET = 7, LONGEST_ASKED = 256, MOST_FLAT = 200, SCALARS_A_NODE = 16, LEAST_KEPT_APART = 64, MOST_TEXTS = 4096 };
 enum { BYTES_LOOKED_AT = 8000000, NODES_ASKED_AT = 100, FEW_NODES = 64, NEAR_NODES = 200 };
-static const double FIRST_MOMENT = 946684800.0;
+static const double FIRST_MOMENT = 946684800.0, AFTER_MOMENTS = 4102444800.0;
 
 enum {
-    OF_AGENT_OF, OF_AGENTS, OF_BEGUN, OF_CLOSED, OF_HIDES, OF_IS_OF_OBJECT, OF_KEPT, OF_MARKS, OF_MOST_NODES, OF_MOST_WITH_AGENTS,
-    OF_NODES, OF_OPEN, OF_ORDER, OF_OUT, OF_OWNER, OF_PLACES, OF_REACHED, OF_SIZE_BYTES, OF_STANDS, OF_STEPS, SLOTS_OF_PASS
+    OF_AGENT_OF, OF_AGENTS, OF_BEGUN, OF_CLOSED, OF_HAS_CODE, OF_HIDES, OF_IS_OF_OBJECT, OF_KEPT, OF_LEAVES_OUT_CODE, OF_MADE, OF_MARKS,
+    OF_MAY_HOLD_MADE, OF_MOST_NODES, OF_MOST_WITH_AGENTS, OF_NODES, OF_OPEN, OF_ORDER, OF_OUT, OF_OWNER, OF_PLACES, OF_REACHED, OF_SIZE_BYTES, OF_STANDS, OF_STEPS, SLOTS_OF_PASS
 };
 static const char *const SLOT_NAMES[SLOTS_OF_PASS] = {
-    "_agent_of", "_agents", "_begun", "_closed", "_hides", "_is_of_object", "_kept", "_marks", "_most_nodes", "_most_with_agents",
-    "_nodes", "_open", "_order", "_out", "_owner", "_places", "_reached", "_size_bytes", "_stands", "_steps"
+    "_agent_of", "_agents", "_begun", "_closed", "has_code", "_hides", "_is_of_object", "_kept", "_leaves_out_code", "_made", "_marks",
+    "may_hold_made", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_reached", "_size_bytes", "_stands", "_steps"
 };
 enum { STANDS_MEMBERS, STANDS_NAMES, SLOTS_OF_STANDS };
 static const char *const NAMES_IN_STANDS[SLOTS_OF_STANDS] = {"_members", "_names"};
-enum { PLAN_CARRIED, PLAN_HAS_WAITERS, PLAN_HEAD, PLAN_IS_NAMED, PLAN_IS_SIMPLE, PLAN_IS_VALUE, PLAN_LAZY, FACTS_OF_PLAN };
-static const char *const FACT_NAMES[FACTS_OF_PLAN] = {"carried", "has_waiters", "head", "is_named", "is_simple", "is_value", "lazy"};
-enum { STEP_VISIT, STEP_HIDE, STEP_PAIRS, STEP_VALUES, STEP_CLOSE, KNOWN_STEPS };
-static const char *const STEP_NAMES[KNOWN_STEPS] = {"_visit", "_hide", "_next_pairs", "_next_values", "_close"};
+enum { PLAN_BASE, PLAN_CARRIED, PLAN_HAS_WAITERS, PLAN_HEAD, PLAN_IS_NAMED, PLAN_IS_SIMPLE, PLAN_IS_VALUE, PLAN_LAZY, FACTS_OF_PLAN };
+static const char *const FACT_NAMES[FACTS_OF_PLAN] = {"base", "carried", "has_waiters", "head", "is_named", "is_simple", "is_value", "lazy"};
+enum { PIECES_ALGORITHM, PIECES_HAS_CODE, PIECES_LABEL, PIECES_MAPPING, PIECES_MEMBERS, PIECES_ORDERED, PIECES_RAW, FACTS_OF_PIECES };
+static const char *const NAMES_OF_PIECES[FACTS_OF_PIECES] = {"algorithm", "has_code", "label", "mapping", "members", "ordered", "raw"};
+enum { STEP_VISIT, STEP_HIDE, STEP_PAIRS, STEP_VALUES, STEP_CLOSE, STEP_ATTRIBUTES, STEP_MAPPING, KNOWN_STEPS };
+static const char *const STEP_NAMES[KNOWN_STEPS] = {"_visit", "_hide", "_next_pairs", "_next_values", "_close", "_attributes", "_pairs"};
 enum {
-    CALL_COUNT, CALL_TEXT, CALL_SCALAR, CALL_INTEGER, CALL_FLAT, CALL_NO_AGENT, CALL_BEGIN_OBJECT, CALL_OBJECT, CALL_IS_HARMLESS,
+    CALL_COUNT, CALL_TEXT, CALL_SCALAR, CALL_INTEGER, CALL_FLAT, CALL_NO_AGENT, CALL_BEGIN_OBJECT, CALL_OBJECT, CALL_PIECES, CALL_IS_HARMLESS,
     CALLS_OF_PASS
 };
 static const char *const METHOD_NAMES[CALLS_OF_PASS] = {
-    "_count", "_text", "_scalar", "_integer", "_flat", "_no_agent", "_begin_object", "_object", "_is_harmless"
+    "_count", "_text", "_scalar", "_integer", "_flat", "_no_agent", "_begin_object", "_object", "_pieces", "_is_harmless"
 };
 
-static PyTypeObject *PASS_TYPE, *PLAN_TYPE, *STANDS_TYPE, *REACHED_TYPE;
-static Py_ssize_t SLOT_AT[SLOTS_OF_PASS], SLOT_IN_STANDS[SLOTS_OF_STANDS], REACHED_PLACES, FACT_AT[FACTS_OF_PLAN];
+static PyTypeObject *PASS_TYPE, *PLAN_TYPE, *STANDS_TYPE, *REACHED_TYPE, *PIECES_TYPE, *NAME_TYPE;
+static Py_ssize_t SLOT_AT[SLOTS_OF_PASS], SLOT_IN_STANDS[SLOTS_OF_STANDS], REACHED_PLACES, FACT_AT[FACTS_OF_PLAN], PIECE_AT[FACTS_OF_PIECES];
 static PyObject *STEP[KNOWN_STEPS], *METHOD[CALLS_OF_PASS];
 static PyObject *SHORT_DIGEST, *IMPORTED, *WRITE_JSON, *WRITE_OPTIONS, *DIRECTORIES, *PLANS, *STORAGES; /* as `learn_pass` was given them */
-static PyObject *W_text, *W_is_harmless, *W_is_denied;
+static PyObject *NAMED_OF, *MODULE_NAME, *USUAL_ALGORITHM, *WAYS, *READERS, *CODECS_OF_USERS;                            /* these, too */
+static PyObject *W_text, *W_is_harmless, *W_is_denied, *W_of_value, *W_of_name;
 static PyObject *ADVISER, *CLEAN_TEXTS, *DENIED_KEYS; /* who hides secrets, and what it said of texts and of keys */
 
 #define IN_SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 #define IN_PASS(pass, slot) IN_SLOT(pass, SLOT_AT[slot])
 #define OF_PLAN(plan, fact) PyTuple_GET_ITEM(plan, FACT_AT[fact])
+#define OF_PIECES(pieces, fact) PyTuple_GET_ITEM(pieces, PIECE_AT[fact])
 
 static int put_out(PyObject *pass, const char *bytes, Py_ssize_t size) {
     PyObject *out = IN_PASS(pass, OF_OUT);
@@ -46,9 +50,20 @@ static int put_out(PyObject *pass, const char *bytes, Py_ssize_t size) {
     return 0;
 }
 
+/* Write a head of at most two signs, a number and the sign after it. */
+static int put_number_in(PyObject *pass, const char *head, unsigned long long number, int base, char last) {
+    char text[32], *at = text + sizeof text;
+    *--at = last;
+    do *--at = "0123456789abcdef"[number % (unsigned)base];
+    while ((number /= (unsigned)base) > 0);
+    size_t size = strlen(head);
+    at -= size;
+    memcpy(at, head, size);
+    return put_out(pass, at, text + sizeof text - at);
+}
+
 static int put_head(PyObject *pass, const char *head, Py_ssize_t number) {
-    char text[48];
-    return put_out(pass, text, PyOS_snprintf(text, sizeof text, "%s%zd:", head, number));
+    return put_number_in(pass, head, (unsigned long long)number, 10, ':');
 }
 
 /* Call a method of the pass for what it does; -1 with an exception. */
@@ -111,35 +126,73 @@ static int holds_bytes(const char *at, Py_ssize_t size, const char *wanted, Py_s
     return 0;
 }
 
-/* Whether a text may have the form of an id or of a moment, which begin with 8 hexadecimal digits, or with 4 and a hyphen. */
+static int are_hexadecimal(int kind, const void *data, Py_ssize_t at, int count) {
+    for (int i = 0; i < count; i++) {
+        Py_UCS4 sign = PyUnicode_READ(kind, data, at + i), letter = sign | 32;
+        if (!((sign >= '0' && sign <= '9') || (letter >= 'a' && letter <= 'f'))) return 0;
+    }
+    return 1;
+}
+
+/* Whether a text goes on as a moment does after its year. */
+static int is_rest_of_moment(int kind, const void *data, Py_ssize_t at) {
+    static const char form[] = "-00-00T00:00:00";
+    for (int i = 0; form[i] != 0; i++) {
+        Py_UCS4 sign = PyUnicode_READ(kind, data, at + i);
+        int fits = form[i] == '0' ? Py_UNICODE_ISDECIMAL(sign) : sign == (Py_UCS4)form[i] || (form[i] == 'T' && sign == ' ');
+        if (!fits) return 0;
+    }
+    return 1;
+}
+
+/* Whether a text has the form of an id or of a moment, as `any_may_be_made` says. */
 static int may_be_made(PyObject *text) {
     Py_ssize_t size = PyUnicode_GET_LENGTH(text);
     if (size < LEAST_MADE || size > MOST_MADE_CHARS) return 0;
-    if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
-    const Py_UCS1 *bytes = PyUnicode_1BYTE_DATA(text);
-    int digits = 0;
-    for (Py_ssize_t i = 0; i < size; i++) {
-        Py_UCS1 sign = bytes[i], letter = sign | 32;
-        if ((sign >= '0' && sign <= '9') || (letter >= 'a' && letter <= 'f')) {
-            if (++digits == 8) return 1;
-        } else if (sign == '-' && digits >= 4) {
-            return 1;
-        } else {
-            digits = 0;
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    for (Py_ssize_t at = 0; at + LEAST_MADE - 2 <= size;) {
+        int are_digits = 0;
+        while (are_digits < HEAD_OF_MADE && are_hexadecimal(kind, data, at + HEAD_OF_MADE - 1 - are_digits, 1)) are_digits++;
+        if (are_digits < HEAD_OF_MADE) {
+            at += HEAD_OF_MADE - are_digits; /* past the last sign that is none */
+            continue;
         }
+        Py_ssize_t rest = size - at;
+        if (rest >= 16 && are_hexadecimal(kind, data, at + 4, 12)) return 1;
+        if (are_hexadecimal(kind, data, at + 4, 4) && PyUnicode_READ(kind, data, at + 8) == '-' && are_hexadecimal(kind, data, at + 9, 4)
+            && PyUnicode_READ(kind, data, at + 13) == '-')
+            return 1;
+        if (rest >= 19 && is_rest_of_moment(kind, data, at + 4)) return 1;
+        at++;
     }
     return 0;
+}
+
+static int is_moment(PyObject *number) { return PyFloat_AS_DOUBLE(number) >= FIRST_MOMENT && PyFloat_AS_DOUBLE(number) < AFTER_MOMENTS; }
+
+/* As `_takes`: 1 where an id or a moment is collected, -1 with an exception. */
+static int take_made(PyObject *pass, PyObject *value) {
+    PyObject *made = IN_PASS(pass, OF_MADE);
+    if (IN_PASS(pass, OF_BEGUN) != Py_None) return 0;
+    Py_SETREF(IN_PASS(pass, OF_MAY_HOLD_MADE), Py_NewRef(Py_True));
+    if (made == Py_None) return 0;
+    return PyList_Append(made, value) < 0 ? -1 : 1;
 }
 
 /* As `_text`. */
 static int put_text(PyObject *pass, PyObject *text) {
     Py_ssize_t size = PyUnicode_GET_LENGTH(text);
-    if (PyUnicode_IS_COMPACT_ASCII(text) && size <= LONGEST_ASKED && PyDict_GET_SIZE(DIRECTORIES) == 0 && !may_be_made(text)) {
+    if (PyUnicode_IS_COMPACT_ASCII(text) && size <= LONGEST_ASKED && PyDict_GET_SIZE(DIRECTORIES) == 0) {
         const char *bytes = (const char *)PyUnicode_1BYTE_DATA(text);
         int is_left = (size == 8 && memcmp(bytes, "__main__", 8) == 0) || holds_bytes(bytes, size, " at 0x", 6);
         int is_clean = is_left ? 0 : is_clean_text(IN_PASS(pass, OF_HIDES), text);
         if (is_clean < 0) return -1;
-        if (is_clean) return put_head(pass, "s", size) < 0 ? -1 : put_out(pass, bytes, size);
+        if (is_clean) {
+            int is_taken = may_be_made(text) ? take_made(pass, text) : 0;
+            if (is_taken != 0) return is_taken < 0 ? -1 : put_out(pass, "v", 1);
+            return put_head(pass, "s", size) < 0 ? -1 : put_out(pass, bytes, size);
+        }
     }
     return have_done(pass, CALL_TEXT, text, NULL);
 }
@@ -150,14 +203,13 @@ static int put_integer(PyObject *pass, PyObject *value) {
     long long number = PyLong_AsLongLongAndOverflow(value, &is_beyond);
     if (number == -1 && PyErr_Occurred()) return -1;
     if (is_beyond || number == LLONG_MIN) return have_done(pass, CALL_INTEGER, value, NULL);
-    char text[32];
-    unsigned long long magnitude = (unsigned long long)(number < 0 ? -number : number);
-    return put_out(pass, text, PyOS_snprintf(text, sizeof text, number < 0 ? "i-%llx;" : "i%llx;", magnitude));
+    return number < 0 ? put_number_in(pass, "i-", (unsigned long long)-number, 16, ';') : put_number_in(pass, "i", (unsigned long long)number, 16, ';');
 }
 
 static int put_float(PyObject *pass, PyObject *value) {
     double number = PyFloat_AS_DOUBLE(value);
-    if (number >= FIRST_MOMENT) return have_done(pass, CALL_SCALAR, value, (PyObject *)Py_TYPE(value));
+    int is_taken = is_moment(value) ? take_made(pass, value) : 0;
+    if (is_taken != 0) return is_taken < 0 ? -1 : put_out(pass, "v", 1);
     if (number != number) return put_out(pass, "dnan     ", 9);
     uint64_t bits;
     char text[9] = "d";
@@ -192,7 +244,7 @@ static void look_at_scalar(Flat *flat, PyObject *value) {
         flat->may_be_made |= may_be_made(value);
     } else if (kind == &PyFloat_Type) {
         flat->is_counting = 0;
-        flat->may_be_made |= PyFloat_AS_DOUBLE(value) >= FIRST_MOMENT;
+        flat->may_be_made |= is_moment(value);
         flat->is_finite &= isfinite(PyFloat_AS_DOUBLE(value)) != 0;
     } else {
         flat->is_flat &= kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None;
@@ -243,7 +295,11 @@ static int put_flat(PyObject *pass, PyObject *container, const char *head) {
             look_at_scalar(&flat, PySequence_Fast_GET_ITEM(container, i));
     }
     if (!flat.is_flat) return 0;
-    if ((flat.may_be_made && !flat.is_counting) || flat.count > MOST_FLAT) return flat_by_python(pass, container, head);
+    if (flat.count > MOST_FLAT) return flat_by_python(pass, container, head);
+    if (flat.may_be_made && !flat.is_counting) {
+        if (IN_PASS(pass, OF_BEGUN) == Py_None) Py_SETREF(IN_PASS(pass, OF_MAY_HOLD_MADE), Py_NewRef(Py_True));
+        if (IN_PASS(pass, OF_MADE) != Py_None) return 0;
+    }
     if (!flat.is_finite) return 0;
     PyObject *data = PyObject_CallFunctionObjArgs(WRITE_JSON, container, Py_None, WRITE_OPTIONS, NULL), *hides = IN_PASS(pass, OF_HIDES);
     if (data == NULL) {
@@ -275,8 +331,8 @@ static int add_step(PyObject *pass, PyObject *argument, PyObject *step) {
 static PyObject *taken_step(PyObject *steps) {
     Py_ssize_t last = PyList_GET_SIZE(steps) - 1;
     if (last < 0) return PyErr_Format(PyExc_IndexError, "no step is left");
-    PyObject *step = Py_NewRef(PyList_GET_ITEM(steps, last));
-    if (PyList_SetSlice(steps, last, last + 1, NULL) < 0) Py_CLEAR(step);
+    PyObject *step = PyList_GET_ITEM(steps, last); /* the list's own reference goes on to the caller */
+    Py_SET_SIZE(steps, last);
     return step;
 }
 
@@ -291,9 +347,8 @@ static int enter_value(PyObject *pass, PyObject *value) {
         PyObject *bytes = PyTuple_GET_ITEM(known, 1);
         begins = put_out(pass, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)) < 0 ? -1 : 0;
     } else if (depth != NULL) {
-        char text[32];
-        int size = PyOS_snprintf(text, sizeof text, "^%zd;", PyDict_GET_SIZE(open) - PyLong_AsSsize_t(depth));
-        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+        Py_ssize_t up = PyDict_GET_SIZE(open) - PyLong_AsSsize_t(depth);
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_number_in(pass, "^", (unsigned long long)up, 10, ';') < 0 ? -1 : 0;
     } else if (!PyErr_Occurred()) {
         PyObject *level = PyLong_FromSsize_t(PyDict_GET_SIZE(open)), *steps = IN_PASS(pass, OF_STEPS);
         PyObject *start = PyLong_FromSsize_t(PyByteArray_GET_SIZE(IN_PASS(pass, OF_OUT)));
@@ -430,9 +485,8 @@ static int begin_object(PyObject *pass, PyObject *value) {
     PyObject *position = PyDict_GetItemWithError(places, identity);
     int begins = -1;
     if (position != NULL) {
-        char text[32];
-        int size = PyOS_snprintf(text, sizeof text, "@%zd;", PyLong_AsSsize_t(position));
-        begins = add_to(pass, OF_MARKS, 1) < 0 || put_out(pass, text, size) < 0 ? -1 : 0;
+        unsigned long long place = (unsigned long long)PyLong_AsSsize_t(position);
+        begins = add_to(pass, OF_MARKS, 1) < 0 || put_number_in(pass, "@", place, 10, ';') < 0 ? -1 : 0;
     } else if (PyErr_Occurred()) {
         begins = -1;
     } else if (may_stand_elsewhere(pass, identity, nodes, nodes_begun)) {
@@ -504,13 +558,27 @@ static PyObject *in_order(PyObject *mapping) {
     return ordered;
 }
 
+/* What counts of a member of an enum. */
+static PyObject *name_and_value(PyObject *attributes) {
+    PyObject *both = PyDict_New(), *name = PyDict_GetItemWithError(attributes, W_of_name), *value = PyDict_GetItemWithError(attributes, W_of_value);
+    if (both == NULL || name == NULL || value == NULL || PyDict_SetItem(both, W_of_name, name) < 0 || PyDict_SetItem(both, W_of_value, value) < 0)
+        Py_CLEAR(both);
+    return both;
+}
+
 /* As `plan_attributes`, by the order of names; NULL where Python has to read them. */
 static PyObject *usual_attributes(PyObject *value, PyObject *plan) {
     PyObject *lazy = OF_PLAN(plan, PLAN_LAZY), *name;
     PyObject *attributes = OF_PLAN(plan, PLAN_HAS_WAITERS) == Py_False ? copied_attributes(value) : NULL;
     int are_in_order = 1;
     Py_hash_t hash;
-    if (attributes == NULL || !are_usual_names(attributes, &are_in_order) || !PyFrozenSet_CheckExact(lazy)) goto left;
+    if (attributes == NULL) goto left;
+    int is_member = PyDict_Contains(attributes, W_of_value);
+    if (is_member > 0 && (is_member = PyDict_Contains(attributes, W_of_name)) > 0) {
+        Py_SETREF(attributes, name_and_value(attributes));
+        if (attributes != NULL) return attributes;
+    }
+    if (is_member < 0 || attributes == NULL || !are_usual_names(attributes, &are_in_order) || !PyFrozenSet_CheckExact(lazy)) goto left;
     for (Py_ssize_t at = 0; _PySet_NextEntry(lazy, &at, &name, &hash);) {
         if (!PyUnicode_CheckExact(name)) goto left;
         int is_held = PyDict_Contains(attributes, name);
@@ -524,41 +592,141 @@ left:
     return NULL;
 }
 
-/* As `_object`, of an object that has no more than attributes. */
-static int put_object(PyObject *pass, PyObject *value, PyObject *plan) {
-    PyObject *attributes = usual_attributes(value, plan), *head = OF_PLAN(plan, PLAN_HEAD);
-    if (attributes == NULL) return have_done(pass, CALL_OBJECT, value, plan);
-    int found = put_out(pass, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head));
+/* As `_pairs`. */
+static int begin_pairs(PyObject *pass, PyObject *items, const char *head) {
+    Py_ssize_t count = PyObject_Size(items);
+    PyObject *pairs = count < 0 ? NULL : PyObject_GetIter(items);
+    int failed = pairs == NULL || put_head(pass, head, count) < 0 ? -1 : add_step(pass, pairs, STEP[STEP_PAIRS]);
+    Py_XDECREF(pairs);
+    return failed;
+}
+
+/* As `_pieces`. */
+static int put_pieces(PyObject *pass, PyObject *pieces) {
+    PyObject *raw = OF_PIECES(pieces, PIECES_RAW), *mapping = OF_PIECES(pieces, PIECES_MAPPING), *ordered = OF_PIECES(pieces, PIECES_ORDERED);
+    PyObject *label = OF_PIECES(pieces, PIECES_LABEL);
+    if (OF_PIECES(pieces, PIECES_ALGORITHM) != USUAL_ALGORITHM || OF_PIECES(pieces, PIECES_MEMBERS) != Py_None || !PyUnicode_CheckExact(label)
+        || !(raw == Py_None || PyBytes_CheckExact(raw)) || !PyTuple_CheckExact(ordered))
+        return have_done(pass, CALL_PIECES, pieces, NULL);
+    if (put_out(pass, "p", 1) < 0 || put_text(pass, label) < 0) return -1;
+    if (OF_PIECES(pieces, PIECES_HAS_CODE) == Py_True) Py_SETREF(IN_PASS(pass, OF_HAS_CODE), Py_NewRef(Py_True));
+    if (raw != Py_None && (count_nodes(pass, 1) < 0 || put_scalar(pass, raw) < 0)) return -1;
+    if (mapping != Py_None && add_step(pass, mapping, STEP[STEP_MAPPING]) < 0) return -1;
+    if (PyTuple_GET_SIZE(ordered) == 0) return 0;
+    PyObject *each = PyObject_GetIter(ordered);
+    int failed = each == NULL || put_head(pass, "", PyTuple_GET_SIZE(ordered)) < 0 ? -1 : add_step(pass, each, STEP[STEP_VALUES]);
+    Py_XDECREF(each);
+    return failed;
+}
+
+/* As `_object`; `reads` returns the pieces of an object that has more than attributes, and is NULL for others. */
+static int put_object(PyObject *pass, PyObject *value, PyObject *plan, PyObject *reads) {
+    PyTypeObject *base = (PyTypeObject *)OF_PLAN(plan, PLAN_BASE);
+    int has_none = base == &PyFunction_Type || PyType_IsSubtype(base, &PyType_Type), found = -1;
+    PyObject *attributes = has_none ? PyDict_New() : usual_attributes(value, plan), *head = OF_PLAN(plan, PLAN_HEAD), *pieces = NULL;
+    if (attributes == NULL) return has_none ? -1 : have_done(pass, CALL_OBJECT, value, plan);
+    if (reads != NULL && (pieces = PyObject_CallOneArg(reads, value)) == NULL) goto done;
+    found = put_out(pass, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head));
     if (found == 0 && PyDict_GET_SIZE(attributes) > 0 && (found = put_flat(pass, attributes, ".")) == 0) {
-        PyObject *items = PyObject_CallMethod(attributes, "items", NULL), *pairs = items == NULL ? NULL : PyObject_GetIter(items);
-        found = put_head(pass, ".", PyDict_GET_SIZE(attributes)) < 0 ? -1 : add_step(pass, pairs, STEP[STEP_PAIRS]);
-        Py_XDECREF(pairs);
+        PyObject *items = PyObject_CallMethod(attributes, "items", NULL);
+        /* the pieces come before attributes that take steps of their own */
+        if (items == NULL) found = -1;
+        else found = pieces == NULL ? begin_pairs(pass, items, ".") : add_step(pass, items, STEP[STEP_ATTRIBUTES]);
         Py_XDECREF(items);
     }
+    if (found >= 0 && pieces != NULL) found = Py_IS_TYPE(pieces, PIECES_TYPE) ? put_pieces(pass, pieces) : have_done(pass, CALL_PIECES, pieces, NULL);
+done:
+    Py_XDECREF(pieces);
     Py_DECREF(attributes);
     return found < 0 ? -1 : 0;
 }
 
 /* Whether objects of a class have only attributes, all of which are their own. */
 static int is_of_attributes(PyObject *plan) {
-    return Py_IS_TYPE(plan, PLAN_TYPE) && OF_PLAN(plan, PLAN_IS_SIMPLE) == Py_True && OF_PLAN(plan, PLAN_IS_NAMED) == Py_False
-        && OF_PLAN(plan, PLAN_CARRIED) == Py_None && PyBytes_CheckExact(OF_PLAN(plan, PLAN_HEAD));
+    return OF_PLAN(plan, PLAN_IS_SIMPLE) == Py_True && OF_PLAN(plan, PLAN_IS_NAMED) == Py_False && OF_PLAN(plan, PLAN_CARRIED) == Py_None
+        && PyBytes_CheckExact(OF_PLAN(plan, PLAN_HEAD));
+}
+
+/* Write a class, a module, a handle or a function of a source: 1 written, 0 where the value is another, -1 with an exception. */
+static int put_reference(PyObject *pass, PyObject *value) {
+    PyObject *named = PyObject_CallOneArg(NAMED_OF, value), *text = NULL;
+    if (named == Py_None) {
+        Py_DECREF(named);
+        return 0;
+    }
+    if (named != NULL && PyTuple_Check(named) && PyTuple_GET_SIZE(named) >= 2 && PyUnicode_Check(PyTuple_GET_ITEM(named, 0))
+        && PyUnicode_Check(PyTuple_GET_ITEM(named, 1)))
+        text = PyUnicode_FromFormat("%U %U", PyTuple_GET_ITEM(named, 0), PyTuple_GET_ITEM(named, 1));
+    int found = text == NULL || put_out(pass, "n", 1) < 0 || put_text(pass, text) < 0 ? -1 : 1;
+    if (found < 0 && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "no name");
+    Py_XDECREF(text);
+    Py_XDECREF(named);
+    return found;
+}
+
+/* A name in a module, which may be the running script. */
+static int put_name_in_module(PyObject *pass, PyObject *name) {
+    PyObject *module = PyObject_CallOneArg(MODULE_NAME, PyTuple_GET_ITEM(name, 0));
+    PyObject *both = module == NULL ? NULL : PyTuple_Pack(2, module, PyTuple_GET_ITEM(name, 1)), *each = both == NULL ? NULL : PyObject_GetIter(both);
+    int failed = each == NULL || put_out(pass, "q", 1) < 0 ? -1 : add_step(pass, each, STEP[STEP_VALUES]);
+    Py_XDECREF(each);
+    Py_XDECREF(both);
+    Py_XDECREF(module);
+    return failed;
+}
+
+/* As `_exact`, of a number of numpy that JSON holds: 1 written, 0 for others, -1 with an exception. */
+static int put_number(PyObject *pass, PyObject *value, PyObject *name) {
+    PyObject *number = PyUnicode_CheckExact(name) ? own_number(value) : NULL;
+    if (number == NULL) return PyErr_Occurred() ? -1 : 0;
+    int found = 0;
+    if (PyBool_Check(number) || PyLong_CheckExact(number) || (PyFloat_CheckExact(number) && isfinite(PyFloat_AS_DOUBLE(number)))) {
+        found = PyList_Append(IN_PASS(pass, OF_KEPT), value) < 0 || put_out(pass, "r", 1) < 0 || count_nodes(pass, 1) < 0
+                || put_text(pass, name) < 0 || count_nodes(pass, 1) < 0 || put_scalar(pass, number) < 0
+            ? -1
+            : 1;
+    }
+    Py_DECREF(number);
+    return found;
+}
+
+/* As `_no_agent`. */
+static int visit_no_agent(PyObject *pass, PyObject *value, PyTypeObject *kind, PyObject *plan) {
+    PyObject *reads = NULL, *way;
+    if (kind == NAME_TYPE) return put_name_in_module(pass, value);
+    if (kind == &PyCode_Type && IN_PASS(pass, OF_LEAVES_OUT_CODE) == Py_True) return put_out(pass, "c", 1);
+    int has_attributes_alone = is_of_attributes(plan), found = 0;
+    int is_left = !has_attributes_alone && (kind == &PySet_Type || kind == &PyFrozenSet_Type || PyDict_GET_SIZE(CODECS_OF_USERS) > 0);
+    if (!is_left && OF_PLAN(plan, PLAN_IS_NAMED) == Py_True && (found = put_reference(pass, value)) != 0) return found < 0 ? -1 : 0;
+    if (!is_left && !has_attributes_alone) {
+        way = Py_XNewRef(known_of_class(WAYS, kind));
+        if (way != NULL && PyTuple_CheckExact(way) && PyTuple_GET_SIZE(way) == 2) found = put_number(pass, value, PyTuple_GET_ITEM(way, 1));
+        Py_XDECREF(way);
+        if (found != 0) return found < 0 ? -1 : 0;
+        is_left = way != Py_None || OF_PLAN(plan, PLAN_CARRIED) != Py_None || OF_PLAN(plan, PLAN_IS_SIMPLE) == Py_True
+            || !PyType_Check(OF_PLAN(plan, PLAN_BASE)) || !PyBytes_CheckExact(OF_PLAN(plan, PLAN_HEAD))
+            || (reads = known_of_class(READERS, (PyTypeObject *)OF_PLAN(plan, PLAN_BASE))) == NULL;
+    }
+    if (is_left) return have_done(pass, CALL_NO_AGENT, value, (PyObject *)kind);
+    Py_XINCREF(reads);
+    if ((found = PyList_Append(IN_PASS(pass, OF_KEPT), value)) == 0) {
+        found = OF_PLAN(plan, PLAN_IS_VALUE) == Py_True ? enter_value(pass, value) : begin_object(pass, value);
+        if (found > 0) found = put_object(pass, value, plan, reads);
+    }
+    Py_XDECREF(reads);
+    return found < 0 ? -1 : 0;
 }
 
 /* As `_other`. */
 static int visit_other(PyObject *pass, PyObject *value) {
-    PyObject *kind = Py_NewRef(Py_TYPE(value)), *plan = NULL; /* an object may get another class while it is asked for its id */
+    PyObject *kind = Py_NewRef(Py_TYPE(value)); /* an object may get another class while it is asked for its id */
     int found = put_agent(pass, value);
     if (found == 0) {
-        plan = Py_XNewRef(known_of_class(PLANS, (PyTypeObject *)kind));
-        if (plan == NULL || !is_of_attributes(plan)) {
-            found = have_done(pass, CALL_NO_AGENT, value, kind);
-        } else if ((found = PyList_Append(IN_PASS(pass, OF_KEPT), value)) == 0) {
-            found = OF_PLAN(plan, PLAN_IS_VALUE) == Py_True ? enter_value(pass, value) : begin_object(pass, value);
-            if (found > 0) found = put_object(pass, value, plan);
-        }
+        PyObject *plan = Py_XNewRef(known_of_class(PLANS, (PyTypeObject *)kind));
+        if (plan != NULL && Py_IS_TYPE(plan, PLAN_TYPE)) found = visit_no_agent(pass, value, (PyTypeObject *)kind, plan);
+        else found = have_done(pass, CALL_NO_AGENT, value, kind);
+        Py_XDECREF(plan);
     }
-    Py_XDECREF(plan);
     Py_DECREF(kind);
     return found < 0 ? -1 : 0;
 }
@@ -634,6 +802,8 @@ static int take_step(PyObject *pass, PyObject *step, PyObject *argument) {
     if (step == STEP[STEP_PAIRS] && PyIter_Check(argument)) return visit_pairs(pass, argument);
     if (step == STEP[STEP_VALUES]) return visit_values(pass, argument);
     if (step == STEP[STEP_CLOSE]) return close_value(pass, argument);
+    if (step == STEP[STEP_ATTRIBUTES]) return begin_pairs(pass, argument, ".");
+    if (step == STEP[STEP_MAPPING]) return begin_pairs(pass, argument, "{");
     PyObject *done = PyObject_CallFunctionObjArgs(step, pass, argument, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -671,18 +841,18 @@ static int learn_slots(PyTypeObject *cls, const char *const *names, int count, P
     return 0;
 }
 
-/* Where each fact stands in a plan. */
-static int learn_facts(PyTypeObject *plan) {
-    PyObject *fields = PyObject_GetAttrString((PyObject *)plan, "_fields");
+/* Where each fact stands in a named tuple. */
+static int learn_facts(PyTypeObject *cls, const char *const *names, int count, Py_ssize_t *places) {
+    PyObject *fields = PyObject_GetAttrString((PyObject *)cls, "_fields");
     int failed = fields == NULL || !PyTuple_CheckExact(fields) ? -1 : 0;
-    for (int i = 0; failed == 0 && i < FACTS_OF_PLAN; i++) {
+    for (int i = 0; failed == 0 && i < count; i++) {
         Py_ssize_t at = 0, size = PyTuple_GET_SIZE(fields);
-        while (at < size && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(fields, at), FACT_NAMES[i]) != 0) at++;
-        FACT_AT[i] = at;
+        while (at < size && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(fields, at), names[i]) != 0) at++;
+        places[i] = at;
         failed = at < size ? 0 : -1;
     }
     Py_XDECREF(fields);
-    if (failed < 0 && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "a plan lacks a fact");
+    if (failed < 0 && !PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "%s lacks a field", cls->tp_name);
     return failed;
 }
 
@@ -698,35 +868,38 @@ static int learn_functions(PyObject *cls, const char *const *names, int count, P
     return 0;
 }
 
-/* learn_pass(cls, short_digest, imported, dumps, options, directories, plan, stands, reached, plans, storages): what `run_pass` uses of
-   `content_digest.py`, the classes of what it reads there, and what is known by class: plans, and where attributes are. */
+/* learn_pass(used, plan, stands, reached, plans, storages, ways, readers, codecs): what `run_pass` uses of `content_digest.py`, the classes
+   of what it reads there, and what is known by class: plans, where attributes are, how values are written, and what reads their pieces. */
 static PyObject *learn_pass(PyObject *Py_UNUSED(module), PyObject *arguments) {
     static const char *const places[] = {"places"};
-    PyTypeObject *cls, *plan, *stands, *reached;
-    PyObject *digest, *elsewhere, *dumps, *options, *directories, *plans, *storages;
+    PyTypeObject *cls, *plan, *stands, *reached, *pieces, *name;
+    PyObject *digest, *elsewhere, *dumps, *options, *directories, *named, *module_name, *algorithm, *plans, *storages, *ways, *readers, *codecs;
     if (!PyArg_ParseTuple(
-            arguments, "O!OOOOO!O!O!O!O!O!", &PyType_Type, &cls, &digest, &elsewhere, &dumps, &options, &PyDict_Type, &directories, &PyType_Type,
-            &plan, &PyType_Type, &stands, &PyType_Type, &reached, &PyDict_Type, &plans, &PyDict_Type, &storages
+            arguments, "(O!OOOOO!O!O!OOO)O!O!O!O!O!O!O!O!", &PyType_Type, &cls, &digest, &elsewhere, &dumps, &options, &PyDict_Type, &directories,
+            &PyType_Type, &pieces, &PyType_Type, &name, &named, &module_name, &algorithm, &PyType_Type, &plan, &PyType_Type, &stands,
+            &PyType_Type, &reached, &PyDict_Type, &plans, &PyDict_Type, &storages, &PyDict_Type, &ways, &PyDict_Type, &readers, &PyDict_Type,
+            &codecs
         ))
         return NULL;
     if (learn_slots(cls, SLOT_NAMES, SLOTS_OF_PASS, SLOT_AT) < 0 || learn_slots(stands, NAMES_IN_STANDS, SLOTS_OF_STANDS, SLOT_IN_STANDS) < 0
-        || learn_slots(reached, places, 1, &REACHED_PLACES) < 0 || learn_facts(plan) < 0
+        || learn_slots(reached, places, 1, &REACHED_PLACES) < 0 || learn_facts(plan, FACT_NAMES, FACTS_OF_PLAN, FACT_AT) < 0
+        || learn_facts(pieces, NAMES_OF_PIECES, FACTS_OF_PIECES, PIECE_AT) < 0
         || learn_functions((PyObject *)cls, STEP_NAMES, KNOWN_STEPS, STEP) < 0
         || learn_functions((PyObject *)cls, METHOD_NAMES, CALLS_OF_PASS, METHOD) < 0)
         return NULL;
-    Py_XSETREF(SHORT_DIGEST, Py_NewRef(digest));
-    Py_XSETREF(IMPORTED, Py_NewRef(elsewhere));
-    Py_XSETREF(WRITE_JSON, Py_NewRef(dumps));
-    Py_XSETREF(WRITE_OPTIONS, Py_NewRef(options));
-    Py_XSETREF(DIRECTORIES, Py_NewRef(directories));
-    Py_XSETREF(PLANS, Py_NewRef(plans));
-    Py_XSETREF(STORAGES, Py_NewRef(storages));
+    PyObject **const kept[] = {&SHORT_DIGEST, &IMPORTED, &WRITE_JSON, &WRITE_OPTIONS, &DIRECTORIES, &NAMED_OF, &MODULE_NAME, &USUAL_ALGORITHM,
+                               &PLANS,        &STORAGES, &WAYS,       &READERS,       &CODECS_OF_USERS};
+    PyObject *const given[] = {digest, elsewhere, dumps, options, directories, named, module_name, algorithm, plans, storages, ways, readers, codecs};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) Py_XSETREF(*kept[i], Py_NewRef(given[i]));
     if ((W_text = PyUnicode_InternFromString("text")) == NULL || (W_is_harmless = PyUnicode_InternFromString("is_harmless")) == NULL
-        || (W_is_denied = PyUnicode_InternFromString("is_denied")) == NULL)
+        || (W_is_denied = PyUnicode_InternFromString("is_denied")) == NULL || (W_of_value = PyUnicode_InternFromString("_value_")) == NULL
+        || (W_of_name = PyUnicode_InternFromString("_name_")) == NULL)
         return NULL;
     Py_XSETREF(PLAN_TYPE, (PyTypeObject *)Py_NewRef(plan));
     Py_XSETREF(STANDS_TYPE, (PyTypeObject *)Py_NewRef(stands));
     Py_XSETREF(REACHED_TYPE, (PyTypeObject *)Py_NewRef(reached));
+    Py_XSETREF(PIECES_TYPE, (PyTypeObject *)Py_NewRef(pieces));
+    Py_XSETREF(NAME_TYPE, (PyTypeObject *)Py_NewRef(name));
     Py_XSETREF(PASS_TYPE, (PyTypeObject *)Py_NewRef(cls));
     Py_RETURN_NONE;
 }

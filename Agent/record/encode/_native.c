@@ -1388,6 +1388,19 @@ static PyObject *in_slots(PyObject *Py_UNUSED(module), PyObject *const *given, P
     return found;
 }
 
+/* attributes_named(value, names): {name: value} of those attributes that the value has. */
+static PyObject *attributes_named(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "attributes_named(value, names)"), NULL;
+    PyObject *found = PyDict_New();
+    for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(given[1]); i++) {
+        PyObject *name = PyTuple_GET_ITEM(given[1], i), *value = PyObject_GetAttr(given[0], name);
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+        else if (value == NULL || PyDict_SetItem(found, name, value) < 0) Py_CLEAR(found);
+        Py_XDECREF(value);
+    }
+    return found;
+}
+
 /* class_version(cls): a number that no other set of attributes of the class has; 0 where there is none. */
 static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
     unsigned long version = 0;
@@ -1595,8 +1608,9 @@ enum { BY_ATTRIBUTES, INHERITED, IDENTITIES, OF_OBJECTS, ASKED };
    nobody gave it an identity. */
 static PyObject *agent_of_one(PyObject *facts, PyObject *value) {
     PyObject *kind = (PyObject *)Py_TYPE(value);
-    /* of a class of a plain metaclass the lookup runs no code of others */
-    int is_plain = Py_IS_TYPE(kind, &PyType_Type) && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, OF_OBJECTS)) == 0
+    /* where the metaclass hashes and compares as `type` does, the lookup runs no code of others */
+    int is_plain = Py_TYPE(kind)->tp_hash == PyType_Type.tp_hash && Py_TYPE(kind)->tp_richcompare == PyType_Type.tp_richcompare
+                   && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, OF_OBJECTS)) == 0
                    && PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, BY_ATTRIBUTES), kind) == Py_True
                    && (PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, IDENTITIES)) == 0
                        || PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, INHERITED), kind) == Py_None);
@@ -1890,6 +1904,7 @@ static PyMethodDef functions[] = {
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
     {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},
+    {"attributes_named", (PyCFunction)(void (*)(void))attributes_named, METH_FASTCALL, "Those of some attributes that an object has."},
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},

@@ -17,7 +17,7 @@ import orjson
 from Agent.event import classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
-from Agent.event.values import codecs, content_digest, opaque, plain, short_walk, values
+from Agent.event.values import class_contents, codecs, content_digest, opaque, plain, short_walk, values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.digest import ALGORITHM
@@ -47,8 +47,9 @@ if native is not None:
     plain.most_needed = native.most_needed
     short_walk.copied = native.copied
     native.learn_pass(
-        *content_digest.USED_BY_PASS,
+        content_digest.USED_BY_PASS,
         *(codecs.ClassPlan, Places, opaque.ReachedObjects, codecs.plan_of.known, classes.places_of.known),
+        *(codecs.exact_way.known, class_contents.reader_of.known, codecs.REGISTERED),
     )
     content_digest.run_pass = native.run_pass
     classes.in_slots = native.in_slots

@@ -443,7 +443,7 @@ def _package_of(cls: type) -> str:
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
     """Return a function that reads the named attributes and the object's `__dict__`."""
-    return lambda obj: {**_attributes(obj, names), **getattr(obj, "__dict__", {})}
+    return lambda obj: {**attributes_named(obj, names), **getattr(obj, "__dict__", {})}
 
 
 def _slot_names(base: type) -> list[str]:
@@ -460,10 +460,15 @@ def instance_dict(obj: Any) -> Mapping[str, Any]:
     return getattr(obj, "__dict__", {})
 
 
-def _attributes(obj: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _attributes_named(obj: Any, names: tuple[str, ...]) -> dict[str, Any]:
     missing = object()
     found = ((name, getattr(obj, name, missing)) for name in names)
     return {name: value for name, value in found if value is not missing}
+
+
+attributes_named: Callable[[Any, tuple[str, ...]], dict[str, Any]]
+attributes_named = _attributes_named if native is None else native.attributes_named
+"""Returns those of the named attributes that an object has."""
 
 
 def _setstate(obj: Any, fields: Mapping[str, Any]) -> None:

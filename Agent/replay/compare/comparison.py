@@ -17,8 +17,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags, tags_below
 from Agent.event.values.class_codecs import is_one_member
-from Agent.event.values.codecs import UNFINISHED
-from Agent.event.values.content_digest import WITH_OWN
+from Agent.event.values.codecs import UNFINISHED, WITH_OWN
 from Agent.event.values.digest import (
     canonical_bytes,
     differ_in_tokens_alone,
