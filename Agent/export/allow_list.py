@@ -18,11 +18,10 @@ from typing import Any, Final
 
 from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES
 from Agent.event.payloads import KINDS, Kind
-from Agent.export.messages import Dropped
+from Agent.export.messages import MAX_INTEGER, Dropped
 from Agent.record.secrets.names import is_secret_name, plain_name
 from Agent.record.secrets.patterns import secrets_in
 
-_MAX_INTEGER: Final = 2**63 - 1
 _MAX_MEMBERS: Final = 64
 _MISSING: Final = object()
 _CARD_DIGITS: Final = range(13, 20)
@@ -170,7 +169,7 @@ def _number(value: Any, _path: str) -> Any:
     if isinstance(value, bool):
         return _MISSING
     if isinstance(value, int):
-        return value if abs(value) <= _MAX_INTEGER else _MISSING
+        return value if abs(value) <= MAX_INTEGER else _MISSING
     return value if isinstance(value, float) and math.isfinite(value) else _MISSING
 
 
@@ -228,7 +227,7 @@ _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/\-]{0,63}", re.ASCII)
 _VERSION = re.compile(r"v?\d{1,4}(?:\.\d{1,3}){1,2}(?:[\-+.]?[A-Za-z][A-Za-z0-9.]{0,11})?", re.ASCII)
 _SMALL_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _HIDDEN = re.compile(r"~[0-9a-f]{16}", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _OUR_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
 """Ids of spans, traces and events, and UUIDs without dashes."""
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
@@ -268,14 +267,14 @@ def is_label(text: str) -> bool:
 def _is_short_label(text: str) -> bool:
     if _SMALL_NUMBER.fullmatch(text) or _VERSION.fullmatch(text) or _HIDDEN.fullmatch(text):
         return True
-    if _UUID.fullmatch(text):
+    if UUID.fullmatch(text):
         return True
     return _LABEL.fullmatch(text) is not None and not _is_doubtful(text)
 
 
 def is_identity(text: str) -> bool:
     """Return whether a text is the id of an event, a span, a run or a call without other information."""
-    if any(shape.fullmatch(text) for shape in (_OUR_ID, _UUID, _ULID, _HIDDEN)):
+    if any(shape.fullmatch(text) for shape in (_OUR_ID, UUID, _ULID, _HIDDEN)):
         return True
     return _IDENTITY.fullmatch(text) is not None and not _is_doubtful(_MOMENT.sub("t", text))
 

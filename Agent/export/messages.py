@@ -150,7 +150,8 @@ class Batch:
 
 NO_TIME: Final = "it is not an RFC 3339 time between 1970 and 9999"
 _MAX_CHARS: Final = 40
-_YEAR_10000_US: Final = 253_402_300_800_000_000
+YEAR_10000_US: Final = 253_402_300_800_000_000
+"""The first microsecond that no timestamp can express."""
 
 
 def read_time(value: object) -> int | None:
@@ -161,7 +162,7 @@ def read_time(value: object) -> int | None:
         ts_us = parse_timestamp(value)
     except (ValueError, OverflowError):
         return None  # an invalid time is treated as unknown
-    return ts_us if 0 <= ts_us < _YEAR_10000_US else None
+    return ts_us if 0 <= ts_us < YEAR_10000_US else None
 
 
 MAX_INTEGER: Final = 2**63 - 1

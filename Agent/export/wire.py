@@ -19,7 +19,7 @@ from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.export import messages
-from Agent.export.allow_list import AllowList
+from Agent.export.allow_list import UUID, AllowList
 from Agent.export.documents import run_of_document
 from Agent.export.failure_classes import classify
 from Agent.export.messages import MAX_INTEGER, WireError, is_number
@@ -106,7 +106,6 @@ def encode_body(session: Mapping[str, Any], events: Sequence[bytes], *, content:
     return b'%s,"events":[%s]}' % (head[:-1], b",".join(events))
 
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT_ID: Final = re.compile(r"[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{8,64}")
 _MAX_CAUSES: Final = 1000
@@ -181,7 +180,7 @@ def _list_of(value: Mapping[str, Any], key: str) -> list[Any]:
 
 def _session_uid(session: object) -> str:
     uid = session.get("session_uid") if isinstance(session, dict) else None
-    if not isinstance(uid, str) or not _UUID.fullmatch(uid):
+    if not isinstance(uid, str) or not UUID.fullmatch(uid):
         raise WireError("/session/session_uid", "the session has no UUID")
     return uid
 

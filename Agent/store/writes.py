@@ -475,19 +475,21 @@ def older_sessions(connection: Connection, project: Project, before_us: int) -> 
     return list(connection.execute(query.limit(_AT_ONCE)).scalars())
 
 
-def older_runs(connection: Connection, project: Project, before_us: int) -> list[str]:
-    """Return the runs older than a time that are in no stored session, oldest first; 200 at most.
+def _alone_before(project: Project, before_us: int) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
+    """Return the age of a run, and the condition that it is older than a time and in no stored session.
 
     A run that was posted as a document has no session; its age is that of its end, or else of its start.
     """
-    sessions = select(SESSIONS.c.session_uid).where(matching(SESSIONS, project))
+    uids = select(SESSIONS.c.session_uid).where(matching(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
-    query = (
-        select(RUNS.c.run_id)
-        .where(matching(RUNS, project), age < before_us)
-        .where(RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(sessions))
-        .order_by(age, RUNS.c.run_id)
-    )
+    is_alone = RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(uids)
+    return age, is_alone & (age < before_us)
+
+
+def older_runs(connection: Connection, project: Project, before_us: int) -> list[str]:
+    """Return the runs older than a time that are in no stored session, oldest first; 200 at most."""
+    age, is_old = _alone_before(project, before_us)
+    query = select(RUNS.c.run_id).where(matching(RUNS, project), is_old).order_by(age, RUNS.c.run_id)
     return list(connection.execute(query.limit(_AT_ONCE)).scalars())
 
 
@@ -498,14 +500,11 @@ def count_older(connection: Connection, project: Project, before_us: int) -> Del
         statement = select(func.count()).select_from(table).where(matching(table, project), *conditions)
         return int(connection.execute(statement).scalar() or 0)
 
-    old = SESSIONS.c.last_us < before_us
-    uids = select(SESSIONS.c.session_uid).where(matching(SESSIONS, project))
-    age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
-    alone = (RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(uids)) & (age < before_us)
-    summed = select(func.coalesce(func.sum(SESSIONS.c.events), 0)).where(matching(SESSIONS, project), old)
-    events = connection.execute(summed)
-    runs = count(RUNS, RUNS.c.session_uid.in_(uids.where(old))) + count(RUNS, alone)
-    return Deleted(runs, count(SESSIONS, old), int(events.scalar() or 0))
+    old = matching(SESSIONS, project), SESSIONS.c.last_us < before_us
+    of_old = RUNS.c.session_uid.in_(select(SESSIONS.c.session_uid).where(*old))
+    events = connection.execute(select(func.sum(SESSIONS.c.events)).where(*old)).scalar()
+    _, is_old = _alone_before(project, before_us)
+    return Deleted(count(RUNS, of_old) + count(RUNS, is_old), count(SESSIONS, old[1]), int(events or 0))
 
 
 def together(parts: Iterable[Deleted]) -> Deleted:

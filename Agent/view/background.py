@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,66 +200,43 @@ def _run_with(session: Path, agent: str, *, is_inside: bool) -> tuple[str, Calla
 
 
 def _fork(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
+    session: Path,
+    agent: str,
+    at: str,
+    patch: list[Any],
+    live: list[str],
+    *,
+    is_inside: bool,
+    seed: int | None = None,
+    outcome: str | None = None,
+    vary: Sequence[str] = (),
+    seeds: int = 0,
 ) -> dict[str, Any]:
-    from Agent.replay import fork_run
-
-    run, of_run = _run_with(session, agent, is_inside=is_inside)
-    change = of_run(patch) or None
-    _, result = fork_run(
-        run, at, change, root=session.parent, seed=options["seed"], live=live, timeout_seconds=_FORK_S
-    )
-    return {
-        "session": session_id_of(result.session),
-        "text": str(result),
-        "stopped": result.stopped,
-        "changed": result.outcome.changed,
-        "last": None,
-    }
-
-
-def _turning(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
-) -> dict[str, Any]:
-    from Agent.replay import turning_point
-
-    run, of_run = _run_with(session, agent, is_inside=is_inside)
-    result = turning_point(
-        run, at, of_run(patch), options["outcome"], root=session.parent, live=live, timeout_seconds=_FORK_S
-    )
-    last = None if result.last is None else result.last.event_id
-    return {"session": None, "text": str(result), "stopped": result.stopped, "changed": [], "last": last}
-
-
-def _sweep(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
-) -> dict[str, Any]:
-    from Agent.replay import sweep_forks
+    """Fork a run once, once per combination, or until the last point at which the change has an effect."""
+    from Agent.replay import fork_run, sweep_forks, turning_point
     from Agent.replay.forks.outcome import varied_patches
 
     run, of_run = _run_with(session, agent, is_inside=is_inside)
-    patches = [of_run(each) for each in varied_patches(patch or None, options["vary"])]
-    count = len(patches or [None]) * max(1, options["seeds"])
-    if count > _MOST_FORKS:
-        raise UsageError(f"{count:,} forks are too many", remedy=f"give values and seeds for {_MOST_FORKS:,}")
-    result = sweep_forks(
-        run,
-        at,
-        patches=patches,
-        seeds=range(1, options["seeds"] + 1),
-        outcome=options["outcome"],
-        root=session.parent,
-        live=live,
-        timeout_seconds=_FORK_S,
-    )
-    return {
-        "session": None,
-        "text": result.text(with_bars=False),
-        "bars": [[text.strip(), number] for text, number in result.distribution],
-        "stopped": None,
-        "changed": [],
-        "last": None,
-    }
+    how: dict[str, Any] = {"root": session.parent, "live": live, "timeout_seconds": _FORK_S}
+    answer: dict[str, Any] = {"session": None, "stopped": None, "changed": [], "last": None}
+    if vary or seeds:
+        patches = [of_run(each) for each in varied_patches(patch or None, vary)]
+        count = len(patches or [None]) * max(1, seeds)
+        if count > _MOST_FORKS:
+            remedy = f"give values and seeds for {_MOST_FORKS:,}"
+            raise UsageError(f"{count:,} forks are too many", remedy=remedy)
+        tried = range(1, seeds + 1)
+        swept = sweep_forks(run, at, patches=patches, seeds=tried, outcome=outcome or "error", **how)
+        bars = [[text.strip(), number] for text, number in swept.distribution]
+        return answer | {"text": swept.text(with_bars=False), "bars": bars}
+    if outcome:
+        turning = turning_point(run, at, of_run(patch), outcome, **how)
+        last = None if turning.last is None else turning.last.event_id
+        return answer | {"text": str(turning), "stopped": turning.stopped, "last": last}
+    _, forked = fork_run(run, at, of_run(patch) or None, seed=seed, **how)
+    changed = forked.outcome.changed
+    made = {"session": session_id_of(forked.session), "stopped": forked.stopped, "changed": changed}
+    return answer | made | {"text": str(forked)}
 
 
 def _describe(result: Any) -> dict[str, Any]:
@@ -287,8 +264,6 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "differences": _differences,
     "provenance": _trace_back,
     "fork": _fork,
-    "turning": _turning,
-    "sweep": _sweep,
 }
 
 

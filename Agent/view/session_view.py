@@ -715,17 +715,12 @@ class SessionView:
                 ) from None
         request = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
         request["is_inside"] = snapshot.acts_inside(agent)
-        if outcome:
-            outcome = snapshot.outcome_of(agent, outcome)
-        if vary or seeds:
-            many = {"vary": list(vary), "seeds": seeds, "outcome": outcome or "error"}
-            answer = self._background.answer("sweep", {**request, **many})
-        elif outcome:
-            answer = self._background.answer("turning", {**request, "outcome": outcome})
-        elif patch or seed is not None:
-            answer = self._background.answer("fork", {**request, "seed": seed})
-        else:
+        if not (patch or seed is not None or outcome or vary or seeds):
             raise UsageError("the fork changes nothing", remedy="change a field, or give a seed")
+        request["outcome"] = snapshot.outcome_of(agent, outcome) if outcome else None
+        answer = self._background.answer(
+            "fork", {**request, "seed": seed, "vary": list(vary), "seeds": seeds}
+        )
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:

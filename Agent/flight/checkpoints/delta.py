@@ -248,42 +248,12 @@ def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
     left = [key for key in old if key in new]
     left += added
     order = list(new)
-    if left == order:
-        return _without_empty_end([_OBJECT, changed, added, removed])
-    # Removing and adding keys alone gives another order. Either a script over the keys restores it, or the
-    # keys that moved to the end, as in an LRU cache, are removed and added again; take the shorter delta.
-    first = _first_moved(old, order)
-    moved = order[first:]
-    again = {key: new[key] for key in moved}
-    left_in_old = removed + [key for key in moved if key in old]
-    plain_changes = {key: inner for key, inner in changed.items() if key not in again}
-    readded = _without_empty_end([_OBJECT, plain_changes, again, left_in_old])
-    if len(moved) <= len(order) // 8:
-        return readded
-    scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
-    return min(readded, scripted, key=lambda delta: len(orjson.dumps(delta)))
-
-
-def _without_empty_end(parts: Delta) -> Delta:
-    while not parts[-1]:
-        parts.pop()
-    return parts
-
-
-def _first_moved(old: dict[str, Any], order: list[str]) -> int:
-    """The number of leading keys that are in the same order as in the old object."""
-    positions = {key: position for position, key in enumerate(old)}
-    last = -1
-    for number, key in enumerate(order):
-        position = positions.get(key, -1)
-        if position <= last:
-            return number
-        last = position
-    return len(order)
-
-
-def _key_script(old: list[str], new: list[str]) -> list[Any]:
-    return _script(old, new, matching_blocks(old, new), _replace)
+    # Removing and adding keys alone gives another order, which a script over the keys restores.
+    script = [] if left == order else _script(left, order, matching_blocks(left, order), _replace)
+    delta: Delta = [_OBJECT, changed, added, removed, script]
+    while not delta[-1]:
+        delta.pop()
+    return delta
 
 
 def _list_script(old: list[Any], new: list[Any]) -> list[Any]:

@@ -23,6 +23,7 @@ from Agent.export.conventions import AGENT, BLOCK, MODEL, OWN, TOOL, SpanSort, s
 from Agent.export.failure_classes import classify
 from Agent.export.messages import (
     MAX_ITEMS,
+    YEAR_10000_US,
     Dropped,
     EventMessage,
     FailureMessage,
@@ -409,7 +410,6 @@ def _partial_success(read: ReadSpans) -> str:
 _SPAN: Final = "/spans/*/attributes"
 _RESOURCE: Final = "/resource/attributes"
 _NS_PER_US: Final = 1000
-_LAST_US: Final = 253_402_300_800_000_000
 _ERROR: Final = 2
 _MAX_LISTED: Final = 16
 
@@ -511,7 +511,7 @@ def _exception(event: Any, ended_us: int) -> tuple[str | None, bytes, int]:
     return (
         str(name) if is_class else None,
         blake2b(text, digest_size=8).digest(),
-        occurred_us if 0 < occurred_us < _LAST_US else ended_us,
+        occurred_us if 0 < occurred_us < YEAR_10000_US else ended_us,
     )
 
 
@@ -613,7 +613,7 @@ def _id(value: bytes, length: int, name: str) -> str:
 
 def _us(unix_ns: int, name: str) -> int:
     unix_us = unix_ns // _NS_PER_US
-    if not 0 < unix_us < _LAST_US:
+    if not 0 < unix_us < YEAR_10000_US:
         raise _NoSpan(f"it has no time of its {name}")
     return unix_us
 

@@ -17,6 +17,7 @@ from Agent.analysis.causality.chains import MAX_HOPS, chain
 from Agent.analysis.causality.event_links import EventWindow, Row, time_us
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES, LEVELS
+from Agent.export.messages import YEAR_10000_US
 from Agent.server.access import Granted
 from Agent.server.errors import Problem
 from Agent.server.routes import schemas
@@ -241,7 +242,6 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
 
 _TRAIL_US: Final = 60_000_000
 """The time after an event within which the end of an enclosing span is searched, in microseconds."""
-_LAST_US: Final = 253_402_300_799_999_999
 _TEXTS: Final = frozenset({"error_id", "message_id", "direction", "sender", "outcome"})
 """Keys that the causality search expects to be texts; with content, a client may send any type."""
 
@@ -297,7 +297,7 @@ class _StoredLinks(EventWindow):
         if ids:
             self.take(self._store.events_by_id(*self._scope, ids))
         if around or inside:
-            until_us = min(self._until_us + (_TRAIL_US if around else 0), _LAST_US)
+            until_us = min(self._until_us + (_TRAIL_US if around else 0), YEAR_10000_US - 1)
             rows = self._store.events_of_spans(
                 *self._scope, around=around, within=inside, since_us=self._since_us, until_us=until_us
             )
@@ -320,7 +320,7 @@ def _row(stored: Mapping[str, Any]) -> Row:
         extra["outcome"] = stored["outcome"]
     named = stored["name"] or stored["kind"]
     return {
-        "timestamp": format_timestamp(min(max(stored["ts_us"], 0), _LAST_US)),
+        "timestamp": format_timestamp(min(max(stored["ts_us"], 0), YEAR_10000_US - 1)),
         "id": stored["event_id"],
         "level": LEVEL_NAMES.get(stored["severity"], "INFO"),
         "message": message if isinstance(message, str) and message else named,

@@ -12,12 +12,11 @@ from pydantic import AfterValidator, BaseModel
 
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.kinds import LEVEL_NAMES
-from Agent.export.messages import elapsed_ms
+from Agent.export.messages import YEAR_10000_US, elapsed_ms
 from Agent.server.errors import Problem
 from Agent.store import Page
 from Agent.store.schema import RUNNING_REPLAY
 
-_LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
 T = TypeVar("T")
 
 Snapshot = dict[str, Any]
@@ -414,7 +413,7 @@ def cause_answer(row: Mapping[str, Any]) -> Snapshot:
 
 def _time(unix_us: int | None) -> str | None:
     """Format a time; None if it is unknown or outside the years 1970 to 9999."""
-    return format_timestamp(unix_us) if unix_us is not None and 0 <= unix_us < _LAST_US else None
+    return format_timestamp(unix_us) if unix_us is not None and 0 <= unix_us < YEAR_10000_US else None
 
 
 INTERRUPTED: Final = "interrupted"
