@@ -292,7 +292,7 @@ class _Reruns:
             if not self.runs:
                 if not outcome.counts.actions:
                     self._note_changes(run)
-                may_differ = self.has_changed = bool(outcome.changed_code or outcome.changed_modules)
+                may_differ = self.has_changed = outcome.is_changed
                 count += self.has_changed and run.has_free_order
             self.runs.append(run)
             may_differ = may_differ and run.did_otherwise

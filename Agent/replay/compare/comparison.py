@@ -764,11 +764,16 @@ def _shown_with_tag(value: Any) -> Any:
     return shown(value)
 
 
+def is_tag_of_generator(tag: str) -> bool:
+    """Whether a tag is that of a random generator."""
+    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
+
+
 def shown(value: Any) -> Any:
     """Return a value as a report shows it: shortened plain JSON; a generator's state as a digest."""
     if value is ABSENT:
         return "<absent>"
-    if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):
+    if type(value) is _Tagged and is_tag_of_generator(value.tag):
         return f"<{value.tag} state {digest_json(plain(value))}>"
     bare = plain(value)
     text = _text_of(bare)

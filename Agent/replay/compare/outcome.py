@@ -100,8 +100,13 @@ class SourceRead:
     is_of_library: bool = False
     """Whether an installed library read it, so that another replay may read a different value."""
 
+    @property
+    def reader(self) -> str:
+        """The function that read it, with its place."""
+        return f"{self.function} ({self.file}:{self.line})"
+
     def __str__(self) -> str:
-        return f"{self.source} read by {self.function} ({self.file}:{self.line}) in step {self.step}"
+        return f"{self.source} read by {self.reader} in step {self.step}"
 
 
 @dataclass(slots=True)
@@ -253,6 +258,11 @@ class ReplayOutcome:
         """Traced methods, and fields that contain functions, whose code changed since the recording."""
         changed = [name for name, each in self.code.items() if each["recorded"] != each["replayed"]]
         return (*changed, *(f"functions in {name}" for name in self.changed_inside))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether code of the program changed since the recording."""
+        return bool(self.changed_code or self.changed_modules)
 
     @property
     def is_same_code(self) -> bool:
@@ -752,7 +762,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
-    if outcome.open_arguments and (outcome.changed_code or outcome.changed_modules):
+    if outcome.open_arguments and outcome.is_changed:
         reasons += [
             f"code changed, and {each}: replay in the script's directory, or return what changed"
             for each in outcome.open_arguments[:_MOST_NAMED]

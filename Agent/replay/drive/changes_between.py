@@ -391,9 +391,9 @@ class ChangesByHand:
         keeps = self._keeps(agent_id)
         values = {name: value for name, value in values.items() if name not in keeps}
         self._put_back(agent_id, obj, values)
-        known = context.pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None:
-            known.tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
+        tracker = context.tracker(obj)
+        if tracker is not None:
+            tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
 
 
 class ScriptedChanges:

@@ -281,8 +281,8 @@ class SourceWatch:
         for read in self.imported_with:
             if excuses(read.source) is None:
                 outcome.reason(
-                    f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
-                    "imported, which is not recorded: read it in an action or in the agent's constructor"
+                    f"{read.source} read by {read.reader} when its module was imported, which is not "
+                    "recorded: read it in an action or in the agent's constructor"
                 )
         outcome.sources = self.reads
         if outcome.divergence is not None:
@@ -430,7 +430,7 @@ class SourceWatch:
         file = Path(code.co_filename).name
         read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
         if source.startswith(("time.", "datetime.")):
-            self.clocks_at_import.append(f"{source} by {read.function} ({file}:{read.line})")
+            self.clocks_at_import.append(f"{source} by {read.reader}")
             return True
         if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
             self._numpy_place = replace(read, source="entropy for a numpy generator")

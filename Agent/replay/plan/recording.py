@@ -339,7 +339,12 @@ def parents_of(events: Iterable[Event]) -> dict[str, str | None]:
 
 def spans_around(event: Event, parents: Mapping[str, str | None]) -> Iterator[str]:
     """Yield the enclosing spans of an event, innermost first, up to one that is not recorded."""
-    span_id, count = event.parent_span_id, 0
+    return spans_from(event.parent_span_id, parents)
+
+
+def spans_from(span_id: str | None, parents: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield a span and those around it, innermost first, up to one that is not recorded."""
+    count = 0
     while span_id is not None and count < _MOST_AROUND:
         yield span_id
         span_id, count = parents.get(span_id), count + 1

@@ -146,7 +146,7 @@ def _named_below(directory: str, paths: Iterable[str]) -> list[str]:
 
 
 def _describe(read: SourceRead) -> str:
-    return f"{read.source} by {read.function} ({read.file}:{read.line})"
+    return f"{read.source} by {read.reader}"
 
 
 def _chance(begun: object) -> dict[str, str]:
