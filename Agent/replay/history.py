@@ -33,7 +33,8 @@ from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
-from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict, listed
+from Agent.replay.compare.outcome import EXIT_CODES, Divergence, Verdict, listed
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.recording import (
     check_agent,
     session_info,

@@ -34,13 +34,13 @@ from Agent.replay.compare.normaliser import (
 from Agent.replay.compare.outcome import (
     Divergence,
     ReplayOutcome,
-    ReplayReport,
     Verdict,
     joined_outcomes,
     judge,
     locate,
 )
 from Agent.replay.compare.program_state import program_state_of
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import check_agent, session_info
 from Agent.replay.plan.target import Target, target_name

@@ -19,15 +19,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.replay.compare.comparison import (
-    ABSENT,
-    Comparison,
-    Difference,
-    Recorded,
-    in_payload,
-    is_tag_of_generator,
-    shown,
-)
+from Agent.replay.compare.comparison import Comparison, Difference, Recorded, in_payload
 from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     arguments_difference,
@@ -35,6 +27,7 @@ from Agent.replay.compare.emitted_events import (
     pair_difference,
     sort_key,
 )
+from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, shown
 from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS

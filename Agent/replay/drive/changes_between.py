@@ -34,7 +34,8 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.tracing.live_control import RequestRefused, TickCount, TickPlace, change_field
-from Agent.replay.compare.comparison import Difference, Recorded, in_payload, shown
+from Agent.replay.compare.comparison import Difference, Recorded, in_payload
+from Agent.replay.compare.folded_values import shown
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, short
 from Agent.replay.drive.player import ReplayContext, driven_here
 from Agent.replay.drive.states import PutBack, generators_in

@@ -19,7 +19,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
-from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, in_payload, shown
+from Agent.replay.compare.comparison import NAMES_OF_STATE, Difference, Recorded, in_payload
 from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     UNCHANGED,
@@ -33,6 +33,7 @@ from Agent.replay.compare.emitted_events import (
     sort_key,
     state_of,
 )
+from Agent.replay.compare.folded_values import ABSENT, shown
 from Agent.replay.compare.outcome import ReplayStopped, add_new
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import field_of

@@ -38,7 +38,6 @@ from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.record.tracing.function_facts import BESIDE_PARAMETER
 from Agent.replay.compare.comparison import (
-    ABSENT,
     NAMES,
     OLDER,
     Comparison,
@@ -46,9 +45,9 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    shown_beside,
 )
 from Agent.replay.compare.emitted_events import Identifiers
+from Agent.replay.compare.folded_values import ABSENT, shown_beside
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.states import FieldRules, StateComparison
 from Agent.replay.drive.thread_watch import ThreadWatch

@@ -25,16 +25,9 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, is_object, read_class_state, read_state, sort_of
-from Agent.replay.compare.comparison import (
-    ABSENT,
-    NAMES,
-    Difference,
-    Recorded,
-    as_captured,
-    in_payload,
-    shown,
-)
+from Agent.replay.compare.comparison import NAMES, Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.emitted_events import UNCHANGED
+from Agent.replay.compare.folded_values import ABSENT, shown
 from Agent.replay.compare.outcome import Divergence, listed
 from Agent.replay.drive.judge import ActionJudge
 from Agent.replay.drive.player import ReplayContext, divergence_of

@@ -35,7 +35,6 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.replay.compare.comparison import (
-    ABSENT,
     OLDER,
     Agreement,
     Comparison,
@@ -43,9 +42,8 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    is_tag_of_generator,
-    shown_beside,
 )
+from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, shown_beside
 from Agent.replay.compare.outcome import ReplayOutcome, add_new
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.recording import AgentFacts

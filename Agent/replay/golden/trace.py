@@ -26,7 +26,8 @@ from Agent.record.emit.context import states_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import ReplayReport, Verdict, short
+from Agent.replay.compare.outcome import Verdict, short
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import drive_again
