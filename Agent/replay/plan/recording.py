@@ -127,8 +127,6 @@ class Recording:
     """The number of missing events, from gaps in the writers' numbers."""
     dropped: int = 0
     """The number of events that recording reports as not written."""
-    torn: int = 0
-    """The number of incomplete lines, as a crash leaves them."""
     is_complete: bool = True
     """Whether every writer of the session ended cleanly."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
@@ -227,9 +225,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     recording.events.sort(key=order_key)
     recording.moves.sort(key=order_key)
     for damage in reader.damage():
-        if damage.reason.startswith("torn"):
-            recording.torn += 1
-        else:
+        if not damage.reason.startswith("torn"):  # as a crash leaves it
             recording.damage.append(f"{damage.path.name}:{damage.line_number}: {damage.reason}")
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
