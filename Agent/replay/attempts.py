@@ -301,16 +301,10 @@ class Attempts:
         Args:
             first: the first replay.
         """
-        has_paused = first.has_paused
-        for turns in ("prompt", "loose", "sequential"):
-            if turns == "prompt" and not has_paused:
-                continue
+        for turns in ("loose", "sequential"):
             other = self.once(turns=turns)
             if judge(other)[0] in GREEN:
                 return other
-            has_paused = has_paused or other.has_paused
-            if turns == "prompt" and _agreed_steps(other) > _agreed_steps(first):
-                first = other
         divergence, later = first.divergence, other.divergence
         is_shorter = later is not None and divergence is not None and later.step < divergence.step
         counts = is_shorter or other.is_waiting or not first.has_unknown_turns

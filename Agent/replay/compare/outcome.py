@@ -211,8 +211,6 @@ class ReplayOutcome:
     """Whether objects shared with agents that do not run here may prevent a proof."""
     has_unknown_order: bool = False
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
-    has_paused: bool = False
-    """Whether a concurrent action was started late, as in the recording."""
     has_unknown_turns: bool = False
     """Whether actions interleaved in one event loop, in an order that was not recorded."""
     has_held: bool = False
