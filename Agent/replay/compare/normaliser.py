@@ -220,7 +220,7 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
 #
 # A library's clock reads and draws for ids are not recorded. If two texts or numbers differ only in such
 # values, they agree if the recorded value has the same form. `Overlooked` makes sure that each replayed id
-# matches one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
+# matches one recorded id throughout; `attempts.py` replays twice more with other clocks and draws.
 
 T = TypeVar("T")
 NOT_READ_IN_CALLS: Final = (

@@ -1,6 +1,6 @@
 """Rerun a whole recorded program in a worker process, isolated from everything outside.
 
-`rerun.py` uses this when replaying single actions cannot verify anything.
+`program_run.py` uses this where replaying single actions does not decide.
 """
 
 from __future__ import annotations
