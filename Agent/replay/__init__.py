@@ -7,7 +7,8 @@ from Agent.lazy_names import lazy_names as _lazy_names
 if TYPE_CHECKING:
     from Agent.flight.tool_replayer import ToolReplayer
     from Agent.replay.compare.normaliser import Normaliser
-    from Agent.replay.compare.outcome import Divergence, ReplayReport, SourceRead, Verdict
+    from Agent.replay.compare.outcome import Divergence, SourceRead, Verdict
+    from Agent.replay.compare.report import ReplayReport
     from Agent.replay.diff.first_difference import CommonCause, RunDivergence
     from Agent.replay.diff.run_comparison import ReplayMetrics, RunComparison, compare_runs, replay_metrics
     from Agent.replay.drive.agent_stubs import Spec
@@ -99,7 +100,8 @@ __all__ = [
 _HOMES = {
     "Agent.flight.tool_replayer": "ToolReplayer",
     "compare.normaliser": "Normaliser",
-    "compare.outcome": "Divergence ReplayReport SourceRead Verdict",
+    "compare.outcome": "Divergence SourceRead Verdict",
+    "compare.report": "ReplayReport",
     "diff.first_difference": "CommonCause RunDivergence",
     "diff.run_comparison": "compare_runs replay_metrics ReplayMetrics RunComparison",
     "drive.agent_stubs": "Spec",

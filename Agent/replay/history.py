@@ -31,14 +31,16 @@ from Agent.event.kinds import ACTION_KINDS
 from Agent.flight.run_reading import RunName, RunRef, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
+from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
-from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
+from Agent.replay.compare.outcome import EXIT_CODES, Divergence, Verdict, listed
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.recording import (
     check_agent,
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.rerun import drive_again
 from Agent.replay.worker.fork_server import Progress, Workers, cores, in_parallel
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import readable_sessions
@@ -78,17 +80,8 @@ class ReplayedRun:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "run": self.run,
-            "verdict": self.verdict.value,
-            "exit_code": self.exit_code,
-            "target": self.target,
-            "divergence": None if self.divergence is None else asdict(self.divergence),
-            "reasons": list(self.reasons),
-            "actions": self.actions,
-            "covered": self.covered,
-            "path": self.path,
-        }
+        more = {"verdict": self.verdict.value, "exit_code": self.exit_code, "reasons": list(self.reasons)}
+        return asdict(self) | more
 
 
 @dataclass(frozen=True)
@@ -162,9 +155,7 @@ class HistoryReport(TextInNotebook):
             )
             if runs[0].divergence is not None and runs[0].exit_code == 1:
                 lines.append(f"    {runs[0].run}: {runs[0].divergence}")
-            named = ", ".join(run.run for run in runs[:_MOST_NAMED])
-            more = f" and {len(runs) - _MOST_NAMED:,} more" if len(runs) > _MOST_NAMED else ""
-            lines.append(f"    in {named}{more}")
+            lines.append(f"    in {listed((run.run for run in runs), _MOST_NAMED)}")
         if len(self.ways) > _MOST_GROUPS:
             lines.append(f"  and {len(self.ways) - _MOST_GROUPS:,} other ways")
         return "\n".join(lines)

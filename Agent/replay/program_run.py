@@ -10,11 +10,11 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event as StopEvent
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
@@ -28,7 +28,7 @@ from Agent.replay.compare.normaliser import (
     RECORD_LARGE,
     ValuesOfRun,
 )
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge, listed
+from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
@@ -164,7 +164,7 @@ def replay_program(
     if any(len(group) > 1 for group in groups_of(plan.actions)):
         outcome.beside = first_beside(plan.actions) or plan.actions[0].number
     may_run = not outcome.reasons
-    proved = _judged(outcome, recording, program, timeout_seconds, stop) if may_run else None
+    proved = _Reruns(outcome, recording, program, timeout_seconds, stop).judged() if may_run else None
     if proved is not None:
         return proved, program
     outcome.agents, outcome.counts.actions = recording.acting_agents, len(plan.actions)
@@ -178,10 +178,10 @@ def judged_by_program(
     outcome: ReplayOutcome,
     session: Path,
     target: str,
-    timeout_seconds: float | None = None,
-    stop: StopEvent | None = None,
+    timeout_seconds: float | None,
+    stop: StopEvent | None,
     *,
-    ends_at_difference: bool = False,
+    ends_at_difference: bool,
 ) -> ReplayOutcome | None:
     """Rerun the recorded program, and return the new outcome; None if that proves nothing further.
 
@@ -205,9 +205,7 @@ def judged_by_program(
     if not recording.is_sound:
         return None  # a difference could be in the missing events
     remarks = len(outcome.remarks)
-    proved = _judged(
-        outcome, recording, program, timeout_seconds, stop, ends_at_difference=ends_at_difference
-    )
+    proved = _Reruns(outcome, recording, program, timeout_seconds, stop, ends_at_difference).judged()
     is_elsewhere = bool(outcome.changed_modules and not outcome.changed_code)
     if proved is None and is_elsewhere and outcome.divergence is None and len(outcome.remarks) > remarks:
         # Calls of unchanged methods show nothing of what changed.
@@ -219,164 +217,348 @@ def judged_by_program(
     return proved
 
 
-def _judged(
-    outcome: ReplayOutcome,
-    recording: Recording,
-    program: Path,
-    timeout_seconds: float | None,
-    stop: StopEvent | None,
-    *,
-    ends_at_difference: bool = False,
-) -> ReplayOutcome | None:
-    session, info = recording.session, recording.info
-    if info is None:
-        return None
-    is_alone = not outcome.counts.actions
-    seconds = timeout_seconds or _patience_s(info)
-    by_hand, beside = to_script(recording.events), bool(outcome.beside)
-    again = _Program(program, info, session, seconds, stop, by_hand, looks_at_order=beside)
-    by_form = any(read.is_of_library for read in outcome.sources) or recording.has_ids_and_times
-    may_differ = has_changed = False
-    runs = _RUNS
-    with tempfile.TemporaryDirectory(prefix=COPIES) as directory:
-        checked: list[ProgramRun] = []
-        while len(checked) < runs:
-            there = Path(directory) / str(len(checked))
-            run = _run_and_compare(again, there, by_form=by_form)
-            if ends_at_difference and (isinstance(run, str) or run.divergence is not None):
-                return None
-            if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
-                why = run if isinstance(run, str) else run.obstacle
-                outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
-                return None
-            by_form = by_form or run.is_by_form
-            if not checked:
-                if is_alone:
-                    _note_changes(outcome, recording, run)
-                may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
-                runs += bool(has_changed and run.has_free_order)
-            checked.append(run)
-            may_differ = may_differ and run.did_otherwise
-            if len(checked) >= _RUNS and not may_differ:
-                break
-        # Durations that differ between runs of the same code were measured, so these runs do not differ.
-        measured = _may_hold_durations(recording, checked)
-        checked = (_compared_by_duration(session, checked) if measured else None) or checked
-        first, *others = checked
-        draws = is_alone or any(not read.is_of_library for read in outcome.sources)
-        chance = _Chance.of(checked) if draws else _Chance()
-        if chance.is_own:
-            where = chance.place or next(iter(_draws_of_numpy(again, Path(directory), chance)), "")
-            outcome.remark(
-                f"{program.name}, run again as a whole, proves nothing: it draws without a seed: "
-                f"{where or 'from ' + ' and '.join(sorted(chance.varying))}"
-                f"{'' if where else _repeated_with_a_target(recording, chance)}"
-            )
+@dataclass(slots=True)
+class _Reruns:
+    """Further runs of a recorded program, and what they prove."""
+
+    outcome: ReplayOutcome
+    """That of calls that were replayed one by one; receives notes."""
+    recording: Recording
+    script: Path
+    timeout_seconds: float | None
+    stop: StopEvent | None
+    ends_at_difference: bool = False
+    runs: list[ProgramRun] = field(default_factory=list)
+    by_form: bool = False
+    """Whether ids and times agree by their form, since each run gets new ones from libraries or sources."""
+    has_changed: bool = False
+    """Whether code of the program changed."""
+
+    def judged(self) -> ReplayOutcome | None:
+        """Run the program until its runs prove something or nothing; None for nothing further."""
+        self.by_form = self.recording.has_ids_and_times
+        self.by_form = self.by_form or any(read.is_of_library for read in self.outcome.sources)
+        with tempfile.TemporaryDirectory(prefix=COPIES) as directory:
+            return self._judged(Path(directory))
+
+    def _judged(self, directory: Path) -> ReplayOutcome | None:
+        outcome, runs = self.outcome, self.runs
+        may_differ = self._run_all(directory)
+        if may_differ is None:
             return None
-        if chance.varying:
-            outcome.remark(
-                f"an installed library draws without a seed: {chance.place}; {len(checked)} runs drew "
-                "otherwise"
-            )
-        if not any(run.divergence for run in checked):
-            return _judged_by_ends(outcome, recording, program, checked, has_changed=has_changed)
+        # Durations that differ between runs of the same code were measured, so these runs do not differ.
+        may_measure = all(run.is_by_form and not run.clocks for run in runs) and len(runs) >= _RUNS
+        measured = may_measure and not self.recording.has_ids_and_times
+        if measured:
+            self._compare_by_duration()
+        if self._draws_by_itself(directory):
+            return None
+        first, *others = self.runs
+        if not any(run.divergence for run in self.runs):
+            return self._judged_by_ends()
         if first.divergence is not None and not any(
-            _compared(first.session, run.session, by_form=by_form, measured=[] if measured else None)
+            _compared(first.session, run.session, by_form=self.by_form, measured=[] if measured else None)
             for run in others
         ):
             if may_differ:
-                return _diverged(outcome, recording, program, first.divergence, checked)
+                return self._diverged(first.divergence)
             # A difference that the actions alone show remains a difference.
             is_green = outcome.divergence is None
-            if is_green and has_changed and not (first.refused or first.found_changed_files):
+            if is_green and self.has_changed and not (first.refused or first.found_changed_files):
                 outcome.reasons.append(
-                    f"code changed, and {program.name}, run again as a whole, {len(checked)} times, records "
+                    f"code changed, and {self.script.name}, run again as a whole, {len(runs)} times, records "
                     f"the same each time, but not what was recorded: {first.divergence}; actions ran at "
                     "the same time, so their order alone may be the cause"
                 )
                 return None
-    parted = next(run for run in checked if run.divergence is not None)
-    _note_difference(outcome, program, parted, has_changed=has_changed)
-    return None
+        self._note_difference(next(run for run in self.runs if run.divergence is not None))
+        return None
 
+    def _run_all(self, directory: Path) -> bool | None:
+        """Run the program as often as needed.
 
-def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun) -> None:
-    """Note the traced methods and modules of the program whose code differs from the recording."""
-    outcome.code = {
-        name: {"recorded": code, "replayed": run.code[name]}
-        for name, code in codes_of(recording.events).items()
-        if name in run.code
-    }
-    outcome.are_modules_known = bool(recording.modules)
-    modules = read_recording(run.session).modules
-    outcome.changed_modules = [
-        name for name, digest in recording.modules.items() if modules.get(name, digest) != digest
-    ]
+        Returns:
+            Whether its runs may prove a difference; None if a run proves nothing, which is noted.
+        """
+        outcome, count, may_differ = self.outcome, _RUNS, False
+        while len(self.runs) < count:
+            run = self._run_and_compare(directory / str(len(self.runs)))
+            if self.ends_at_difference and (isinstance(run, str) or run.divergence is not None):
+                return None
+            if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
+                self._note_no_proof(run if isinstance(run, str) else run.obstacle)
+                return None
+            self.by_form = self.by_form or run.is_by_form
+            if not self.runs:
+                if not outcome.counts.actions:
+                    self._note_changes(run)
+                may_differ = self.has_changed = outcome.is_changed
+                count += self.has_changed and run.has_free_order
+            self.runs.append(run)
+            may_differ = may_differ and run.did_otherwise
+            if len(self.runs) >= _RUNS and not may_differ:
+                break
+        return may_differ
 
+    def _note_no_proof(self, why: str) -> None:
+        self.outcome.remark(f"{self.script.name}, run again as a whole, proves nothing: {why}")
 
-def _may_hold_durations(recording: Recording, runs: Sequence[ProgramRun]) -> bool:
-    """Whether libraries may have measured durations in the runs, and the program's own code none."""
-    is_by_libraries = all(run.is_by_form and not run.clocks for run in runs)
-    return is_by_libraries and len(runs) >= _RUNS and not recording.has_ids_and_times
+    def _note_changes(self, run: ProgramRun) -> None:
+        """Note the traced methods and modules of the program whose code differs from the recording."""
+        outcome, recording = self.outcome, self.recording
+        outcome.code = {
+            name: {"recorded": code, "replayed": run.code[name]}
+            for name, code in codes_of(recording.events).items()
+            if name in run.code
+        }
+        outcome.are_modules_known = bool(recording.modules)
+        modules = read_recording(run.session).modules
+        outcome.changed_modules = [
+            name for name, digest in recording.modules.items() if modules.get(name, digest) != digest
+        ]
 
+    def _compare_by_duration(self) -> None:
+        """Compare again without durations that libraries measured, unless two runs agree in one."""
+        recorded = self.recording.session
+        measured: list[list[str]] = [[] for _ in self.runs]
+        compared = [
+            replace(run, comparison=_compared(recorded, run.session, by_form=True, measured=durations))
+            for run, durations in zip(self.runs, measured, strict=True)
+        ]
+        varies = all(len(set(each)) == len(each) for each in zip(*measured, strict=False))
+        if all(measured) and varies:
+            self.runs = compared
 
-def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[ProgramRun] | None:
-    """Compare again without durations that libraries measured; None where two runs agree in one."""
-    measured: list[list[str]] = [[] for _ in runs]
-    compared = [
-        replace(run, comparison=_compared(recorded, run.session, by_form=True, measured=durations))
-        for run, durations in zip(runs, measured, strict=True)
-    ]
-    varies = all(len(set(each)) == len(each) for each in zip(*measured, strict=False))
-    return compared if all(measured) and varies else None
+    def _draws_by_itself(self, directory: Path) -> bool:
+        """Whether the program, and not only a library, draws without a seed; notes either."""
+        is_asked = not self.outcome.counts.actions
+        is_asked = is_asked or any(not read.is_of_library for read in self.outcome.sources)
+        chance = _Chance.of(self.runs) if is_asked else _Chance()
+        if chance.is_own:
+            where = chance.place or next(iter(self._draws_of_numpy(directory, chance)), "")
+            where = (
+                where or f"from {' and '.join(sorted(chance.varying))}{self._repeated_with_a_target(chance)}"
+            )
+            self._note_no_proof(f"it draws without a seed: {where}")
+        elif chance.varying:
+            self.outcome.remark(
+                f"an installed library draws without a seed: {chance.place}; {len(self.runs)} runs drew "
+                "otherwise"
+            )
+        return chance.is_own
 
+    def _repeated_with_a_target(self, chance: _Chance) -> str:
+        """Say so if the recording holds the draws, which a run of the whole program makes anew."""
+        sources = {source.partition("@")[0] for _, source, _ in self.recording.reads()}
+        is_recorded = bool(sources & {*chance.varying})
+        return "; only a replay with a target repeats the recorded draws" if is_recorded else ""
 
-def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
-    """Say so if the recording holds the draws, which a run of the whole program makes anew."""
-    sources = {source.partition("@")[0] for _, source, _ in recording.reads()}
-    return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
+    def _judged_by_ends(self) -> ReplayOutcome | None:
+        """Judge runs that recorded the same events by their final states; None if these are unknown."""
+        outcome, recording, runs = self.outcome, self.recording, self.runs
+        was_free = not any(run.refused or run.found_changed_files for run in runs)
+        sessions = [run.session for run in runs]
+        end_difference = end_difference_of(recording, sessions, may_differ=self.has_changed)
+        if end_difference is None and self.has_changed and was_free:
+            end_difference = program_state_difference(recording, sessions)
+        if end_difference is None and self.has_changed:
+            compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
+            end_difference = difference_between_actions(recording, sessions, compare)
+        if end_difference is None and self.has_changed and not any(run.has_free_order for run in runs):
+            end_difference = order_difference(recording, sessions)
+        if end_difference is None:
+            return self._identical(sessions)
+        if self.has_changed and was_free and end_difference.divergence is not None:
+            return self._diverged(end_difference.divergence)
+        self._note_no_proof(f"{end_difference.why}{runs[0].other_files}")
+        if end_difference.is_of_program and outcome.divergence is None:
+            outcome.reason(end_difference.why)
+        return None
 
+    def _run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
+        """Run the program once in a copy of the working directory; return the answer of its process."""
+        recording, info = self.recording, self.recording.info
+        assert info is not None  # noqa: S101 - without it, the script would not be known
+        settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
+        directory.mkdir()
+        here, copy = Path.cwd(), directory / COPY
+        left_out = copied(here, copy, recording.session, info)
+        request = {
+            "program": str(self.script),
+            "argv": list(info.argv),
+            "directory": str(directory),
+            "moved": [str(here), str(here if left_out is None else copy)],
+            "left_out": list(map(str, left_out or ())),
+            "recorded_until_ns": recorded_until_us(info) * 1000,
+            "by_hand": to_script(recording.events),
+            "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
+            "looks_at_numpy": looks_at_numpy,
+            "looks_at_order": bool(self.outcome.beside),
+        }
+        return run_job(_PROGRAM, request, self.timeout_seconds or _patience_s(info), self.stop)
 
-def _judged_by_ends(
-    outcome: ReplayOutcome,
-    recording: Recording,
-    program: Path,
-    runs: Sequence[ProgramRun],
-    *,
-    has_changed: bool,
-) -> ReplayOutcome | None:
-    """Judge runs that recorded the same events by their final states; None if these are unknown."""
-    was_free = not any(run.refused or run.found_changed_files for run in runs)
-    sessions = [run.session for run in runs]
-    end_difference = end_difference_of(recording, sessions, may_differ=has_changed)
-    if end_difference is None and has_changed and was_free:
-        end_difference = program_state_difference(recording, sessions)
-    if end_difference is None and has_changed:
-        compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
-        end_difference = difference_between_actions(recording, sessions, compare)
-    if end_difference is None and has_changed and not any(run.has_free_order for run in runs):
-        end_difference = order_difference(recording, sessions)
-    if end_difference is None:
-        proved = _identical(outcome, recording, program, runs[0].comparison)
-        for why in unseen_effects(runs[0].comparison, recording.events, has_changed=has_changed):
-            proved.reason(why)
-        for note in runs[0].comparison.notes:
+    def _run_and_compare(self, directory: Path) -> ProgramRun | str:
+        """Run the program once, and compare its recording; return why if that is not possible."""
+        recorded, by_form = self.recording, self.by_form
+        result = self._run(directory)
+        if result.answer is None:
+            return result.failure
+        answer = result.answer
+        refused, failure = answer["refused"], answer["failure"]
+        files = _other_files(answer["asked_for_left_out"], answer["read_newer"])
+        sessions = list((directory / "recorded").glob("session_*"))
+        if len(sessions) != 1:
+            detail = "; ".join([*refused[:2], failure])
+            return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}{files}"
+        reader = open_reader(sessions[0])
+        is_sound = reader.losses().clean and not reader.damaged_lines
+        tell_as_original(sessions[0], directory / COPY, Path.cwd())
+        comparison = _compared(recorded.session, sessions[0], by_form=by_form)
+        of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
+        if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
+            by_form = True  # only libraries made times and ids
+            comparison = _compared(recorded.session, sessions[0], by_form=True)
+        reader = open_reader(sessions[0])
+        reads_clock = self.outcome.beside and answer["clocks"]
+        return ProgramRun(
+            session=sessions[0],
+            comparison=comparison,
+            code=codes_of(reader.events()),
+            classes=first_classes_of(reader.events(), script_name(recorded.session, recorded.info)),
+            is_sound=is_sound,
+            failure=failure,
+            found_changed_files=tuple(answer["asked_for_left_out"]),
+            other_files=files,
+            chance=answer["chance"],
+            has_free_order=bool(answer["has_free_order"] or reads_clock),
+            is_by_form=by_form,
+            **{name: tuple(answer[name]) for name in ("refused", "unseeded", "drawn_by_libraries", "clocks")},
+        )
+
+    def _draws_of_numpy(self, directory: Path, chance: _Chance) -> Sequence[str]:
+        """Return where the program draws from numpy's global generator, by a run that intercepts draws."""
+        if "numpy.random" not in chance.varying:
+            return ()
+        answer = self._run(directory / "draws", looks_at_numpy=True).answer
+        draws = () if answer is None else (*answer["unseeded"], *answer["drawn_by_libraries"])
+        return [each for each in draws if each.startswith("numpy.random ")]
+
+    def _identical(self, sessions: Sequence[Path]) -> ReplayOutcome:
+        """Return the outcome of runs that recorded the same; notes of the comparison become normalisers."""
+        recording, first = self.recording, self.runs[0].comparison
+        proved, plan = self._of_program()
+        proved.normalisers = [note for note in first.notes if not note.endswith(_REMARKS)]
+        for note in first.notes:
+            if note not in proved.normalisers:
+                proved.remark(note)
             if note.endswith(NOT_READ_IN_CALLS):
                 proved.reason(f"{note}; {RECORD_LARGE}")
-        hidden = redacted_at_end(recording, sessions, has_changed=has_changed)
-        if hidden:
+        proved.counts.driven = proved.counts.covered = len(plan.actions)
+        proved.counts.informative = sum(
+            event.extra.get("result") is not None or any((event.state or {}).values())
+            if is_traced_action(event)
+            else event.parent_span_id is not None
+            for event in recording.events
+            if event.kind not in PASSED_OVER and event.kind != "state"
+        )
+        proved.remark(
+            f"{self._why}: {self.script.name} was run again as a whole, {_RUNS} times, without network and "
+            f"in a copy of its directory, and recorded the same {first.compared:,} events and "
+            f"{first.states:,} states"
+        )
+        for why in unseen_effects(first, recording.events, has_changed=self.has_changed):
+            proved.reason(why)
+        if hidden := redacted_at_end(recording, sessions, has_changed=self.has_changed):
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
-        if has_changed:
+        if self.has_changed:
             compare_beyond_agents(proved, recording, sessions)
         return proved
-    if has_changed and was_free and end_difference.divergence is not None:
-        return _diverged(outcome, recording, program, end_difference.divergence, runs)
-    outcome.remark(
-        f"{program.name}, run again as a whole, proves nothing: {end_difference.why}{runs[0].other_files}"
-    )
-    if end_difference.is_of_program and outcome.divergence is None:
-        outcome.reason(end_difference.why)
-    return None
+
+    def _diverged(self, divergence: RunDivergence) -> ReplayOutcome:
+        """Return the outcome of runs of changed code that agree with each other, unlike the recording."""
+        proved, plan = self._of_program()
+        recording = self.recording
+        differing = next((event for event in recording.events if event.id == divergence.event_a), None)
+        action = _action_of(differing, divergence.agent_id, recording, plan)
+        inner = None if divergence.agent_id == action.agent_id else divergence.agent_id
+        proved.divergence = Divergence(
+            step=action.number,
+            event_id=divergence.event_a or action.event.id,
+            action=action.call.name,
+            agent_id=action.agent_id,
+            field="calls" if divergence.field in {"events", "order"} else divergence.field,
+            recorded=divergence.a,
+            replayed=divergence.b,
+            path=divergence.path,
+            place=_place_of(differing, inner, recording, plan),
+            inner_agent_id=inner or "",
+            tick=divergence.tick,
+        )
+        proved.counts.driven = max(action.number, 1)
+        proved.counts.covered = action.number - 1
+        proved.remark(
+            f"{self._why}: {self.script.name} was run again as a whole, {len(self.runs)} times, without "
+            "network and in a copy of its directory; all runs did the same, unlike the recording"
+            f"{self.runs[0].other_files}"
+        )
+        return proved
+
+    def _of_program(self) -> tuple[ReplayOutcome, Plan]:
+        """Return an outcome for all agents with the facts of the calls' that still hold, and the plan."""
+        outcome, recording, first = self.outcome, self.recording, self.runs[0].comparison
+        agents = frozenset(recording.agents)
+        plan = make_plan(recording, agents, agents)
+        proved = ReplayOutcome(
+            agents=recording.acting_agents,
+            counts=Counts(actions=len(plan.actions), effects=first.compared, full_states=first.states),
+            is_of_program=True,
+            handles=outcome.handles or recording.handles,
+            notes=plan.notes,
+            remarks=list(outcome.remarks),
+            **{name: getattr(outcome, name) for name in _STILL_HOLD},
+        )
+        for event in filter(is_by_hand, recording.events):
+            note_repeated(proved, event)
+        return proved, plan
+
+    @property
+    def _why(self) -> str:
+        """Why the program was run again."""
+        outcome = self.outcome
+        if not outcome.counts.actions:
+            return "no target was given"
+        if outcome.divergence is None:
+            if judge(outcome)[0] is Verdict.UNVERIFIED:
+                return "calls of the recorded actions one by one prove nothing"
+            changed = listed(outcome.changed_code or outcome.changed_modules, _MOST_NEW)
+            return (
+                f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
+            )
+        return (
+            f"called one by one, {outcome.divergence.step_text} differs: that call lacks what surrounds it "
+            "in the program, or the target builds other objects"
+        )
+
+    def _note_difference(self, run: ProgramRun) -> None:
+        """Note how a run differs; if no code changed and a call differs otherwise, that proves nothing."""
+        called, divergence, outcome = self.outcome.divergence, run.divergence, self.outcome
+        remark = f"{self.script.name}, run again as a whole, does not record the same: {divergence}"
+        if divergence is not None:
+            recorded, replayed = differing_texts(divergence.a, divergence.b)
+            remark += f": recorded {recorded}, replayed {replayed}"
+        remark += run.other_files
+        if run.refused or run.failure:
+            remark += f"; {run.obstacle}"
+        elif run.clocks:
+            remark += f"; it reads a clock: {run.clocks[0]}"
+        outcome.remark(remark)
+        is_same = called is None or divergence is None or divergence.b == called.replayed
+        is_same = is_same or outcome.may_be_of_target
+        if outcome.is_same_code and not (self.has_changed or is_same or run.refused or run.failure):
+            outcome.doubts.append(
+                f"no code changed, and {self.script.name}, run again as a whole, differs otherwise than the "
+                f"call: {divergence}: the value depends on how the code is run"
+            )
 
 
 def _patience_s(info: SessionInfo) -> float:
@@ -385,93 +567,6 @@ def _patience_s(info: SessionInfo) -> float:
         return _AT_LEAST_S
     took_us = parse_timestamp(info.ended_at) - parse_timestamp(info.started_at)
     return max(_AT_LEAST_S, _TIMES_SLOWER * took_us / 1e6)
-
-
-@dataclass(frozen=True, slots=True)
-class _Program:
-    """The recorded script, and the inputs of each run."""
-
-    script: Path
-    info: SessionInfo
-    session: Path
-    timeout_s: float
-    stop: StopEvent | None
-    by_hand: Sequence[Mapping[str, Any]]
-    """The changes by hand, which each run repeats."""
-    looks_at_order: bool
-    """Whether recorded actions ran at the same time."""
-
-    def run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
-        """Run the program once in a copy of the working directory; return the answer of its process."""
-        configured = self.info.configuration
-        settings = {name: configured[name] for name in _SETTINGS if name in configured}
-        directory.mkdir()
-        here, copy = Path.cwd(), directory / COPY
-        left_out = copied(here, copy, self.session, self.info)
-        request = {
-            "program": str(self.script),
-            "argv": list(self.info.argv),
-            "directory": str(directory),
-            "moved": [str(here), str(here if left_out is None else copy)],
-            "left_out": list(map(str, left_out or ())),
-            "recorded_until_ns": recorded_until_us(self.info) * 1000,
-            "by_hand": self.by_hand,
-            "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
-            "looks_at_numpy": looks_at_numpy,
-            "looks_at_order": self.looks_at_order,
-        }
-        return run_job(_PROGRAM, request, self.timeout_s, self.stop)
-
-
-def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> ProgramRun | str:
-    """Run the program once, and compare its recording; return why if that is not possible.
-
-    Args:
-        by_form: whether to compare ids and times by their form, since each run gets new ones from libraries
-            or recorded sources.
-    """
-    result = program.run(directory)
-    if result.answer is None:
-        return result.failure
-    answer = result.answer
-    refused, failure = answer["refused"], answer["failure"]
-    files = _other_files(answer["asked_for_left_out"], answer["read_newer"])
-    sessions = list((directory / "recorded").glob("session_*"))
-    if len(sessions) != 1:
-        detail = "; ".join([*refused[:2], failure])
-        return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}{files}"
-    reader = open_reader(sessions[0])
-    is_sound = reader.losses().clean and not reader.damaged_lines
-    tell_as_original(sessions[0], directory / COPY, Path.cwd())
-    comparison = _compared(program.session, sessions[0], by_form=by_form)
-    of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
-    if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
-        by_form = True  # only libraries made times and ids
-        comparison = _compared(program.session, sessions[0], by_form=True)
-    reader = open_reader(sessions[0])
-    return ProgramRun(
-        session=sessions[0],
-        comparison=comparison,
-        code=codes_of(reader.events()),
-        classes=first_classes_of(reader.events(), script_name(program.session, program.info)),
-        is_sound=is_sound,
-        failure=failure,
-        found_changed_files=tuple(answer["asked_for_left_out"]),
-        other_files=files,
-        chance=answer["chance"],
-        has_free_order=bool(answer["has_free_order"] or (program.looks_at_order and answer["clocks"])),
-        is_by_form=by_form,
-        **{name: tuple(answer[name]) for name in ("refused", "unseeded", "drawn_by_libraries", "clocks")},
-    )
-
-
-def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequence[str]:
-    """Return where the program draws from numpy's global generator, by a run that intercepts draws."""
-    if "numpy.random" not in chance.varying:
-        return ()
-    answer = program.run(directory / "draws", looks_at_numpy=True).answer
-    draws = () if answer is None else (*answer["unseeded"], *answer["drawn_by_libraries"])
-    return [each for each in draws if each.startswith("numpy.random ")]
 
 
 def _compared(
@@ -501,69 +596,13 @@ def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     ) and (is_green or all(run.classes.get(name, cls) == cls for name, cls in outcome.classes.items()))
 
 
-def _identical(
-    outcome: ReplayOutcome, recording: Recording, program: Path, first: RunComparison
-) -> ReplayOutcome:
-    """Return the outcome of runs that recorded the same again; notes of the comparison become normalisers."""
-    proved, plan = _of_program(outcome, recording)
-    proved.normalisers = [note for note in first.notes if not note.endswith(_REMARKS)]
-    for note in first.notes:
-        if note not in proved.normalisers:
-            proved.remark(note)
-    counts = proved.counts
-    counts.driven = counts.covered = len(plan.actions)
-    counts.informative = sum(
-        event.extra.get("result") is not None or any((event.state or {}).values())
-        if is_traced_action(event)
-        else event.parent_span_id is not None
-        for event in recording.events
-        if event.kind not in PASSED_OVER and event.kind != "state"
-    )
-    counts.effects, counts.full_states = first.compared, first.states
-    proved.remark(
-        f"{_why(outcome)}: {program.name} was run again as a whole, {_RUNS} times, without network and in a "
-        f"copy of its directory, and recorded the same {first.compared:,} events and {first.states:,} states"
-    )
-    return proved
-
-
 _REMARKS = (MADE_BY_LIBRARIES, NOT_READ_IN_CALLS)
 """Notes of a comparison after which the verdict may still be IDENTICAL."""
-
-
-def _diverged(
-    outcome: ReplayOutcome,
-    recording: Recording,
-    program: Path,
-    divergence: RunDivergence,
-    runs: Sequence[ProgramRun],
-) -> ReplayOutcome:
-    """Return the outcome of runs of changed code that agree with each other and differ from the recording."""
-    proved, plan = _of_program(outcome, recording)
-    differing = next((event for event in recording.events if event.id == divergence.event_a), None)
-    action = _action_of(differing, divergence.agent_id, recording, plan)
-    inner = None if divergence.agent_id == action.agent_id else divergence.agent_id
-    proved.divergence = Divergence(
-        step=action.number,
-        event_id=divergence.event_a or action.event.id,
-        action=action.call.name,
-        agent_id=action.agent_id,
-        field="calls" if divergence.field in {"events", "order"} else divergence.field,
-        recorded=divergence.a,
-        replayed=divergence.b,
-        path=divergence.path,
-        place=_place_of(differing, inner, recording, plan),
-        inner_agent_id=inner or "",
-        tick=divergence.tick,
-    )
-    proved.counts.driven = max(proved.divergence.step, 1)
-    proved.counts.covered = proved.divergence.step - 1
-    proved.counts.effects, proved.counts.full_states = runs[0].comparison.compared, runs[0].comparison.states
-    proved.remark(
-        f"{_why(outcome)}: {program.name} was run again as a whole, {len(runs)} times, without network and "
-        f"in a copy of its directory; all runs did the same, unlike the recording{runs[0].other_files}"
-    )
-    return proved
+_STILL_HOLD = (
+    *("code", "changed_modules", "are_modules_known", "environment", "factory_differences"),
+    *("ignored", "at_full_states"),
+)
+"""What an outcome of calls says about a run of the program, too."""
 
 
 def _action_of(event: Event | None, agent_id: str | None, recording: Recording, plan: Plan) -> DrivenAction:
@@ -588,51 +627,10 @@ def _place_of(event: Event | None, inner: str | None, recording: Recording, plan
             name = event.extra.get("name")
             named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
             return f"{describe(event)}{named} outside of actions"
-    return "" if inner is None else _named_inside(event, inner)
-
-
-def _named_inside(event: Event | None, agent_id: str) -> str:
-    """Return what differs inside another agent's action."""
+    if inner is None:
+        return ""
     is_action = event is not None and is_traced_action(event)
-    return f"{method_name(event)} of {agent_id}" if event and is_action else f"what {agent_id} did"
-
-
-def _why(outcome: ReplayOutcome) -> str:
-    if not outcome.counts.actions:
-        return "no target was given"
-    if outcome.divergence is None:
-        if judge(outcome)[0] is Verdict.UNVERIFIED:
-            return "calls of the recorded actions one by one prove nothing"
-        changed = listed(outcome.changed_code or outcome.changed_modules, _MOST_NEW)
-        return f"each recorded call does the same, but {changed} changed, so the program may call otherwise"
-    return (
-        f"called one by one, {outcome.divergence.step_text} differs: that call lacks what surrounds it in "
-        "the program, or the target builds other objects"
-    )
-
-
-def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOutcome, Plan]:
-    """Return an outcome for all agents with the facts of the given one that still hold, and the plan."""
-    agents = frozenset(recording.agents)
-    plan = make_plan(recording, agents, agents)
-    proved = ReplayOutcome(
-        agents=recording.acting_agents,
-        code=outcome.code,
-        is_of_program=True,
-        changed_modules=outcome.changed_modules,
-        are_modules_known=outcome.are_modules_known,
-        environment=outcome.environment,
-        factory_differences=outcome.factory_differences,
-        ignored=outcome.ignored,
-        handles=outcome.handles or recording.handles,
-        at_full_states=outcome.at_full_states,
-        notes=plan.notes,
-        remarks=list(outcome.remarks),
-    )
-    proved.counts.actions = len(plan.actions)
-    for event in filter(is_by_hand, recording.events):
-        note_repeated(proved, event)
-    return proved, plan
+    return f"{method_name(event)} of {inner}" if event and is_action else f"what {inner} did"
 
 
 class _Chance(NamedTuple):
@@ -656,30 +654,6 @@ class _Chance(NamedTuple):
             return cls(varying, bool(own), next(iter(own), ""))
         is_of_libraries = varying == {"random"} and bool(libraries)
         return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
-
-
-def _note_difference(outcome: ReplayOutcome, program: Path, run: ProgramRun, *, has_changed: bool) -> None:
-    """Note how a run differs; if no code changed and a call differs otherwise, that proves nothing."""
-    outcome.remark(_describe_difference(program, run))
-    called, divergence = outcome.divergence, run.divergence
-    is_same = called is None or divergence is None or divergence.b == called.replayed
-    is_same = is_same or outcome.may_be_of_target
-    if outcome.is_same_code and not (has_changed or is_same or run.refused or run.failure):
-        outcome.doubts.append(
-            f"no code changed, and {program.name}, run again as a whole, differs otherwise than the call: "
-            f"{divergence}: the value depends on how the code is run"
-        )
-
-
-def _describe_difference(program: Path, run: ProgramRun) -> str:
-    remark = f"{program.name}, run again as a whole, does not record the same: {run.divergence}"
-    if run.divergence is not None:
-        recorded, replayed = differing_texts(run.divergence.a, run.divergence.b)
-        remark += f": recorded {recorded}, replayed {replayed}"
-    remark += run.other_files
-    if run.refused or run.failure:
-        return f"{remark}; {run.obstacle}"
-    return f"{remark}; it reads a clock: {run.clocks[0]}" if run.clocks else remark
 
 
 # The copy of the working directory in which the program runs again, and where it may write.

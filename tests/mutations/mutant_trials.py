@@ -22,7 +22,7 @@ from made_programs import TRACED_HEAD, Program, make_program
 from mutants import KINDS, OUTSIDE, mutants_of
 from plain_oracle import changes, changes_on_the_way, outcome_of
 
-import Agent.replay.compare.outcome
+import Agent.replay.compare.report
 from Agent.replay import ReplayReport, Verdict, replay_run
 
 EACH = 10
@@ -94,7 +94,7 @@ def work(task: Task) -> list[Row]:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(task.directory.parent / "bytecode")
     if task.is_blind:
-        vars(Agent.replay.compare.outcome)["judge"] = lambda outcome: (Verdict.IDENTICAL, [])
+        vars(Agent.replay.compare.report)["judge"] = lambda outcome: (Verdict.IDENTICAL, [])
     program = make_program(task.seed)
     original = task.directory / "original"
     record(program, program.body, original)

@@ -22,7 +22,7 @@ from value_kinds import SECRET
 from value_places import PLACES
 
 from Agent.replay import ReplayReport, Verdict, replay_agents
-from Agent.replay.rerun import RedriveOptions
+from Agent.replay.attempts import RedriveOptions
 
 EACH = 150
 """Pairs of one program."""

@@ -127,7 +127,8 @@ def test_a_child_process_ends_when_it_is_told_to(history):
     from concurrent.futures import CancelledError
 
     from Agent.flight.run_reading import find_session_run
-    from Agent.replay.rerun import RedriveOptions, drive_again
+    from Agent.replay.attempts import RedriveOptions
+    from Agent.replay.rerun import drive_again
 
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()

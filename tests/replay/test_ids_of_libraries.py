@@ -12,7 +12,8 @@ from support.processes import child_environment
 from Agent.event.values.content_digest import content_of
 from Agent.replay import replay_run
 from Agent.replay.compare.normaliser import LibraryValues, ValuesOfRun
-from Agent.replay.compare.outcome import ReplayOutcome, ReplayReport
+from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.replay.compare.report import ReplayReport
 
 RECORDED, REPLAYED = "01a210f7-78da-7249-a6f4-2775bafff099", "01a210f7-8ebd-7552-9c36-647a7cf830e1"
 WHEN_NS = int(REPLAYED.replace("-", "")[:12], 16) * 1_000_000 + 123_456

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from Agent.replay import rerun
+from Agent.replay import attempts
 
 READER = """
 from pathlib import Path
@@ -27,8 +27,8 @@ def test_a_difference_has_to_come_under_two_more_hash_seeds(toy, monkeypatch):
     answer.write_text("one")
     toy.record(READER)
     answer.write_text("two")
-    monkeypatch.setattr(rerun, "launches_anew", lambda: True)
-    in_child = rerun._in_child
+    monkeypatch.setattr(attempts, "launches_anew", lambda: True)
+    in_child = attempts.Attempts.once
     for other, verdict, replays in ((None, "DIVERGED", 3), (2, "UNVERIFIED", 2), (3, "UNVERIFIED", 3)):
         count = 0
 
@@ -40,7 +40,7 @@ def test_a_difference_has_to_come_under_two_more_hash_seeds(toy, monkeypatch):
                 outcome.divergence = replace(outcome.divergence, replayed="another")
             return outcome
 
-        monkeypatch.setattr(rerun, "_in_child", with_another_order)
+        monkeypatch.setattr(attempts.Attempts, "once", with_another_order)
         report = toy.replay()
         assert (report.verdict, count) == (verdict, replays), str(report)
         assert ("the difference varies between processes" in str(report)) == (other is not None)
@@ -67,8 +67,8 @@ def test_so_has_one_beside_clocks_that_only_libraries_read(toy, tmp_path, monkey
         text.replace("return Path", "return watched(lambda: Path").replace("read_text()", "read_text())")
     )
     answer.write_text("two")
-    monkeypatch.setattr(rerun, "launches_anew", lambda: True)
-    in_child, count = rerun._in_child, 0
+    monkeypatch.setattr(attempts, "launches_anew", lambda: True)
+    in_child, count = attempts.Attempts.once, 0
 
     def with_another_order(*args, **kwargs):
         nonlocal count
@@ -78,7 +78,7 @@ def test_so_has_one_beside_clocks_that_only_libraries_read(toy, tmp_path, monkey
             outcome.divergence = replace(outcome.divergence, replayed="another")
         return outcome
 
-    monkeypatch.setattr(rerun, "_in_child", with_another_order)
+    monkeypatch.setattr(attempts.Attempts, "once", with_another_order)
     report = toy.replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "the difference varies between processes" in str(report)

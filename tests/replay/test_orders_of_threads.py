@@ -1,15 +1,23 @@
 """A difference where threads take part, which have another order in each replay."""
 
+from dataclasses import replace
+
 import pytest
 
+from Agent.replay.attempts import Attempts, RedriveOptions
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, judge
-from Agent.replay.rerun import (
-    RedriveOptions,
-    _beyond_order,
-    _in_other_orders_of_threads,
-    _one_by_one,
-    _without_order,
-)
+from Agent.replay.rerun import _one_by_one
+
+
+class Given(Attempts):
+    """Gives outcomes instead of replaying."""
+
+    def __init__(self, given, options=None):
+        super().__init__(None, "program:build", options or RedriveOptions(), None)
+        self.given = iter(given)
+
+    def once(self, **_more):
+        return next(self.given)
 
 
 def at(step, value=4):
@@ -31,9 +39,9 @@ def changed(step):
 
 
 def verdict_of(*replays):
-    given = iter(replays)
-    chosen = _in_other_orders_of_threads([next(given), next(given)], lambda _turns: next(given))
-    return judge(chosen)[0], chosen.divergence and chosen.divergence.step, len(list(given))
+    attempts = Given(replays[2:])
+    chosen = attempts._in_other_orders_of_threads(list(replays[:2]))
+    return judge(chosen)[0], chosen.divergence and chosen.divergence.step, len(list(attempts.given))
 
 
 @pytest.mark.parametrize(
@@ -74,16 +82,17 @@ def test_changed_code_that_agrees_in_some_orders_of_its_threads_proves_nothing()
     ],
 )
 def test_a_difference_that_may_be_the_order_of_threads_alone_proves_nothing(without_order, verdict):
-    given = iter(without_order)
-    outcome = _beyond_order(at(2), lambda _turns: next(given))
+    outcome = Given(without_order)._beyond_order(at(2))
     assert (judge(outcome)[0], outcome.divergence.step) == verdict
 
 
 def test_a_field_is_left_out_only_where_the_recording_has_nothing_but_a_digest_of_it():
     differs = Divergence(2, "w-2", "ask", "a", "state.memory", "<M>", "<M>, changed somewhere inside")
-    loose = _without_order(RedriveOptions(ignore=("log",)), differs)
-    assert (loose.ignore, loose.normaliser.order) == (("log", "memory"), True)
-    assert _without_order(RedriveOptions(), at(2).divergence).ignore == ()
+    loose, other = Given([at(0)], RedriveOptions(ignore=("log",))), Given([at(0)])
+    loose._beyond_order(replace(at(2), divergence=differs))
+    assert (loose.options.ignore, loose.options.normaliser.order) == (("log", "memory"), True)
+    other._beyond_order(at(2))
+    assert other.options.ignore == ()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from Agent.errors import AgentNotFound
 from Agent.replay import replay_agents
+from Agent.replay.attempts import RedriveOptions
 from Agent.replay.plan.recording import RecordingParts, read_recording
-from Agent.replay.rerun import RedriveOptions
 from Agent.tree.layout import list_sessions
 
 CROWD = """

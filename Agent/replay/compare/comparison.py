@@ -19,14 +19,29 @@ from Agent.event.pointers import escape, fold_tags, tags_below
 from Agent.event.values.class_codecs import is_one_member
 from Agent.event.values.codecs import UNFINISHED, WITH_OWN
 from Agent.event.values.digest import (
-    canonical_bytes,
     differ_in_tokens_alone,
-    digest_json,
     leaves_out_secrets,
     may_lack_more,
     version_in,
 )
-from Agent.event.values.opaque import CONTENT, ELSEWHERE, NOT_READ, SHARED, OpaqueKind
+from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
+from Agent.replay.compare.folded_values import (
+    ABSENT,
+    MAX_SHOWN_CHARS,
+    Folded,
+    by_key_of,
+    content_in,
+    is_object,
+    is_redacted,
+    is_unread,
+    key_of,
+    name_of,
+    plain,
+    shown,
+    shown_beside,
+    shown_with_tag,
+    without_redaction,
+)
 from Agent.replay.compare.normaliser import LibraryValues, Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces, shared_text, text_with_digest
 
@@ -37,7 +52,6 @@ _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 SOMEWHERE_INSIDE = ", changed somewhere inside"
 """Suffix for an object whose content differs somewhere that the recording does not show."""
-_MAX_SHOWN_CHARS = 400
 _SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
 T = TypeVar("T")
@@ -115,17 +129,6 @@ class Agreement:
         self.code |= other.code
 
 
-class _Tagged(NamedTuple):
-    tag: str
-    node: Any
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "<absent>"
-
-
-ABSENT = _Absent()
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """JSON Pointers of mappings in an event's payload whose order of keys does not matter."""
 NAMES_OF_STATE = ("", "/set")
@@ -259,14 +262,14 @@ class Comparison:
             for one, other in zip(recorded, replayed, strict=True)
         )
 
-    def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
+    def _node_of_record(self, tag: str, node: Any, _at: str) -> Folded:
         # The recorded program was `__main__`; here it is imported under its name.
         if self.main_module is not None and ":__main__." in tag:
             tag = tag.replace(":__main__.", f":{self.main_module}.", 1)
-        return _Tagged(tag, node)
+        return Folded(tag, node)
 
     def _walk(self, one: Any, other: Any, path: str) -> Difference | None:
-        if type(one) is _Tagged or type(other) is _Tagged:
+        if type(one) is Folded or type(other) is Folded:
             return self._tagged(one, other, path)
         if type(one) is not type(other):
             if _is_number(one) and _is_number(other) and self.overlooked.number(one, other):
@@ -294,19 +297,19 @@ class Comparison:
             return None
         if self.overlooked.text(one, other):
             return None
-        return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
+        return Difference(path, *differing_pieces(one, other, MAX_SHOWN_CHARS))
 
     def _is_name_of_script(self, one: str, other: str) -> bool:
         """Whether two texts differ only in the script's module name, as in `__name__` or a `repr`."""
         return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
-        if _is_unread(one) or _is_unread(other):
+        if is_unread(one) or is_unread(other):
             return self._unread(one, other, path)
-        if _is_redacted(one) or _is_redacted(other):
-            return self._walk(_without_redaction(one), _without_redaction(other), path)
-        if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
-            return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
+        if is_redacted(one) or is_redacted(other):
+            return self._walk(without_redaction(one), without_redaction(other), path)
+        if type(one) is not Folded or type(other) is not Folded or not self._is_one_tag(one.tag, other.tag):
+            return Difference(path, shown_with_tag(one), shown_with_tag(other))
         self._count_hidden(one.tag, other.tag)
         name, left, right = one.tag.partition(":")[0], one.node, other.node
         if name == "opaque":
@@ -340,7 +343,7 @@ class Comparison:
 
     def _opaque(self, one: Any, other: Any, path: str) -> Difference | None:
         """Compare the recorded forms of two values without a codec."""
-        left, right = _content(one), _content(other)
+        left, right = content_in(one), content_in(other)
         for content in (left, right):
             if content.kind is OpaqueKind.UNSEEN:
                 self.agreement.unseen[path] = content.text
@@ -393,8 +396,8 @@ class Comparison:
         """Compare two values of which one was not read in its call."""
         self.agreement.unread += 1
         if any(type(each) in _NEVER_LARGE for each in (one, other)):
-            return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
-        if any(type(each) is not _Tagged or each.tag != "opaque" for each in (one, other)):
+            return Difference(path, shown_with_tag(one), shown_with_tag(other))
+        if any(type(each) is not Folded or each.tag != "opaque" for each in (one, other)):
             return None  # a container, for example
         return self._in_attributes(one.node, other.node, path)
 
@@ -580,8 +583,8 @@ class Comparison:
         return Difference(f"{path}/{index}", *shown_beside(left, right))
 
     def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
-        left = sorted(one, key=_key)
-        right = sorted(other, key=_key)
+        left = sorted(one, key=key_of)
+        right = sorted(other, key=key_of)
         mark = self.mark()
         difference = self._in_order(left, right, path)
         if difference is not None:
@@ -592,22 +595,24 @@ class Comparison:
         return Difference(path, *shown_beside(left, right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
-        left, right = _by_key(one), _by_key(other)
+        left, right = by_key_of(one), by_key_of(other)
         renamed = self._agreeing_keys(
             {key: name for key, (name, _) in left.items()}, {key: name for key, (name, _) in right.items()}
         )
         right = {renamed.get(key, key): pair for key, pair in right.items()}
-        for key, other_key in zip(_only_in(left, right), _only_in(right, left), strict=False):
+        sides = (left, right), (right, left)
+        lacking, new = ([key for key in one if key not in other] for one, other in sides)
+        for key, other_key in zip(lacking, new, strict=False):
             name, other_name = left[key][0], right[other_key][0]
-            if _is_object(name) and _is_object(other_name):
+            if is_object(name) and is_object(other_name):
                 # An object used as a key has changed: report its attribute rather than a missing key.
-                difference = self._walk(name, other_name, f"{path}/{escape(_name_of(name))}")
+                difference = self._walk(name, other_name, f"{path}/{escape(name_of(name))}")
                 if difference is not None:
                     return difference
         for key in sorted(left.keys() | right.keys()):
             name, value = left.get(key, (None, ABSENT))
             other_name, other_value = right.get(key, (None, ABSENT))
-            at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
+            at = f"{path}/{escape(name_of(name if key in left else other_name))}"
             if value is ABSENT or other_value is ABSENT:
                 return Difference(at, *shown_beside(value, other_value))
             difference = self._walk(name, other_name, at) or self._walk(value, other_value, at)
@@ -615,8 +620,8 @@ class Comparison:
                 return difference
         if path in self._names:
             return None
-        names = [_name_of(name) for name, _ in left.values()]
-        return self._order(names, [_name_of(left[key][0]) for key in right], path)
+        names = [name_of(name) for name, _ in left.values()]
+        return self._order(names, [name_of(left[key][0]) for key in right], path)
 
     def _agreeing_keys(self, one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
         """Match keys that differ in text but agree, such as two tokens of a secret.
@@ -645,20 +650,6 @@ class Comparison:
         return partners
 
 
-class _FormOfContent(NamedTuple):
-    kind: OpaqueKind
-    text: str
-
-
-def _content(form: Any) -> _FormOfContent:
-    """Return the kind and text that describe the content of a value without a codec."""
-    if type(form) is dict:
-        for kind in OpaqueKind:
-            if type(form.get(kind)) is str:
-                return _FormOfContent(kind, form[kind])
-    return _FormOfContent(OpaqueKind.UNSEEN, "its content was not recorded")
-
-
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:
     """Return the tags of a value by relative pointer; None if values with equal bytes may still differ."""
     tags = tags_below(recorded.types, recorded.pointer)
@@ -676,8 +667,8 @@ def _is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
 
 
-def _node(tag: str, node: Any, _at: str) -> _Tagged:
-    return _Tagged(tag, node)
+def _node(tag: str, node: Any, _at: str) -> Folded:
+    return Folded(tag, node)
 
 
 def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
@@ -700,94 +691,3 @@ _SPAWNED = "n_children_spawned"
 
 
 _NEVER_LARGE = (int, float, bool, type(None))
-
-
-def _is_unread(value: Any) -> bool:
-    return type(value) is _Tagged and type(value.node) is dict and value.node.get("reference") == NOT_READ
-
-
-def _is_redacted(value: Any) -> bool:
-    return type(value) is _Tagged and value.tag == "redacted"
-
-
-def _without_redaction(value: Any) -> Any:
-    return value.node if _is_redacted(value) else value
-
-
-def _key(value: Any) -> bytes:
-    """Return a sort key for set members and mapping keys that does not depend on hash order."""
-    return canonical_bytes(plain(value, with_tags=True))
-
-
-def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
-    """Return the (key, value) pairs of a mapping by `_key` of the key."""
-    by_key: dict[bytes, tuple[Any, Any]] = {}
-    for pair in pairs:
-        if type(pair) is list and len(pair) == 2:
-            by_key[_key(pair[0])] = (pair[0], pair[1])
-        else:
-            by_key[_key(pair)] = (pair, None)
-    return by_key
-
-
-def _only_in(one: dict[bytes, Any], other: dict[bytes, Any]) -> list[bytes]:
-    """Return the keys of the first mapping that the second one lacks, in order."""
-    return [key for key in one if key not in other] if one.keys() != other.keys() else []
-
-
-def _is_object(key: Any) -> bool:
-    return type(key) is _Tagged and key.tag == "opaque" and type(key.node) is dict
-
-
-def _name_of(key: Any) -> str:
-    value = plain(key)
-    return value if type(value) is str else canonical_bytes(value).decode("utf-8", "replace")
-
-
-def plain(value: Any, *, with_tags: bool = False) -> Any:
-    """Return a folded value as plain JSON, by default without tags."""
-    if type(value) is _Tagged:
-        node = plain(value.node, with_tags=with_tags)
-        return {"tag": value.tag, "value": node} if with_tags else node
-    if type(value) is dict:
-        return {key: plain(item, with_tags=with_tags) for key, item in value.items()}
-    if type(value) is list:
-        return [plain(item, with_tags=with_tags) for item in value]
-    return value
-
-
-def _shown_with_tag(value: Any) -> Any:
-    """Return a value with its tag, since values with different tags may have the same content."""
-    if type(value) is _Tagged and not str(shown(value)).startswith("<"):
-        return {"tag": value.tag, "value": shown(value)}
-    return shown(value)
-
-
-def shown(value: Any) -> Any:
-    """Return a value as a report shows it: shortened plain JSON; a generator's state as a digest."""
-    if value is ABSENT:
-        return "<absent>"
-    if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):
-        return f"<{value.tag} state {digest_json(plain(value))}>"
-    bare = plain(value)
-    text = _text_of(bare)
-    return bare if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 3] + "..."
-
-
-def shown_beside(one: Any, other: Any) -> tuple[Any, Any]:
-    """Return two differing values like `shown`, but cut long ones around the first difference."""
-    left, right = shown(one), shown(other)
-    if one is ABSENT or other is ABSENT or _is_digest(left) or _is_digest(right):
-        return left, right
-    one_text, other_text = (_text_of(plain(each)) for each in (one, other))
-    if max(len(one_text), len(other_text)) <= _MAX_SHOWN_CHARS:
-        return left, right
-    return differing_pieces(one_text, other_text, _MAX_SHOWN_CHARS)
-
-
-def _is_digest(value: Any) -> bool:
-    return type(value) is str and value.startswith("<")
-
-
-def _text_of(bare: Any) -> str:
-    return canonical_bytes(bare).decode("utf-8", "replace")

@@ -14,7 +14,6 @@ from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import canonical_bytes
 from Agent.record.encode.large_contents import unread_arguments
 from Agent.replay.compare.comparison import (
-    ABSENT,
     NAMES_OF_PAYLOADS,
     NAMES_OF_STATE,
     ComparedFields,
@@ -22,8 +21,8 @@ from Agent.replay.compare.comparison import (
     Difference,
     Recorded,
     in_payload,
-    shown,
 )
+from Agent.replay.compare.folded_values import ABSENT, shown
 
 _OWN_TO_A_RUN = frozenset(
     {

@@ -220,7 +220,7 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
 #
 # A library's clock reads and draws for ids are not recorded. If two texts or numbers differ only in such
 # values, they agree if the recorded value has the same form. `Overlooked` makes sure that each replayed id
-# matches one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
+# matches one recorded id throughout; `attempts.py` replays twice more with other clocks and draws.
 
 T = TypeVar("T")
 NOT_READ_IN_CALLS: Final = (
@@ -260,17 +260,11 @@ class LibraryValues:
 
         A shifted clock also gains _GAIN_US per read, so that two runs cannot measure the same duration.
         """
-        moved: Any = value
         self._reads += 1
         ahead_us = clock_shift_s * 1_000_000 + (self._reads * _GAIN_US if clock_shift_s else 0)
-        if isinstance(value, int):
-            moved = value + ahead_us * 1000
-        elif isinstance(value, float):
-            moved = value + ahead_us / 1e6
-        elif isinstance(value, datetime):
-            moved = value + timedelta(microseconds=ahead_us)
-        self.add(moved)
-        return moved  # type: ignore[no-any-return]
+        later = later_time(value, ahead_us * 1000)
+        self.add(later)
+        return later
 
     def add(self, value: object) -> None:
         """Collect random bytes, a datetime, a number of seconds since 1970 (in any unit), or an id."""
@@ -383,6 +377,18 @@ class ValuesOfRun(LibraryValues):
     def _are_near(self, recorded_s: float, replayed_s: float) -> bool:
         sides = zip((recorded_s, replayed_s), self._runs_s, strict=True)
         return all(abs(moment_s - run_s) <= _NEAR_S for moment_s, run_s in sides)
+
+
+def later_time(value: T, ahead_ns: int) -> T:
+    """Return what a clock shows later: nanoseconds, seconds or a datetime; other values as they are."""
+    later: Any = value
+    if isinstance(value, int):
+        later = value + ahead_ns
+    elif isinstance(value, float):
+        later = value + ahead_ns / 1e9
+    elif isinstance(value, datetime):
+        later = value + timedelta(microseconds=ahead_ns // 1000)
+    return later  # type: ignore[no-any-return]
 
 
 def _moment_s(piece: re.Match[str]) -> float:

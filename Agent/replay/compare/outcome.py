@@ -1,4 +1,4 @@
-"""The outcome of a replay: the first differences and their places, the verdict and the report.
+"""The outcome of a replay: the first differences and their places, and the verdict.
 
 Everything here is plain data, which the worker process sends to the caller as JSON.
 """
@@ -6,11 +6,10 @@ Everything here is plain data, which the worker process sends to the caller as J
 from __future__ import annotations
 
 from collections import ChainMap, Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,8 @@ import orjson
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.render.html import TextInNotebook
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.python_text import differing_texts, python_path, python_text
-from Agent.tree.layout import OPENED_ROOT
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
@@ -100,8 +97,13 @@ class SourceRead:
     is_of_library: bool = False
     """Whether an installed library read it, so that another replay may read a different value."""
 
+    @property
+    def reader(self) -> str:
+        """The function that read it, with its place."""
+        return f"{self.function} ({self.file}:{self.line})"
+
     def __str__(self) -> str:
-        return f"{self.source} read by {self.function} ({self.file}:{self.line}) in step {self.step}"
+        return f"{self.source} read by {self.reader} in step {self.step}"
 
 
 @dataclass(slots=True)
@@ -209,8 +211,6 @@ class ReplayOutcome:
     """Whether objects shared with agents that do not run here may prevent a proof."""
     has_unknown_order: bool = False
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
-    has_paused: bool = False
-    """Whether a concurrent action was started late, as in the recording."""
     has_unknown_turns: bool = False
     """Whether actions interleaved in one event loop, in an order that was not recorded."""
     has_held: bool = False
@@ -253,6 +253,11 @@ class ReplayOutcome:
         """Traced methods, and fields that contain functions, whose code changed since the recording."""
         changed = [name for name, each in self.code.items() if each["recorded"] != each["replayed"]]
         return (*changed, *(f"functions in {name}" for name in self.changed_inside))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether code of the program changed since the recording."""
+        return bool(self.changed_code or self.changed_modules)
 
     @property
     def is_same_code(self) -> bool:
@@ -323,7 +328,7 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
 #
 # A difference names the recorded event, whose tags distinguish attributes from keys.
 
-_STATE = "state."
+STATE = "state."
 OF_PROGRAM = "program."
 """The prefix of a field in a difference outside of agents, such as in a global."""
 
@@ -366,7 +371,7 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
         # Arguments that differ are those of a call inside the action, whose event this is not.
         about = event if divergence.field == "result" else None
         return place_in(divergence.field, divergence.path, about) + place
-    if divergence.field.startswith(_STATE) or divergence.field == "args_after":
+    if divergence.field.startswith(STATE) or divergence.field == "args_after":
         at = f", in {divergence.place}" if divergence.place else ""
         return place_in(divergence.field, divergence.path, event) + at
     if divergence.field.startswith(OF_PROGRAM):
@@ -384,7 +389,7 @@ def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> 
 
 def place_in(field: str, path: str, event: Event | None) -> str:
     """Return an event's field and the JSON Pointer inside it in Python notation."""
-    if field == "result" or field.startswith(_STATE):
+    if field == "result" or field.startswith(STATE):
         return _named(field, path, event)
     if field == "args":
         return f"argument {_from_name(path, event)}" if path else "arguments"
@@ -395,10 +400,10 @@ def place_in(field: str, path: str, event: Event | None) -> str:
 
 def _named(key: str, pointer: str, event: Event | None = None) -> str:
     """Return a field or a result with the path inside it in Python notation."""
-    if not key.startswith(_STATE):
+    if not key.startswith(STATE):
         value = event.extra.get(key) if event is not None else None
         return python_path(pointer, value, _types(event), f"/extra/{key}", key)
-    name = key.removeprefix(_STATE)
+    name = key.removeprefix(STATE)
     value, at = _recorded_field(event, name)
     return "field " + python_path(pointer, value, _types(event), at, name)
 
@@ -426,280 +431,11 @@ def _from_name(pointer: str, event: Event | None = None, key: str = "args") -> s
     return python_path(f"{slash}{rest}", value, _types(event), f"/extra/{key}/{first}", first)
 
 
-# The report of a replay: the verdict, the proof, and hints for the reader.
-
-_MOST_NAMED = 6
+MOST_NAMED = 6
 _MOST_OF_LIBRARIES = 2
-_RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
-@dataclass(frozen=True)
-class ReplayReport(TextInNotebook):
-    """The result of a replay; `str()` of it is for people, `to_dict()` for programs."""
-
-    run: str
-    """The run, as written on a command line."""
-    target: str
-    """`module:factory`; without a target the name of the script, which was run again as a whole."""
-    outcome: ReplayOutcome
-    session: Path
-    agent_id: str | None = None
-    """The one agent that was replayed; None for the whole session."""
-    path: Path | None = None
-    """The directory of this replay; None if it could not be written."""
-    stdout: str = ""
-    """The output of the replayed code."""
-    stderr: str = ""
-
-    @cached_property
-    def _judged(self) -> tuple[Verdict, list[str]]:
-        return judge(self.outcome)
-
-    @property
-    def verdict(self) -> Verdict:
-        """IDENTICAL, EQUIVALENT, DIVERGED or UNVERIFIED."""
-        return self._judged[0]
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it is UNVERIFIED; empty for other verdicts."""
-        return tuple(self._judged[1])
-
-    @property
-    def exit_code(self) -> int:
-        """0 for IDENTICAL and EQUIVALENT, 1 for DIVERGED, 4 for UNVERIFIED."""
-        return EXIT_CODES[self.verdict]
-
-    @property
-    def divergence(self) -> Divergence | None:
-        """Return the first difference; under UNVERIFIED it proves nothing."""
-        return self.outcome.divergence
-
-    @property
-    def scope(self) -> str:
-        """Return `whole`, or `prefix` if the recording did not end cleanly: complete steps only."""
-        return self.outcome.scope
-
-    @property
-    def unseen(self) -> tuple[str, ...]:
-        """Fields of the replayed agents that could not be seen."""
-        return tuple(self._own([*self.outcome.unseen, *self.outcome.unseen_fields]))
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Return the fields that the program or the caller asked to ignore."""
-        return tuple(self._own(self.outcome.ignored))
-
-    def _own(self, names: Iterable[str]) -> list[str]:
-        """Return distinct names of fields, without the agent if only one is replayed."""
-        agents = self.outcome.agents
-        alone = f"{agents[0]}." if len(agents) == 1 else ""
-        return list(dict.fromkeys(name.removeprefix(alone) for name in names))
-
-    @property
-    def unseen_at_end(self) -> tuple[str, ...]:
-        """Fields over 4 KiB and generators whose final values are in no full state."""
-        agents = self.outcome.agents
-        return tuple(
-            field if agents == [agent_id] else f"{agent_id}.{field}"
-            for agent_id, fields in self.outcome.unseen_at_end.items()
-            for field in fields
-        )
-
-    @property
-    def at_full_states(self) -> tuple[str, ...]:
-        """Fields over 4 KiB and generators, which were compared at full states only."""
-        reported = {*self.unseen, *self.ignored, *self.unseen_at_end}
-        reported.update(self._own(each.partition(" (")[0] for each in self.outcome.references))
-        return tuple(name for name in self._own(self.outcome.at_full_states) if name not in reported)
-
-    @property
-    def proof(self) -> dict[str, Any]:
-        """What was compared, in numbers and names, as JSON values."""
-        return {
-            "verdict": self.verdict.value,
-            "exit_code": self.exit_code,
-            "run": self.run,
-            "target": self.target,
-            **self.outcome.to_object(),
-            "reasons": list(self.reasons),
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values: `proof` with headline and paths."""
-        return {
-            **self.proof,
-            "headline": self.headline,
-            "session": str(self.session),
-            "agent_id": self.agent_id,
-            "path": None if self.path is None else str(self.path),
-        }
-
-    @property
-    def headline(self) -> str:
-        """The verdict, the coverage and the fields that could not be seen, in one line."""
-        counts = self.outcome.counts
-        who = listed(self.outcome.agents) or self.run
-        scope = (
-            ", the complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
-        )
-        lacking = {
-            "not seen": self.unseen,
-            "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
-            "not seen as they ended": self.unseen_at_end,
-            "not compared": self._own(self.outcome.left_out),
-            "handles, not compared": self._own(self.outcome.handles),
-            "ignored": self.ignored,
-        }
-        seen = [f"{label}: {listed(names)}" for label, names in lacking.items() if names]
-        if not counts.driven:
-            undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
-            seen = seen or [undriven]
-        elif self.verdict not in {Verdict.DIVERGED, Verdict.UNVERIFIED}:
-            seen = seen or ["all fields seen"]
-        if self.at_full_states:
-            seen.append(f"at full states only: {listed(self.at_full_states)}")
-        return "; ".join([f"{self.verdict} {who}: {self._coverage}{scope}", *seen])
-
-    @property
-    def _coverage(self) -> str:
-        """How many actions are covered, or which one differs first."""
-        counts, divergence = self.outcome.counts, self.divergence
-        if self.verdict is not Verdict.DIVERGED or divergence is None:
-            return f"{counts.covered:,} of {counts.actions:,} actions covered"
-        actions = f"{counts.actions:,} action{'s' * (counts.actions != 1)}"
-        if not divergence.step:
-            return f"differs before the first of {actions}"
-        return f"differs at step {divergence.step:,} of {actions}"
-
-    @property
-    def changed_code(self) -> tuple[str, ...]:
-        """Return traced methods, and fields that contain functions, whose code has changed."""
-        return self.outcome.changed_code
-
-    @property
-    def is_same_code(self) -> bool:
-        """Whether the differing method and every other compared method still have their recorded code."""
-        return self.outcome.is_same_code
-
-    @property
-    def differing_fields(self) -> dict[str, str]:
-        """The differing fields of agents, each with the step, path and replayed value as text."""
-        first = self.divergence
-        differing = [] if first is None else [first, *self.outcome.further]
-        fields = [each for each in differing if each.field.startswith(_STATE)]
-        return {
-            self._own([f"{each.agent_id}.{each.field.removeprefix(_STATE)}"])[0]: repr(
-                (each.step, each.path, each.replayed)
-            )
-            for each in fields
-        }
-
-    def __str__(self) -> str:
-        return "\n".join([self.headline, *(f"  {line}" for line in self._lines())])
-
-    def _lines(self) -> Iterator[str]:
-        outcome = self.outcome
-        yield from outcome.factory_differences[:_MOST_NAMED]
-        if self.verdict is Verdict.DIVERGED and outcome.divergence is not None:
-            yield from _difference(outcome.divergence, "first difference")
-            if self.is_same_code and not outcome.changed_modules:
-                yield self._same_code
-        if self.changed_code:
-            yield f"changed since the recording: {listed(self.changed_code)}"
-        elif outcome.changed_modules:
-            yield (
-                f"changed since the recording, but in no replayed method: {listed(outcome.changed_modules)}, "
-                "such as what the methods call, a constructor or a constant"
-            )
-        yield from (f"because {reason}" for reason in self.reasons)
-        if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
-            yield (
-                "to record such reads: `with recorded_sources():` around the program, and "
-                "`recorder.adopt(generator)` for its own generators; both are in Agent.flight"
-            )
-        for number, later in enumerate(outcome.further, 2):
-            yield from _difference(later, f"difference {number}")
-        if self.verdict is Verdict.EQUIVALENT:
-            yield from (f"equal but for: {name}" for name in outcome.normalisers)
-        if self.outcome.open_arguments and self.verdict is not Verdict.UNVERIFIED:
-            yield from (f"note: {each}" for each in outcome.open_arguments[:_MOST_NAMED])
-        yield from self._compared()
-        yield from (f"note: {remark}" for remark in outcome.remarks)
-        yield f"{'target' if ':' in self.target else 'program'} {self.target}{self._where}"
-
-    @property
-    def _where(self) -> str:
-        if self.path is None:
-            return ""
-        if any(part.startswith(OPENED_ROOT) for part in self.path.parts):
-            return "; the report is not kept, since the session is encrypted"
-        return f", report in {self.path}"
-
-    @property
-    def _same_code(self) -> str:
-        outcome = self.outcome
-        reason = f"no compared code changed ({listed(outcome.code)})"
-        if outcome.are_modules_known:
-            reason += ", and no module of the program: look at the factory, files, environment and libraries"
-        else:
-            reason += ": look at constructors, factory, constants, files, libraries and what the methods call"
-        inner = self.divergence.inner_agent_id if self.divergence is not None else ""
-        if inner and not any(name.startswith(f"{inner}.") for name in outcome.code):
-            reason += f", and at what {inner} did inside"
-        if outcome.environment.get("state") == "strict" or self.outcome.is_of_program:
-            return reason
-        return f'{reason}; state="strict" also records writes between the actions'
-
-    def _compared(self) -> Iterator[str]:
-        """Yield lines about what was compared and what was not."""
-        outcome, counts = self.outcome, self.outcome.counts
-        compared = {
-            "result": counts.results,
-            "changed field": counts.fields,
-            "effect": counts.effects,
-            "full state": counts.full_states,
-        }
-        counted = (f"{count:,} {what}{'s' * (count != 1)}" for what, count in compared.items() if count)
-        numbers = ", ".join(counted) or "nothing"
-        yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
-        if outcome.references:
-            yield f"compared by name: {listed(outcome.references)}"
-        if counts.answers:
-            yield f"{counts.answers:,} calls had recorded responses: {listed(outcome.answered)}"
-        if outcome.inside:
-            yield f"ran inside the replayed agents: {listed(outcome.inside)}"
-        if outcome.imposed:
-            yield f"written from outside, repeated from the recording: {listed(outcome.imposed)}"
-        if outcome.by_hand:
-            yield f"changed by hand, repeated from the recording: {listed(outcome.by_hand)}"
-        if outcome.opened_for_writing:
-            yield f"existing files opened for writing: {listed(outcome.opened_for_writing)}"
-        if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
-            yield (
-                f"out of scope: the last {counts.driven - counts.covered:,} replayed actions, which left "
-                "nothing to compare"
-            )
-        if outcome.notes and counts.driven:
-            notes = sum(outcome.notes.values())
-            yield f"{notes:,} notes (log_action) outside actions were not replayed"
-
-
-def _difference(divergence: Divergence, what: str) -> Iterator[str]:
-    """Yield the lines of a difference, each value on a separate line so that they are easy to compare."""
-    recorded, replayed = divergence.texts
-    yield f"{what}: {divergence.step_text}"
-    yield f"  {divergence.where or divergence.field}"
-    yield f"    recorded: {recorded}"
-    yield f"    replayed: {replayed}"
-    if divergence.since is not None:
-        yield (
-            f"    it began in one of the steps {divergence.since + 1:,} to {divergence.step:,}: fields over "
-            "4 KiB and generators are compared at full states only"
-        )
-
-
-def listed(names: Iterable[str], most: int = _MOST_NAMED) -> str:
+def listed(names: Iterable[str], most: int = MOST_NAMED) -> str:
     """Return names in one line; of more than `most`, the first ones and the number of the others."""
     all_names = list(names)
     more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
@@ -752,10 +488,10 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
-    if outcome.open_arguments and (outcome.changed_code or outcome.changed_modules):
+    if outcome.open_arguments and outcome.is_changed:
         reasons += [
             f"code changed, and {each}: replay in the script's directory, or return what changed"
-            for each in outcome.open_arguments[:_MOST_NAMED]
+            for each in outcome.open_arguments[:MOST_NAMED]
         ]
     if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:
         reasons.insert(0, _nothing_driven(outcome))

@@ -19,7 +19,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, in_payload, shown
+from Agent.replay.compare.comparison import Comparison, Difference, Recorded, in_payload
 from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     arguments_difference,
@@ -27,6 +27,7 @@ from Agent.replay.compare.emitted_events import (
     pair_difference,
     sort_key,
 )
+from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, shown
 from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
@@ -63,7 +64,6 @@ _RELATIONS = {
 }
 
 
-_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _TELLING = frozenset({"state", "state_change", "checkpoint"})
 """Kinds of events, besides actions, that contain information about a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
@@ -692,7 +692,7 @@ class StatePairs:
         if name in self.forked.patched:
             return not is_last
         tags = [each.types.get("", "") for each in (left, right) if each is not None]
-        return self.forked.is_seeded and is_first and any(tag.startswith(_GENERATORS) for tag in tags)
+        return self.forked.is_seeded and is_first and any(map(is_tag_of_generator, tags))
 
     def _field_difference(
         self, name: str, left: Recorded | None, right: Recorded | None

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -297,7 +297,7 @@ def _walked(
     comparison = _comparison(one, other, same_ids, fields=FieldRules(seen), made=made)
     comparison.passes_code = comparison.compares_sharing = are_of_one_program
     if are_of_one_program:
-        comparison.contents = ArtifactContents(one.session, other.session).pair
+        comparison.contents = partial(_contents, one.session, other.session)
     walk = StreamWalk(
         comparison,
         same_ids,
@@ -343,12 +343,7 @@ def _grouped(not_compared: Mapping[str, str]) -> list[str]:
     whys: dict[str, list[str]] = {}
     for name, why in not_compared.items():
         whys.setdefault(why, []).append(name)
-    return [
-        f"{', '.join(names[:_MOST_NAMED])}"
-        + (f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else "")
-        + f": {why}"
-        for why, names in whys.items()
-    ]
+    return [f"{listed(names, _MOST_NAMED)}: {why}" for why, names in whys.items()]
 
 
 def _earlier(one: PlacedDivergence | None, other: PlacedDivergence | None) -> PlacedDivergence | None:
@@ -555,28 +550,17 @@ _BINARY: Final = "its bytes differ, and may hold ids or times"
 _UNSEEN: Final = "its digest differs, and its content cannot be read"
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactContents:
-    """Reads the artifacts of two sessions, to compare them where their digests differ in every run.
+def _contents(recorded: Path, replayed: Path, one: Event, other: Event) -> tuple[Recorded, Recorded] | str:
+    """Return the contents of artifacts of two sessions, or why they cannot be compared.
 
     A digest cannot be compared by form, as ids and times are: any two have the same.
-
-    Args:
-        recorded: the directory of the first session.
-        replayed: that of the second.
     """
-
-    recorded: Path
-    replayed: Path
-
-    def pair(self, one: Event, other: Event) -> tuple[Recorded, Recorded] | str:
-        """Return the contents of two artifacts, or why they cannot be compared."""
-        if any(not is_text(str(event.extra.get("media_type"))) for event in (one, other)):
-            return _BINARY
-        try:
-            return _content(self.recorded, one), _content(self.replayed, other)
-        except (InputError, OSError, ValueError):
-            return _UNSEEN
+    if any(not is_text(str(event.extra.get("media_type"))) for event in (one, other)):
+        return _BINARY
+    try:
+        return _content(recorded, one), _content(replayed, other)
+    except (InputError, OSError, ValueError):
+        return _UNSEEN
 
 
 def _content(session: Path, event: Event) -> Recorded:

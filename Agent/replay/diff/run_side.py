@@ -473,7 +473,6 @@ class BisectionWindow(NamedTuple):
     last: float
     """The first tick or number after it."""
     unit: str
-    pivot: StreamKey
     notes: tuple[str, ...] = ()
 
 
@@ -539,13 +538,12 @@ class Bisection:
 
     def _first_window(self) -> BisectionWindow | None:
         starts = [
-            (min(track.first_place() for track in pair), key)
-            for key, pair in self.pairs.items()
+            min(track.first_place() for track in pair)
+            for pair in self.pairs.values()
             if self._differ_at_start(pair)
         ]
         if starts:
-            first, pivot = min(starts)
-            return BisectionWindow(-END, first + 1, self.unit, pivot)
+            return BisectionWindow(-END, min(starts) + 1, self.unit)
         differing = [key for key in self.pairs if self._differ_at_end(key)]
         if not differing:
             return self._window_at_end()
@@ -553,12 +551,8 @@ class Bisection:
         chance.shuffle(differing)
         pivot, end = self._earliest(differing[0], differing, END)
         pivot, end = self._sampled(chance, pivot, end)
-        notes = []
         begin = end - 1 if end != END else self._last_place(pivot)
-        state = self._state_behind(pivot, begin)
-        if state is not None:
-            notes.append(state)
-        return BisectionWindow(begin, end, self.unit, pivot, tuple(notes))
+        return BisectionWindow(begin, end, self.unit, tuple(self._states_behind(pivot, begin)))
 
     def _window_at_end(self) -> BisectionWindow | None:
         """Return the last place as window if referenced objects ended with different contents, else None."""
@@ -568,8 +562,8 @@ class Bisection:
             one, other = self._last_states(self._tails(key))
             if next(end_differences(one, other, {}), None) is not None:
                 end = self._last_place(key) + 1
-                pivot, end = self._sampled(random.Random(0), key, end)
-                return BisectionWindow(end - 1, END, self.unit, pivot)
+                _, end = self._sampled(random.Random(0), key, end)
+                return BisectionWindow(end - 1, END, self.unit)
         return None
 
     def _tails(self, key: StreamKey) -> list[list[Event]]:
@@ -660,24 +654,23 @@ class Bisection:
         sides = in_payload(one, "fields"), in_payload(other, "fields")
         return self.comparison.difference(*sides, ("",)) is not None
 
-    def _state_behind(self, key: StreamKey, place: float) -> str | None:
-        """Compare an agent's last full states before a place, in words; None if there is none nearby."""
+    def _states_behind(self, key: StreamKey, place: float) -> Iterator[str]:
+        """Compare an agent's last full states before a place, in words; nothing if there is none nearby."""
         if key.kind != "agent":
-            return None
+            return
         states = []
         for track in self.pairs[key]:
             lines = track.before(track.seek(place), min(_STATE_BYTES, track.size // 64))
-            states.append(
-                next((e for e in decoded([x for x in lines if b'"event_type":"state"' in x[1]][-1:])), None)
-            )
+            last = [each for each in lines if b'"event_type":"state"' in each[1]][-1:]
+            states.append(next(iter(decoded(last)), None))
         if states[0] is None or states[1] is None:
-            return None
+            return
         at = f"{self.unit} {states[0].tick}" if states[0].tick is not None else f"event {states[0].id}"
         if self._states_differ(states[0], states[1]):
-            return (
-                f"the full state of {key.name} at {at} differs already, in fields that its actions do not set"
-            )
-        return f"the full states of {key.name} at {at} are equal"
+            what = "in fields that its actions do not set"
+            yield f"the full state of {key.name} at {at} differs already, {what}"
+        else:
+            yield f"the full states of {key.name} at {at} are equal"
 
     def events(self, key: StreamKey, window: BisectionWindow) -> tuple[Iterator[Event], Iterator[Event]]:
         """Return both sides of a stream in a window, with one place of context before and after it.

@@ -204,10 +204,9 @@ def constructor_arguments(first: Event, decoder: Decoder) -> ConstructorArgument
 def what_the_spec_lacks(spec: Spec) -> str:
     """Return a hint about what a failed factory may have missed in its spec; "" for nothing."""
     if spec.agent_id is None:
-        named = ", ".join(spec.agent_ids[:4]) + (" and more" if len(spec.agent_ids) > 4 else "")
         return (
-            f"; {len(spec.agent_ids)} agents act independently ({named}), so spec.init and spec.state are "
-            "not those of any one of them: spec.of(agent_id) has each one's"
+            f"; {len(spec.agent_ids)} agents act independently ({listed(spec.agent_ids, 4)}), so spec.init "
+            "and spec.state are not those of any one of them: spec.of(agent_id) has each one's"
         )
     if spec.init is None:
         return (
@@ -232,7 +231,7 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
     is_kept = outcome.inside or outcome.unseen or outcome.references or is_others
     if not is_other and (outcome.divergence is None or not is_kept):
         return
-    named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
+    named = ", ".join(f"{read.source} by {read.reader}" for read in reads[:3])
     sources = {read.source for read in reads}
     seeded = (
         "give it one seed in the program and in the factory, as a seed argument or by `random.seed(number)`"

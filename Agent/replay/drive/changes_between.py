@@ -34,7 +34,8 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.tracing.live_control import RequestRefused, TickCount, TickPlace, change_field
-from Agent.replay.compare.comparison import Difference, Recorded, in_payload, shown
+from Agent.replay.compare.comparison import Difference, Recorded, in_payload
+from Agent.replay.compare.folded_values import shown
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, short
 from Agent.replay.drive.player import ReplayContext, driven_here
 from Agent.replay.drive.states import PutBack, generators_in
@@ -391,9 +392,9 @@ class ChangesByHand:
         keeps = self._keeps(agent_id)
         values = {name: value for name, value in values.items() if name not in keeps}
         self._put_back(agent_id, obj, values)
-        known = context.pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None:
-            known.tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
+        tracker = context.tracker(obj)
+        if tracker is not None:
+            tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
 
 
 class ScriptedChanges:

@@ -25,8 +25,6 @@ from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.drive.player import ActionProgress, current_lane
 from Agent.replay.plan.actions import DrivenAction, overlap
 
-_PAUSE_US = 1_000
-_LONGEST_PAUSE_S = 0.1
 _TURNS = 100_000
 _MOST_TURNS = 5_000_000
 _TURN_US = 2
@@ -56,11 +54,6 @@ class ConcurrentActions:
     """Replays one action; it raises LaneEnded if its agent cannot continue."""
     _is_loose: bool = False
     """Whether an action that began shortly after an end may also begin before it."""
-    _is_prompt: bool = False
-    """Whether each action starts as soon as it can. Otherwise an action that began late in the recording
-    begins late, although the delay may have been caused by recording the others."""
-    has_paused: bool = False
-    """Whether an action began late as in the recording."""
     has_held: bool = False
     """Whether an action continued late as in the recording."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -70,16 +63,9 @@ class ConcurrentActions:
     """The task of each open action."""
     _stopped: set[str] = field(default_factory=set)
     """Agents that cannot continue."""
-    _ended_us: dict[str, float] = field(default_factory=dict)
-    """Recorded end time of each agent's last action, in microseconds."""
-    _began_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._began_us = self._left[0].call.began_us
 
     async def run(self) -> None:
         """Replay all actions."""
-        self._began_s = asyncio.get_running_loop().time()
         self._begin(self._take_ready())
         await self._until_all_ended()
 
@@ -97,8 +83,7 @@ class ConcurrentActions:
                 task.cancel()
 
     def report_to(self, outcome: ReplayOutcome) -> None:
-        """Report pauses and the order of turns to the outcome."""
-        outcome.has_paused = outcome.has_paused or self.has_paused
+        """Report the order of turns to the outcome."""
         outcome.has_held = outcome.has_held or self.has_held
         outcome.has_unknown_turns = outcome.has_unknown_turns or not self.are_known
 
@@ -144,7 +129,6 @@ class ConcurrentActions:
         following: DrivenAction | None = action
         while following is not None:
             action = following
-            await self._pause_before(action)
             try:
                 await self._drive(action)
             except LaneEnded:
@@ -155,24 +139,12 @@ class ConcurrentActions:
         """Close an action; return the next one if only its own agent continues."""
         del self._open[action.number]
         task = self._task_of.pop(action.number)
-        self._ended_us[action.agent_id] = action.event.timestamp_us
         ready = self._take_ready()
         if [each.agent_id for each in ready] == [action.agent_id]:
             self._open[ready[0].number], self._task_of[ready[0].number] = ready[0], task
             return ready[0]
         self._begin(ready)
         return None
-
-    async def _pause_before(self, action: DrivenAction) -> None:
-        """Wait before an action as long as the program did, so that others progress as in the recording."""
-        since_us = self._ended_us.get(action.agent_id, self._began_us)
-        is_late = action.call.began_us - since_us > _PAUSE_US
-        if is_late and not self._is_prompt:
-            due_s = self._began_s + (action.call.began_us - self._began_us) / 1e6
-            left_s = due_s - asyncio.get_running_loop().time()
-            if left_s > 0:
-                self.has_paused = True
-                await asyncio.sleep(min(left_s, _LONGEST_PAUSE_S))
 
 
 @dataclass(eq=False)
@@ -192,7 +164,6 @@ class RecordedTasks(ConcurrentActions):
 
     async def run(self) -> None:
         """Replay all actions."""
-        self._began_s = asyncio.get_running_loop().time()
         self._actions: dict[float, deque[DrivenAction]] = defaultdict(deque)
         """The remaining actions of each task; each action that is not async has its own key."""
         self._task_at: dict[float, float] = {}
@@ -303,7 +274,6 @@ class RecordedTasks(ConcurrentActions):
             self._stopped.add(action.agent_id)
         del self._open[action.number], self._task_of[action.number]
         self._passed.update((ended, *resumed))
-        self._ended_us[action.agent_id] = action.event.timestamp_us
 
 
 def turns_of(
@@ -314,7 +284,7 @@ def turns_of(
     is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
     if is_recorded and order in {"", "free"}:
         return RecordedTasks(deque(group), drive, holds=not order)
-    return ConcurrentActions(deque(group), drive, order == "loose", order == "prompt")
+    return ConcurrentActions(deque(group), drive, order == "loose")
 
 
 def _in_one_order(

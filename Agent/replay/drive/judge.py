@@ -19,7 +19,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
-from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, in_payload, shown
+from Agent.replay.compare.comparison import NAMES_OF_STATE, Difference, Recorded, in_payload
 from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     UNCHANGED,
@@ -33,7 +33,8 @@ from Agent.replay.compare.emitted_events import (
     sort_key,
     state_of,
 )
-from Agent.replay.compare.outcome import Divergence, ReplayStopped, add_new
+from Agent.replay.compare.folded_values import ABSENT, shown
+from Agent.replay.compare.outcome import ReplayStopped, add_new
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
@@ -44,7 +45,7 @@ from Agent.replay.plan.actions import (
     is_of_framework,
     names_only_objects,
 )
-from Agent.replay.plan.recording import is_traced_action, method_name, parents_of, spans_around
+from Agent.replay.plan.recording import codes_of, is_traced_action, method_name, parents_of, spans_around
 from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE
 
 _EXIT_CODE = "exit_code"
@@ -59,6 +60,7 @@ class ActionJudge:
         self._fields = context.fields
         self._identifiers = context.identifiers
         self._outcome = context.outcome
+        self._player = context.player
         self._live = context.live
         self._agents = context.recording.agents
         self._errors = context.errors
@@ -122,12 +124,12 @@ class ActionJudge:
             self._is_missing(action, missing)
         difference = self._effect_difference(action, effects)
         if difference is not None and difference.agent_id not in {"", action.agent_id}:
-            self._differs(action, "effects", difference.difference, difference.place, difference)
+            self._differs_inside(action, difference)
         self._is_missing(action, missing)
         informative += self._result(action, replayed)
         informative += self._state(action, replayed)
         if difference is not None:
-            self._differs(action, "effects", difference.difference, difference.place, difference)
+            self._differs_inside(action, difference)
         informative += len(effects)
         self._outcome.counts.effects += len(effects)
         self._order_of_answers(action, effects, events, answered_at)
@@ -157,26 +159,24 @@ class ActionJudge:
     def _ending(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> int:
         one, other = action.event.extra.get("outcome"), replayed.extra.get("outcome")
         if one != other:
-            endings = [
-                _ending_of(action.event, self._errors),
-                _ending_of(replayed, {e.id: e for e in events}),
-            ]
-            self._differs(action, "outcome", Difference("", *endings))
+            ending = _ending_of(replayed, {event.id: event for event in events})
+            difference = Difference("", _ending_of(action.event, self._errors), ending)
+            self._player.differs(action, "outcome", difference)
         elif one == "error":
             self._error(action, replayed, events)
         elif one is not None:
             raised = raised_difference(action.event, replayed, self._comparison)
             if raised is not None:
-                self._differs(action, "outcome", raised)
+                self._player.differs(action, "outcome", raised)
             codes = in_payload(action.event, _EXIT_CODE), in_payload(replayed, _EXIT_CODE)
-            difference, _ = self._comparison.compare(*codes)
-            if difference is not None and _EXIT_CODE in action.event.extra:
-                self._differs(action, "exit_code", difference)
+            of_codes = self._comparison.difference(*codes)
+            if of_codes is not None and _EXIT_CODE in action.event.extra:
+                self._player.differs(action, "exit_code", of_codes)
         return int(one is not None)
 
     def _is_missing(self, action: DrivenAction, missing: PlannedCall | None) -> None:
         if missing is not None:
-            self._differs(action, "calls", Difference("", missing.whose, "<not made>"))
+            self._player.differs(action, "calls", Difference("", missing.whose, "<not made>"))
 
     def _result(self, action: DrivenAction, replayed: Event) -> int:
         if action.event.extra.get("outcome") is not None:
@@ -190,7 +190,7 @@ class ActionJudge:
             in_payload(action.event, "result"), in_payload(replayed, "result")
         )
         if difference is not None:
-            self._differs(action, "result", difference)
+            self._player.differs(action, "result", difference)
         self._fields.note_value(
             f"step {action.number}: the result of {action.call.name} of {action.agent_id}", agreed
         )
@@ -222,7 +222,7 @@ class ActionJudge:
             name = unescape(difference.path[1:].partition("/")[0])
             place = "" if other is replayed else describe(one)
             if self._is_alone(action, one) and name in (other.extra.get(ARGS_AFTER) or {}):
-                self._differs(action, ARGS_AFTER, difference, place)
+                self._player.differs(action, ARGS_AFTER, difference, place=place)
             self._comparison.go_back(mark)
             self._outcome.note_argument(divergence_of(action, ARGS_AFTER, difference, place=place), name)
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
@@ -253,7 +253,7 @@ class ActionJudge:
                 Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
             )
             if difference is not None:
-                self._differs(action, "error", difference.under(f"/{key}"))
+                self._player.differs(action, "error", difference.under(f"/{key}"))
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
@@ -276,7 +276,7 @@ class ActionJudge:
             if not self._comparison.passes_code_from_here(partial(self._comparison.difference, *sides)):
                 if change.replayed == UNCHANGED:
                     self._doubt_enclosing_actions(action, name)
-                self._diverge(divergence)
+                self._player.diverge(divergence)
             self._outcome.note_code(name, divergence)
         return self._count_fields(recorded)
 
@@ -293,7 +293,7 @@ class ActionJudge:
                 positions = (
                     f"<drawn to {each[name]}>" if name in each else UNCHANGED for each in (one, other)
                 )
-                self._differs(action, f"state.{name}", Difference("", *positions))
+                self._player.differs(action, f"state.{name}", Difference("", *positions))
         return len(one)
 
     def _doubt_enclosing_actions(self, action: DrivenAction, name: str) -> None:
@@ -346,7 +346,7 @@ class ActionJudge:
                         f"step {action.number} is async: its tasks may act in a different order"
                     )
                 counts = [f"after {count} answered calls" for count in (recorded, replayed)]
-                self._differs(action, "calls", Difference("", *counts), describe(effect))
+                self._player.differs(action, "calls", Difference("", *counts), place=describe(effect))
 
     def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         if not self._is_whole:
@@ -358,10 +358,9 @@ class ActionJudge:
             if event.agent_id is None or event.agent_id in self._live
         )
         if names != action.metrics:
-            one, other = dict(action.metrics - names), dict(names - action.metrics)
-            self._differs(
-                action, "effects", Difference("", one or shown(ABSENT), other or shown(ABSENT)), "metrics"
-            )
+            sides = dict(action.metrics - names), dict(names - action.metrics)
+            difference = Difference("", *(each or shown(ABSENT) for each in sides))
+            self._player.differs(action, "effects", difference, place="metrics")
 
     def note_code(self, action: DrivenAction, code: str) -> None:
         """Store the digests of the recorded code and of the code that ran."""
@@ -370,11 +369,11 @@ class ActionJudge:
 
     def note_code_inside(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """Store the digests for methods of other agents that ran inside the action."""
-        recorded = {name: code for name, code in map(_code_of, action.effects) if code is not None}
-        for event in effects:
-            name, code = _code_of(event)
-            if code is not None and name in recorded and event.agent_id in self._live:
-                self._outcome.code.setdefault(name, {"recorded": recorded[name], "replayed": code})
+        recorded = codes_of(action.effects)
+        replayed = codes_of(event for event in effects if event.agent_id in self._live)
+        for name in recorded.keys() & replayed.keys():
+            digests = {"recorded": recorded[name], "replayed": replayed[name]}
+            self._outcome.code.setdefault(name, digests)
 
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """If a call differed, look for an earlier effect that differed too and report that instead.
@@ -384,11 +383,8 @@ class ActionJudge:
         """
         self.note_code_inside(action, effects)
         divergence = self._outcome.divergence
-        if (
-            divergence is None
-            or divergence.step != action.number
-            or divergence.field not in {"args", "calls"}
-        ):
+        is_of_call = divergence is not None and divergence.field in {"args", "calls"}
+        if not is_of_call or divergence is None or divergence.step != action.number:
             return
         if has_concurrent_calls(action) or self._comparison.overlooked.normaliser.order:
             return
@@ -398,39 +394,17 @@ class ActionJudge:
         if difference is not None and difference.field:
             self._outcome.divergence = None
             with suppress(ReplayStopped):
-                self._differs(action, "effects", difference.difference, difference.place, difference)
+                self._differs_inside(action, difference)
 
-    def _differs(
-        self,
-        action: DrivenAction,
-        field: str,
-        difference: Difference,
-        place: str = "",
-        effect: EffectDifference | None = None,
-    ) -> NoReturn:
-        is_inner = effect is not None and effect.agent_id != action.agent_id
-        self._diverge(
-            divergence_of(
-                action,
-                field,
-                difference,
-                place=place,
-                inner_agent_id=effect.agent_id if effect is not None and is_inner else "",
-                inner_field="" if effect is None else effect.field,
-            )
+    def _differs_inside(self, action: DrivenAction, effect: EffectDifference) -> NoReturn:
+        self._player.differs(
+            action,
+            "effects",
+            effect.difference,
+            place=effect.place,
+            inner_agent_id="" if effect.agent_id == action.agent_id else effect.agent_id,
+            inner_field=effect.field,
         )
-
-    def _diverge(self, divergence: Divergence) -> NoReturn:
-        if self._outcome.divergence is None:
-            self._outcome.divergence = divergence
-        raise ReplayStopped
-
-
-def _code_of(event: Event) -> tuple[str, str | None]:
-    """Return the name of an agent's method and the digest of its code; None if the event has none."""
-    if event.code is None or not is_traced_action(event):
-        return "", None
-    return f"{event.agent_id}.{method_name(event)}", event.code
 
 
 def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:

@@ -33,11 +33,11 @@ from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.emit.context import Response, TracedCall
 from Agent.record.emit.pipeline import LineSink, Pipeline
+from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.record.tracing.function_facts import BESIDE_PARAMETER
 from Agent.replay.compare.comparison import (
-    ABSENT,
     NAMES,
     OLDER,
     Comparison,
@@ -45,9 +45,9 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    shown_beside,
 )
 from Agent.replay.compare.emitted_events import Identifiers
+from Agent.replay.compare.folded_values import ABSENT, shown_beside
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.states import FieldRules, StateComparison
 from Agent.replay.drive.thread_watch import ThreadWatch
@@ -684,3 +684,13 @@ class ReplayContext:
     def states(self) -> StateComparison:
         """Compares states of objects with recorded ones."""
         return StateComparison(self.pipeline, self.comparison, self.fields)
+
+    def tracker(self, obj: object) -> StateTracker | None:
+        """Return what recording knows of an agent's state; None before its first action."""
+        known = self.pipeline.agents.find(obj)
+        return None if known is None else known.tracker
+
+    def heavy(self, obj: object) -> frozenset[str]:
+        """Return the agent's fields that are compared only at full states."""
+        tracker = self.tracker(obj)
+        return frozenset(() if tracker is None else tracker.heavy)

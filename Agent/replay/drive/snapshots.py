@@ -25,17 +25,10 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, is_object, read_class_state, read_state, sort_of
-from Agent.replay.compare.comparison import (
-    ABSENT,
-    NAMES,
-    Difference,
-    Recorded,
-    as_captured,
-    in_payload,
-    shown,
-)
+from Agent.replay.compare.comparison import NAMES, Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.emitted_events import UNCHANGED
-from Agent.replay.compare.outcome import Divergence
+from Agent.replay.compare.folded_values import ABSENT, shown
+from Agent.replay.compare.outcome import Divergence, listed
 from Agent.replay.drive.judge import ActionJudge
 from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import (
@@ -164,7 +157,7 @@ class WholeStates:
             return
         name, difference = field_difference
         since = None
-        if last is not None and name in self._large(obj):
+        if last is not None and name in self._context.heavy(obj):
             action = last  # an action since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
         divergence = divergence_of(
@@ -198,26 +191,20 @@ class WholeStates:
     def describe_large(self, divergence: Divergence, obj: object) -> str:
         """Return which large fields may have differed earlier, as only full states have them; "" for none."""
         fields = read_state(obj).fields
-        names = sorted(
+        names = [
             name
-            for name in self._large(obj)
-            if name in fields and sort_of(type(fields[name])) is not Sort.GENERATOR
-        )
+            for name in sorted(self._context.heavy(obj) & fields.keys())
+            if sort_of(type(fields[name])) is not Sort.GENERATOR
+        ]
         _, count = self._acted.get(divergence.agent_id, (None, 0))
         if divergence.place.startswith(_PLACE) or not names or not count:
             return ""
-        named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
         seen = self._seen.get(divergence.agent_id)
         place = "before its first action" if seen is None else f"after step {seen:,}"
         return (
-            f"fields over 4 KiB of {divergence.agent_id} ({named}) were compared last {place}: a change "
-            "there may have begun before the first difference"
+            f"fields over 4 KiB of {divergence.agent_id} ({listed(names, _MOST_NAMED)}) were compared last "
+            f"{place}: a change there may have begun before the first difference"
         )
-
-    def _large(self, obj: object) -> Collection[str]:
-        """Return the fields that are compared only at full states."""
-        known = self._context.pipeline.agents.find(obj)
-        return () if known is None or known.tracker is None else known.tracker.heavy
 
     def _is_untouched(self, agent_id: str, name: str, obj: object) -> bool:
         """Whether a large field is unchanged since its last comparison and no code has changed so far."""
@@ -284,14 +271,14 @@ class WholeStates:
     def note_passed(self, agent_id: str, obj: object) -> None:
         """Report the fields that only full states contain, if some of the agent's actions have none."""
         if agent_id in self._passed:
-            names = (f"{agent_id}.{name}" for name in sorted(self._large(obj)))
+            names = (f"{agent_id}.{name}" for name in sorted(self._context.heavy(obj)))
             self._context.outcome.at_full_states.extend(names)
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
         """Report the fields that only full states contain, for an agent without one after its last action."""
         if self._seen.get(agent_id) == last.number:
             return
-        if large := self._large(obj):
+        if large := self._context.heavy(obj):
             self._context.outcome.unseen_at_end[agent_id] = sorted(large)
 
     def _put_shared(self, event: Event, obj: object) -> None:
@@ -436,13 +423,9 @@ class LastStates:
         obj = self._objects.get(agent_id)
         return self._nearby.get(agent_id) if obj is None else obj
 
-    def _heavy(self, agent_id: str) -> frozenset[str]:
-        known = self._context.pipeline.agents.find(self._object(agent_id))
-        return frozenset() if known is None or known.tracker is None else known.tracker.heavy
-
     def _late_fields(self, agent_id: str) -> set[str]:
         """Return the fields of a last state that no action records; the others were compared at actions."""
-        return self._sampled(agent_id, self._heavy(agent_id))
+        return self._sampled(agent_id, self._context.heavy(self._object(agent_id)))
 
     def _sampled(self, agent_id: str, heavy: Collection[str] = ()) -> set[str]:
         event = self._plan.gone[agent_id]
@@ -466,7 +449,7 @@ class LastStates:
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Judge an agent that was collected in the recording."""
         self._context.outcome.counts.full_states += 1
-        late = self._heavy(agent_id) | {*(event.extra.get("unseen") or ())}
+        late = self._context.heavy(self._object(agent_id)) | {*(event.extra.get("unseen") or ())}
         # Objects that the program changes between actions are compared only by name.
         by_name = self._context.recording.agents[agent_id].written_outside
         for name in sorted(late - event.extra["fields"].keys() - by_name):
@@ -605,9 +588,9 @@ class OutsideWrites:
         """Request a full state before this action if the recording has one: it shows no later changes."""
         if not any(event.kind == "state" for event in action.before):
             return
-        known = self._context.pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None:
-            known.tracker.is_due = True
+        tracker = self._context.tracker(obj)
+        if tracker is not None:
+            tracker.is_due = True
 
     def _compare(
         self,
@@ -617,8 +600,7 @@ class OutsideWrites:
         events: Sequence[Event],
         only: Collection[str] | None = None,
     ) -> None:
-        known = self._context.pipeline.agents.find(obj)
-        tracker = None if known is None else known.tracker
+        tracker = self._context.tracker(obj)
         if tracker is None or tracker.actions == 0:
             return
         before = tracker.last.copy()
@@ -681,10 +663,10 @@ class OutsideWrites:
         names = [*restored.value, *removed]
         by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
         self._context.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
-        known = self._context.pipeline.agents.find(obj)
+        tracker = self._context.tracker(obj)
         is_next = self._context.pipeline.options.strict_state and not is_ahead  # its action reports it
-        if known is not None and known.tracker is not None and not is_next:
-            known.tracker.changes(obj, names)  # so that they do not count as changes by the action
+        if tracker is not None and not is_next:
+            tracker.changes(obj, names)  # so that they do not count as changes by the action
 
     def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
         """Stop if replayed code did not write a field that it wrote in the recording."""

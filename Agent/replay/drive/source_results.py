@@ -165,28 +165,22 @@ class SourceAnswers:
         draws = self._draws(adopted)
         if draws is None:
             if self._drew_in_action(adopted):
-                self._more(f"no draw from {adopted.name} there", f"one, by {_place_of_drawing_code()}")
+                self._drew(f"no draw from {adopted.name} there", "one")
             self._undrawn(adopted)
             return now()
         self._watch.answered(_module_of(adopted))
         segment = draws.take(count, lambda segment: self._put(adopted, draws, segment))
         if segment is None:
-            self._more(draws.recorded, f"one more, by {_place_of_drawing_code()}")
+            self._drew(draws.recorded, "one more")
         if draws.kind == "draws":
             if isinstance(draws.value, str):
-                self._more(
-                    f"a generator that is seeded ({draws.value})",
-                    f"a draw from it, by {_place_of_drawing_code()}",
-                )
+                self._drew(f"a generator that is seeded ({draws.value})", "a draw from it")
             if not draws.fits(bits):
-                self._more(draws.size, f"{size_of_draw(bits)}, by {_place_of_drawing_code()}")
+                self._drew(draws.size, size_of_draw(bits))
             return draws.value  # type: ignore[no-any-return]
         value = now()
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
-            self._more(
-                draws.recorded,
-                f"as many calls that drew a different number of values, by {_place_of_drawing_code()}",
-            )
+            self._drew(draws.recorded, "as many calls that drew a different number of values")
         return value
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
@@ -198,9 +192,7 @@ class SourceAnswers:
             draws = self._draws(adopted)
             taken = None if draws is None else draws.take(1, lambda _: None)
             if draws is not None and (taken is None or draws.value != mark):
-                self._more(
-                    draws.recorded, f"a generator that is seeded differently, by {_place_of_drawing_code()}"
-                )
+                self._drew(draws.recorded, "a generator that is seeded differently")
             elif draws is None:
                 self._undrawn(adopted)
             return
@@ -288,9 +280,7 @@ class SourceAnswers:
             return
         seeded = self._seeded.pop(adopted.number, None)
         if seeded is not None and not adopted.began_at(seeded, base):
-            self._more(
-                draws.recorded, f"a generator that was seeded differently, by {_place_of_drawing_code()}"
-            )
+            self._drew(draws.recorded, "a generator that was seeded differently")
         try:
             adopted.put(segment, base)
         except Exception as error:  # noqa: BLE001 - a state of another version, or one that was edited
@@ -316,6 +306,11 @@ class SourceAnswers:
     @cached_property
     def _hidden(self) -> frozenset[str]:
         return _hidden_variables(self._recording)
+
+    def _drew(self, recorded: str, replayed: str) -> NoReturn:
+        asker = _drawing_code()
+        place = "code of a library" if asker is None else place_of(asker.frame)
+        self._more(recorded, f"{replayed}, by {place}")
 
     def _more(self, recorded: str, replayed: str) -> NoReturn:
         call = open_call()
@@ -343,11 +338,6 @@ def _bytes(count: int) -> str:
 def _drawing_code() -> Asker | None:
     """Return the code that draws: the first frame outside this package, or the one it acts for."""
     return asker_of(first_frame(sys._getframe(1)))  # noqa: SLF001 - the only way to a caller
-
-
-def _place_of_drawing_code() -> str:
-    asker = _drawing_code()
-    return "code of a library" if asker is None else place_of(asker.frame)
 
 
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:

@@ -35,7 +35,6 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.replay.compare.comparison import (
-    ABSENT,
     OLDER,
     Agreement,
     Comparison,
@@ -43,12 +42,12 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    shown_beside,
 )
+from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, shown_beside
 from Agent.replay.compare.outcome import ReplayOutcome, add_new
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.recording import AgentFacts
-from Agent.replay.plan.target import Decoder, is_tag_of_generator
+from Agent.replay.plan.target import Decoder
 
 _FIELDS = "/extra/fields"
 _MAX_DEPTH = 6
@@ -434,7 +433,6 @@ class FieldRules:
         self._ignore = tuple(ignore)
         self._elsewhere: Mapping[str, Mapping[str, str]] = {}
         self._known: dict[tuple[str, str], bool] = {}
-        self._noted: set[str] = set()
         self._streams: set[int] = set()
         self.by_name: dict[tuple[str, str], None] = {}
         """(agent, field) pairs with an object that was compared only by name."""
@@ -529,9 +527,9 @@ class FieldRules:
         """Report values of one field that could not be seen, or were compared only by name."""
         full = f"{agent_id}.{name}"
         for why in agreement.unseen.values():
-            self._once(full, lambda: self._outcome.unseen_fields.setdefault(full, why))  # noqa: B023
+            self._outcome.unseen_fields.setdefault(full, why)
         if agreement.older:
-            self._once(full, lambda: self._outcome.reason(f"{full} was {OLDER}"))
+            self._outcome.reason(f"{full} was {OLDER}")
         for text in agreement.references.values():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name, text)
@@ -573,11 +571,6 @@ class FieldRules:
             self._outcome.reason(f"{what}{at} cannot be seen: {why}")
         if agreement.older:
             self._outcome.reason(f"{what} was {OLDER}")
-
-    def _once(self, key: str, note: Any) -> None:
-        if key not in self._noted:
-            self._noted.add(key)
-            note()
 
 
 def _only(agreement: Agreement, path: str) -> Agreement:

@@ -170,16 +170,9 @@ class SourceWatch:
         numpy_random = numpy_random_module()
         if not self._is_importing:
             self._seeds.install()
+        self._seeds.look_at_seeding()
+        self._seeds.is_global_known = False
         before = numpy_state()
-        seed = getattr(numpy_random, "seed", None)
-
-        def noted(*args: Any, **kwargs: Any) -> None:
-            if any(value is not None for value in (*args, *kwargs.values())):
-                self.seeded.add("numpy.random")
-            seed(*args, **kwargs)  # type: ignore[misc]
-
-        if numpy_random is not None:
-            vars(numpy_random)["seed"] = noted
         self._is_building, self._records = True, records
         begin_hook(self._hook, self._allowed)
         player = installed.source_player
@@ -193,8 +186,8 @@ class SourceWatch:
             end_hook()
             self._is_building = False
             self._seeds.set_built()
-            if numpy_random is not None and vars(numpy_random).get("seed") is noted:
-                vars(numpy_random)["seed"] = seed
+            if self._seeds.is_global_known:
+                self.seeded.add("numpy.random")
             self._allowed.clear()
             self._places.clear()
             if before and before != numpy_state() and "numpy.random" not in self.seeded:
@@ -281,8 +274,8 @@ class SourceWatch:
         for read in self.imported_with:
             if excuses(read.source) is None:
                 outcome.reason(
-                    f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
-                    "imported, which is not recorded: read it in an action or in the agent's constructor"
+                    f"{read.source} read by {read.reader} when its module was imported, which is not "
+                    "recorded: read it in an action or in the agent's constructor"
                 )
         outcome.sources = self.reads
         if outcome.divergence is not None:
@@ -425,12 +418,13 @@ class SourceWatch:
     def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
         """Note entropy that the user's own module reads at import; return whether it did."""
         code = asker.frame.f_code
-        if source in self.seeded or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
+        is_seeded = source in self.seeded or self.is_seeded(source)
+        if is_seeded or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
             return False
         file = Path(code.co_filename).name
         read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
         if source.startswith(("time.", "datetime.")):
-            self.clocks_at_import.append(f"{source} by {read.function} ({file}:{read.line})")
+            self.clocks_at_import.append(f"{source} by {read.reader}")
             return True
         if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
             self._numpy_place = replace(read, source="entropy for a numpy generator")

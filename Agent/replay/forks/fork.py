@@ -281,7 +281,7 @@ class Fork:
         if not self.answers.reads_sources:
             installed.open_reads = None
         self.bench.watch.allows_network = bool(self._live)
-        began, used = time.monotonic(), time.process_time()
+        began = time.monotonic()
         with contextlib.suppress(ReplayStopped):  # `outcome.stopped` has the reason
             if self.resume is not None:
                 self._go_on_alone(self.resume, player)
@@ -290,7 +290,6 @@ class Fork:
                 calls = call or (lambda _number, action: driver.go_on(action, around))
                 self._drive_rest(self.plan.actions[point.index :], player, calls)
         self.outcome.seconds = time.monotonic() - began
-        self.outcome.processor_seconds = time.process_time() - used
         driver.close()
         trigger, objects = self.trigger, self.bench.given
         if trigger is not None and trigger.error is not None:

@@ -43,21 +43,8 @@ from Agent.replay.worker.jobs import Job, run_job
 _FORK = Job("fork", "Agent.replay.forks.fork:record_fork")
 _SWEEP = Job("fork", "Agent.replay.forks.unrecorded:sweep")
 _ASKED = ("run", "step", "target", "outcome", "workers")
-_TOLD = (
-    "point",
-    "actions",
-    "actions_before",
-    "tick",
-    "event_id",
-    "start",
-    "redriven",
-    "baseline",
-    "smallest",
-    "reached_seconds",
-    "forks_seconds",
-)
 _OF_EACH = ("value", "stopped", "errors", "steps", "seconds", "process_seconds")
-"""The fields of a report that come from the request, from the answer, and from the answer for each fork."""
+"""The fields of a report that come from the request, and those of each fork that come from the answer."""
 _SHOWN_VALUES = 8
 _BAR_CHARS = 30
 
@@ -330,13 +317,13 @@ class SweepReport(TextInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        numbers = self.numbers
-        return {
-            **{name: getattr(self, name) for name in (*_ASKED, *_TOLD)},
+        numbers, values = self.numbers, asdict(self)
+        del values["path"], values["live"]
+        return values | {
             "counts": dict(self.counts.most_common()),
             "quantiles": _quantiles(numbers) if numbers else None,
             "flips": len(self.flips),
-            "forks": [asdict(fork) for fork in self.forks],
+            "forks": list(values["forks"]),
         }
 
     @property
@@ -432,15 +419,16 @@ def sweep_forks(
     request = fork_request(run, step, target, root, live)
     request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
     answer = run_job(_SWEEP, request, timeout_seconds).answered()
+    tried = answer.pop("tried")
     report = SweepReport(
         forks=tuple(
             SweptFork(**variant, **{name: result.get(name, 0.0) for name in _OF_EACH})
-            for variant, result in zip(variants, answer["tried"], strict=True)
+            for variant, result in zip(variants, tried, strict=True)
         ),
         path=make_replay_directory(Path(request["session"])),
         live=tuple(request["live"]) if isinstance(request["live"], list) else (),
         **{name: request[name] for name in _ASKED},
-        **{name: answer[name] for name in _TOLD},
+        **answer,
     )
     if report.path is not None and keep_json(report.path / "sweep.json", report.to_dict()):
         return replace(report, path=None)

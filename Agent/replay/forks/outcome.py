@@ -69,8 +69,6 @@ class ForkOutcome:
     errors: list[RaisedError] = field(default_factory=list)
     stopped: str | None = None
     """Why it stopped early; None if it ran to its end."""
-    failed: str | None = None
-    """Why it did not begin."""
     answered: Counter[str] = field(default_factory=Counter)
     """The number of calls with recorded responses, by name of the tool, model or agent."""
     moved: int = 0
@@ -80,7 +78,6 @@ class ForkOutcome:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     """The duration after the point."""
-    processor_seconds: float = 0.0
 
     def note(self, text: str) -> None:
         """Add a note unless it exists already."""

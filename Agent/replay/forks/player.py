@@ -33,6 +33,7 @@ from Agent.record.sources.generators import AdoptedDraws
 from Agent.record.sources.patches import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
+from Agent.replay.compare.normaliser import later_time
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.player import (
     AnswerBook,
@@ -564,8 +565,7 @@ class ForkClocks:
             return real
         ahead = self._ahead_ns[kind]
         self._shown[kind] = ahead, time.monotonic_ns()
-        later: T = _later(source, real, ahead)
-        return later
+        return later_time(real, ahead)
 
 
 def latest_reads(reads: Iterable[Any]) -> dict[str, float]:
@@ -582,12 +582,6 @@ def _ahead_ns(source: str, value: Any, real: Any) -> int:
     if isinstance(value, datetime):
         return int((value - real) / timedelta(microseconds=1)) * 1000
     return int(value - real) if source.endswith("_ns") else round((value - real) * 1e9)
-
-
-def _later(source: str, value: Any, ahead_ns: int) -> Any:
-    if isinstance(value, datetime):
-        return value + timedelta(microseconds=ahead_ns // 1000)
-    return value + (ahead_ns if source.endswith("_ns") else ahead_ns / 1e9)
 
 
 def seed_generators(objects: Mapping[str, object], seed: int) -> int:

@@ -23,7 +23,8 @@ from Agent.event.model import Event
 from Agent.flight.run_reading import RunRef, find_run
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
-from Agent.replay.compare.outcome import ReplayReport, Verdict
+from Agent.replay.compare.outcome import Verdict
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.trace import (
     DEFAULT_DIRECTORY,

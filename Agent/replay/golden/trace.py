@@ -24,11 +24,13 @@ from Agent.event.model import Event as RecordedEvent
 from Agent.flight.run_reading import RunRef
 from Agent.record.emit.context import states_of
 from Agent.render.html import TextInNotebook
+from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import ReplayReport, Verdict, short
+from Agent.replay.compare.outcome import Verdict, short
+from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
-from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.rerun import drive_again
 from Agent.tree.files.session import record_of, replace_file, update_session
 from Agent.tree.layout import entries_in, files_below, make_private, safe_name
 from Agent.tree.retention import delete_tree

@@ -27,6 +27,7 @@ from Agent.replay.plan.recording import (
     method_name,
     parents_of,
     spans_around,
+    spans_from,
 )
 from Agent.tree.read.reader import no_collection
 
@@ -554,14 +555,8 @@ class _CallTree:
 
     def enclosing(self, span_id: str | None) -> PlannedCall | None:
         """Return the innermost traced call that is or contains a span."""
-        seen = 0
-        while span_id is not None and seen < 10_000:
-            call = self.calls.get(span_id)
-            if call is not None:
-                return call
-            span_id = self._parents.get(span_id)
-            seen += 1
-        return None
+        around = spans_from(span_id, self._parents)
+        return next((self.calls[each] for each in around if each in self.calls), None)
 
     def is_open_above(self, call: PlannedCall) -> bool:
         """Whether a call is inside a live agent's action that has no end in the recording."""
@@ -615,9 +610,8 @@ def has_concurrent_calls(action: DrivenAction) -> bool:
 
 def _is_concurrent(call: PlannedCall) -> bool:
     children = call.children
-    return any(one.overlaps(other) for one, other in itertools.pairwise(children)) or any(
-        _is_concurrent(child) for child in children
-    )
+    are_beside = any(one.overlaps(other) for one, other in itertools.pairwise(children))
+    return are_beside or any(map(_is_concurrent, children))
 
 
 def _has_concurrent_requests(action: DrivenAction) -> bool:

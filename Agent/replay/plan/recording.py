@@ -127,8 +127,6 @@ class Recording:
     """The number of missing events, from gaps in the writers' numbers."""
     dropped: int = 0
     """The number of events that recording reports as not written."""
-    torn: int = 0
-    """The number of incomplete lines, as a crash leaves them."""
     is_complete: bool = True
     """Whether every writer of the session ended cleanly."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
@@ -227,9 +225,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     recording.events.sort(key=order_key)
     recording.moves.sort(key=order_key)
     for damage in reader.damage():
-        if damage.reason.startswith("torn"):
-            recording.torn += 1
-        else:
+        if not damage.reason.startswith("torn"):  # as a crash leaves it
             recording.damage.append(f"{damage.path.name}:{damage.line_number}: {damage.reason}")
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
@@ -339,7 +335,12 @@ def parents_of(events: Iterable[Event]) -> dict[str, str | None]:
 
 def spans_around(event: Event, parents: Mapping[str, str | None]) -> Iterator[str]:
     """Yield the enclosing spans of an event, innermost first, up to one that is not recorded."""
-    span_id, count = event.parent_span_id, 0
+    return spans_from(event.parent_span_id, parents)
+
+
+def spans_from(span_id: str | None, parents: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield a span and those around it, innermost first, up to one that is not recorded."""
+    count = 0
     while span_id is not None and count < _MOST_AROUND:
         yield span_id
         span_id, count = parents.get(span_id), count + 1

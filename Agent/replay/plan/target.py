@@ -420,11 +420,6 @@ class _Codecs(Mapping[str, Any]):
         return 1
 
 
-def is_tag_of_generator(tag: str) -> bool:
-    """Whether a tag is that of a random generator."""
-    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
-
-
 # Around a recorded call: its scope, and the debugger of `replay --pdb`, which opens at the first line of the
 # method, with its arguments set. `recorded_methods.py` finds the method and binds the arguments.
 

@@ -520,24 +520,15 @@ def _received(connection: socket.socket, ends_at: float | None, stop: Event | No
     Raises:
         CancelledError: `stop` was set.
     """
-    line = b""
-    while not line.endswith(b"\n"):
-        seconds_left = None if ends_at is None else ends_at - time.monotonic()
-        if seconds_left is not None and seconds_left <= 0:
-            return None
-        waits = [each for each in (seconds_left, _LOOK_S if stop is not None else None) if each is not None]
-        if not select.select([connection], [], [], min(waits, default=None))[0]:
+    with connection.makefile("rb") as file:
+        while not select.select([connection], [], [], _LOOK_S)[0]:
             if stop is not None and stop.is_set():
                 raise CancelledError
-            continue
-        try:
-            piece = connection.recv(1)
-        except ConnectionError:
-            return b""
-        if not piece:
-            return b""
-        line += piece
-    return line
+            if ends_at is not None and time.monotonic() >= ends_at:
+                return None
+        with contextlib.suppress(ConnectionError):
+            return file.readline()  # sent as a whole
+    return b""
 
 
 # Parallel work: replays in worker processes, and tasks in forks of a worker process.

@@ -1,6 +1,6 @@
 """Rerun a whole recorded program in a worker process, isolated from everything outside.
 
-`rerun.py` uses this when replaying single actions cannot verify anything.
+`program_run.py` uses this where replaying single actions does not decide.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _named_below(directory: str, paths: Iterable[str]) -> list[str]:
 
 
 def _describe(read: SourceRead) -> str:
-    return f"{read.source} by {read.function} ({read.file}:{read.line})"
+    return f"{read.source} by {read.reader}"
 
 
 def _chance(begun: object) -> dict[str, str]:

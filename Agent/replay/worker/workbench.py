@@ -436,41 +436,31 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
 
 
 def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[str, Any]:
-    """Replay what a request of `rerun.py` names; return the outcome as JSON, without secrets in errors.
+    """Replay what a request of `attempts.py` names; return the outcome as JSON, without secrets in errors.
+
+    Failures of the target become reasons of the outcome.
 
     Raises:
         TargetNotFound: the target cannot be imported.
     """
     bench = Workbench(request, prepared)
-    try:
-        replay_on(bench)
-    except TargetNotImported as error:
-        raise target_not_found(str(error)) from error
-    outcome: dict[str, Any] = redacted_texts(bench.outcome.to_object(), bench.redactor)
-    return outcome
-
-
-def replay_on(bench: Workbench) -> None:
-    """Run the whole replay; failures of the target become reasons of the outcome.
-
-    Raises:
-        TargetNotImported: the import failed.
-    """
     turn_recording_away(bench.directory)
     bench.install()
     _note_record(bench)
     try:
         field_reads = _build(bench)
-    except TargetNotImported:
-        raise
+    except TargetNotImported as error:
+        raise target_not_found(str(error)) from error
     except TargetFailed as error:
         bench.outcome.reason(str(error))
         bench.outcome.agents = [bench.agent_id] if bench.agent_id is not None else []
-        return
-    built = list(bench.sink.lines)
-    _drive(bench)
-    _judge_built_objects(bench, built)
-    _conclude(bench, field_reads)
+    else:
+        built = list(bench.sink.lines)
+        _drive(bench)
+        _judge_built_objects(bench, built)
+        _conclude(bench, field_reads)
+    outcome: dict[str, Any] = redacted_texts(bench.outcome.to_object(), bench.redactor)
+    return outcome
 
 
 def _note_record(bench: Workbench) -> None:
@@ -524,7 +514,7 @@ def _drive(bench: Workbench) -> None:
     outcome.changed_modules = [
         name for name, digest in recorded.items() if module_digest(name, directories) not in {None, digest}
     ]
-    if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
+    if outcome.divergence is None and outcome.is_changed:
         driver.compare_references()
         _compare_program_state(bench, plan, live)
     if changed := _changed_where_answered(bench):
@@ -731,7 +721,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
 
 def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
     """Note fields whose end was not seen; with changed code they make the result uncertain."""
-    is_changed = outcome.changed_code or outcome.changed_modules or not outcome.are_modules_known
+    is_changed = outcome.is_changed or not outcome.are_modules_known
     for agent_id, names in outcome.unseen_ends.items():
         if not is_changed:
             outcome.unseen_at_end[agent_id] = [*outcome.unseen_at_end.get(agent_id, ()), *names]
