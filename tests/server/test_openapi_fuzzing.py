@@ -75,6 +75,8 @@ def filled(running) -> Any:
     for number, event in enumerate(events, start=1):
         event |= {"id": f"k3v7q2ma-{number}", "timestamp": f"2026-11-20T10:30:0{number}Z"}
         event |= {"run_id": RUN, "agent_id": "creator_001"}
+    # of no run: the session outlives the deletion of its run
+    events.append({"kind": "log", "id": "k3v7q2ma-9", "timestamp": "2026-11-20T10:31:00Z"})
     for path, body in (
         ("/v1/events", {"session": {"session_uid": SESSION}, "events": events}),
         ("/v1/runs", DOCUMENT),
@@ -140,7 +142,7 @@ def test_no_request_gets_a_5xx_or_an_answer_off_its_schema(filled, role, mode, c
     if mode == "POSITIVE":
         assert all(statuses.values()), statuses
         assert sum(each[200] for each in statuses.values()) > 2 * count
-        answered = {label for label, counts in statuses.items() if set(counts) & {200, 201}}
+        answered = {label for label, counts in statuses.items() if set(counts) & {200, 201, 204}}
         # a request must be drawn often before all of it is right
         wanted = {label for label in statuses if count > 3 and " /v1/" in label}
         assert wanted <= answered, (wanted - answered, statuses)
