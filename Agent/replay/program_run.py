@@ -64,7 +64,7 @@ _TIMES_SLOWER = 5
 _AT_LEAST_S = 60.0
 _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
 _MOST_NEW = 4
-_SETTINGS = ("level", "redact", "capture", "state")
+_SETTINGS = ("level", "redact", "capture", "state", "large_arguments")
 """The recording settings that environment variables can set."""
 
 
@@ -380,6 +380,7 @@ class _Reruns:
         recording, info = self.recording, self.recording.info
         assert info is not None  # noqa: S101 - without it, the script would not be known
         settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
+        settings.setdefault("large_arguments", "always")  # as before the setting existed
         directory.mkdir()
         here, copy = Path.cwd(), directory / COPY
         left_out = copied(here, copy, recording.session, info)
@@ -449,10 +450,10 @@ class _Reruns:
         proved, plan = self._of_program()
         proved.normalisers = [note for note in first.notes if not note.endswith(_REMARKS)]
         for note in first.notes:
-            if note not in proved.normalisers:
-                proved.remark(note)
             if note.endswith(NOT_READ_IN_CALLS):
                 proved.reason(f"{note}; {RECORD_LARGE}")
+            elif note not in proved.normalisers:
+                proved.remark(note)
         proved.counts.driven = proved.counts.covered = len(plan.actions)
         proved.counts.informative = sum(
             event.extra.get("result") is not None or any((event.state or {}).values())

@@ -1,8 +1,14 @@
 """A replay compares what was read of large arguments, and says how many values were not read."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from support.processes import child_environment
 
 from Agent.record.encode import large_contents
+from Agent.replay import replay_run
 
 pytestmark = pytest.mark.first_case
 
@@ -97,3 +103,44 @@ def test_an_action_that_was_given_an_unread_argument_cannot_be_replayed_alone(to
     report = toy.record(program).replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "argument world of see" in str(report) and 'large_arguments="always"' in str(report)
+
+
+SCRIPT = """
+from Agent import setup_logging, trace_agent_action
+
+class Cell:
+    def __init__(self, number): self.number, self.near = number, []
+
+class World:
+    def __init__(self):
+        self.cells = [Cell(number) for number in range(700)]
+        for cell, other in zip(self.cells, self.cells[1:]): cell.near.append(other)
+
+class Ant:
+    agent_id, agent_role = "ant", "ant"
+    def __init__(self): self.at = 0
+    @trace_agent_action
+    def walk(self, world):
+        self.at += 1
+        world.cells[self.at].number += 1
+        return self.at
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    ant, world = Ant(), World()
+    for _ in range(40): ant.walk(world)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("setting", "verdict"), [("always", "IDENTICAL"), ("bounded", "UNVERIFIED")])
+def test_a_program_that_runs_again_reads_large_arguments_as_often_as_it_was_recorded(
+    tmp_path, monkeypatch, setting, verdict
+):
+    monkeypatch.chdir(tmp_path)
+    Path("ants.py").write_text(SCRIPT)
+    environment = {**child_environment(), "AGENT_TRACE_LARGE_ARGUMENTS": setting}
+    subprocess.run([sys.executable, "ants.py"], check=True, env=environment, timeout=60)
+    report = replay_run("last", None, "trace")
+    assert report.verdict == verdict, str(report)
+    assert str(report).count("were not read in their calls") == (verdict == "UNVERIFIED")
