@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import sys
+import types
 from abc import ABCMeta
 from pathlib import Path
 from random import Random
@@ -454,3 +455,13 @@ def test_values_that_may_change_unseen_or_hold_too_much_are_not_taken():
     assert native.is_whole(arguments, kept)
     arguments[0].__class__ = type("Other", (_Open,), {})
     assert not native.is_whole(arguments, kept)
+
+
+def test_a_function_of_no_module_is_what_it_was():
+    made = types.FunctionType((lambda: 3).__code__, {})  # as `exec` makes with globals without `__name__`
+    assert made.__module__ is None
+    value = [made]
+    kept = native.whole(value, 1_000)
+    assert native.is_whole(value, kept)
+    made.__module__ = "elsewhere"
+    assert not native.is_whole(value, kept)

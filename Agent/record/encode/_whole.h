@@ -75,7 +75,9 @@ static int whole_callable(Whole *whole, PyObject *value) {
     PyFunctionObject *function = (PyFunctionObject *)value;
     PyObject *noted = function->func_dict;
     if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
-    return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, function->func_module)
+    /* without `__name__` among its globals, as in `exec(text, {})`, it is of no module */
+    PyObject *module = function->func_module == NULL ? (PyObject *)&PyCell_Type : function->func_module;
+    return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, module)
            && whole_part(whole, function->func_defaults) && whole_part(whole, function->func_kwdefaults)
            && whole_part(whole, function->func_closure) && whole_part(whole, noted);
 }
