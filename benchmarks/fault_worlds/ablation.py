@@ -30,7 +30,7 @@ from benchmarks.fault_benchmark.agent_fault_benchmark.scoring import LOOKED_AT
 from benchmarks.fault_worlds.kit import Case, play, worlds
 from benchmarks.fault_worlds.score import Task, add_choice_of_cases, chosen_cases, in_child
 
-__all__ = ["Paid", "ablation"]
+__all__ = ["Paid", "ablation", "read_session"]
 
 ALL = ""
 """Stands for the ranking with every relation."""
@@ -63,7 +63,7 @@ def ablation(places: Iterable[dict[str, float]]) -> dict[str, Paid]:
 def places_of(task: Task, root: Path) -> dict[str, float]:
     """Return {relation left out: place of the first cause with a true event, or infinity}; ALL for none."""
     truth, _ = play(worlds()[task.world], Case(task.world, task.kind, task.seed, task.faulty), root)
-    read = _read(next(root.glob("session_*")), truth.complaint)
+    read = read_session(next(root.glob("session_*")), truth.complaint)
     if read is None:
         return {ALL: math.inf}
     log, question = read
@@ -78,7 +78,7 @@ def places_of(task: Task, root: Path) -> dict[str, float]:
     return {rule: place(rule) for rule in [ALL, *sorted({each.rule for each in findings})]}
 
 
-def _read(session: Path, complaint: str) -> tuple[Log, Question] | None:
+def read_session(session: Path, complaint: str) -> tuple[Log, Question] | None:
     """Return the acts of a session and what a complaint names there; None where agents do nothing."""
     engine = open_engine(session)
     try:

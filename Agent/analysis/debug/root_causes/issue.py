@@ -112,9 +112,9 @@ class Issue:
         pointed_at = [act.place for act in log.acts if act.id in self.event_ids] if self.event_ids else []
         if pointed_at:
             return dict.fromkeys(pointed_at, 1 / len(pointed_at))
-        return symptoms(log, self.told, self.seeds(log), self._then(log), findings)
+        return symptoms(log, self.told, self.seeds(log), self.then(log), findings)
 
-    def _then(self, log: Log) -> Collection[int]:
+    def then(self, log: Log) -> Collection[int]:
         """Return the places at the first moment in the text that the session has: a tick, or another unit."""
         for unit, number in self.moments:
             at = [act.place for act in log.acts if act.tick == number]

@@ -18,12 +18,14 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
+from Agent.analysis.debug.root_causes.measures import Tables
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
+from Agent.analysis.debug.root_causes.trees import trees
 from Agent.event.kinds import SNAPSHOT
 
-__all__ = ["Asked", "Hypothesis", "ChainStep", "rank"]
+__all__ = ["Asked", "Hypothesis", "ChainStep", "measures_of_causes", "rank", "told_of"]
 
 WEIGHTS: Final = {
     "leads": 0.56,
@@ -63,6 +65,9 @@ MAX_NATS: Final = 10.0
 """Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 HALF: Final = 7.0
 """Nats that count half: the best of a thousand random tests has about as many."""
+MAX_JUDGED: Final = 500
+"""The likeliest causes by these weights alone, which the trees of `causes.json` order."""
+TREES: Final = "causes"
 MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
 """Maximum number of events by which causes are formed: readers look at few."""
@@ -132,17 +137,21 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
         each.worth >= MIN_NATS for each in findings
     ):
         return []
-    told = _told(findings)
+    told = told_of(findings)
     shares = asked.symptoms(log, findings)
     blamed = blame(log, shares)
-    scores = _scores(log, findings, told, shares, blamed)
-    candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
-    likeliest = heapq.nlargest(MAX_BESIDE, candidates, key=lambda place: (scores[place], -place))
+    judge = trees(TREES)
+    scores = {
+        place: judge.score(measures, WEIGHTS)
+        for place, measures in measures_of_causes(log, findings, told, shares, blamed).items()
+    }
+    likeliest = heapq.nlargest(MAX_BESIDE, scores, key=lambda place: (scores[place], -place))
     ordered = likeliest[:MAX_LOOKED_AT]
     best = scores[ordered[0]]
     # Of a sample, an event far from what is asked also stands for those that were not read.
     whole = sum(
-        math.exp(scores[place] - best) * (1.0 if log.acts[place].near else log.each) for place in candidates
+        math.exp(score - best) * (1.0 if log.acts[place].near else log.each)
+        for place, score in scores.items()
     )
     chances = {place: math.exp(scores[place] - best) / whole for place in ordered}
     found: list[Hypothesis] = []
@@ -196,30 +205,50 @@ def _is_recorded_link(shared: Hashable) -> bool:
     return isinstance(shared, tuple) and shared[0] in {"span", "event"}
 
 
-def _scores(
+def measures_of_causes(
     log: Log,
     findings: Sequence[Finding],
     told: Mapping[int, list[Told]],
     shares: Mapping[int, float],
     blamed: Blame,
-) -> list[float]:
-    """Return the score of every event, by place."""
+) -> dict[int, dict[str, float]]:
+    """Return {place: measures by name} of the likeliest causes by `WEIGHTS` alone, in order of place.
+
+    The measures are those of `WEIGHTS` and of `Tables.of`.
+    """
+    breaks = _blame_of_findings(log, findings)
+    found = _first_look(log, breaks, told, shares, blamed)
+    candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
+    scores = {place: sum(WEIGHTS[name] * found[place][name] for name in WEIGHTS) for place in candidates}
+    likeliest = heapq.nlargest(MAX_JUDGED, candidates, key=lambda place: (scores[place], -place))
+    tables = Tables(log, findings, shares, blamed.reaches, breaks, candidates)
+    return {place: found[place] | tables.of(log.acts[place]) for place in sorted(likeliest)}
+
+
+def _first_look(
+    log: Log,
+    breaks: Sequence[float],
+    told: Mapping[int, list[Told]],
+    shares: Mapping[int, float],
+    blamed: Blame,
+) -> list[dict[str, float]]:
+    """Return the measures of `WEIGHTS` of every event, by place."""
     by_sort: dict[Sort, float] = {
         sort: sum(blamed.reaches[act.place] for act in acts) / len(acts) for sort, acts in log.by_sort.items()
     }
-    odd_later = _blame_of_findings(log, findings)
     at_step: dict[int, float] = defaultdict(float)
     for place, share in shares.items():
         at_step[log.acts[place].step] += share
     chains = surprises(log)
-    scores, after = [0.0] * len(log.acts), 0.0
+    found: list[dict[str, float]] = [{} for _ in log.acts]
+    after = 0.0
     for act in reversed(log.acts):
         odd, odd_near, single = _oddness(told.get(act.place, ()))
-        measures = {
+        found[act.place] = {
             "leads": math.log(
                 (LEAST_BLAME / 10 + blamed.reaches[act.place]) / (LEAST_BLAME / 10 + by_sort[act.sort])
             ),
-            "breaks": math.log(LEAST_BLAME / 10 + odd_later[act.place]),
+            "breaks": math.log(LEAST_BLAME / 10 + breaks[act.place]),
             "near": act.near,
             "before": after,
             "then": at_step.get(act.step, 0.0),
@@ -231,9 +260,8 @@ def _scores(
             "after it": chains.after[act.place],
             "before it": chains.before[act.place],
         }
-        scores[act.place] = sum(WEIGHTS[name] * value for name, value in measures.items())
         after += shares.get(act.place, 0.0)
-    return scores
+    return found
 
 
 def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
@@ -268,7 +296,7 @@ def _singleness(told: Told) -> float:
     return min(1.0, told.nats / LEAST_CHANGE) if len(told.finding.acts) == 1 else 0.0
 
 
-def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
+def told_of(findings: Sequence[Finding]) -> dict[int, list[Told]]:
     """Return {place: findings about the event, strongest first}; later events of a series count less."""
     told: dict[int, dict[int, Told]] = defaultdict(dict)
     for number, finding in enumerate(findings):

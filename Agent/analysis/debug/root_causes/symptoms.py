@@ -9,16 +9,19 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Log
+from Agent.analysis.debug.root_causes.acts import Log, Sort
+from Agent.analysis.debug.root_causes.measures import CLEAR, SPECIFIC, ranks
 from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.transitions import surprises
+from Agent.analysis.debug.root_causes.trees import trees
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 
-__all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "symptoms"]
+__all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "measures_of_symptoms", "symptoms"]
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
@@ -43,7 +46,10 @@ alone       1 divided by the number of agents that do such a thing
 moment      whether it happens at the moment that the text names
 """
 MAX_ODD: Final = 8.0
+MAX_LOOKED_AT: Final = 300
+"""The likeliest events by these weights alone, which the trees of `symptoms.json` order."""
 MAX_SYMPTOMS: Final = 60
+TREES: Final = "symptoms"
 
 
 def symptoms(
@@ -62,45 +68,134 @@ def symptoms(
         then: the places at the moment that the text names.
         findings: what is unusual in the session.
     """
-    holds: dict[int, float] = defaultdict(float)
-    for token, worth in named.items():
-        for act in log.by_token[token]:
-            holds[act.place] += worth
-    odd: dict[int, float] = defaultdict(float)
-    odd_near: dict[int, float] = defaultdict(float)
-    for finding in findings:
-        nats = min(MAX_ODD, finding.nats)
-        if not finding.local:
-            place = finding.first.place
-            odd[place] = max(odd[place], nats)
-            continue
-        for act in finding.telling:
-            odd_near[act.place] = max(odd_near[act.place], nats)
-    most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
-    size = math.log(max(2, len(log.acts)))
-    doers: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for act in log.acts:
-        doers[act.sort[1:]].add(act.agent)
-    of_sort = {
-        sort: WEIGHTS["rare"] * (1 - math.log(log.alike[sort[1:]]) / size)
-        + WEIGHTS["alone"] / len(doers[sort[1:]])
-        for sort in log.by_sort
-    }
-    scores = {
-        act.place: WEIGHTS["words"] * said.get(act.place, 0.0) / most_said
-        + WEIGHTS["names"] * holds.get(act.place, 0.0) / most_held
-        + WEIGHTS["odd"] * odd.get(act.place, 0.0)
-        + WEIGHTS["odd near"] * odd_near.get(act.place, 0.0)
-        + WEIGHTS["moment"] * (act.place in then)
-        + of_sort[act.sort]
-        for act in log.acts
-        if act.kind not in QUIET
-    }
+    judged = measures_of_symptoms(log, said, named, then, findings)
+    judge = trees(TREES)
+    scores = {place: judge.score(found, WEIGHTS) for place, found in judged.items()}
     likeliest = heapq.nlargest(MAX_SYMPTOMS, scores, key=lambda place: (scores[place], -place))
     best = max(scores.values(), default=0.0)
     shares = {place: math.exp(scores[place] - best) for place in likeliest}
     whole = sum(shares.values())
     return {place: share / whole for place, share in shares.items()}
+
+
+def measures_of_symptoms(
+    log: Log,
+    said: Mapping[int, float],
+    named: Mapping[Hashable, float],
+    then: Collection[int],
+    findings: Sequence[Finding],
+) -> dict[int, dict[str, float]]:
+    """Return {place: measures by name} of the events that the text may refer to; the arguments as above.
+
+    Those of `WEIGHTS`, and:
+
+    word rank, name rank   log of the ranks of the event by words and by names
+    alike                  log of the number of events of its sort that match the text as much
+    alike before, after    how many of these are earlier, and later
+    changes                the number of findings that begin with it
+    odd before             log of the number of clear findings at earlier events with something in common
+    before it              nats by which what precedes it about the same thing is rarer than usual
+    later                  log of the number of later events about the same things
+    near, values, caused   its nearness to what the text names, its values, and the events that it caused
+    of sort, of both       log of the number of events of its sort, and of those by its agent
+    sort before            the number of earlier events of its sort
+    """
+    holds: dict[int, float] = defaultdict(float)
+    for token, worth in named.items():
+        for act in log.by_token[token]:
+            holds[act.place] += worth
+    odd, odd_near, changes = _oddness(findings)
+    clear: dict[Hashable, list[int]] = defaultdict(list)
+    for finding in findings:
+        if not finding.local and finding.nats >= CLEAR:
+            for token in finding.first.tokens:
+                clear[token].append(finding.first.place)
+    most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
+    size = math.log(max(2, len(log.acts)))
+    doers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    own: Counter[tuple[str, Sort]] = Counter()
+    alike: Counter[tuple[Sort, float, float]] = Counter()
+    earlier: dict[int, tuple[int, int]] = {}
+    of_sort: Counter[Sort] = Counter()
+    caused = Counter(cause for act in log.acts for cause in act.causes)
+    found: dict[int, dict[str, float]] = {}
+    matches: dict[int, tuple[Sort, float, float]] = {}
+    for act in log.acts:
+        doers[act.sort[1:]].add(act.agent)
+        own[act.agent, act.sort] += 1
+        place = act.place
+        match = matches[place] = (
+            act.sort, round(said.get(place, 0.0), 4), round(holds.get(place, 0.0), 4)
+        )  # fmt: skip
+        earlier[place] = of_sort[act.sort], alike[match]
+        of_sort[act.sort] += 1
+        alike[match] += 1
+    for act in log.acts:
+        if act.kind not in QUIET:
+            place = act.place
+            found[place] = {
+                "words": said.get(place, 0.0) / most_said,
+                "names": holds.get(place, 0.0) / most_held,
+                "odd": odd.get(place, 0.0),
+                "odd near": odd_near.get(place, 0.0),
+                "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
+                "alone": 1 / len(doers[act.sort[1:]]),
+                "moment": float(place in then),
+            }
+    first_look = {
+        place: sum(WEIGHTS[name] * value for name, value in each.items()) for place, each in found.items()
+    }
+    places = [*found]
+    word_ranks, name_ranks = ranks(said, places), ranks(holds, places)
+    before_it = surprises(log).before
+    looked_at = heapq.nlargest(MAX_LOOKED_AT, first_look, key=lambda place: (first_look[place], -place))
+    for place in looked_at:
+        act, (sort_before, alike_before) = log.acts[place], earlier[place]
+        found[place] |= {
+            "word rank": word_ranks[place],
+            "name rank": name_ranks[place],
+            "alike": math.log(alike[matches[place]]),
+            "alike before": alike_before,
+            "alike after": alike[matches[place]] - 1 - alike_before,
+            "changes": changes[place],
+            "odd before": math.log1p(
+                sum(
+                    sum(at < place for at in clear.get(token, ()))
+                    for token in act.tokens
+                    if len(log.by_token[token]) <= SPECIFIC
+                )
+            ),
+            "before it": before_it[place],
+            "later": math.log1p(
+                sum(each.place > place for thing in act.things for each in log.by_thing[thing])
+            ),
+            "near": act.near,
+            "values": len(act.values),
+            "caused": caused[act.id],
+            "of sort": math.log(len(log.by_sort[act.sort])),
+            "of both": math.log(own[act.agent, act.sort]),
+            "sort before": sort_before,
+        }
+    return {place: found[place] for place in sorted(looked_at)}
+
+
+def _oddness(
+    findings: Sequence[Finding],
+) -> tuple[Mapping[int, float], Mapping[int, float], Counter[int]]:
+    """Return nats of changes by the place where they begin, of deviations near the text, and their number."""
+    odd: dict[int, float] = defaultdict(float)
+    odd_near: dict[int, float] = defaultdict(float)
+    changes: Counter[int] = Counter()
+    for finding in findings:
+        nats = min(MAX_ODD, finding.nats)
+        if not finding.local:
+            place = finding.first.place
+            odd[place] = max(odd[place], nats)
+            changes[place] += 1
+            continue
+        for act in finding.telling:
+            odd_near[act.place] = max(odd_near[act.place], nats)
+    return odd, odd_near, changes
 
 
 PASSED_ON: Final = 0.9

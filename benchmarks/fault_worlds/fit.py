@@ -1,0 +1,237 @@
+"""Fit the trees that rank causes: `python -m benchmarks.fault_worlds.fit --seed 7 --cases 550 --out DIR`.
+
+Every case is played once; the trees of symptoms are fitted to the events that show a symptom, then those of causes to the
+events that a fault began with. The printed figures are of cases whose authors the trees were not fitted to (five
+folds by author), and so is what the trees of causes see of the symptoms. Needs LightGBM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Agent.analysis.debug.root_causes import ranking, symptoms
+from Agent.analysis.debug.root_causes.acts import Log
+from Agent.analysis.debug.root_causes.causes import findings_in
+from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.ranking import measures_of_causes, told_of
+from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.symptoms import MAX_SYMPTOMS, blame, measures_of_symptoms
+from benchmarks.command import progress
+from benchmarks.fault_worlds.ablation import read_session
+from benchmarks.fault_worlds.kit import Case, play, worlds
+from benchmarks.fault_worlds.score import add_choice_of_cases, chosen_cases
+
+__all__ = ["Judged", "fit", "out_of_fold"]
+
+FOLDS = 5
+AMONG = (1, 3, 6, 18, 36)
+LEAVES, RATE = 12, 0.08
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What trees are fitted for.
+
+    Args:
+        weights: of the sum of measures that they correct.
+        corrected: factor on that sum.
+        trees: how many; with these, the first 18 events of the unseen folds held most true ones.
+    """
+
+    weights: Mapping[str, float]
+    corrected: float
+    trees: int
+
+
+SYMPTOMS = Sought(symptoms.WEIGHTS, 0.5, 120)
+CAUSES = Sought(ranking.WEIGHTS, 1.0, 60)
+SHARPER = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+"""Factors on all scores, of which the one is kept at which the true events of unseen folds are likeliest."""
+
+
+@dataclass
+class Read:
+    """A played case, read as `debug` reads it."""
+
+    author: int
+    log: Log
+    issue: Issue
+    findings: Sequence[Finding]
+    accepted: frozenset[str]
+    symptom: str
+
+
+@dataclass
+class Judged:
+    """Events of one case with their measures, and which of them are true."""
+
+    author: int
+    places: list[int]
+    measures: np.ndarray
+    is_true: np.ndarray
+
+
+def judged(read: Read, found: Mapping[int, Mapping[str, float]], true: frozenset[str]) -> Judged:
+    """Return the measures of some events of a case, as rows."""
+    rows = np.array([list(each.values()) for each in found.values()], dtype=float)
+    is_true = np.array([read.log.acts[place].id in true for place in found])
+    return Judged(read.author, list(found), rows, is_true)
+
+
+def weighted_sum(case: Judged, names: Sequence[str], sought: Sought) -> np.ndarray:
+    """Return what the trees correct, for each event."""
+    columns = [names.index(name) for name in sought.weights]
+    return np.asarray(sought.corrected * case.measures[:, columns] @ np.array([*sought.weights.values()]))
+
+
+def fit(cases: Sequence[Judged], names: Sequence[str], sought: Sought) -> Any:
+    """Return a LightGBM ranker of events by their measures, fitted to cases."""
+    import lightgbm
+
+    some = [case for case in cases if case.is_true.any()]
+    data = lightgbm.Dataset(
+        np.concatenate([case.measures for case in some]),
+        np.concatenate([case.is_true for case in some]).astype(int),
+        group=[len(case.places) for case in some],
+        init_score=np.concatenate([weighted_sum(case, names, sought) for case in some]),
+    )
+    options = {
+        "objective": "lambdarank", "lambdarank_truncation_level": 36, "num_leaves": LEAVES,
+        "learning_rate": RATE, "min_data_in_leaf": 60, "lambda_l2": 5.0, "feature_fraction": 0.5,
+        "bagging_fraction": 0.8, "bagging_freq": 1, "seed": 1, "deterministic": True, "force_row_wise": True,
+        "num_threads": 1, "verbose": -1,
+    }  # fmt: skip
+    return lightgbm.train(options, data, sought.trees)
+
+
+def out_of_fold(cases: Sequence[Judged], names: Sequence[str], sought: Sought) -> list[np.ndarray]:
+    """Return the scores of the events of each case by trees that saw no case of its author."""
+    authors = sorted({case.author for case in cases})
+    scores: list[np.ndarray] = [np.zeros(0)] * len(cases)
+    for fold in range(FOLDS):
+        held_out = set(authors[fold::FOLDS])
+        ranker = fit([case for case in cases if case.author not in held_out], names, sought)
+        for number, case in enumerate(cases):
+            if case.author in held_out:
+                scores[number] = ranker.predict(case.measures) + weighted_sum(case, names, sought)
+    return scores
+
+
+def sharpest(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> float:
+    """Return the factor on the scores at which the true events are likeliest."""
+
+    def likelihood(factor: float) -> float:
+        logs = []
+        for case, score in zip(cases, scores, strict=True):
+            if case.is_true.any():
+                shares = np.exp(factor * (score - score.max()))
+                logs.append(np.log(shares[case.is_true].sum() / shares.sum()))
+        return float(np.mean(logs))
+
+    return max(SHARPER, key=likelihood)
+
+
+def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, int]:
+    """Return {n: number of cases with a true event among the n with the highest scores}."""
+    hits = [
+        case.is_true[np.argsort(-score, kind="stable")] for case, score in zip(cases, scores, strict=True)
+    ]
+    return {number: sum(bool(each[:number].any()) for each in hits) for number in AMONG}
+
+
+def as_json(ranker: Any, names: Sequence[str], corrected: float, sharper: float, fitted: str) -> str:
+    """Return a ranker as `Agent.analysis.debug.root_causes.trees` reads it."""
+
+    def node(told: Mapping[str, Any]) -> list[Any]:
+        if "leaf_value" in told:
+            return [float(f"{sharper * told['leaf_value']:.4g}")]
+        left, right = node(told["left_child"]), node(told["right_child"])
+        return [told["split_feature"], float(f"{told['threshold']:.6g}"), left, right]
+
+    trees = [node(each["tree_structure"]) for each in ranker.dump_model()["tree_info"]]
+    lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in trees)
+    head = {"fitted": fitted, "measures": list(names), "corrected": sharper * corrected}
+    return f'{json.dumps(head)[:-1]},\n"trees": [\n{lines}\n]}}\n'
+
+
+def shares_of(case: Judged, scores: np.ndarray) -> dict[int, float]:
+    """Return {place: probability} of the likeliest symptoms, as `symptoms` does."""
+    order = np.argsort(-scores, kind="stable")[:MAX_SYMPTOMS]
+    likely = np.exp(scores[order] - scores[order[0]])
+    return {case.places[row]: float(value / likely.sum()) for row, value in zip(order, likely, strict=True)}
+
+
+def fitted_file(
+    name: str, cases: Sequence[Judged], names: Sequence[str], sought: Sought, fitted: str
+) -> tuple[str, list[np.ndarray]]:
+    """Return the file of the trees, and the scores of unseen folds."""
+    scores = out_of_fold(cases, names, sought)
+    sharper = sharpest(cases, scores)
+    progress(f"{name} among the first, unseen: {among(cases, scores)} of {len(cases)}, times {sharper}")
+    file = as_json(fit(cases, names, sought), names, sought.corrected, sharper, fitted)
+    return file, [sharper * score for score in scores]
+
+
+def fit_both(reads: Callable[[], Iterator[Read]], fitted: str) -> dict[str, str]:
+    """Return {name of the trees: their file}; `reads` yields the cases, once for each of the two."""
+    shown, names = [], []
+    for read in reads():
+        issue, log = read.issue, read.log
+        found = measures_of_symptoms(log, issue.told, issue.seeds(log), issue.then(log), read.findings)
+        names = [*next(iter(found.values()))]
+        shown.append(judged(read, found, frozenset({read.symptom})))
+    of_symptoms, scores = fitted_file("symptoms", shown, names, SYMPTOMS, fitted)
+    begun = []
+    for read, case, score in zip(reads(), shown, scores, strict=True):
+        shares = shares_of(case, score)
+        told = told_of(read.findings)
+        found = measures_of_causes(read.log, read.findings, told, shares, blame(read.log, shares))
+        names = [*next(iter(found.values()))]
+        begun.append(judged(read, found, read.accepted))
+    of_causes, _ = fitted_file("causes", begun, names, CAUSES, fitted)
+    return {"symptoms": of_symptoms, "causes": of_causes}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_worlds.fit", description=__doc__)
+    add_choice_of_cases(parser)
+    parser.add_argument("--sessions", type=Path, required=True, help="directory for the played sessions")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the files of the trees")
+    options = parser.parse_args(arguments)
+    tasks = chosen_cases(parser, options)
+    truths = []
+    for number, task in enumerate(tasks):
+        progress(f"{task.world}, {task.kind}, {task.seed}")
+        root = options.sessions / str(number)
+        root.mkdir(parents=True)
+        truths.append(play(worlds()[task.world], Case(task.world, task.kind, task.seed, True), root)[0])
+
+    def reads() -> Iterator[Read]:
+        for number, (task, truth) in enumerate(zip(tasks, truths, strict=True)):
+            read = read_session(next((options.sessions / str(number)).glob("session_*")), truth.complaint)
+            if read is not None:
+                log, question = read
+                issue = Issue(question, log)
+                author = worlds()[task.world].author
+                found = findings_in(log, question, issue)
+                yield Read(author, log, issue, found, frozenset(truth.accepted), truth.symptom_id)
+
+    fitted = (
+        f"{len(tasks)} cases of seed {options.seed}, {len({worlds()[t.world].author for t in tasks})} authors"
+    )
+    for name, text in fit_both(reads, fitted).items():
+        (options.out / f"{name}.json").write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
