@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from benchmarks.command import progress
 from benchmarks.fault_worlds.ablation import read_session
 from benchmarks.fault_worlds.kit import Case, play, worlds
 from benchmarks.fault_worlds.score import add_choice_of_cases, chosen_cases
+from tests.analysis.analysis_kit import Platform
 
 __all__ = ["Judged", "fit", "out_of_fold"]
 
@@ -198,6 +200,31 @@ def fit_both(reads: Callable[[], Iterator[Read]], fitted: str) -> dict[str, str]
         begun.append(judged(read, found, read.accepted))
     of_causes, _ = fitted_file("causes", begun, names, CAUSES, fitted)
     return {"symptoms": of_symptoms, "causes": of_causes}
+
+
+COMPLAINTS = {
+    "blocked": ("Agent {agent} not generating content", "{agent} has stopped creating", "why is {agent} idle?"),
+    "collapse": ("the rewards of {agent} collapsed", "{agent} earns less than before", "{agent} got worse"),
+    "retry": ("{agent} is stuck", "{agent} repeats itself", "why does {agent} publish nothing any more?"),
+}
+BLOCKED = (("mood", "discouraged"), ("epsilon", 0.0), ("cooldown", 9999))
+
+
+def named_agents(directory: Path, number: int, seed: int) -> Iterator[Read]:
+    """Play and yield sessions in which the complaint names the agent at fault, which those of the worlds rarely do."""
+    draw = random.Random(seed)
+    for each in range(number):
+        fault, victim, ticks = draw.choice([*COMPLAINTS]), f"creator_{draw.randrange(12):03d}", draw.randint(50, 140)
+        platform = Platform(
+            directory / f"named-{each}", fault=fault, victim=victim, ticks=ticks,
+            fault_tick=int(ticks * draw.uniform(0.25, 0.8)), seed=draw.randrange(10**6),
+            with_ticks=draw.random() < 0.7, blocked_field=draw.choice(BLOCKED),
+        )  # fmt: skip
+        read = read_session(platform.builder.path, draw.choice(COMPLAINTS[fault]).format(agent=victim))
+        if read is not None:
+            log, question = read
+            issue = Issue(question, log)
+            yield Read(0, log, issue, findings_in(log, question, issue), frozenset(platform.facts.values()), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
