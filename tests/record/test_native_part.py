@@ -125,7 +125,9 @@ def test_references_among_fields_are_encoded_the_same_with_and_without_the_c_par
         "none": None,
     }
     environments = {"world": {"class": "World", "attributes": {"steps": 3}, "reference": "environment World"}}
-    slow = capture.careful_body(fields, "/extra/fields", environments=environments)  # learns the keys, too
+    for name in fields:
+        capture.redactor.says(name)  # what is harmless is known from here on
+    slow = capture.careful_body(fields, "/extra/fields", environments=environments)
     slow_count = capture.careful_count
     assert capture.user_body(fields, "/extra/fields", "a", None, environments) == slow
     assert list(capture.user_body(fields, "/extra/fields", "a", None, environments)[1]) == list(slow[1])

@@ -410,7 +410,7 @@ class Capture:
                 and all(map(self._keys_known, value.values()))
                 and self.judge.clean(body)
             )
-        if stays and not (types and hides_text(types, value, pointer)):
+        if stays and not (types and hides_text(types, value, pointer, self.redactor.says)):
             return body, types
         self.known_keys.update(own_keys)
         return self.redactor.payload(body, types, pointer, found)
