@@ -55,6 +55,63 @@ static int is_same_array(PyObject *copy, PyObject *now) {
     return same;
 }
 
+static int has_same_content(PyObject *copy, PyObject *now, int depth);
+
+static int have_same_items(PyObject *copy, PyObject *now, int depth) {
+    PyObject *key, *item, *key_now, *item_now;
+    Py_ssize_t at = 0, beside = 0;
+    if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
+    while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
+        if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
+        if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
+    }
+    return 1;
+}
+
+/* Whether two objects have the very same attribute, a member of their class, whose lookup runs no code of others. */
+static int have_same_member(PyObject *one, PyObject *other, PyObject *name) {
+    PyObject *first = PyObject_GetAttr(one, name), *second = first == NULL ? NULL : PyObject_GetAttr(other, name);
+    int same = second != NULL && (first == second || (PyLong_CheckExact(first) && has_same_content(first, second, 0)));
+    Py_XDECREF(second);
+    Py_XDECREF(first);
+    PyErr_Clear();
+    return same;
+}
+
+/* Whether sets surely have the same members, all of them texts or all whole numbers. */
+static int are_same_sets(PyObject *copy, PyObject *now) {
+    PyObject *key;
+    Py_ssize_t at = 0;
+    Py_hash_t hash;
+    PyTypeObject *kind = NULL;
+    if (PySet_GET_SIZE(copy) != PySet_GET_SIZE(now)) return 0;
+    while (_PySet_NextEntry(now, &at, &key, &hash)) {
+        if (kind == NULL) kind = Py_TYPE(key);
+        if (Py_TYPE(key) != kind || (kind != &PyUnicode_Type && kind != &PyLong_Type)) return 0;
+    }
+    for (at = 0; _PySet_NextEntry(copy, &at, &key, &hash);)
+        if (Py_TYPE(key) != kind || PySet_Contains(now, key) != 1) return 0;
+    return 1;
+}
+
+static int are_same_deques(PyObject *copy, PyObject *now, int depth) {
+    if (!have_same_member(copy, now, W_maxlen)) return 0;
+    PyObject *items = PyObject_GetIter(copy), *items_now = PyObject_GetIter(now);
+    int same = items != NULL && items_now != NULL, is_over = !same;
+    while (!is_over) {
+        PyObject *item = PyIter_Next(items), *item_now = PyIter_Next(items_now);
+        same = item == NULL || item_now == NULL ? item == item_now : has_same_content(item, item_now, depth + 1);
+        is_over = item == NULL || !same;
+        Py_XDECREF(item_now);
+        Py_XDECREF(item);
+    }
+    Py_XDECREF(items_now);
+    Py_XDECREF(items);
+    if (PyErr_Occurred()) same = 0;
+    PyErr_Clear();
+    return same;
+}
+
 /* Whether a value surely has the content of a copy: types, order of keys and NaN count, and no code of a class is run. 0
    where Python has to say. */
 static int has_same_content(PyObject *copy, PyObject *now, int depth) {
@@ -63,16 +120,7 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
     if (kind != Py_TYPE(now) || depth > MOST_DEPTH_COMPARED) return 0;
     if (kind == &PyFloat_Type) return is_same_float(PyFloat_AS_DOUBLE(copy), PyFloat_AS_DOUBLE(now));
     if (kind == &PyLong_Type || kind == &PyUnicode_Type || kind == &PyBytes_Type) return PyObject_RichCompareBool(copy, now, Py_EQ) == 1;
-    if (kind == &PyDict_Type) {
-        PyObject *key, *item, *key_now, *item_now;
-        Py_ssize_t at = 0, beside = 0;
-        if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
-        while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
-            if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
-            if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
-        }
-        return 1;
-    }
+    if (kind == &PyDict_Type) return have_same_items(copy, now, depth);
     if (kind == &PyList_Type || kind == &PyTuple_Type) {
         Py_ssize_t size = PySequence_Fast_GET_SIZE(copy);
         if (size != PySequence_Fast_GET_SIZE(now)) return 0;
@@ -81,6 +129,9 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
             if (items[i] != items_now[i] && !has_same_content(items[i], items_now[i], depth + 1)) return 0;
         return 1;
     }
+    if (kind == DEFAULTDICT) return have_same_member(copy, now, W_default_factory) && have_same_items(copy, now, depth);
+    if (kind == &PySet_Type || kind == &PyFrozenSet_Type) return are_same_sets(copy, now);
+    if (kind == DEQUE) return are_same_deques(copy, now, depth);
     return is_same_array(copy, now);
 }
 

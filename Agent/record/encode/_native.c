@@ -1944,6 +1944,12 @@ static int fill_module(PyObject *self) {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words() || !make_words_of_walk()) return -1;
     fill_tables();
+    PyObject *collections = PyImport_ImportModule("collections");
+    if (collections == NULL) return -1;
+    DEFAULTDICT = (PyTypeObject *)PyObject_GetAttrString(collections, "defaultdict");
+    DEQUE = (PyTypeObject *)PyObject_GetAttrString(collections, "deque");
+    Py_DECREF(collections);
+    if (DEFAULTDICT == NULL || DEQUE == NULL) return -1;
     if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return -1;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");

@@ -247,14 +247,6 @@ def is_same(one: Any, other: Any) -> bool:
         return True
     if kind is str or kind is bytes or kind is int or kind is bytearray:
         return bool(one == other)
-    if kind in _LEAVES or _is_scalar_of_numpy(one):
-        return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
-    if is_array(one):
-        return (
-            one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
-        )
-    if is_record(kind):
-        return is_same(attributes_of(one), attributes_of(other))
     if kind in _SETS:
         found = {each: each for each in other}
         return len(one) == len(other) and all(each in found and is_same(each, found[each]) for each in one)
@@ -264,8 +256,14 @@ def is_same(one: Any, other: Any) -> bool:
     elif kind in _SEQUENCES or kind is tuple:
         is_made_alike = kind is not deque or one.maxlen == other.maxlen
         one, other = tuple(one), tuple(other)
-    else:
-        return False  # a member of an enumeration is itself alone
+    elif kind in _LEAVES or _is_scalar_of_numpy(one):
+        return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
+    elif is_array(one):
+        return (
+            one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
+        )
+    else:  # a member of an enumeration is itself alone
+        return is_record(kind) and is_same(attributes_of(one), attributes_of(other))
     return is_made_alike and len(one) == len(other) and all(map(is_same, one, other))
 
 
