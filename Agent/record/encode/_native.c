@@ -1917,6 +1917,7 @@ static PyMethodDef functions[] = {
      "What the digest of an agent's fields is taken over, and the names of the opaque ones; None where Python has to look."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "All objects in a value and in its objects; None where something in it may change unseen."},
+    {"parts_within", (PyCFunction)(void (*)(void))parts_within, METH_FASTCALL, "The ids of what may change in values, or whether one is known."},
     {"is_whole", (PyCFunction)(void (*)(void))is_whole, METH_FASTCALL, "Whether a value and its objects hold those very objects."},
     {"learn_pass", learn_pass, METH_VARARGS, "What `run_pass` uses of the module that digests contents."},
     {"run_pass", (PyCFunction)(void (*)(void))run_pass, METH_FASTCALL, "A pass over the content of a value."},

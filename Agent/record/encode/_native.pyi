@@ -33,6 +33,14 @@ class Judge:
         self, last: dict[str, Any], heavy: frozenset[str], forms: dict[str, bytes], pointer: str, /
     ) -> tuple[bytes, dict[str, str] | None] | None: ...
 
+def parts_within(
+    values: list[Any],
+    agent_of: Callable[[object], str | None],
+    has_dict_alone: Callable[[type], bool],
+    among: set[int] | None,
+    /,
+) -> set[int] | bool: ...
+def fields_named(value: object, names: tuple[str, ...], /) -> dict[str, Any] | None: ...
 def differing(
     present: dict[str, Any], last: dict[str, Any], ignored: dict[str, type], /
 ) -> list[tuple[str, Any]] | None: ...
