@@ -81,6 +81,14 @@ class SlottedPeer(Peer):
         self.spare = 0
 
 
+class BarePeer:
+    """A peer without a `__dict__`."""
+
+    __slots__ = ("__weakref__", "agent_id", "one", "three", "two", "world")
+    agent_role = "peer"
+    __init__, write = Peer.__init__, Peer.write
+
+
 class SlowBetweenActions(BetweenActions):
     """Of a class that the native part does not know, so that it leaves all to Python."""
 
@@ -135,7 +143,7 @@ def told_in_memory(changes, of_world, of_peer):
         max_size=12,
     ),
     st.sampled_from((World, Cell)),
-    st.sampled_from((Peer, SlottedPeer)),
+    st.sampled_from((Peer, SlottedPeer, BarePeer)),
 )
 @example(
     [
@@ -158,6 +166,11 @@ def told_in_memory(changes, of_world, of_peer):
     [*ACTS, (0, None, "grid", 1, True), (0, None, "grid", 1, False), *ACTS, (2, 1, "one", 9, False), *ACTS],
     World,
     SlottedPeer,
+)
+@example(
+    [*ACTS, (0, 1, "one", 5, True), (0, 1, "three", [1], True), *ACTS, (2, 1, "three", 9, False), *ACTS],
+    World,
+    BarePeer,
 )
 def test_the_native_part_tells_the_same_changes_as_python(changes, of_world, of_peer):
     quick = told_of(changes, is_quick=True, of_world=of_world, of_peer=of_peer)

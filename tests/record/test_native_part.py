@@ -1,5 +1,6 @@
 """Which built part is used, and that its answers are those of Python."""
 
+import contextlib
 import functools
 import itertools
 import os

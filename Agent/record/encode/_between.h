@@ -460,6 +460,7 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     return found != NULL ? found : Py_NewRef(NO_TUPLE);
 }
 
+/* That of fields in slots is the version of a dict that nothing else holds. */
 static int note_version(PyObject *mark, PyObject *dict) {
     PyObject *version = noted_version(dict);
     return version != NULL && PyList_SetItem(mark, MARK_VERSION, version) == 0;
@@ -496,7 +497,7 @@ static int is_moved(PyObject *mark) {
 #else
     agent = Py_NewRef(PyWeakref_GET_OBJECT(reference));
 #endif
-    PyObject *held = dict_of(agent);
+    PyObject *held = present_of(mark, agent);
     Py_DECREF(agent); /* its dict is enough, and holds what it held */
     if (held == NULL) return PyErr_Clear(), 1;
     int moved = !PyDict_CheckExact(held);
@@ -660,7 +661,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
     int taken = 0;
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(more) || !PyTuple_CheckExact(identities)
         || PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)
-        || (present = PyObject_GenericGetDict(agent, NULL)) == NULL || !PyDict_CheckExact(present)
+        || (present = present_of(mark, agent)) == NULL || !PyDict_CheckExact(present)
         || (now = PyTuple_New(PyTuple_GET_SIZE(names))) == NULL) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
         if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))

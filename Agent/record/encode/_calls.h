@@ -6,13 +6,13 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, ADDER, MIRRORS, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, ADDER, MIRRORS, READER, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
                                                  "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
                                                  "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place", "_Strong",
-                                                 "Adder", "MirrorsSlots"};
+                                                 "Adder", "MirrorsSlots", "FieldReader"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -44,7 +44,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
     M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
     M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value) \
-    M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle)
+    M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle) M(READER, names)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -746,11 +746,60 @@ static int is_same_scalar(PyObject *before, PyObject *value) {
     return PyObject_RichCompareBool(before, value, Py_EQ) == 1;
 }
 
-/* The fields of an agent where they are what its `__dict__` holds, a new reference; NULL where Python has to look. */
+/* What an object has of the named attributes and in its `__dict__`, where none of it has to be computed; NULL, perhaps with an exception,
+   where Python has to read it. */
+static PyObject *fields_by_names(PyObject *object, PyObject *names) {
+    PyTypeObject *kind = Py_TYPE(object);
+    if (kind->tp_getattro != PyObject_GenericGetAttr || !PyTuple_CheckExact(names)) return NULL;
+    PyObject *own = NULL, *found = NULL, *place = _PyType_Lookup(kind, W___dict__);
+    if (place != NULL) {
+        if (!Py_IS_TYPE(place, &PyGetSetDescr_Type) || (own = PyObject_GenericGetDict(object, NULL)) == NULL) return NULL;
+        if (!PyDict_CheckExact(own)) goto failed;
+    }
+    if ((found = PyDict_New()) == NULL) goto failed;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i), *value;
+        if (!PyUnicode_CheckExact(name)) goto failed;
+        value = _PyType_Lookup(kind, name);
+        if (value != NULL && Py_IS_TYPE(value, &PyMemberDescr_Type)) {
+            PyMemberDef *slot = ((PyMemberDescrObject *)value)->d_member;
+            if (slot->type != T_OBJECT_EX || slot->flags != 0 || !PyObject_TypeCheck(object, PyDescr_TYPE(value))) goto failed;
+            value = *(PyObject **)((char *)object + slot->offset);
+        } else {
+            if (value != NULL && Py_TYPE(value)->tp_descr_get != NULL) goto failed;
+            PyObject *held = own == NULL ? NULL : PyDict_GetItemWithError(own, name);
+            value = held != NULL ? held : value;
+        }
+        if (PyErr_Occurred() || (value != NULL && PyDict_SetItem(found, name, value) < 0)) goto failed;
+    }
+    if (own != NULL && PyDict_Update(found, own) < 0) goto failed;
+    Py_XDECREF(own);
+    return found;
+failed:
+    Py_XDECREF(own);
+    Py_XDECREF(found);
+    return NULL;
+}
+
+/* fields_named(value, names): the attributes of these names and of its `__dict__`; None where Python has to read them. */
+static PyObject *fields_named(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "fields_named(value, names)"), NULL;
+    PyObject *found = fields_by_names(given[0], given[1]);
+    if (found != NULL) return found;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* The fields of an agent where they are what its `__dict__` and slots hold, a new reference; NULL where Python has to look. */
 static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
-    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER__read) != lane->plain_read || GET(tracker, TRACKER_failure) != Py_None)
-        return NULL;
-    PyObject *fields = PyObject_GetAttr(target, W___dict__);
+    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER_failure) != Py_None) return NULL;
+    PyObject *read = GET(tracker, TRACKER__read), *fields;
+    if (IS_A(read, READER)) {
+        if ((fields = fields_by_names(target, GET(read, READER_names))) == NULL) PyErr_Clear();
+        return fields;
+    }
+    if (read != lane->plain_read) return NULL;
+    fields = PyObject_GetAttr(target, W___dict__);
     if (fields != NULL && PyDict_CheckExact(fields)) return fields;
     if (fields == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
     Py_XDECREF(fields);

@@ -1904,6 +1904,7 @@ static PyMethodDef functions[] = {
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
     {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},
+    {"fields_named", (PyCFunction)(void (*)(void))fields_named, METH_FASTCALL, "The attributes that need not be computed, or None."},
     {"attributes_named", (PyCFunction)(void (*)(void))attributes_named, METH_FASTCALL, "Those of some attributes that an object has."},
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},

@@ -12,7 +12,15 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
     return -1;
 }
 
-enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
+enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_NAMES, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
+
+static PyObject *dict_of(PyObject *object);
+
+/* The fields of an agent that its marks are compared with, a new reference: of one with slots, a new dict with those. */
+static PyObject *present_of(PyObject *marks, PyObject *agent) {
+    PyObject *names = PyList_GET_ITEM(marks, MARK_NAMES);
+    return PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) == 0 ? dict_of(agent) : fields_by_names(agent, names);
+}
 
 /* What is compared of an agent that is looked at, if C knows all its marks; else NULL. */
 static PyObject *plain_marks(PyObject *looked) {
@@ -243,7 +251,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
     if ((agent = PyWeakref_GetObject(reference)) == Py_None) return 0;
     Py_INCREF(agent);
 #endif
-    PyObject *present = PyObject_GenericGetDict(agent, NULL);
+    PyObject *present = present_of(marks, agent);
     PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
     PyObject *more = PyList_GET_ITEM(marks, 3), *identities = PyList_GET_ITEM(marks, 4), *pending = GET(looked, LOOKED_pending);
     int done = 0;

@@ -149,7 +149,7 @@ class _Looked:
             else:
                 break
         tracker = self.known.tracker
-        agent = None if tracker is None else tracker.ref_if_in_dict(self.fields)
+        agent, names = (None, ()) if tracker is None else tracker.where_fields_are(self.fields)
         number = self.number if self.fields is None else len(self.fields)
         self.compared.clear()
         if agent is not None and number == len(scalars) + len(objects) + len(containers):
@@ -158,7 +158,7 @@ class _Looked:
                 self.compared += tuple(each), tuple(each.values())
             # The number of all fields, if a further one counts; the version of `__dict__`, noted in C.
             self.compared += number if self.fields is None else -1, 0
-            self.compared += tuple(containers), tuple(containers.values())
+            self.compared += tuple(containers), tuple(containers.values()), names
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """Return the fields that differ from the last check."""

@@ -34,6 +34,7 @@ from Agent.record.state.generators import Position, is_own_stream, own_streams, 
 from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import (
     Exposed,
+    FieldReader,
     Sort,
     exposure_of,
     instance_dict,
@@ -169,13 +170,19 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    def ref_if_in_dict(self, fields: Collection[str] | None) -> weakref.ref[Any] | None:
-        """Return a weak reference to the agent if these fields, None for all, are in its `__dict__`."""
+    def where_fields_are(
+        self, fields: Collection[str] | None
+    ) -> tuple[weakref.ref[Any] | None, tuple[str, ...]]:
+        """Return how C can read these fields, None for all: a weak reference to the agent, None if it cannot.
+
+        With it, the names of attributes that stand beside its `__dict__`.
+        """
         if not isinstance(self._ref, weakref.ref) or self._read is instance_dict:
-            return self._ref if isinstance(self._ref, weakref.ref) else None
-        if fields is None or self.is_explicit:
-            return None
-        return self._ref if instance_dict(self._ref()).keys() >= set(fields) else None
+            return self._ref if isinstance(self._ref, weakref.ref) else None, ()
+        if fields is not None and not self.is_explicit and instance_dict(self._ref()).keys() >= set(fields):
+            return self._ref, ()
+        read = self._read
+        return (self._ref, read.names) if isinstance(read, FieldReader) else (None, ())
 
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
