@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind
+from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind, note_other_forms
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import (
     class_text,
@@ -234,6 +234,8 @@ def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
             return content
         times = known.times + 1 if known is not None and known.content == content else 1
         _outcomes[cls] = _Outcome(content, times)
+        if times == _OFTEN:
+            note_other_forms()
     return content
 
 

@@ -25,7 +25,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
     M(TRACKER, actions) M(TRACKER, environments) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
-    M(TRACKER, borrowed) M(TRACKER, compared) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
+    M(TRACKER, _agent_of) M(TRACKER, borrowed) M(TRACKER, compared) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
@@ -849,7 +849,7 @@ static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, 
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
-    if (PyLong_CheckExact(snapshot)) return OTHER;
+    if (PyLong_CheckExact(snapshot) || snapshot == Py_None) return OTHER;
     if (PyWeakref_CheckRef(snapshot)) {
         if (PyTuple_GET_ITEM(held_then, 2) != Py_None) *is_fixed = 0;
         return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
@@ -869,6 +869,21 @@ static int is_recorded(PyObject *tracker, PyObject *last, PyObject *name) {
 static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     int is_fixed;
     return compared_closely(tracker, name, value, &is_fixed);
+}
+
+/* Whether a field that was met with its own text has the mark that it had then, so that nothing in it changed. */
+static int has_its_mark(PyObject *tracker, PyObject *fields, PyObject *name, PyObject *value) {
+    PyObject *before = PyDict_GetItemWithError(GET(tracker, TRACKER_last), name);
+    PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
+    if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before || !PyBytes_CheckExact(PyTuple_GET_ITEM(held_then, 2))) return 0;
+    if (PyDict_Contains(GET(tracker, TRACKER_borrowed), name) != 0 || PySet_Contains(GET(tracker, TRACKER_written_outside), name) != 0)
+        return 0;
+    Py_INCREF(held_then);
+    PyObject *given[] = {value, fields, GET(tracker, TRACKER__agent_of)}, *now = mark(NULL, given, 3);
+    int is_same = now != NULL && now != Py_None && PyObject_RichCompareBool(now, PyTuple_GET_ITEM(held_then, 2), Py_EQ) == 1;
+    Py_XDECREF(now);
+    Py_DECREF(held_then);
+    return is_same;
 }
 
 /* The versions of an agent's fields and of what was recorded of them last. */
@@ -1056,6 +1071,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared_closely(tracker, name, value, &are_fixed);
+        if (how == OTHER && has_its_mark(tracker, fields, name, value)) how = SAME, are_fixed = 0;
         if (how == OTHER && is_lightened(tracker, name, value)) how = CHANGED;
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
         if (how == OTHER && taken == NULL && !PyErr_Occurred()) has_objects |= (taken = taken_object(tracker, name, value)) != NULL;
@@ -1165,6 +1181,7 @@ static int is_rewritten(PyObject *tracker, PyObject *name, PyObject *value) {
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return 0;
     PyObject *members = PyTuple_GET_ITEM(held_then, 1);
+    if (members == Py_None) return 0;
     return !PyLong_CheckExact(members) || PyLong_AsSsize_t(members) != members_of(value, 0);
 }
 
