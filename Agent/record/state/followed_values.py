@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from Agent.event.classes import attributes_of, by_class, find_in_classes, remember, restore_attributes
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer, is_record
 from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
@@ -210,7 +211,18 @@ def is_value(cls: type) -> bool:
 
 def has_traced_methods(cls: type) -> bool:
     """Whether a decorator or `instrument` traces a method of the class."""
-    return any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
+    version = 0 if native is None else native.class_version(cls)
+    try:
+        if version and (known := _traced[cls])[0] == version:
+            return known[1]
+    except Exception as error:  # noqa: BLE001 - not known yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
+    found = any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
+    return remember(_traced, cls, (version, found))[1]
+
+
+_traced: dict[type, tuple[int, bool]] = {}
+"""What was found, with the version of the class, which changes with its methods and those of its bases."""
 
 
 def _like(value: Any, items: dict[Any, Any]) -> Any:
