@@ -14,11 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.values import to_json
-from Agent.record.encode.capture import _tell_kind
 from Agent.record.encode.native import native
 
 pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
-_tell_kind(np.int64)
 
 
 class Mood(enum.Enum):
@@ -48,7 +46,7 @@ def mark(value, fields=None, agent_of=nobody):
 
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.text(max_size=9),
-    st.binary(max_size=9), st.sampled_from([*Mood, int, Box, 2**64, np.int64(3), np.dtype("i4")]),
+    st.binary(max_size=9), st.sampled_from([*Mood, int, Box, 2**64, np.int64(3), np.float32(0.5), np.dtype("i4")]),
 )  # fmt: skip
 KEYS = st.one_of(st.text(max_size=2), st.integers(0, 5), st.tuples(st.integers(0, 3)), st.sampled_from(Mood))
 
@@ -152,6 +150,8 @@ def test_scalars_have_one_mark_where_they_are_written_alike(pair):
         collections.OrderedDict(a=1),
         collections.defaultdict(lambda: 1),
         np.array([object()]),
+        np.datetime64("2026-01-01"),
+        np.random.default_rng(1),
         Box().__init__,
         type("Derived", (dict,), {})(),
         list(range(5_000)),
@@ -173,6 +173,16 @@ def test_other_fields_count_where_they_hold_an_object():
     assert mark(value, {"value": value, "other": 2}) == before
     assert mark(value, {"value": value, "other": inner}) != before
     assert mark(value, collections.OrderedDict()) is None
+
+
+def test_the_order_of_an_array_in_memory_counts():
+    held = np.arange(9).reshape(3, 3)
+    box = Box(held.transpose())
+    before = mark(box)
+    assert before is not None
+    held[0, 1] = 7
+    assert mark(box) != before
+    assert mark(held[::2]) is None
 
 
 def test_agents_count_by_their_id():

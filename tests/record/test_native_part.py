@@ -25,7 +25,7 @@ from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
 from Agent.record.encode.redaction import Redactor
-from Agent.record.state import agents, identity, introspection
+from Agent.record.state import agents, followed_values, identity, introspection
 from Agent.record.state.agent_writes import AgentWrites
 from Agent.record.tracing import changed_arguments, state_events
 from Agent.record.tracing.traced_call import Call
@@ -542,3 +542,20 @@ def test_fields_that_have_to_be_computed_are_left_to_python():
         assert native.fields_named(cls(), FIELDS) is None
     assert not COMPUTED
     assert native.fields_named(_OfSlots(), (0, "first")) is None
+
+
+def test_methods_that_are_traced_later_are_seen():
+    class Later:
+        def act(self):
+            return 1
+
+    class Derived(Later):
+        pass
+
+    Derived().act()  # both have a version now
+    for _ in range(2):
+        assert not followed_values.has_traced_methods(Derived)
+    Later.act = trace_agent_action(Later.act)
+    assert followed_values.has_traced_methods(Derived)
+    del Later.act
+    assert not followed_values.has_traced_methods(Derived)

@@ -57,13 +57,15 @@ static int mark_integer(Marking *marking, PyObject *number) {
     return 1;
 }
 
-static int mark_array(Marking *marking, PyObject *array) {
+/* Mark an array, or a number of numpy; a moment has bytes of one dimension, which do not tell its unit. */
+static int mark_array(Marking *marking, PyObject *array, int is_number) {
     Py_buffer view;
     if (PyObject_GetBuffer(array, &view, PyBUF_FULL_RO) < 0) return 0;
-    int is_plain = view.len / LARGE_FOR_ONE <= marking->left && view.format != NULL && strpbrk(view.format, "OP&") == NULL && PyBuffer_IsContiguous(&view, 'C');
+    int is_plain = (!is_number || view.ndim == 0) && view.len / LARGE_FOR_ONE <= marking->left && view.format != NULL && strpbrk(view.format, "OP&") == NULL && PyBuffer_IsContiguous(&view, 'A');
     if (is_plain) {
         mark_bytes(marking, view.format, (Py_ssize_t)strlen(view.format));
         mark_bytes(marking, view.shape, view.ndim * (Py_ssize_t)sizeof *view.shape);
+        mark_bytes(marking, view.strides, view.ndim * (Py_ssize_t)sizeof *view.strides);
         mark_bytes(marking, view.buf, view.len);
     }
     PyBuffer_Release(&view);
@@ -97,10 +99,9 @@ static int mark_scalar(Marking *marking, PyObject *value) {
     if (strncmp(kind->tp_name, "numpy.", 6) != 0) return -1;
     if (strcmp(kind->tp_name, "numpy.ndarray") == 0) {
         mark_place(marking, value);
-        return mark_array(marking, value);
+        return mark_array(marking, value, 0);
     }
-    if (PyDict_Contains(NUMBER_TAGS, (PyObject *)kind) == 1) return mark_array(marking, value);
-    if (strncmp(kind->tp_name, "numpy.dtype", 11) != 0) return 0;
+    if (strncmp(kind->tp_name, "numpy.dtype", 11) != 0) return is_unchanging(value) && mark_array(marking, value, 1);
     Py_hash_t hash = PyObject_Hash(value);
     mark_word(marking, (uint64_t)hash);
     return hash != -1;

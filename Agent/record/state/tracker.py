@@ -100,7 +100,7 @@ class StateTracker:
         "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "actions", "borrowed",
         "cls", "compared", "encoded", "environments", "failure", "forms", "heavy", "held", "held_together",
         "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
-        "watched", "written_outside",
+        "unmarked", "watched", "written_outside",
     )  # fmt: skip
     streams: Mapping[str, Position]
     """By field, where generators stood whose draws are not recorded one by one."""
@@ -136,6 +136,8 @@ class StateTracker:
         self.kept: Mapping[str, Any] = NONE
         """Values of heavy fields at the last check, if they are plain data without a path to the agent."""
         self._refused: Mapping[str, type] = NONE
+        self.unmarked: Mapping[str, type] = NONE
+        """Fields whose values had no mark, until the next full state."""
         self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int | None, str | bytes | None]]
         self._held = {}
         # By field, the bytes recorded last and what shows that the value is unchanged: a tuple of all objects
@@ -392,7 +394,12 @@ class StateTracker:
         """Return what stays the same while nothing in a value changes; None if that would not be seen."""
         if native is None or name in self.borrowed or name in self.written_outside:
             return None
+        kind = type(value)
+        if self.unmarked.get(name) is kind:
+            return None
         mark: bytes | None = native.mark(value, present, self._agent_of)
+        if mark is None:
+            self.unmarked = {**self.unmarked, name: kind}
         return mark
 
     def _hold(
@@ -645,7 +652,7 @@ class StateTracker:
         """
         exposed = read_state(obj) if exposed is None else exposed
         self.heavy = self._opaque = _NO_NAMES
-        self._ignored = self.environments = NONE
+        self._ignored = self.environments = self.unmarked = NONE
         self._held.clear()
         self.last = {}
         borrowed = self.borrowed
