@@ -472,7 +472,8 @@ static inline int is_untouched(PyObject *mark) {
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 0;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *noted = PyList_GET_ITEM(mark, MARK_VERSION);
-    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE) return 0;
+    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE
+        || PyList_GET_ITEM(mark, MARK_COUNTED) != NO_TUPLE) return 0;
     PyObject *agent = PyWeakref_GET_OBJECT(reference), *held = agent == Py_None ? NULL : ready_dict(agent);
     return held != NULL && PyDict_CheckExact(held) && has_version(held, noted);
 #else
@@ -480,23 +481,19 @@ static inline int is_untouched(PyObject *mark) {
 #endif
 }
 
-/* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
+/* Whether an agent holds something else than its mark: a weak reference, or itself, names of attributes and the scalars they held,
    names of further ones and the identities of the objects they held, the number of all its attributes (-1 where further ones
-   do not count), the version of its dict when all were there, and names of containers and what `snapshot` found in them. An
-   empty mark tells nothing. */
+   do not count), the version of its dict when all were there, names of containers and what `snapshot` found in them, names of
+   others and how many members they had, and names of slots. An empty mark tells nothing. */
 static int is_moved(PyObject *mark) {
     if (is_untouched(mark)) return 0;
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 1;
-    PyObject *reference = PyList_GET_ITEM(mark, 0), *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
+    PyObject *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
     PyObject *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4), *agent;
-    if (!PyWeakref_Check(reference) || !PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
+    if (!PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
         !PyTuple_Check(identities) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values) ||
         PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)) return 1;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &agent) <= 0) return PyErr_Clear(), 1;
-#else
-    agent = Py_NewRef(PyWeakref_GET_OBJECT(reference));
-#endif
+    if ((agent = agent_of_marks(mark)) == NULL) return PyErr_Clear(), 1;
     PyObject *held = present_of(mark, agent);
     Py_DECREF(agent); /* its dict is enough, and holds what it held */
     if (held == NULL) return PyErr_Clear(), 1;
@@ -512,7 +509,7 @@ static int is_moved(PyObject *mark) {
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
         moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
                 (void *)as_number(PyTuple_GET_ITEM(identities, at));
-    moved = moved || hold_others(held, PyList_GET_ITEM(mark, MARK_CONTAINERS), PyList_GET_ITEM(mark, MARK_SNAPSHOTS));
+    moved = moved || are_other_inside(held, mark);
     if (!moved) note_version(mark, held);
     Py_DECREF(held);
     PyErr_Clear();
@@ -650,13 +647,9 @@ static int take_containers(PyObject *looked, PyObject *mark, PyObject *present) 
 
 /* Take what an agent's own action wrote for what its fields held at the last look; 0 where it wrote other objects. */
 static int take_own(PyObject *looked, PyObject *mark) {
-    PyObject *reference = PyList_GET_SIZE(mark) == MARK_SIZE ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
-    if (!IS_A(looked, LOOKED) || !PyWeakref_Check(reference) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
-#else
-    agent = Py_NewRef(PyWeakref_GetObject(reference));
-#endif
+    PyObject *agent, *now = NULL, *present = NULL;
+    if (PyList_GET_SIZE(mark) != MARK_SIZE || !IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
+    if ((agent = agent_of_marks(mark)) == NULL) return 0;
     PyObject *names = PyList_GET_ITEM(mark, 1), *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4);
     int taken = 0;
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(more) || !PyTuple_CheckExact(identities)
@@ -671,6 +664,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
         if (value == NULL || !(value == Py_None || is_scalar(Py_TYPE(value)))) goto done;
         PyTuple_SET_ITEM(now, at, Py_NewRef(value));
     }
+    if (count_others(present, PyList_GET_ITEM(mark, MARK_COUNTED), PyList_GET_ITEM(mark, MARK_COUNTS))) goto done;
     if (!take_containers(looked, mark, present)) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++)
         if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) goto done;

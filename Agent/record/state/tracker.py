@@ -173,19 +173,18 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    def where_fields_are(
-        self, fields: Collection[str] | None
-    ) -> tuple[weakref.ref[Any] | None, tuple[str, ...]]:
-        """Return how C can read these fields, None for all: a weak reference to the agent, None if it cannot.
+    def where_fields_are(self, fields: Collection[str] | None) -> tuple[Any, tuple[str, ...]]:
+        """Return how C can read these fields, None for all: a reference to the agent, None if it cannot.
 
-        With it, the names of attributes that stand beside its `__dict__`.
+        The reference is weak, or the agent itself if it allows no weak ones. With it, the names of attributes
+        that stand beside its `__dict__`.
         """
-        if not isinstance(self._ref, weakref.ref) or self._read is instance_dict:
-            return self._ref if isinstance(self._ref, weakref.ref) else None, ()
+        read, agent = self._read, self._ref if isinstance(self._ref, weakref.ref) else self._ref()
+        if read is instance_dict:
+            return agent, ()
         if fields is not None and not self.is_explicit and instance_dict(self._ref()).keys() >= set(fields):
-            return self._ref, ()
-        read = self._read
-        return (self._ref, read.names) if isinstance(read, FieldReader) else (None, ())
+            return agent, ()
+        return (agent, read.names) if isinstance(read, FieldReader) else (None, ())
 
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
