@@ -145,9 +145,10 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
 
 
 def _is_unicode(texts: Any) -> bool:
-    """Whether all code points of an array of texts exist; numpy does not check, and others are written as these."""
-    points = texts.ravel().view(texts.dtype.str[0] + "u4") if texts.nbytes else ()
-    return not len(points) or int(points.max()) <= sys.maxunicode
+    """Whether Unicode has all code points of an array of texts, which numpy does not check."""
+    if not texts.nbytes:
+        return True
+    return bool(texts.ravel().view(texts.dtype.str[0] + "u4").max() <= sys.maxunicode)
 
 
 def _numbers(flat: Any) -> list[Any]:
