@@ -160,13 +160,18 @@ _remembered: dict[int, dict[type, Any]] = {}
 
 
 forgetting: list[Callable[[], None]] = []
-"""Functions that clear other caches of classes; `forget_classes` calls them."""
+"""Functions that clear other caches of classes; `note_other_forms` calls them."""
 
 
 def forget_classes() -> None:
     """Clear all caches by class, so that unused classes can be freed."""
     for known in [*_remembered.values()]:  # a daemon thread may still record
         known.clear()
+    note_other_forms()
+
+
+def note_other_forms() -> None:
+    """Clear what other caches know of classes: objects of one of them have another form from now on."""
     for forget in forgetting:
         forget()
 

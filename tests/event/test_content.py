@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 
 from Agent.event import script_names
 from Agent.event.script_names import module_name
+from Agent.event.values import content_digest
 from Agent.event.values.codecs import plan_of, with_own
 from Agent.event.values.content_digest import (
     FEW_NODES,
@@ -230,6 +231,19 @@ def test_a_generator_that_many_objects_draw_from_is_read_once():
     parts = [Box([number, rng]) for number in range(9)]
     backwards = parts[::-1]
     assert digest(Box(set(parts))) == digest(Box(set(backwards))), "whichever comes first"
+
+
+def test_a_generator_is_read_once_for_all_objects_of_an_argument(monkeypatch):
+    rng, reads = random.Random(1), []
+    way = content_digest.exact_way(random.Random)
+    counting = (lambda value, limits: (reads.append(value), way[0](value, limits))[1], way[1])
+    monkeypatch.setattr(content_digest, "exact_way", lambda cls: counting if cls is random.Random else None)
+    boxes = [Box([number, rng]) for number in range(9)]
+    told = to_json(boxes, "", reading=Reading(keeps_content=True)).json
+    assert reads == [rng]
+    assert [digest(box) for box in boxes] == [each["digest"] for each in orjson.loads(told)]
+    rng.random()
+    assert to_json(boxes, "", reading=Reading(keeps_content=True)).json != told
 
 
 def walking(start):

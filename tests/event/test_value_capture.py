@@ -137,6 +137,15 @@ def test_large_array_is_cut_with_shape_and_digest():
     assert encode_value(np.ones((1000, 1000))).value["digest"] != encoded.value["digest"]
 
 
+def test_texts_of_an_array_that_unicode_does_not_have_are_not_taken_for_those_that_it_has():
+    # numpy checks no code point, and UTF-8 writes this one like 0xB9119
+    points = np.array([[75, 0xB9119], [75, 0x100B9119]], dtype="<u4")
+    known, unknown = (encode_value(each.view("<U2")) for each in points)
+    assert known.types == {"": "ndarray:<U2"}
+    assert unknown.types == {"": "opaque"}
+    assert encode_value(points.view("<U2")[:0]).types == {"": "ndarray:<U2"}
+
+
 @pytest.mark.parametrize(
     "limits",
     [

@@ -17,9 +17,16 @@ from Agent.record.encode.native import native
 from Agent.record.state import agents, held_objects
 from Agent.record.state.agent_writes import BetweenActions
 
+
+class Thing:
+    def __init__(self, number):
+        self.number = number
+
+
 VALUES = st.one_of(
-    st.integers(0, 2), st.floats(), st.none(), st.text(max_size=2), st.lists(st.integers(0, 1))
-)
+    st.integers(0, 2), st.floats(), st.none(), st.text(max_size=2), st.lists(st.integers(0, 1)),
+    st.lists(st.builds(Thing, st.integers(0, 2)), max_size=2), st.sampled_from([97, 98]).map(lambda n: [Thing(0)] * n),
+)  # fmt: skip
 FIELDS = st.sampled_from(("one", "two", "three"))
 NUMBERS = st.integers(0, 2)
 OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy", "grid", "moves"))
@@ -81,6 +88,22 @@ class SlottedPeer(Peer):
         self.spare = 0
 
 
+class BarePeer:
+    """A peer without a `__dict__`."""
+
+    __slots__ = ("__weakref__", "agent_id", "one", "three", "two", "world")
+    agent_role = "peer"
+    __init__, write = Peer.__init__, Peer.write
+
+
+class LonePeer:
+    """A peer with slots that allows no weak references."""
+
+    __slots__ = ("agent_id", "one", "three", "two", "world")
+    agent_role = "peer"
+    __init__, write = Peer.__init__, Peer.write
+
+
 class SlowBetweenActions(BetweenActions):
     """Of a class that the native part does not know, so that it leaves all to Python."""
 
@@ -135,7 +158,7 @@ def told_in_memory(changes, of_world, of_peer):
         max_size=12,
     ),
     st.sampled_from((World, Cell)),
-    st.sampled_from((Peer, SlottedPeer)),
+    st.sampled_from((Peer, SlottedPeer, BarePeer, LonePeer)),
 )
 @example(
     [
@@ -158,6 +181,28 @@ def told_in_memory(changes, of_world, of_peer):
     [*ACTS, (0, None, "grid", 1, True), (0, None, "grid", 1, False), *ACTS, (2, 1, "one", 9, False), *ACTS],
     World,
     SlottedPeer,
+)
+@example(
+    [*ACTS, (0, 1, "one", 5, True), (0, 1, "three", [1], True), *ACTS, (2, 1, "three", 9, False), *ACTS],
+    World,
+    BarePeer,
+)
+@example(
+    [
+        (0, 1, "two", [Thing(1)], True),
+        *ACTS,
+        (0, 1, "two", [Thing(2)], True),
+        (1, 1, "two", [Thing(3)], True),
+        *ACTS,
+        (2, 1, "two", [Thing(0)] * 99, False),
+        *ACTS,
+        (0, 1, "two", [Thing(4)], True),
+        (0, 1, "one", 7, True),
+        (0, 1, "two", [1], False),
+        *ACTS,
+    ],
+    World,
+    LonePeer,
 )
 def test_the_native_part_tells_the_same_changes_as_python(changes, of_world, of_peer):
     quick = told_of(changes, is_quick=True, of_world=of_world, of_peer=of_peer)

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from Agent.record.encode.native import native
 from Agent.record.state.followed_values import (
     _holds_any,
     _same_content,
@@ -79,6 +81,32 @@ def test_values_are_the_same_only_where_their_content_is(one, other):
     assert same == _equal(one, other)
     assert same == is_same(copied(other)[0], one)
     assert _same_content(copied(one)[0], other) <= same
+
+
+@pytest.mark.skipif(native is None, reason="the native part was not built")
+def test_containers_of_many_types_are_compared_without_a_call_of_python():
+    value = [
+        {"a": [1, 2.5, (None, "b")]},
+        defaultdict(float, {"a": math.nan}),
+        deque([1, [2]], maxlen=3),
+        {"a", "b"},
+        frozenset({1, 2}),
+        np.zeros(3),
+    ]
+    for each in (value, *value):
+        assert _same_content(copy.deepcopy(each), each)
+    for one, other in (
+        (defaultdict(float, {"a": 1}), defaultdict(int, {"a": 1})),
+        (defaultdict(int, {"a": 1}), defaultdict(int, {"a": 2})),
+        (deque([1], maxlen=3), deque([1], maxlen=4)),
+        (deque([1, 2]), deque([1])),
+        (deque([1, 2]), deque([1, 2.0])),
+        ({1, 2}, {1, 2.0}),
+        ({1, 2}, {1, 3}),
+        ({1}, {True}),
+    ):
+        assert not _same_content(one, other)
+        assert not _same_content(other, one)
 
 
 def _equal(one, other):

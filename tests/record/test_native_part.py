@@ -1,5 +1,6 @@
 """Which built part is used, and that its answers are those of Python."""
 
+import contextlib
 import functools
 import itertools
 import os
@@ -24,9 +25,9 @@ from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
 from Agent.record.encode.redaction import Redactor
-from Agent.record.state import agents, identity
+from Agent.record.state import agents, followed_values, identity, introspection
 from Agent.record.state.agent_writes import AgentWrites
-from Agent.record.tracing import state_events
+from Agent.record.tracing import changed_arguments, state_events
 from Agent.record.tracing.traced_call import Call
 
 
@@ -125,7 +126,9 @@ def test_references_among_fields_are_encoded_the_same_with_and_without_the_c_par
         "none": None,
     }
     environments = {"world": {"class": "World", "attributes": {"steps": 3}, "reference": "environment World"}}
-    slow = capture.careful_body(fields, "/extra/fields", environments=environments)  # learns the keys, too
+    for name in fields:
+        capture.redactor.says(name)  # what is harmless is known from here on
+    slow = capture.careful_body(fields, "/extra/fields", environments=environments)
     slow_count = capture.careful_count
     assert capture.user_body(fields, "/extra/fields", "a", None, environments) == slow
     assert list(capture.user_body(fields, "/extra/fields", "a", None, environments)[1]) == list(slow[1])
@@ -465,3 +468,94 @@ def test_a_function_of_no_module_is_what_it_was():
     assert native.is_whole(value, kept)
     made.__module__ = "elsewhere"
     assert not native.is_whole(value, kept)
+
+
+@given(st.lists(st.recursive(st.integers() | st.none(), _objects, max_leaves=300), max_size=3), st.randoms())
+def test_what_may_change_in_values_is_the_same(given_values, chance):
+    parts = list(changed_arguments._held_within([*given_values]))
+    named = {id(each) for each in parts if chance.random() < 0.1}
+
+    def agent_of(each):
+        return "agent" if id(each) in named else None
+
+    with patch.object(changed_arguments, "agent_id_of", agent_of):
+        wanted = changed_arguments._parts_within([*given_values], None)
+        assert changed_arguments._parts_within_in_c([*given_values], None) == wanted
+        for among in (set(), {id(each) for each in parts[-1:]}, wanted):
+            told = changed_arguments._parts_within([*given_values], among)
+            assert changed_arguments._parts_within_in_c([*given_values], among) == told
+
+
+class _OfSlots:
+    __slots__ = ("first", "second")
+    third = 3
+
+
+class _OfBoth(_OfSlots):
+    def __init__(self):
+        self.fourth = 4
+
+
+class _OfBothHidden(_OfBoth):
+    second = 2
+    """Hides the slot of its base."""
+
+
+class _Foreign:
+    first = _OfSlots.first
+    """A slot of another class."""
+
+
+class _Computing:
+    @property
+    def first(self):
+        COMPUTED.append(self)
+        return 1
+
+
+class _Answers(_OfSlots):
+    def __getattr__(self, name):
+        COMPUTED.append(self)
+        return 1
+
+
+COMPUTED = []
+FIELDS = ("first", "second", "third", "fourth")
+
+
+def _read_in_python(obj):
+    with patch.object(introspection, "native", None):
+        return list(introspection.FieldReader(FIELDS)(obj).items())
+
+
+@given(st.sampled_from((_OfSlots, _OfBoth, _OfBothHidden, _Open)), st.sets(st.sampled_from(FIELDS)))
+def test_fields_in_slots_and_in_a_dict_are_the_same(cls, filled):
+    made = cls()
+    for name in sorted(filled):
+        with contextlib.suppress(AttributeError):
+            setattr(made, name, [name])
+    assert list(native.fields_named(made, FIELDS).items()) == _read_in_python(made)
+
+
+def test_fields_that_have_to_be_computed_are_left_to_python():
+    for cls in (_Foreign, _Computing, _Answers):
+        assert native.fields_named(cls(), FIELDS) is None
+    assert not COMPUTED
+    assert native.fields_named(_OfSlots(), (0, "first")) is None
+
+
+def test_methods_that_are_traced_later_are_seen():
+    class Later:
+        def act(self):
+            return 1
+
+    class Derived(Later):
+        pass
+
+    Derived().act()  # both have a version now
+    for _ in range(2):
+        assert not followed_values.has_traced_methods(Derived)
+    Later.act = trace_agent_action(Later.act)
+    assert followed_values.has_traced_methods(Derived)
+    del Later.act
+    assert not followed_values.has_traced_methods(Derived)

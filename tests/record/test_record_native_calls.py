@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 import enum
 import errno
 import random
@@ -140,7 +142,8 @@ class Walker:
 
     @trace_agent_action
     def unset(self, name):
-        self.__dict__.pop(name, None)
+        with contextlib.suppress(AttributeError):
+            delattr(self, name)
 
     @trace_agent_action(action_type="giving")
     def give(self, value):
@@ -175,6 +178,23 @@ class Loner(Walker):
         return PEER.take(value, name, word=name)
 
 
+class SlottedWalker:
+    __slots__ = ("__weakref__", "agent_id", "api_key", "count", "energy", "mood", "peer", "seen")
+    agent_role = "walker"
+    __init__, set, put, grow, unset = Walker.__init__, Walker.set, Walker.put, Walker.grow, Walker.unset
+    give, nested, fail, many, tag = Walker.give, Walker.nested, Walker.fail, Walker.many, Walker.tag
+
+
+@dataclasses.dataclass(eq=False)
+class DataWalker(Walker):
+    energy: float = 3
+    mood: object = "calm"
+    agent_id: str = "walker"
+    peer: object = dataclasses.field(default_factory=Peer)
+    spare: dataclasses.InitVar[int] = 0
+
+
+WALKERS = st.sampled_from((Walker, SlottedWalker, DataWalker))
 PEER = Peer()
 
 
@@ -250,21 +270,24 @@ def lines_of(steps, redact, options, cls=Walker):
 
 
 @pytest.mark.integration
-@given(STEPS, st.booleans(), OPTIONS)
+@given(STEPS, st.booleans(), OPTIONS, WALKERS)
 @example(
     [("set", "seen", (1, 2)), ("set", "energy", np.float64(2.5)), ("nested", "mood", {"a": [1]})] * 9,
     True,
     RecordOptions(),
+    SlottedWalker,
 )
 @example(
     [("outside", "energy", n // 2) for n in range(3)] + [("give", "mood", n) for n in range(20)],
     True,
     RecordOptions(),
+    Walker,
 )
 @example(
     [("outside", "energy", n // 9) if n % 2 else ("give", "mood", n) for n in range(60)],
     True,
     RecordOptions(),
+    DataWalker,
 )
 @example(
     [
@@ -278,6 +301,7 @@ def lines_of(steps, redact, options, cls=Walker):
     ],
     True,
     RecordOptions(probes=0),
+    SlottedWalker,
 )
 @example(
     [
@@ -286,38 +310,46 @@ def lines_of(steps, redact, options, cls=Walker):
     ],
     True,
     RecordOptions(entry_looks=0),
+    Walker,
 )
 @example(
     [("put", "seen", value) for value in ((1, 2), (1, 3), np.float64(1), [1], [2], {"a": (1,)}, 3)],
     True,
     RecordOptions(entry_looks=0),
+    SlottedWalker,
 )
 @example(
     [("put", "seen", [1])] + [("grow", "seen", n) for n in (1, 1.0, True, [2])],
     True,
     RecordOptions(entry_looks=0),
+    DataWalker,
 )
 @example(
     [("set", "mood", None)] * 7
     + [("set", "mood", np.float64(0)), ("set", "energy", np.float64(1)), ("swap", "mood", None)],
     False,
     RecordOptions(),
+    Walker,
 )
 @example(
-    [("tag", "mood", [1]), ("tag", "seen", 1.5), ("tag", "mood", date(2026, 1, 2))], True, RecordOptions()
+    [("tag", "mood", [1]), ("tag", "seen", 1.5), ("tag", "mood", date(2026, 1, 2))],
+    True,
+    RecordOptions(),
+    DataWalker,
 )
 @example(
     [("give", "mood", 1)] * 9 + [step for value in REWRITES for step in (("outside", "mood", value), ACTS)],
     False,
     RecordOptions(),
+    SlottedWalker,
 )
-def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, redact, options):
-    quick = lines_of(steps, redact, options)
+def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, redact, options, cls):
+    quick = lines_of(steps, redact, options, cls)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
         patch.setattr(tracking, "snapshot", same_members._snapshot)
         patch.setattr(tracking, "still_is", same_members._still_is)
-        assert lines_of(steps, redact, options) == quick
+        assert lines_of(steps, redact, options, cls) == quick
 
 
 REST = [("give", "mood", 1)] * 3

@@ -4,14 +4,17 @@ import json
 import random
 import re
 import time
+from collections import Counter, OrderedDict
+from unittest.mock import Mock, patch
 
 import orjson
 import pytest
 from support.drawn_texts import Drawer, name_cases
 
 from Agent.event.values.reading import DEFAULT_LIMITS
-from Agent.record.encode.capture import make_judge
-from Agent.record.encode.redaction import Redactor
+from Agent.event.values.values import to_json
+from Agent.record.encode.capture import Capture, make_judge
+from Agent.record.encode.redaction import Redactor, hides_text
 from Agent.record.secrets import introduced, names, patterns
 from Agent.record.secrets.issuers import looks_clean
 
@@ -176,6 +179,84 @@ def check_payloads(seed, count):
             passed += 1
             assert REDACTOR.value(payload, "", {}) == payload
     assert passed > count / 20
+
+
+def drawn_pairs(source, depth=3):
+    """A value with tuples and mappings of other keys than texts, perhaps with the name of a secret in them."""
+    name = source.choice(["colour", "size", "a b", drawn_name(source).strip() or "pwd"])
+    value = source.choice(["red", VALUES[0], source.choice(VALUES)])
+    if depth == 0:
+        return source.choice([name, value, "colour", "red", 12345678, 0, 2.5, None, True])
+
+    def inner():
+        return drawn_pairs(source, depth - 1)
+
+    return source.choice(
+        [
+            lambda: (name, inner()),
+            lambda: ((name, 1), inner()),
+            lambda: (inner(), inner()),
+            lambda: (name, inner(), inner()),
+            lambda: [inner(), inner()],
+            lambda: {1: inner(), name: inner()},
+            lambda: {(source.choice(["x", name]), 1): inner(), "colour": inner()},
+            lambda: {source.choice(["colour", name]): inner()},
+            lambda: Counter({name: 12345678, 3: 1}),
+            lambda: OrderedDict([(1, inner()), (source.choice(["y", name]), inner())]),
+            lambda: "text of " + source.choice(PLACES)(name + "=" + value),
+        ]
+    )()
+
+
+def check_pairs(seed, count):
+    source, alone = random.Random(seed), 0
+    for _ in range(count):
+        payload = {"v": drawn_pairs(source), "w": drawn_pairs(source)}
+        capture = Capture(Redactor(b"key"))
+        walked = Mock(wraps=capture.redactor.payload)
+        with patch.object(capture.redactor, "payload", walked):
+            told = capture.body(payload)
+        parts = [to_json(value, f"/extra/{key}", reading=capture.reading) for key, value in payload.items()]
+        raw = b",".join(
+            b'"%s":%s' % (key.encode(), part.json) for key, part in zip(payload, parts, strict=True)
+        )
+        types = {place: tag for part in parts for place, tag in (part.types or {}).items()}
+        closely = Redactor(b"key").payload(raw, types or None, "/extra")
+        assert told == closely
+        alone += not walked.called
+    assert alone > count / 50
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "is_hidden"),
+    [
+        ("tuple", ["password", 1], True),
+        ("tuple", [["password", 1], 1], True),
+        ("tuple", ["colour", 1], False),
+        ("tuple", ["a", "password", 1], False),
+        ("tuple", [["colour", "red"], "password"], False),
+        ("map", [[1, 2], ["token", []]], True),
+        ("OrderedDict", [[["x", "api_key"], 2]], True),
+        ("defaultdict:builtins.list", [[1, ["password"]], ["colour", 1]], False),
+        ("Counter", {"password": 1}, False),
+        ("tuple", None, True),
+        ("map", "cut", True),
+        ("str", "text", True),
+    ],
+)
+def test_a_tag_tells_of_a_name_where_a_pair_begins_with_one(tag, value, is_hidden):
+    assert hides_text({"/extra/v": tag}, {"v": value}, "/extra", REDACTOR.says) == is_hidden
+    assert hides_text({"/extra/v": tag})
+
+
+def test_pairs_are_searched_closely_wherever_that_changes_them():
+    check_pairs(1, 2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_many_pairs_are_searched_closely_wherever_that_changes_them(seed):
+    check_pairs(seed, 20_000)
 
 
 def test_no_payload_that_the_close_look_changes_takes_the_quick_way():

@@ -669,3 +669,14 @@ def test_the_class_of_an_object_under_a_secret_name_is_no_secret():
     assert forms[1].startswith("[redacted:")
     assert [form["class"].rpartition(".")[2] for form in (forms[0], forms[2])] == ["Word", "Word"]
     assert all(form["digest"].startswith("c1:") for form in (forms[0], forms[2]))
+
+
+@pytest.mark.parametrize("beside", [("token", object()), ("a", object(), "b"), {1: {"token": [2]}}])
+def test_a_name_that_passes_above_a_small_number_still_hides_what_comes_later(beside):
+    capture = Capture(Redactor(b"key"))
+    for number in (0, 1):
+        body, _ = capture.user_body({"password": number, "beside": beside}, "/extra/fields")
+        assert b'"password":%d' % number in body
+    for value in ("correcthorse", 48291123):
+        body, _ = capture.user_body({"password": value, "beside": beside}, "/extra/fields")
+        assert str(value).encode() not in body

@@ -136,10 +136,19 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
         digest = f"{ALGORITHM}:{digest_bytes(value.tobytes())}"
         whole = {"dtype": dtype, "shape": shape, "items": value.size, "digest": digest}
         return "truncated", {"head": head, **whole}
+    if value.dtype.kind == "U" and not _is_unicode(value):
+        raise ValueError("a text with a code point that Unicode does not have")
     data = _numbers(value.ravel())
     if value.dtype.kind in "fc":
         data = [_number(item) for item in data]
     return f"ndarray:{dtype}", {"shape": shape, "data": data}
+
+
+def _is_unicode(texts: Any) -> bool:
+    """Whether Unicode has all code points of an array of texts, which numpy does not check."""
+    if not texts.nbytes:
+        return True
+    return bool(texts.ravel().view(texts.dtype.str[0] + "u4").max() <= sys.maxunicode)
 
 
 def _numbers(flat: Any) -> list[Any]:
@@ -305,7 +314,7 @@ def _array_parts(value: Any) -> list[Any] | None:
     dtype, shape = value.dtype, list(value.shape)
     if dtype.names is None:
         if dtype.kind != _OBJECTS:
-            return [dtype.str, shape, value.tobytes()] if dtype.kind == "S" else None
+            return [dtype.str, shape, value.tobytes()] if dtype.kind in "SU" else None
         return [_OBJECTS, shape, numpy.ndarray.tolist(value.reshape(-1))]
     if dtype.hasobject:
         return [dtype.descr, shape, [value[name] for name in dtype.names]]

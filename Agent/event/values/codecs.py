@@ -32,6 +32,7 @@ from Agent.event.classes import (
     is_installed,
     mro_of,
     namespace_of,
+    note_other_forms,
     remember,
     restore_attributes,
     solid_base,
@@ -498,6 +499,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
     if is_builtin_type(cls):
         raise UsageError(f"{class_name(cls)} already has a codec", remedy="register your own class")
     REGISTERED[cls] = REGISTERED_NAMES[class_name(cls)] = RegisteredCodec(encode, decode)
+    note_other_forms()
 
 
 # Facts about a class, computed once.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind
+from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind, note_other_forms
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import (
     class_text,
@@ -234,6 +234,8 @@ def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
             return content
         times = known.times + 1 if known is not None and known.content == content else 1
         _outcomes[cls] = _Outcome(content, times)
+        if times == _OFTEN:
+            note_other_forms()
     return content
 
 
@@ -293,8 +295,8 @@ class _Walk:
         "_agent_of", "_agents", "_algorithm", "_begun", "_closed", "_generators", "_hides", "_instead",
         "_is_far", "_is_hiding", "_is_of_object", "_kept",
         "_leaves_out_code", "_made", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open",
-        "_order", "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps",
-        "has_code", "may_hold_made",
+        "_order", "_out", "_owner", "_places", "_reached", "_read", "_sets", "_size_bytes", "_stands",
+        "_steps", "has_code", "may_hold_made",
     )  # fmt: skip
 
     def __init__(
@@ -330,6 +332,7 @@ class _Walk:
         self._order: list[int] = []
         self._generators: dict[int, tuple[str, Any]] = {}
         """The reduced form of a generator that occurred before: many objects may draw from one."""
+        self._read = None if reached is None else reached.generators
         self._kept: list[Any] = []
         """Keeps visited objects alive, so that no `id()` is reused."""
         self._marks = 0
@@ -712,13 +715,16 @@ class _Walk:
         if cls.__name__ == "Random" and hasattr(vars(value).get("random"), "agent_trace_adopted"):
             self._out += b"a"
             return True
+        known = self._read.get(id(value)) if self._read else None
         try:
-            tag, reduced = way[0](value, _WIDE)
+            tag, reduced = way[0](value, _WIDE) if known is None else known[1]
         except ValueError:
             return False
         if cls.__name__ in _SHARED_GENERATORS:
             self._marks += 1
             self._generators[id(value)] = tag, reduced
+            if self._read is not None:
+                self._read[id(value)] = value, (tag, reduced)
         self._out += b"r"
         self._push([tag, reduced])
         return True

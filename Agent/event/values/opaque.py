@@ -124,14 +124,19 @@ class ReachedObjects:
     If many objects lead to one large graph, walks from each of them would take quadratic time. Once the walks
     have visited `MANY_NODES`, an object that an earlier walk reached counts by its position in that walk,
     unless it holds little.
+
+    Args:
+        are_of_one_moment: whether all walks are parts of one, so that a generator is read once for all.
     """
 
-    __slots__ = ("nodes", "places")
+    __slots__ = ("generators", "nodes", "places")
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_of_one_moment: bool = False) -> None:
         self.nodes = 0
         self.places: dict[int, tuple[Content, int, object]] = {}
         """{id: (content of the value where that walk began, position in it, the object)}."""
+        self.generators: dict[int, tuple[object, tuple[str, Any]]] | None = {} if are_of_one_moment else None
+        """{id: (a random generator, its reduced form)}: many parts may hold one, which takes long to read."""
 
     def by_place(self, value: object) -> Content | None:
         """Return the content of an object by its position in an earlier walk; None if no walk reached it."""

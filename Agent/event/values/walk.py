@@ -376,7 +376,10 @@ class Walk:
             name = self.reading.places.field_of(value)
             if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
                 return {**form_head(type(value)), OpaqueKind.REFERENCE.value: f"field {name}"}
-        content = self._content(value, self._reached.setdefault(root, ReachedObjects()))
+        reached = self._reached.get(root)
+        if reached is None:
+            reached = self._reached[root] = ReachedObjects(are_of_one_moment=True)
+        content = self._content(value, reached)
         is_shown = self.reading.shows_references or content.kind is not OpaqueKind.REFERENCE
         form = describe(value, content, shows=is_shown)
         if content.kind is not OpaqueKind.COMPARABLE:

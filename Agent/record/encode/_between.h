@@ -55,6 +55,63 @@ static int is_same_array(PyObject *copy, PyObject *now) {
     return same;
 }
 
+static int has_same_content(PyObject *copy, PyObject *now, int depth);
+
+static int have_same_items(PyObject *copy, PyObject *now, int depth) {
+    PyObject *key, *item, *key_now, *item_now;
+    Py_ssize_t at = 0, beside = 0;
+    if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
+    while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
+        if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
+        if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
+    }
+    return 1;
+}
+
+/* Whether two objects have the very same attribute, a member of their class, whose lookup runs no code of others. */
+static int have_same_member(PyObject *one, PyObject *other, PyObject *name) {
+    PyObject *first = PyObject_GetAttr(one, name), *second = first == NULL ? NULL : PyObject_GetAttr(other, name);
+    int same = second != NULL && (first == second || (PyLong_CheckExact(first) && has_same_content(first, second, 0)));
+    Py_XDECREF(second);
+    Py_XDECREF(first);
+    PyErr_Clear();
+    return same;
+}
+
+/* Whether sets surely have the same members, all of them texts or all whole numbers. */
+static int are_same_sets(PyObject *copy, PyObject *now) {
+    PyObject *key;
+    Py_ssize_t at = 0;
+    Py_hash_t hash;
+    PyTypeObject *kind = NULL;
+    if (PySet_GET_SIZE(copy) != PySet_GET_SIZE(now)) return 0;
+    while (_PySet_NextEntry(now, &at, &key, &hash)) {
+        if (kind == NULL) kind = Py_TYPE(key);
+        if (Py_TYPE(key) != kind || (kind != &PyUnicode_Type && kind != &PyLong_Type)) return 0;
+    }
+    for (at = 0; _PySet_NextEntry(copy, &at, &key, &hash);)
+        if (Py_TYPE(key) != kind || PySet_Contains(now, key) != 1) return 0;
+    return 1;
+}
+
+static int are_same_deques(PyObject *copy, PyObject *now, int depth) {
+    if (!have_same_member(copy, now, W_maxlen)) return 0;
+    PyObject *items = PyObject_GetIter(copy), *items_now = PyObject_GetIter(now);
+    int same = items != NULL && items_now != NULL, is_over = !same;
+    while (!is_over) {
+        PyObject *item = PyIter_Next(items), *item_now = PyIter_Next(items_now);
+        same = item == NULL || item_now == NULL ? item == item_now : has_same_content(item, item_now, depth + 1);
+        is_over = item == NULL || !same;
+        Py_XDECREF(item_now);
+        Py_XDECREF(item);
+    }
+    Py_XDECREF(items_now);
+    Py_XDECREF(items);
+    if (PyErr_Occurred()) same = 0;
+    PyErr_Clear();
+    return same;
+}
+
 /* Whether a value surely has the content of a copy: types, order of keys and NaN count, and no code of a class is run. 0
    where Python has to say. */
 static int has_same_content(PyObject *copy, PyObject *now, int depth) {
@@ -63,16 +120,7 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
     if (kind != Py_TYPE(now) || depth > MOST_DEPTH_COMPARED) return 0;
     if (kind == &PyFloat_Type) return is_same_float(PyFloat_AS_DOUBLE(copy), PyFloat_AS_DOUBLE(now));
     if (kind == &PyLong_Type || kind == &PyUnicode_Type || kind == &PyBytes_Type) return PyObject_RichCompareBool(copy, now, Py_EQ) == 1;
-    if (kind == &PyDict_Type) {
-        PyObject *key, *item, *key_now, *item_now;
-        Py_ssize_t at = 0, beside = 0;
-        if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
-        while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
-            if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
-            if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
-        }
-        return 1;
-    }
+    if (kind == &PyDict_Type) return have_same_items(copy, now, depth);
     if (kind == &PyList_Type || kind == &PyTuple_Type) {
         Py_ssize_t size = PySequence_Fast_GET_SIZE(copy);
         if (size != PySequence_Fast_GET_SIZE(now)) return 0;
@@ -81,6 +129,9 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
             if (items[i] != items_now[i] && !has_same_content(items[i], items_now[i], depth + 1)) return 0;
         return 1;
     }
+    if (kind == DEFAULTDICT) return have_same_member(copy, now, W_default_factory) && have_same_items(copy, now, depth);
+    if (kind == &PySet_Type || kind == &PyFrozenSet_Type) return are_same_sets(copy, now);
+    if (kind == DEQUE) return are_same_deques(copy, now, depth);
     return is_same_array(copy, now);
 }
 
@@ -409,6 +460,7 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     return found != NULL ? found : Py_NewRef(NO_TUPLE);
 }
 
+/* That of fields in slots is the version of a dict that nothing else holds. */
 static int note_version(PyObject *mark, PyObject *dict) {
     PyObject *version = noted_version(dict);
     return version != NULL && PyList_SetItem(mark, MARK_VERSION, version) == 0;
@@ -420,7 +472,8 @@ static inline int is_untouched(PyObject *mark) {
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 0;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *noted = PyList_GET_ITEM(mark, MARK_VERSION);
-    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE) return 0;
+    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE
+        || PyList_GET_ITEM(mark, MARK_COUNTED) != NO_TUPLE) return 0;
     PyObject *agent = PyWeakref_GET_OBJECT(reference), *held = agent == Py_None ? NULL : ready_dict(agent);
     return held != NULL && PyDict_CheckExact(held) && has_version(held, noted);
 #else
@@ -428,24 +481,20 @@ static inline int is_untouched(PyObject *mark) {
 #endif
 }
 
-/* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
+/* Whether an agent holds something else than its mark: a weak reference, or itself, names of attributes and the scalars they held,
    names of further ones and the identities of the objects they held, the number of all its attributes (-1 where further ones
-   do not count), the version of its dict when all were there, and names of containers and what `snapshot` found in them. An
-   empty mark tells nothing. */
+   do not count), the version of its dict when all were there, names of containers and what `snapshot` found in them, names of
+   others and how many members they had, and names of slots. An empty mark tells nothing. */
 static int is_moved(PyObject *mark) {
     if (is_untouched(mark)) return 0;
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 1;
-    PyObject *reference = PyList_GET_ITEM(mark, 0), *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
+    PyObject *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
     PyObject *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4), *agent;
-    if (!PyWeakref_Check(reference) || !PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
+    if (!PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
         !PyTuple_Check(identities) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values) ||
         PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)) return 1;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &agent) <= 0) return PyErr_Clear(), 1;
-#else
-    agent = Py_NewRef(PyWeakref_GET_OBJECT(reference));
-#endif
-    PyObject *held = dict_of(agent);
+    if ((agent = agent_of_marks(mark)) == NULL) return PyErr_Clear(), 1;
+    PyObject *held = present_of(mark, agent);
     Py_DECREF(agent); /* its dict is enough, and holds what it held */
     if (held == NULL) return PyErr_Clear(), 1;
     int moved = !PyDict_CheckExact(held);
@@ -460,7 +509,7 @@ static int is_moved(PyObject *mark) {
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
         moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
                 (void *)as_number(PyTuple_GET_ITEM(identities, at));
-    moved = moved || hold_others(held, PyList_GET_ITEM(mark, MARK_CONTAINERS), PyList_GET_ITEM(mark, MARK_SNAPSHOTS));
+    moved = moved || are_other_inside(held, mark);
     if (!moved) note_version(mark, held);
     Py_DECREF(held);
     PyErr_Clear();
@@ -598,18 +647,14 @@ static int take_containers(PyObject *looked, PyObject *mark, PyObject *present) 
 
 /* Take what an agent's own action wrote for what its fields held at the last look; 0 where it wrote other objects. */
 static int take_own(PyObject *looked, PyObject *mark) {
-    PyObject *reference = PyList_GET_SIZE(mark) == MARK_SIZE ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
-    if (!IS_A(looked, LOOKED) || !PyWeakref_Check(reference) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
-#else
-    agent = Py_NewRef(PyWeakref_GetObject(reference));
-#endif
+    PyObject *agent, *now = NULL, *present = NULL;
+    if (PyList_GET_SIZE(mark) != MARK_SIZE || !IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
+    if ((agent = agent_of_marks(mark)) == NULL) return 0;
     PyObject *names = PyList_GET_ITEM(mark, 1), *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4);
     int taken = 0;
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(more) || !PyTuple_CheckExact(identities)
         || PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)
-        || (present = PyObject_GenericGetDict(agent, NULL)) == NULL || !PyDict_CheckExact(present)
+        || (present = present_of(mark, agent)) == NULL || !PyDict_CheckExact(present)
         || (now = PyTuple_New(PyTuple_GET_SIZE(names))) == NULL) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
         if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))
@@ -619,6 +664,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
         if (value == NULL || !(value == Py_None || is_scalar(Py_TYPE(value)))) goto done;
         PyTuple_SET_ITEM(now, at, Py_NewRef(value));
     }
+    if (count_others(present, PyList_GET_ITEM(mark, MARK_COUNTED), PyList_GET_ITEM(mark, MARK_COUNTS))) goto done;
     if (!take_containers(looked, mark, present)) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++)
         if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) goto done;

@@ -6,13 +6,13 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, ADDER, MIRRORS, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, ADDER, MIRRORS, READER, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
                                                  "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
                                                  "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place", "_Strong",
-                                                 "Adder", "MirrorsSlots"};
+                                                 "Adder", "MirrorsSlots", "FieldReader"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -25,7 +25,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
     M(TRACKER, actions) M(TRACKER, environments) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
-    M(TRACKER, borrowed) M(TRACKER, compared) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
+    M(TRACKER, _agent_of) M(TRACKER, borrowed) M(TRACKER, compared) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
@@ -44,7 +44,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
     M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
     M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value) \
-    M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle)
+    M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle) M(READER, names)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -63,7 +63,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
+    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -73,6 +73,7 @@ static const struct {
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
 enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200, DURATION_BYTES = 32 };
 static PyObject *W_of_changed, *W_of_payload; /* where changed fields stand, and what an event holds */
+static PyTypeObject *DEFAULTDICT, *DEQUE;
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
 static inline PyObject **member(PyObject *object, int number) {
@@ -745,11 +746,60 @@ static int is_same_scalar(PyObject *before, PyObject *value) {
     return PyObject_RichCompareBool(before, value, Py_EQ) == 1;
 }
 
-/* The fields of an agent where they are what its `__dict__` holds, a new reference; NULL where Python has to look. */
+/* What an object has of the named attributes and in its `__dict__`, where none of it has to be computed; NULL, perhaps with an exception,
+   where Python has to read it. */
+static PyObject *fields_by_names(PyObject *object, PyObject *names) {
+    PyTypeObject *kind = Py_TYPE(object);
+    if (kind->tp_getattro != PyObject_GenericGetAttr || !PyTuple_CheckExact(names)) return NULL;
+    PyObject *own = NULL, *found = NULL, *place = _PyType_Lookup(kind, W___dict__);
+    if (place != NULL) {
+        if (!Py_IS_TYPE(place, &PyGetSetDescr_Type) || (own = PyObject_GenericGetDict(object, NULL)) == NULL) return NULL;
+        if (!PyDict_CheckExact(own)) goto failed;
+    }
+    if ((found = PyDict_New()) == NULL) goto failed;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i), *value;
+        if (!PyUnicode_CheckExact(name)) goto failed;
+        value = _PyType_Lookup(kind, name);
+        if (value != NULL && Py_IS_TYPE(value, &PyMemberDescr_Type)) {
+            PyMemberDef *slot = ((PyMemberDescrObject *)value)->d_member;
+            if (slot->type != T_OBJECT_EX || slot->flags != 0 || !PyObject_TypeCheck(object, PyDescr_TYPE(value))) goto failed;
+            value = *(PyObject **)((char *)object + slot->offset);
+        } else {
+            if (value != NULL && Py_TYPE(value)->tp_descr_get != NULL) goto failed;
+            PyObject *held = own == NULL ? NULL : PyDict_GetItemWithError(own, name);
+            value = held != NULL ? held : value;
+        }
+        if (PyErr_Occurred() || (value != NULL && PyDict_SetItem(found, name, value) < 0)) goto failed;
+    }
+    if (own != NULL && PyDict_Update(found, own) < 0) goto failed;
+    Py_XDECREF(own);
+    return found;
+failed:
+    Py_XDECREF(own);
+    Py_XDECREF(found);
+    return NULL;
+}
+
+/* fields_named(value, names): the attributes of these names and of its `__dict__`; None where Python has to read them. */
+static PyObject *fields_named(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "fields_named(value, names)"), NULL;
+    PyObject *found = fields_by_names(given[0], given[1]);
+    if (found != NULL) return found;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* The fields of an agent where they are what its `__dict__` and slots hold, a new reference; NULL where Python has to look. */
 static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
-    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER__read) != lane->plain_read || GET(tracker, TRACKER_failure) != Py_None)
-        return NULL;
-    PyObject *fields = PyObject_GetAttr(target, W___dict__);
+    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER_failure) != Py_None) return NULL;
+    PyObject *read = GET(tracker, TRACKER__read), *fields;
+    if (IS_A(read, READER)) {
+        if ((fields = fields_by_names(target, GET(read, READER_names))) == NULL) PyErr_Clear();
+        return fields;
+    }
+    if (read != lane->plain_read) return NULL;
+    fields = PyObject_GetAttr(target, W___dict__);
     if (fields != NULL && PyDict_CheckExact(fields)) return fields;
     if (fields == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
     Py_XDECREF(fields);
@@ -799,7 +849,7 @@ static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, 
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
-    if (PyLong_CheckExact(snapshot)) return OTHER;
+    if (PyLong_CheckExact(snapshot) || snapshot == Py_None) return OTHER;
     if (PyWeakref_CheckRef(snapshot)) {
         if (PyTuple_GET_ITEM(held_then, 2) != Py_None) *is_fixed = 0;
         return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
@@ -819,6 +869,21 @@ static int is_recorded(PyObject *tracker, PyObject *last, PyObject *name) {
 static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     int is_fixed;
     return compared_closely(tracker, name, value, &is_fixed);
+}
+
+/* Whether a field that was met with its own text has the mark that it had then, so that nothing in it changed. */
+static int has_its_mark(PyObject *tracker, PyObject *fields, PyObject *name, PyObject *value) {
+    PyObject *before = PyDict_GetItemWithError(GET(tracker, TRACKER_last), name);
+    PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
+    if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before || !PyBytes_CheckExact(PyTuple_GET_ITEM(held_then, 2))) return 0;
+    if (PyDict_Contains(GET(tracker, TRACKER_borrowed), name) != 0 || PySet_Contains(GET(tracker, TRACKER_written_outside), name) != 0)
+        return 0;
+    Py_INCREF(held_then);
+    PyObject *given[] = {value, fields, GET(tracker, TRACKER__agent_of)}, *now = mark(NULL, given, 3);
+    int is_same = now != NULL && now != Py_None && PyObject_RichCompareBool(now, PyTuple_GET_ITEM(held_then, 2), Py_EQ) == 1;
+    Py_XDECREF(now);
+    Py_DECREF(held_then);
+    return is_same;
 }
 
 /* The versions of an agent's fields and of what was recorded of them last. */
@@ -1006,6 +1071,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared_closely(tracker, name, value, &are_fixed);
+        if (how == OTHER && has_its_mark(tracker, fields, name, value)) how = SAME, are_fixed = 0;
         if (how == OTHER && is_lightened(tracker, name, value)) how = CHANGED;
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
         if (how == OTHER && taken == NULL && !PyErr_Occurred()) has_objects |= (taken = taken_object(tracker, name, value)) != NULL;
@@ -1115,6 +1181,7 @@ static int is_rewritten(PyObject *tracker, PyObject *name, PyObject *value) {
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return 0;
     PyObject *members = PyTuple_GET_ITEM(held_then, 1);
+    if (members == Py_None) return 0;
     return !PyLong_CheckExact(members) || PyLong_AsSsize_t(members) != members_of(value, 0);
 }
 

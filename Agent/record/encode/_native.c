@@ -797,6 +797,8 @@ static int cleared(void) {
 }
 
 /* None in the place of an exception that says no more than: take the careful way. */
+static PyObject *mark(PyObject *module, PyObject *const *given, Py_ssize_t count);
+
 static PyObject *left_to_python(void) {
     if (cleared() < 0) return NULL;
     Py_RETURN_NONE;
@@ -1415,6 +1417,7 @@ static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
 
 enum { MAX_TYPES = 1024 };
 static PyObject *JUDGE_TYPE;
+static uint64_t MARKS_SINCE; /* how often it was forgotten what was known of classes */
 static PyTypeObject *ENUM_TYPE;
 static PyObject *UNCHANGING;     /* {type: whether its objects stay what they are}, as Python said when it was asked */
 static PyTypeObject *UNKNOWN_TYPE; /* the last one that was met and is not among them; borrowed, asked about at once */
@@ -1508,6 +1511,7 @@ static PyObject *judge_types(PyObject *Py_UNUSED(module), PyObject *const *argum
     Py_XSETREF(JUDGE_TYPE, Py_NewRef(arguments[0]));
     Py_XSETREF(ENUM_TYPE, (PyTypeObject *)Py_NewRef(arguments[1]));
     PyDict_Clear(UNCHANGING);
+    MARKS_SINCE++;
     Py_RETURN_NONE;
 }
 
@@ -1595,6 +1599,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_noted.h"
 #include "_scalars.h"
 #include "_whole.h"
+#include "_marks.h"
 #include "_memory.h"
 #include "_copied.h"
 #include "_content.h"
@@ -1904,6 +1909,7 @@ static PyMethodDef functions[] = {
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
     {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},
+    {"fields_named", (PyCFunction)(void (*)(void))fields_named, METH_FASTCALL, "The attributes that need not be computed, or None."},
     {"attributes_named", (PyCFunction)(void (*)(void))attributes_named, METH_FASTCALL, "Those of some attributes that an object has."},
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},
@@ -1917,6 +1923,8 @@ static PyMethodDef functions[] = {
      "What the digest of an agent's fields is taken over, and the names of the opaque ones; None where Python has to look."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "All objects in a value and in its objects; None where something in it may change unseen."},
+    {"parts_within", (PyCFunction)(void (*)(void))parts_within, METH_FASTCALL, "The ids of what may change in values, or whether one is known."},
+    {"mark", (PyCFunction)(void (*)(void))mark, METH_FASTCALL, "What stays the same while a value and all in it do, or None."},
     {"is_whole", (PyCFunction)(void (*)(void))is_whole, METH_FASTCALL, "Whether a value and its objects hold those very objects."},
     {"learn_pass", learn_pass, METH_VARARGS, "What `run_pass` uses of the module that digests contents."},
     {"run_pass", (PyCFunction)(void (*)(void))run_pass, METH_FASTCALL, "A pass over the content of a value."},
@@ -1944,6 +1952,12 @@ static int fill_module(PyObject *self) {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words() || !make_words_of_walk()) return -1;
     fill_tables();
+    PyObject *collections = PyImport_ImportModule("collections");
+    if (collections == NULL) return -1;
+    DEFAULTDICT = (PyTypeObject *)PyObject_GetAttrString(collections, "defaultdict");
+    DEQUE = (PyTypeObject *)PyObject_GetAttrString(collections, "deque");
+    Py_DECREF(collections);
+    if (DEFAULTDICT == NULL || DEQUE == NULL) return -1;
     if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return -1;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");

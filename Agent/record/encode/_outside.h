@@ -12,7 +12,16 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
     return -1;
 }
 
-enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
+enum { COUNTED_ITEMS = 96 }; /* `_COUNTED_ITEMS` */
+enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_COUNTED, MARK_COUNTS, MARK_NAMES, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
+
+static PyObject *dict_of(PyObject *object);
+
+/* The fields of an agent that its marks are compared with, a new reference: of one with slots, a new dict with those. */
+static PyObject *present_of(PyObject *marks, PyObject *agent) {
+    PyObject *names = PyList_GET_ITEM(marks, MARK_NAMES);
+    return PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) == 0 ? dict_of(agent) : fields_by_names(agent, names);
+}
 
 /* What is compared of an agent that is looked at, if C knows all its marks; else NULL. */
 static PyObject *plain_marks(PyObject *looked) {
@@ -230,20 +239,59 @@ static int hold_others(PyObject *held, PyObject *names, PyObject *snapshots) {
     return 0;
 }
 
+/* Whether attributes hold other containers of objects than at the last look: (identity, members, identity of the last), as `_mark`. */
+static int count_others(PyObject *held, PyObject *names, PyObject *counts) {
+    if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(counts) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(counts)) return 1;
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
+        PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(counts, place);
+        if (now == NULL || !PyTuple_CheckExact(before) || PyTuple_GET_SIZE(before) != 3) return 1;
+        if ((void *)now != (void *)as_number(PyTuple_GET_ITEM(before, 0))) return 1;
+        PyTypeObject *kind = Py_TYPE(now);
+        int has_order = kind == &PyList_Type || kind == DEQUE, is_sized = has_order || kind == &PyDict_Type || kind == &PyTuple_Type
+                                                                         || kind == &PySet_Type || kind == &PyFrozenSet_Type;
+        Py_ssize_t number = is_sized ? PyObject_Size(now) : 0;
+        PyObject *last = NULL;
+        if (number > COUNTED_ITEMS) {
+            if (has_order && (last = PySequence_GetItem(now, number - 1)) == NULL) return 1;
+            Py_XDECREF(last); /* the container has it */
+        } else {
+            PyObject *all = snapshot(NULL, now);
+            int shows_all = all != Py_None;
+            Py_XDECREF(all);
+            if (shows_all) return 1;
+            number = members_of(now, 0);
+        }
+        if (number != (Py_ssize_t)as_number(PyTuple_GET_ITEM(before, 1)) || (void *)last != (void *)as_number(PyTuple_GET_ITEM(before, 2)))
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether attributes hold other containers than at the last look. */
+static int are_other_inside(PyObject *held, PyObject *marks) {
+    return hold_others(held, PyList_GET_ITEM(marks, MARK_CONTAINERS), PyList_GET_ITEM(marks, MARK_SNAPSHOTS))
+           || count_others(held, PyList_GET_ITEM(marks, MARK_COUNTED), PyList_GET_ITEM(marks, MARK_COUNTS));
+}
+
+/* The agent of marks, a new reference; NULL where it is gone. */
+static PyObject *agent_of_marks(PyObject *marks) {
+    PyObject *reference = PyList_GET_ITEM(marks, 0), *agent;
+    if (!PyWeakref_Check(reference)) return Py_NewRef(reference); /* it allows no weak ones */
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyWeakref_GetRef(reference, &agent) <= 0 ? NULL : agent;
+#else
+    agent = PyWeakref_GetObject(reference);
+    return agent == Py_None ? NULL : Py_NewRef(agent);
+#endif
+}
+
 /* The fields of an agent whose action did not end now, which were written and not told of yet, have this writer, too; NULL only
    asks. 1; 0 where Python has to look. */
 static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
-    PyObject *marks = plain_marks(looked), *reference, *agent, *changed = NULL;
+    PyObject *marks = plain_marks(looked), *agent, *changed = NULL;
     if (marks == NULL || !IS_A(tracker, TRACKER) || PyLong_AsLong(GET(tracker, TRACKER_actions)) <= 0) return 0;
-    reference = PyList_GET_ITEM(marks, 0);
-    if (!PyWeakref_Check(reference)) return 0;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
-#else
-    if ((agent = PyWeakref_GetObject(reference)) == Py_None) return 0;
-    Py_INCREF(agent);
-#endif
-    PyObject *present = PyObject_GenericGetDict(agent, NULL);
+    if ((agent = agent_of_marks(marks)) == NULL) return PyErr_Clear(), 0;
+    PyObject *present = present_of(marks, agent);
     PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
     PyObject *more = PyList_GET_ITEM(marks, 3), *identities = PyList_GET_ITEM(marks, 4), *pending = GET(looked, LOOKED_pending);
     int done = 0;
@@ -253,7 +301,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
         if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != (void *)as_number(PyTuple_GET_ITEM(identities, at)))
             goto done;
-    if (hold_others(present, PyList_GET_ITEM(marks, MARK_CONTAINERS), PyList_GET_ITEM(marks, MARK_SNAPSHOTS))) goto done;
+    if (are_other_inside(present, marks)) goto done;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
         PyObject *name = PyTuple_GET_ITEM(names, at), *now = PyDict_GetItemWithError(present, name);
         if (now == NULL || !(now == Py_None || is_scalar(Py_TYPE(now)))) goto done;

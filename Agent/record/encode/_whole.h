@@ -206,3 +206,75 @@ static PyObject *is_whole(PyObject *Py_UNUSED(module), PyObject *const *argument
     UNKNOWN_TYPE = NULL;
     return PyBool_FromLong(whole_meets(&all, arguments[0]) && all.at == all.count);
 }
+
+/* ---- what arguments and an agent have in common ---- */
+
+enum { MOST_PARTS = 200, PLACES_OF_PARTS = 512 };
+
+/* The places in memory of the parts that were seen, without holding them. */
+typedef struct {
+    const void *places[PLACES_OF_PARTS];
+    Py_ssize_t count;
+} Parts;
+
+/* Where a part is noted, or would be. */
+static const void **place_of_part(Parts *parts, const void *part) {
+    size_t at = ((size_t)part >> 4) % PLACES_OF_PARTS;
+    while (parts->places[at] != NULL && parts->places[at] != part) at = (at + 1) % PLACES_OF_PARTS;
+    return &parts->places[at];
+}
+
+/* What a part holds, a new list, dict values in it; NULL without an exception where it is not entered. */
+static PyObject *inside_part(PyObject *part, PyObject *has_dict_alone) {
+    PyTypeObject *kind = Py_TYPE(part);
+    if (kind == &PyDict_Type) return PyDict_Values(part);
+    if (kind == &PyList_Type || kind == &PyTuple_Type) return PySequence_List(part);
+    PyObject *told = PyObject_CallOneArg(has_dict_alone, (PyObject *)kind);
+    int is_entered = told == NULL ? -1 : PyObject_IsTrue(told);
+    Py_XDECREF(told);
+    PyObject *held = is_entered == 1 ? PyObject_GenericGetDict(part, NULL) : NULL, *inside = NULL;
+    if (held != NULL) inside = PyDict_Values(held);
+    Py_XDECREF(held);
+    return inside;
+}
+
+/* Visit one part, taken from those that wait: note it, and have what it holds wait. 0, 1 where it is among those asked for, -1. */
+static int visit_part(Parts *parts, PyObject *part, PyObject *waiting, PyObject *const *given, PyObject *found) {
+    const void **place = place_of_part(parts, part);
+    if (part == Py_None || is_scalar(Py_TYPE(part)) || *place != NULL) return 0;
+    PyObject *agent = PyObject_CallOneArg(given[1], part);
+    int is_agent = agent != Py_None, answer = agent == NULL ? -1 : 0;
+    Py_XDECREF(agent);
+    if (is_agent) return answer;
+    *place = part;
+    parts->count++;
+    if (!PyTuple_CheckExact(part)) {
+        PyObject *identity = PyLong_FromVoidPtr(part);
+        answer = identity == NULL ? -1 : PySet_Check(found) ? PySet_Add(found, identity) : PySet_Contains(given[3], identity);
+        Py_XDECREF(identity);
+    }
+    PyObject *inside = answer == 0 ? inside_part(part, given[2]) : NULL;
+    if (inside != NULL && PyList_SetSlice(waiting, PyList_GET_SIZE(waiting), PyList_GET_SIZE(waiting), inside) < 0) answer = -1;
+    Py_XDECREF(inside);
+    return PyErr_Occurred() ? -1 : answer;
+}
+
+/* parts_within(values, agent_of, has_dict_alone, among): the ids of what may change in some values, up to 200, as a set; with a
+   set in `among`, whether one of them is in that. */
+static PyObject *parts_within(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 4 || !PyList_CheckExact(given[0]) || !(given[3] == Py_None || PySet_Check(given[3])))
+        return PyErr_SetString(PyExc_TypeError, "parts_within(values, agent_of, has_dict_alone, among)"), NULL;
+    Parts parts = {{NULL}, 0};
+    PyObject *waiting = PySequence_List(given[0]), *found = given[3] == Py_None ? PySet_New(NULL) : Py_NewRef(Py_False);
+    int met = waiting == NULL || found == NULL ? -1 : 0;
+    while (met == 0 && PyList_GET_SIZE(waiting) > 0 && parts.count < MOST_PARTS) {
+        Py_ssize_t last = PyList_GET_SIZE(waiting) - 1;
+        PyObject *part = Py_NewRef(PyList_GET_ITEM(waiting, last));
+        met = PyList_SetSlice(waiting, last, last + 1, NULL);
+        if (met == 0) met = visit_part(&parts, part, waiting, given, found);
+        Py_DECREF(part);
+    }
+    if (met != 0) Py_CLEAR(found);
+    Py_XDECREF(waiting);
+    return met == 1 ? Py_NewRef(Py_True) : found;
+}

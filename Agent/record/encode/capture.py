@@ -256,8 +256,13 @@ class Capture:
         reading: Reading | None = None,
         environments: Mapping[str, dict[str, Any]] | None = None,
         positional: Mapping[int, str] | None = None,
+        own_keys: frozenset[str] | None = None,
     ) -> tuple[bytes, Types | None]:
-        """Return the same as `body` by the slow path, which encodes each value separately."""
+        """Return the same as `body` by the slow path, which encodes each value separately.
+
+        Args:
+            own_keys: the top-level keys that count as harmless; None for all.
+        """
         self.careful_count += 1
         if native is not None:
             # A class with another metaclass is not a numpy number, and may run code when it is hashed.
@@ -280,7 +285,7 @@ class Capture:
             parts.append(orjson.dumps(key) + b":" + encoded.json)
             if encoded.types:
                 types.update(encoded.types)
-        own_keys = frozenset(payload)
+        own_keys = frozenset(payload) if own_keys is None else own_keys
         return self._redact(
             b",".join(parts), types or None, pointer, own_keys=own_keys, found=found, positional=positional
         )
@@ -331,7 +336,11 @@ class Capture:
             shows_references=shows_references,
         )
         if are_known:
-            return self.careful_body(payload, pointer, reading=reading, environments=environments)
+            # A name such as `password` passes above a small number, and is not harmless above other values.
+            known = frozenset(self.known_keys.intersection(payload))
+            return self.careful_body(
+                payload, pointer, reading=reading, environments=environments, own_keys=known
+            )
         whole = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = whole.json, whole.types
         if not raw.startswith(b"{") or (types and pointer in types):
@@ -361,7 +370,8 @@ class Capture:
                 parts.append(alone[1:-1])
             else:
                 return None
-        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload))
+        own_keys = frozenset(self.known_keys.intersection(payload))  # as in `user_body`
+        return self._redact(b",".join(parts), types or None, pointer, own_keys=own_keys)
 
     def dumped_body(
         self, fields: Mapping[str, tuple[bytes, Types]], pointer: str
@@ -400,7 +410,7 @@ class Capture:
                 and all(map(self._keys_known, value.values()))
                 and self.judge.clean(body)
             )
-        if stays and not (types and hides_text(types, value, pointer)):
+        if stays and not (types and hides_text(types, value, pointer, self.redactor.says)):
             return body, types
         self.known_keys.update(own_keys)
         return self.redactor.payload(body, types, pointer, found)

@@ -475,7 +475,6 @@ _SHORT = 200
 # Shorter texts can contain neither a name with its secret nor a vendor's key.
 _SHORTEST = 7
 _HIDING_TAGS = BYTES_TAGS | {"str"}
-_NO_TEXT = frozenset({int, float, bool, type(None)})
 
 
 class Levels(Protocol):
@@ -716,23 +715,24 @@ class Redactor:
         return result
 
 
-def hides_text(types: Mapping[str, str], value: Any = None, pointer: str = "") -> bool:
-    """Whether a tag shows that a text is recorded in an encoded form, or a name as a list item.
+def hides_text(
+    types: Mapping[str, str], value: Any = None, pointer: str = "", says: Callable[[str], int] | None = None
+) -> bool:
+    """Whether a tag shows that a text is recorded in an encoded form, or that a pair may begin with a name.
 
     Args:
-        value: the JSON value that has these tags, if it is at hand: pairs whose keys are no texts hide none,
-            nor do tuples without texts.
+        value: the JSON value that has these tags, if it is at hand, with which only names of secrets count.
         pointer: its pointer.
+        says: as `Redactor.says`, with a value.
     """
     begin = len(pointer)
     for place, tag in types.items():
         if tag in _HIDING_TAGS:
             return True
         if tag == "tuple":
-            items = None if value is None else _part_at(value, place, begin)
-            if type(items) is not list or not _NO_TEXT.issuperset(map(type, items)):
+            if says is None or _begins_with_name(_part_at(value, place, begin), says):
                 return True
-        elif tag.startswith(PAIR_TAGS) and (value is None or _has_names(_part_at(value, place, begin))):
+        elif tag.startswith(PAIR_TAGS) and (says is None or _has_names(_part_at(value, place, begin), says)):
             return True
     return False
 
@@ -742,13 +742,20 @@ def _part_at(value: Any, place: str, begin: int) -> Any:
     return value_at(value, place[begin:]) if part is None else part
 
 
-def _has_names(pairs: Any) -> bool:
-    """Whether a mapping is a list of pairs in which a key may be, or hold, a name."""
+def _has_names(pairs: Any, says: Callable[[str], int]) -> bool:
+    """Whether a mapping is a list of pairs in which a key may be, or hold, the name of a secret."""
     if type(pairs) is dict:
         return False  # its keys are checked like those of any other
-    return type(pairs) is not list or any(
-        type(pair) is not list or not pair or type(pair[0]) is str or type(pair[0]) is list for pair in pairs
-    )
+    return type(pairs) is not list or any(_begins_with_name(pair, says) for pair in pairs)
+
+
+def _begins_with_name(pair: Any, says: Callable[[str], int]) -> bool:
+    """Whether a list may be a pair of the name of a secret, or of several names, and its value."""
+    if type(pair) is not list:
+        return True
+    key = pair[0] if len(pair) == 2 else None  # `RedactionWalk` treats no other list as a pair
+    names = [key] if type(key) is str else key if type(key) is list else ()
+    return any(type(name) is str and says(name) != NONE for name in names)
 
 
 def redacted(raw: bytes) -> RedactedBytes:

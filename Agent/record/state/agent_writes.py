@@ -136,10 +136,15 @@ class _Looked:
 
     def list_compared(self) -> None:
         """List the marks for `native.moved`: scalars, identities of objects and what is in containers."""
-        scalars, objects, containers = {}, {}, {}
+        scalars: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
+        containers: dict[str, Any] = {}
+        counted: dict[str, Any] = {}
         for name, mark in self.marks.items():
             if type(mark) is _Members and mark.is_object:
                 objects[name] = mark.identity
+            elif type(mark) is _Members:
+                counted[name] = mark[:3]
             elif type(mark) in SCALARS:
                 scalars[name] = mark
             elif type(mark) is tuple and _is_flat(mark[-1]):
@@ -149,16 +154,18 @@ class _Looked:
             else:
                 break
         tracker = self.known.tracker
-        agent = None if tracker is None else tracker.ref_if_in_dict(self.fields)
+        agent, names = (None, ()) if tracker is None else tracker.where_fields_are(self.fields)
         number = self.number if self.fields is None else len(self.fields)
         self.compared.clear()
-        if agent is not None and number == len(scalars) + len(objects) + len(containers):
+        if agent is not None and number == len({**scalars, **objects, **containers, **counted}):
             self.compared.append(agent)
             for each in (scalars, objects):
                 self.compared += tuple(each), tuple(each.values())
             # The number of all fields, if a further one counts; the version of `__dict__`, noted in C.
             self.compared += number if self.fields is None else -1, 0
-            self.compared += tuple(containers), tuple(containers.values())
+            for each in (containers, counted):
+                self.compared += tuple(each), tuple(each.values())
+            self.compared.append(names)
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """Return the fields that differ from the last check."""

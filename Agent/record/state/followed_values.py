@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from Agent.event.classes import attributes_of, by_class, find_in_classes, remember, restore_attributes
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer, is_record
 from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
@@ -210,7 +211,18 @@ def is_value(cls: type) -> bool:
 
 def has_traced_methods(cls: type) -> bool:
     """Whether a decorator or `instrument` traces a method of the class."""
-    return any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
+    version = 0 if native is None else native.class_version(cls)
+    try:
+        if version and (known := _traced[cls])[0] == version:
+            return known[1]
+    except Exception as error:  # noqa: BLE001 - not known yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
+    found = any(hasattr(each, TRACED) for base in cls.__mro__ for each in vars(base).values())
+    return remember(_traced, cls, (version, found))[1]
+
+
+_traced: dict[type, tuple[int, bool]] = {}
+"""What was found, with the version of the class, which changes with its methods and those of its bases."""
 
 
 def _like(value: Any, items: dict[Any, Any]) -> Any:
@@ -247,14 +259,6 @@ def is_same(one: Any, other: Any) -> bool:
         return True
     if kind is str or kind is bytes or kind is int or kind is bytearray:
         return bool(one == other)
-    if kind in _LEAVES or _is_scalar_of_numpy(one):
-        return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
-    if is_array(one):
-        return (
-            one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
-        )
-    if is_record(kind):
-        return is_same(attributes_of(one), attributes_of(other))
     if kind in _SETS:
         found = {each: each for each in other}
         return len(one) == len(other) and all(each in found and is_same(each, found[each]) for each in one)
@@ -264,8 +268,14 @@ def is_same(one: Any, other: Any) -> bool:
     elif kind in _SEQUENCES or kind is tuple:
         is_made_alike = kind is not deque or one.maxlen == other.maxlen
         one, other = tuple(one), tuple(other)
-    else:
-        return False  # a member of an enumeration is itself alone
+    elif kind in _LEAVES or _is_scalar_of_numpy(one):
+        return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
+    elif is_array(one):
+        return (
+            one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
+        )
+    else:  # a member of an enumeration is itself alone
+        return is_record(kind) and is_same(attributes_of(one), attributes_of(other))
     return is_made_alike and len(one) == len(other) and all(map(is_same, one, other))
 
 

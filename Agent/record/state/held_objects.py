@@ -14,7 +14,7 @@ import inspect
 import itertools
 import sys
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -68,7 +68,7 @@ After a sweep that found none, twice as many.
 """
 _ACTIONS = 24
 """Number of outermost actions during which all objects are checked, not only those of the acting agent."""
-_PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset, deque, defaultdict)
 _NEVER = object()
 ITSELF = ""
 """Used instead of an attribute name for the position of a value that is itself a generator."""

@@ -283,7 +283,7 @@ def _of_attributes(cls: type) -> Exposure:
     if is_dataclass(cls):
         # Its bases may have slots that are no fields.
         names = tuple(dict.fromkeys((*cls.__dataclass_fields__, *slots)))
-        return Exposure(_reader(names), _set_attributes, is_explicit=False)
+        return Exposure(FieldReader(names), _set_attributes, is_explicit=False)
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
@@ -296,7 +296,7 @@ def _of_attributes(cls: type) -> Exposure:
     if len(set(slots)) < len(slots):  # one hides another
         return Exposure(attributes_of, restore_attributes, is_explicit=False)
     if slots:
-        return Exposure(_reader(slots), _set_attributes, is_explicit=False)
+        return Exposure(FieldReader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
 
 
@@ -441,9 +441,24 @@ def _package_of(cls: type) -> str:
     return str(cls.__module__).partition(".")[0]
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
-    """Return a function that reads the named attributes and the object's `__dict__`."""
-    return lambda obj: {**attributes_named(obj, names), **getattr(obj, "__dict__", {})}
+class FieldReader:
+    """Reads the named attributes and the object's `__dict__`."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def __call__(self, obj: Any) -> Mapping[str, Any]:
+        """Return the fields by name."""
+        fields: dict[str, Any] | None = None if native is None else native.fields_named(obj, self.names)
+        if fields is not None:
+            return fields
+        return {**attributes_named(obj, self.names), **getattr(obj, "__dict__", {})}
+
+
+if native is not None:
+    native.learn({FieldReader.__name__: FieldReader})
 
 
 def _slot_names(base: type) -> list[str]:

@@ -34,6 +34,7 @@ from Agent.record.state.generators import Position, is_own_stream, own_streams, 
 from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import (
     Exposed,
+    FieldReader,
     Sort,
     exposure_of,
     instance_dict,
@@ -99,7 +100,7 @@ class StateTracker:
         "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "actions", "borrowed",
         "cls", "compared", "encoded", "environments", "failure", "forms", "heavy", "held", "held_together",
         "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
-        "watched", "written_outside",
+        "unmarked", "watched", "written_outside",
     )  # fmt: skip
     streams: Mapping[str, Position]
     """By field, where generators stood whose draws are not recorded one by one."""
@@ -135,10 +136,13 @@ class StateTracker:
         self.kept: Mapping[str, Any] = NONE
         """Values of heavy fields at the last check, if they are plain data without a path to the agent."""
         self._refused: Mapping[str, type] = NONE
-        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int, str | None]] = {}
+        self.unmarked: Mapping[str, type] = NONE
+        """Fields whose values had no mark, until the next full state."""
+        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int | None, str | bytes | None]]
+        self._held = {}
         # By field, the bytes recorded last and what shows that the value is unchanged: a tuple of all objects
         # in it; of an agent a weak reference, with its `agent_id` if that is its recorded id; of a value with
-        # mutable objects the number of members.
+        # mutable objects the number of members, and the mark of all in it, which is in C.
         self._is_listed = False
         self._actions_before, self.compared = 0, None
         # Attributes that hold handles, such as loggers, with their types: not examined again at each action.
@@ -169,13 +173,18 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    def ref_if_in_dict(self, fields: Collection[str] | None) -> weakref.ref[Any] | None:
-        """Return a weak reference to the agent if these fields, None for all, are in its `__dict__`."""
-        if not isinstance(self._ref, weakref.ref) or self._read is instance_dict:
-            return self._ref if isinstance(self._ref, weakref.ref) else None
-        if fields is None or self.is_explicit:
-            return None
-        return self._ref if instance_dict(self._ref()).keys() >= set(fields) else None
+    def where_fields_are(self, fields: Collection[str] | None) -> tuple[Any, tuple[str, ...]]:
+        """Return how C can read these fields, None for all: a reference to the agent, None if it cannot.
+
+        The reference is weak, or the agent itself if it allows no weak ones. With it, the names of attributes
+        that stand beside its `__dict__`.
+        """
+        read, agent = self._read, self._ref if isinstance(self._ref, weakref.ref) else self._ref()
+        if read is instance_dict:
+            return agent, ()
+        if fields is not None and not self.is_explicit and instance_dict(self._ref()).keys() >= set(fields):
+            return agent, ()
+        return (agent, read.names) if isinstance(read, FieldReader) else (None, ())
 
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
@@ -341,16 +350,10 @@ class StateTracker:
                 self.heavy = self.heavy - {name} if name in self.heavy else self.heavy
                 self._ignored = _without(self._ignored, name)
             elif name not in self.heavy and self._ignored.get(name) is not kind:
-                held = self._held.get(name)
-                if (
-                    held is not None
-                    and held[0] is last.get(name)
-                    and type(held[1]) is tuple
-                    and still_is(value, held[1])
-                ):
-                    continue
                 # Taken before encoding, so that a change by another thread during it is noticed.
-                objects = snapshot(value)
+                shows = self._unlike_before(name, value, present)
+                if shows is None:
+                    continue
                 raw = self._bytes_of(name, value, present)
                 if raw is None:
                     if name not in self.heavy:
@@ -363,7 +366,7 @@ class StateTracker:
                         last[name] = raw
                         changed[name] = value
                         self._ignored = _without(self._ignored, name)
-                    self._hold(name, value, objects)
+                    self._hold(name, value, *shows)
         if not (last.keys() <= present.keys() and self.heavy <= present.keys()):
             gone += [name for name in (*last, *self.heavy) if name not in present]
         for name in gone:
@@ -373,8 +376,35 @@ class StateTracker:
             self._keep(present, obj)
         return changed, gone
 
-    def _hold(self, name: str, value: Any, objects: tuple[Any, ...] | None) -> None:
-        """Store what shows that a value is unchanged: its objects, or for an agent itself and its id."""
+    def _unlike_before(
+        self, name: str, value: Any, present: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...] | None, bytes | None] | None:
+        """Return the objects in a value, or its mark; None if they show that nothing in it changed."""
+        raw, held, marked = self._held.get(name, _NOTHING_HELD)
+        if raw is None or raw is not self.last.get(name):
+            held = marked = None
+        if type(held) is tuple and still_is(value, held):
+            return None
+        objects = snapshot(value)
+        mark = self._mark(name, value, present) if objects is None else None
+        return None if mark is not None and type(marked) is bytes and mark == marked else (objects, mark)
+
+    def _mark(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        """Return what stays the same while nothing in a value changes; None if that would not be seen."""
+        if native is None or name in self.borrowed or name in self.written_outside:
+            return None
+        kind = type(value)
+        if self.unmarked.get(name) is kind:
+            return None
+        mark: bytes | None = native.mark(value, present, self._agent_of)
+        if mark is None:
+            self.unmarked = {**self.unmarked, name: kind}
+        return mark
+
+    def _hold(
+        self, name: str, value: Any, objects: tuple[Any, ...] | None, mark: bytes | None = None
+    ) -> None:
+        """Store what shows that a value is unchanged: its objects or its mark, or an agent and its id."""
         raw = self.last[name]
         if objects is None and raw.startswith(_AGENT):
             with suppress(TypeError):
@@ -385,7 +415,9 @@ class StateTracker:
         if objects is not None:
             self._held[name] = raw, objects, None
         elif (members := measure(value)) > 0:
-            self._held[name] = raw, members, None
+            self._held[name] = raw, members, mark
+        elif mark is not None and name not in self.forms:  # a small object may get a name in its module
+            self._held[name] = raw, None, mark
         else:
             self._held.pop(name, None)
 
@@ -619,7 +651,7 @@ class StateTracker:
         """
         exposed = read_state(obj) if exposed is None else exposed
         self.heavy = self._opaque = _NO_NAMES
-        self._ignored = self.environments = NONE
+        self._ignored = self.environments = self.unmarked = NONE
         self._held.clear()
         self.last = {}
         borrowed = self.borrowed
@@ -630,10 +662,11 @@ class StateTracker:
                 self.heavy |= {name}  # an object, and not an agent
             else:
                 objects = snapshot(value)
+                mark = self._mark(name, value, exposed.fields) if objects is None else None
                 raw = self._bytes_of(name, value, exposed.fields)
                 if raw is not None:
                     self.last[name] = raw
-                    self._hold(name, value, objects)
+                    self._hold(name, value, objects, mark)
         self.forms = NONE
         self.heavy, self._opaque = _shared(self.heavy), _shared(self._opaque)
         if self._keeping is not None:

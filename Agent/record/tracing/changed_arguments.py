@@ -395,10 +395,13 @@ def shares_parts(arguments: Mapping[str, Any], places: Mapping[str, Place], targ
 
     A replay passes a copy of such an argument, in which that part does not change with the agent's field.
     """
-    parts = {
-        id(each) for each in _held_within([*(arguments[name] for name in arguments if name not in places)])
-    }
-    return bool(parts) and any(id(each) in parts for each in _held_within([*_attributes(target).values()]))
+    parts = parts_within([arguments[name] for name in arguments if name not in places], None)
+    return bool(parts) and bool(parts_within([*_attributes(target).values()], parts))
+
+
+def _parts_within(values: list[Any], among: set[int] | None) -> set[int] | bool:
+    parts = map(id, _held_within(values))
+    return set(parts) if among is None else not among.isdisjoint(parts)
 
 
 def _held_within(values: list[Any]) -> Iterable[Any]:
@@ -418,6 +421,16 @@ def _held_within(values: list[Any]) -> Iterable[Any]:
             waiting += value[:]
         elif _has_dict_alone(kind):
             waiting += object.__getattribute__(value, "__dict__").copy().values()
+
+
+def _parts_within_in_c(values: list[Any], among: set[int] | None) -> set[int] | bool:
+    found: set[int] | bool = native.parts_within(values, agent_id_of, _has_dict_alone, among)  # type: ignore[union-attr]
+    return found
+
+
+parts_within: Callable[[list[Any], set[int] | None], Any]
+parts_within = _parts_within if native is None else _parts_within_in_c
+"""Returns the ids of the changeable values among some and in them; or whether one of them is in a set."""
 
 
 def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, Place]) -> None:
