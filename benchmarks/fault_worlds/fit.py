@@ -150,7 +150,7 @@ def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, in
 
 
 def as_json(ranker: Any, names: Sequence[str], corrected: float, sharper: float, fitted: str) -> str:
-    """Return a ranker as `Agent.analysis.debug.root_causes.trees` reads it."""
+    """Return a ranker as `Agent.analysis.debug.root_causes.boosting` reads it."""
 
     def node(told: Mapping[str, Any]) -> list[Any]:
         if "leaf_value" in told:
@@ -203,7 +203,11 @@ def fit_both(reads: Callable[[], Iterator[Read]], fitted: str) -> dict[str, str]
 
 
 COMPLAINTS = {
-    "blocked": ("Agent {agent} not generating content", "{agent} has stopped creating", "why is {agent} idle?"),
+    "blocked": (
+        "Agent {agent} not generating content",
+        "{agent} has stopped creating",
+        "why is {agent} idle?",
+    ),
     "collapse": ("the rewards of {agent} collapsed", "{agent} earns less than before", "{agent} got worse"),
     "retry": ("{agent} is stuck", "{agent} repeats itself", "why does {agent} publish nothing any more?"),
 }
@@ -214,7 +218,11 @@ def named_agents(directory: Path, number: int, seed: int) -> Iterator[Read]:
     """Play and yield sessions in which the complaint names the agent at fault, which those of the worlds rarely do."""
     draw = random.Random(seed)
     for each in range(number):
-        fault, victim, ticks = draw.choice([*COMPLAINTS]), f"creator_{draw.randrange(12):03d}", draw.randint(50, 140)
+        fault, victim, ticks = (
+            draw.choice([*COMPLAINTS]),
+            f"creator_{draw.randrange(12):03d}",
+            draw.randint(50, 140),
+        )
         platform = Platform(
             directory / f"named-{each}", fault=fault, victim=victim, ticks=ticks,
             fault_tick=int(ticks * draw.uniform(0.25, 0.8)), seed=draw.randrange(10**6),
@@ -224,7 +232,9 @@ def named_agents(directory: Path, number: int, seed: int) -> Iterator[Read]:
         if read is not None:
             log, question = read
             issue = Issue(question, log)
-            yield Read(0, log, issue, findings_in(log, question, issue), frozenset(platform.facts.values()), "")
+            yield Read(
+                0, log, issue, findings_in(log, question, issue), frozenset(platform.facts.values()), ""
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_choice_of_cases(parser)
     parser.add_argument("--sessions", type=Path, required=True, help="directory for the played sessions")
     parser.add_argument("--out", type=Path, required=True, help="directory for the files of the trees")
+    parser.add_argument("--named", type=int, default=40, help="how many that name the agent at fault")
     options = parser.parse_args(arguments)
     tasks = chosen_cases(parser, options)
     truths = []
@@ -241,6 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = options.sessions / str(number)
         root.mkdir(parents=True)
         truths.append(play(worlds()[task.world], Case(task.world, task.kind, task.seed, True), root)[0])
+
+    named = [*named_agents(options.sessions, options.named, options.seed)]
 
     def reads() -> Iterator[Read]:
         for number, (task, truth) in enumerate(zip(tasks, truths, strict=True)):
@@ -251,10 +264,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 author = worlds()[task.world].author
                 found = findings_in(log, question, issue)
                 yield Read(author, log, issue, found, frozenset(truth.accepted), truth.symptom_id)
+        yield from named
 
-    fitted = (
-        f"{len(tasks)} cases of seed {options.seed}, {len({worlds()[t.world].author for t in tasks})} authors"
-    )
+    authors = len({worlds()[task.world].author for task in tasks})
+    fitted = f"{len(tasks)} cases of {authors} authors, seed {options.seed}, and {len(named)} that name the agent at fault"
     for name, text in fit_both(reads, fitted).items():
         (options.out / f"{name}.json").write_text(text, encoding="utf-8")
     return 0

@@ -15,7 +15,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["CLEAR", "SPECIFIC", "Tables", "ranks", "specific"]
+__all__ = ["CLEAR", "SPECIFIC", "CauseMeasures", "ranks", "specific"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -26,7 +26,7 @@ SURE: Final = 5.0
 LEAST: Final = 1e-6
 
 
-class Tables:
+class CauseMeasures:
     """What the measures of all events of a session are taken from.
 
     Args:

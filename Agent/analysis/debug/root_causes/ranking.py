@@ -18,11 +18,11 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.measures import Tables
+from Agent.analysis.debug.root_causes.boosting import boosted_trees
+from Agent.analysis.debug.root_causes.measures import CauseMeasures
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
-from Agent.analysis.debug.root_causes.trees import trees
 from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["Asked", "Hypothesis", "ChainStep", "measures_of_causes", "rank", "told_of"]
@@ -51,7 +51,7 @@ leads       log of the blame for what the issue speaks of that reaches the event
 breaks      log of the blame for all findings of the session that reaches the event from later ones
 near        nearness to a thing that the issue names, 0 to 1
 before      the share of what the issue speaks of that happens after the event
-then        the share that happens in the same step: a symptom is not a cause
+then        the share that happens in the same step until then: a symptom is not a cause
 late        log of its place within the first quarter, else 0: at the beginning much is new
 odd         nats of the finding about the event that adds most to the score
 odd near    nats of rarity near what the issue names, less with each hop
@@ -140,7 +140,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     told = told_of(findings)
     shares = asked.symptoms(log, findings)
     blamed = blame(log, shares)
-    judge = trees(TREES)
+    judge = boosted_trees(TREES)
     scores = {
         place: judge.score(measures, WEIGHTS)
         for place, measures in measures_of_causes(log, findings, told, shares, blamed).items()
@@ -214,14 +214,14 @@ def measures_of_causes(
 ) -> dict[int, dict[str, float]]:
     """Return {place: measures by name} of the likeliest causes by `WEIGHTS` alone, in order of place.
 
-    The measures are those of `WEIGHTS` and of `Tables.of`.
+    The measures are those of `WEIGHTS` and of `CauseMeasures.of`.
     """
     breaks = _blame_of_findings(log, findings)
     found = _first_look(log, breaks, told, shares, blamed)
     candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
     scores = {place: sum(WEIGHTS[name] * found[place][name] for name in WEIGHTS) for place in candidates}
     likeliest = heapq.nlargest(MAX_JUDGED, candidates, key=lambda place: (scores[place], -place))
-    tables = Tables(log, findings, shares, blamed.reaches, breaks, candidates)
+    tables = CauseMeasures(log, findings, shares, blamed.reaches, breaks, candidates)
     return {place: found[place] | tables.of(log.acts[place]) for place in sorted(likeliest)}
 
 
@@ -237,8 +237,10 @@ def _first_look(
         sort: sum(blamed.reaches[act.place] for act in acts) / len(acts) for sort, acts in log.by_sort.items()
     }
     at_step: dict[int, float] = defaultdict(float)
-    for place, share in shares.items():
-        at_step[log.acts[place].step] += share
+    then: list[float] = []
+    for act in log.acts:
+        at_step[act.step] += shares.get(act.place, 0.0)
+        then.append(at_step[act.step])
     chains = surprises(log)
     found: list[dict[str, float]] = [{} for _ in log.acts]
     after = 0.0
@@ -251,7 +253,7 @@ def _first_look(
             "breaks": math.log(LEAST_BLAME / 10 + breaks[act.place]),
             "near": act.near,
             "before": after,
-            "then": at_step.get(act.step, 0.0),
+            "then": then[act.place],
             "late": min(0.0, math.log(4 * (act.step + 1) / log.steps)),
             "odd": odd,
             "odd near": odd_near,

@@ -14,10 +14,10 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log, Sort
+from Agent.analysis.debug.root_causes.boosting import boosted_trees
 from Agent.analysis.debug.root_causes.measures import CLEAR, SPECIFIC, ranks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.transitions import surprises
-from Agent.analysis.debug.root_causes.trees import trees
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 
@@ -69,7 +69,7 @@ def symptoms(
         findings: what is unusual in the session.
     """
     judged = measures_of_symptoms(log, said, named, then, findings)
-    judge = trees(TREES)
+    judge = boosted_trees(TREES)
     scores = {place: judge.score(found, WEIGHTS) for place, found in judged.items()}
     likeliest = heapq.nlargest(MAX_SYMPTOMS, scores, key=lambda place: (scores[place], -place))
     best = max(scores.values(), default=0.0)

@@ -11,13 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Trees", "trees"]
+__all__ = ["BoostedTrees", "boosted_trees"]
 
 LEAF: Final = 1
 """Length of a leaf, [value]; a branch is [number of a measure, largest value that goes left, left, right]."""
 
 
-class Trees(NamedTuple):
+class BoostedTrees(NamedTuple):
     """A sum of trees over named measures, beside the sum that they correct."""
 
     measures: tuple[str, ...]
@@ -44,7 +44,7 @@ class Trees(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def trees(name: str) -> Trees:
+def boosted_trees(name: str) -> BoostedTrees:
     """Return the trees of the file `name`.json beside this module."""
     told = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
-    return Trees(tuple(told["measures"]), told["corrected"], told["trees"])
+    return BoostedTrees(tuple(told["measures"]), told["corrected"], told["trees"])
