@@ -120,6 +120,8 @@ class Log:
     """Number of events of the session for each act: above 1 if the acts are a sample."""
     alike: Counter[tuple[str, str]] = field(default_factory=Counter)
     """{(kind, name): number of acts, whoever did them}."""
+    surprises: Any = None
+    """What `transitions.surprises` returns; None until it is called."""
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:

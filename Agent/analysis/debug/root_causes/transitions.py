@@ -37,8 +37,11 @@ class Surprise(NamedTuple):
 
 def surprises(log: Log) -> Surprise:
     """Return the largest surprise over the chains of each event, in nats beyond the mean of its sort."""
-    after, before = list(_steps(log, forward=True)), list(_steps(log, forward=False))
-    return Surprise(_nats(before, len(log.acts)), _nats(after, len(log.acts)))
+    if log.surprises is None:
+        after, before = list(_steps(log, forward=True)), list(_steps(log, forward=False))
+        log.surprises = Surprise(_nats(before, len(log.acts)), _nats(after, len(log.acts)))
+    found: Surprise = log.surprises
+    return found
 
 
 def _steps(log: Log, *, forward: bool) -> Iterator[tuple[int, Place, Sort | None]]:
