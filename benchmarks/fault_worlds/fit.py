@@ -29,7 +29,7 @@ from benchmarks.command import progress
 from benchmarks.fault_worlds.ablation import read_session
 from benchmarks.fault_worlds.kit import Case, play, worlds
 from benchmarks.fault_worlds.score import add_choice_of_cases, chosen_cases
-from tests.analysis.analysis_kit import Platform
+from tests.analysis.analysis_kit import Platform, SessionBuilder
 
 __all__ = ["Judged", "fit", "out_of_fold"]
 
@@ -210,31 +210,63 @@ COMPLAINTS = {
     ),
     "collapse": ("the rewards of {agent} collapsed", "{agent} earns less than before", "{agent} got worse"),
     "retry": ("{agent} is stuck", "{agent} repeats itself", "why does {agent} publish nothing any more?"),
+    "quit": (
+        "{agent} stopped creating content",
+        "{agent} does nothing",
+        "{agent} is idle",
+        "nothing from {agent}",
+    ),
 }
 BLOCKED = (("mood", "discouraged"), ("epsilon", 0.0), ("cooldown", 9999))
 
 
 def named_agents(directory: Path, number: int, seed: int) -> Iterator[Read]:
-    """Play and yield sessions in which the complaint names the agent at fault, which those of the worlds rarely do."""
+    """Play and yield sessions in which the complaint names the agent at fault, as those of the worlds rarely do.
+
+    Of an agent that falls silent, the last act that it did like its peers is the true event.
+    """
     draw = random.Random(seed)
     for each in range(number):
-        fault, victim, ticks = (
-            draw.choice([*COMPLAINTS]),
-            f"creator_{draw.randrange(12):03d}",
-            draw.randint(50, 140),
-        )
-        platform = Platform(
-            directory / f"named-{each}", fault=fault, victim=victim, ticks=ticks,
-            fault_tick=int(ticks * draw.uniform(0.25, 0.8)), seed=draw.randrange(10**6),
-            with_ticks=draw.random() < 0.7, blocked_field=draw.choice(BLOCKED),
-        )  # fmt: skip
-        read = read_session(platform.builder.path, draw.choice(COMPLAINTS[fault]).format(agent=victim))
+        root, ticks = directory / f"named-{each}", draw.randint(40, 140)
+        begin = int(ticks * draw.uniform(0.25, 0.8))
+        fault = draw.choice([*COMPLAINTS])
+        accepted: set[str] = set()
+        if fault == "quit" and draw.random() < 0.5:
+            session, agent, last = _silent(root, draw, ticks, begin)
+            accepted.add(last)
+        else:
+            agent = f"creator_{draw.randrange(12):03d}"
+            platform = Platform(
+                root, fault=fault, victim=agent, ticks=ticks, fault_tick=begin, seed=draw.randrange(10**6),
+                with_ticks=draw.random() < 0.7, blocked_field=draw.choice(BLOCKED),
+            )  # fmt: skip
+            session = platform.builder.path
+            accepted.update(platform.facts.values())
+        read = read_session(session, draw.choice(COMPLAINTS[fault]).format(agent=agent))
         if read is not None:
             log, question = read
             issue = Issue(question, log)
-            yield Read(
-                0, log, issue, findings_in(log, question, issue), frozenset(platform.facts.values()), ""
-            )
+            if not accepted:
+                own = [act.id for act in log.acts if act.agent == agent and act.name == "create_content"]
+                accepted.update(own[-1:])
+            yield Read(0, log, issue, findings_in(log, question, issue), frozenset(accepted), "")
+
+
+def _silent(root: Path, draw: random.Random, ticks: int, begin: int) -> tuple[Path, str, str]:
+    """Write a session of agents of which one falls silent; return its directory, the agent and its last act."""
+    builder, agents = SessionBuilder(root), draw.randint(3, 12)
+    victim, often, last = draw.randrange(agents), draw.uniform(0.3, 1.0), ""
+    names = draw.sample(["step", "work", "feed", "move", "plan"], draw.randint(1, 3))
+    for tick in range(ticks):
+        builder.tick = tick
+        for agent in range(agents):
+            if draw.random() < often and (agent != victim or tick < begin):
+                act = builder.emit(
+                    "agent_action", f"worker_{agent}", role="worker", action_type=draw.choice(names)
+                )
+                last = act if agent == victim else last
+        builder.pass_time(1)
+    return builder.path, f"worker_{victim}", last
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -243,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_choice_of_cases(parser)
     parser.add_argument("--sessions", type=Path, required=True, help="directory for the played sessions")
     parser.add_argument("--out", type=Path, required=True, help="directory for the files of the trees")
-    parser.add_argument("--named", type=int, default=40, help="how many that name the agent at fault")
+    parser.add_argument("--named", type=int, default=120, help="how many that name the agent at fault")
     options = parser.parse_args(arguments)
     tasks = chosen_cases(parser, options)
     truths = []
