@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["CLEAR", "SPECIFIC", "CauseMeasures", "ranks", "specific"]
+__all__ = ["CauseMeasures", "Counts", "clear_at", "linked", "ranks", "specific"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -24,6 +24,46 @@ CLEAR: Final = 4.0
 SURE: Final = 5.0
 """Nats of a finding that is counted among all of the session."""
 LEAST: Final = 1e-6
+
+
+class Counts:
+    """How many events of each sort a session has, by whom, and how many of them come before each event."""
+
+    def __init__(self, log: Log) -> None:
+        self.doers: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """{(kind, name): agents}."""
+        self.own: Counter[tuple[str, Sort]] = Counter()
+        """{(agent, sort): number of events}."""
+        self.agents: Counter[str] = Counter()
+        """{agent: number of events}."""
+        self.before: list[tuple[int, int]] = []
+        """By place: the number of earlier events of its sort, and of its sort by its agent."""
+        of_sort: Counter[Sort] = Counter()
+        for act in log.acts:
+            self.before.append((of_sort[act.sort], self.own[act.agent, act.sort]))
+            of_sort[act.sort] += 1
+            self.own[act.agent, act.sort] += 1
+            self.agents[act.agent] += 1
+            self.doers[act.sort[1:]].add(act.agent)
+
+
+def clear_at(findings: Sequence[Finding]) -> dict[Hashable, list[tuple[int, float]]]:
+    """Return {token: (place, nats) of each clear finding that begins at an event with that token}."""
+    found: dict[Hashable, list[tuple[int, float]]] = defaultdict(list)
+    for each in findings:
+        if not each.local and each.nats >= CLEAR:
+            for token in each.first.tokens:
+                found[token].append((each.first.place, each.nats))
+    return found
+
+
+def linked(
+    log: Log, act: Act, clear: Mapping[Hashable, list[tuple[int, float]]]
+) -> Iterator[tuple[int, float]]:
+    """Yield (place, nats) of the clear findings that share a specific token with an event, once for each."""
+    for token in act.tokens:
+        if len(log.by_token[token]) <= SPECIFIC:
+            yield from clear.get(token, ())
 
 
 class CauseMeasures:
@@ -57,28 +97,14 @@ class CauseMeasures:
                 kept = self._local if each.local else self._within if number else self._begin
                 kept[act.place].append(each)
         self._starts = sorted(each.first.place for each in findings if not each.local and each.nats >= SURE)
-        self._clear: dict[Hashable, list[tuple[int, float]]] = defaultdict(list)
-        for each in findings:
-            if not each.local and each.nats >= CLEAR:
-                for token in each.first.tokens:
-                    self._clear[token].append((each.first.place, each.nats))
+        self._clear = clear_at(findings)
+        self._counts = Counts(log)
         self._said: dict[Hashable, float] = defaultdict(float)
         self._said_agents: dict[str, float] = defaultdict(float)
         for place, share in shares.items():
             self._said_agents[log.acts[place].agent] += share
             for token in log.acts[place].tokens:
                 self._said[token] += share
-        self._doers: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._own: Counter[tuple[str, Sort]] = Counter()
-        self._agents: Counter[str] = Counter()
-        self._before: list[tuple[int, int]] = []
-        of_sort: Counter[Sort] = Counter()
-        for act in log.acts:
-            self._before.append((of_sort[act.sort], self._own[act.agent, act.sort]))
-            of_sort[act.sort] += 1
-            self._own[act.agent, act.sort] += 1
-            self._agents[act.agent] += 1
-            self._doers[act.sort[1:]].add(act.agent)
         blamed_of_sort: dict[Sort, list[float]] = defaultdict(list)
         for place in candidates:
             blamed_of_sort[log.acts[place].sort].append(reaches[place])
@@ -122,7 +148,8 @@ class CauseMeasures:
             for token in act.tokens
             if token in self._said
         ]
-        own, (sort_before, own_before) = self._own[act.agent, act.sort], self._before[place]
+        counts = self._counts
+        own, (sort_before, own_before) = counts.own[act.agent, act.sort], counts.before[place]
         blamed_of_sort = self._blamed_of_sort[act.sort]
         return {
             "blame": math.log(LEAST + self._reaches[place]),
@@ -144,12 +171,12 @@ class CauseMeasures:
             "odd of": math.log1p(best.of) if best else -1.0,
             "odd here": max((each.nats for each in local), default=0.0),
             "here sum": sum(each.nats for each in local),
-            "odd after": max((nats for at, nats in self._linked(act) if at > place), default=0.0),
+            "odd after": max((nats for at, nats in linked(log, act, self._clear) if at > place), default=0.0),
             "onset": bisect_left(self._starts, place) / max(1, len(self._starts)),
             "of sort": math.log(len(log.by_sort[act.sort])),
-            "of agent": math.log(self._agents[act.agent]),
+            "of agent": math.log(counts.agents[act.agent]),
             "of both": math.log(own),
-            "doers": math.log(len(self._doers[act.sort[1:]])),
+            "doers": math.log(len(counts.doers[act.sort[1:]])),
             "sort before": math.log1p(sort_before),
             "both before": math.log1p(own_before),
             "both after": own - 1 - own_before,
@@ -160,15 +187,6 @@ class CauseMeasures:
                 sum(len(log.by_token[each]) - 1 for each in act.tokens if log.by_token[each][0] is act)
             ),
         }
-
-    def _linked(self, act: Act) -> list[tuple[int, float]]:
-        """Return (place, nats) of the clear findings that share a specific token with an event."""
-        return [
-            each
-            for token in act.tokens
-            if len(self._log.by_token[token]) <= SPECIFIC
-            for each in self._clear.get(token, ())
-        ]
 
 
 def specific(log: Log, token: Hashable, size: float) -> float:

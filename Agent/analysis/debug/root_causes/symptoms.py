@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import CLEAR, SPECIFIC, ranks
+from Agent.analysis.debug.root_causes.measures import Counts, clear_at, linked, ranks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import Meaning
@@ -105,66 +105,47 @@ def measures_of_symptoms(
         for act in log.by_token[token]:
             holds[act.place] += worth
     odd, odd_near, changes = _oddness(findings)
-    clear: dict[Hashable, list[int]] = defaultdict(list)
-    for finding in findings:
-        if not finding.local and finding.nats >= CLEAR:
-            for token in finding.first.tokens:
-                clear[token].append(finding.first.place)
     most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
     size = math.log(max(2, len(log.acts)))
-    doers: dict[tuple[str, str], set[str]] = defaultdict(set)
-    own: Counter[tuple[str, Sort]] = Counter()
-    alike: Counter[tuple[Sort, float, float]] = Counter()
-    earlier: dict[int, tuple[int, int]] = {}
-    of_sort: Counter[Sort] = Counter()
-    caused = Counter(cause for act in log.acts for cause in act.causes)
-    found: dict[int, dict[str, float]] = {}
-    matches: dict[int, tuple[Sort, float, float]] = {}
-    for act in log.acts:
-        doers[act.sort[1:]].add(act.agent)
-        own[act.agent, act.sort] += 1
-        place = act.place
-        match = matches[place] = (
-            act.sort, round(said.get(place, 0.0), 4), round(holds.get(place, 0.0), 4)
-        )  # fmt: skip
-        earlier[place] = of_sort[act.sort], alike[match]
-        of_sort[act.sort] += 1
-        alike[match] += 1
-    for act in log.acts:
-        if act.kind not in QUIET:
-            place = act.place
-            found[place] = {
-                "words": said.get(place, 0.0) / most_said,
-                "names": holds.get(place, 0.0) / most_held,
-                "odd": odd.get(place, 0.0),
-                "odd near": odd_near.get(place, 0.0),
-                "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
-                "alone": 1 / len(doers[act.sort[1:]]),
-                "moment": float(place in then),
-            }
+    counts = Counts(log)
+    found = {
+        act.place: {
+            "words": said.get(act.place, 0.0) / most_said,
+            "names": holds.get(act.place, 0.0) / most_held,
+            "odd": odd.get(act.place, 0.0),
+            "odd near": odd_near.get(act.place, 0.0),
+            "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
+            "alone": 1 / len(counts.doers[act.sort[1:]]),
+            "moment": float(act.place in then),
+        }
+        for act in log.acts
+        if act.kind not in QUIET
+    }
     first_look = {
         place: sum(WEIGHTS[name] * value for name, value in each.items()) for place, each in found.items()
     }
-    places = [*found]
-    word_ranks, name_ranks = ranks(said, places), ranks(holds, places)
-    before_it = surprises(log).before
     looked_at = heapq.nlargest(MAX_LOOKED_AT, first_look, key=lambda place: (first_look[place], -place))
+    word_ranks, name_ranks = ranks(said, [*found]), ranks(holds, [*found])
+    matches = [
+        (act.sort, round(said.get(act.place, 0.0), 4), round(holds.get(act.place, 0.0), 4))
+        for act in log.acts
+    ]
+    alike: dict[tuple[Sort, float, float], list[int]] = defaultdict(list)
+    for place, match in enumerate(matches):
+        alike[match].append(place)
+    caused = Counter(cause for act in log.acts for cause in act.causes)
+    before_it, clear = surprises(log).before, clear_at(findings)
     for place in looked_at:
-        act, (sort_before, alike_before) = log.acts[place], earlier[place]
+        act, alike_it = log.acts[place], alike[matches[place]]
+        alike_before = bisect_left(alike_it, place)
         found[place] |= {
             "word rank": word_ranks[place],
             "name rank": name_ranks[place],
-            "alike": math.log(alike[matches[place]]),
+            "alike": math.log(len(alike_it)),
             "alike before": alike_before,
-            "alike after": alike[matches[place]] - 1 - alike_before,
+            "alike after": len(alike_it) - 1 - alike_before,
             "changes": changes[place],
-            "odd before": math.log1p(
-                sum(
-                    sum(at < place for at in clear.get(token, ()))
-                    for token in act.tokens
-                    if len(log.by_token[token]) <= SPECIFIC
-                )
-            ),
+            "odd before": math.log1p(sum(at < place for at, _ in linked(log, act, clear))),
             "before it": before_it[place],
             "later": math.log1p(
                 sum(each.place > place for thing in act.things for each in log.by_thing[thing])
@@ -173,8 +154,8 @@ def measures_of_symptoms(
             "values": len(act.values),
             "caused": caused[act.id],
             "of sort": math.log(len(log.by_sort[act.sort])),
-            "of both": math.log(own[act.agent, act.sort]),
-            "sort before": sort_before,
+            "of both": math.log(counts.own[act.agent, act.sort]),
+            "sort before": counts.before[place][0],
         }
     return {place: found[place] for place in sorted(looked_at)}
 
