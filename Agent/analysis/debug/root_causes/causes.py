@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 1.08
+EVEN: Final = 1.0
 OF_ODDS: Final = 0.31
 OF_SCORE: Final = 0.31
 LEAST: Final = 0.05

@@ -15,7 +15,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["CauseMeasures", "Counts", "clear_at", "linked", "ranks", "specific"]
+__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks", "specific"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -26,7 +26,7 @@ SURE: Final = 5.0
 LEAST: Final = 1e-6
 
 
-class Counts:
+class SortCounts:
     """How many events of each sort a session has, by whom, and how many of them come before each event."""
 
     def __init__(self, log: Log) -> None:
@@ -98,7 +98,7 @@ class CauseMeasures:
                 kept[act.place].append(each)
         self._starts = sorted(each.first.place for each in findings if not each.local and each.nats >= SURE)
         self._clear = clear_at(findings)
-        self._counts = Counts(log)
+        self._counts = SortCounts(log)
         self._said: dict[Hashable, float] = defaultdict(float)
         self._said_agents: dict[str, float] = defaultdict(float)
         for place, share in shares.items():

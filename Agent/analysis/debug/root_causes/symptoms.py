@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import Counts, clear_at, linked, ranks
+from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import Meaning
@@ -107,7 +107,7 @@ def measures_of_symptoms(
     odd, odd_near, changes = _oddness(findings)
     most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
     size = math.log(max(2, len(log.acts)))
-    counts = Counts(log)
+    counts = SortCounts(log)
     found = {
         act.place: {
             "words": said.get(act.place, 0.0) / most_said,
