@@ -152,11 +152,11 @@ def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, in
 def as_json(ranker: Any, names: Sequence[str], corrected: float, sharper: float, fitted: str) -> str:
     """Return a ranker as `Agent.analysis.debug.root_causes.boosting` reads it."""
 
-    def node(told: Mapping[str, Any]) -> list[Any]:
-        if "leaf_value" in told:
-            return [float(f"{sharper * told['leaf_value']:.4g}")]
-        left, right = node(told["left_child"]), node(told["right_child"])
-        return [told["split_feature"], float(f"{told['threshold']:.6g}"), left, right]
+    def node(branch: Mapping[str, Any]) -> list[Any]:
+        if "leaf_value" in branch:
+            return [float(f"{sharper * branch['leaf_value']:.4g}")]
+        left, right = node(branch["left_child"]), node(branch["right_child"])
+        return [branch["split_feature"], float(f"{branch['threshold']:.6g}"), left, right]
 
     trees = [node(each["tree_structure"]) for each in ranker.dump_model()["tree_info"]]
     lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in trees)

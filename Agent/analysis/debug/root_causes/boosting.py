@@ -46,5 +46,5 @@ class BoostedTrees(NamedTuple):
 @lru_cache(maxsize=2)
 def boosted_trees(name: str) -> BoostedTrees:
     """Return the trees of the file `name`.json beside this module."""
-    told = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
-    return BoostedTrees(tuple(told["measures"]), told["corrected"], told["trees"])
+    content = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
+    return BoostedTrees(tuple(content["measures"]), content["corrected"], content["trees"])

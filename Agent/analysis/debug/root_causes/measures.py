@@ -15,7 +15,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks", "specific"]
+__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -60,14 +60,14 @@ def clear_at(findings: Sequence[Finding]) -> dict[Hashable, list[tuple[int, floa
 def linked(
     log: Log, act: Act, clear: Mapping[Hashable, list[tuple[int, float]]]
 ) -> Iterator[tuple[int, float]]:
-    """Yield (place, nats) of the clear findings that share a specific token with an event, once for each."""
+    """Yield (place, nats) of the clear findings that share specific tokens with an event, once for each."""
     for token in act.tokens:
         if len(log.by_token[token]) <= SPECIFIC:
             yield from clear.get(token, ())
 
 
 class CauseMeasures:
-    """What the measures of all events of a session are taken from.
+    """Measures the possible causes of a session.
 
     Args:
         log: the session.
@@ -118,8 +118,9 @@ class CauseMeasures:
         """Return the measures of an event by name.
 
         blame, blame rank   log of the blame for what the issue speaks of, and its rank in the session
-        blame in sort       the share of events of its sort that more blame reaches, from 1
-        breaks, break rank  the same of the blame for all findings
+        blame in sort       the share of events of its sort that no more blame reaches
+        all breaks          log of the blame for all findings
+        break rank          its rank by that
         near rank           its rank by nearness to what the issue names
         said                how much of what the issue speaks of shares specific things and values with it
         said most           the same of the one that most of it shares

@@ -221,8 +221,8 @@ def measures_of_causes(
     candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
     scores = {place: sum(WEIGHTS[name] * found[place][name] for name in WEIGHTS) for place in candidates}
     likeliest = heapq.nlargest(MAX_JUDGED, candidates, key=lambda place: (scores[place], -place))
-    tables = CauseMeasures(log, findings, shares, blamed.reaches, breaks, candidates)
-    return {place: found[place] | tables.of(log.acts[place]) for place in sorted(likeliest)}
+    measures = CauseMeasures(log, findings, shares, blamed.reaches, breaks, candidates)
+    return {place: found[place] | measures.of(log.acts[place]) for place in sorted(likeliest)}
 
 
 def _first_look(
