@@ -32,7 +32,7 @@ def test_each_measure_that_the_trees_ask_for_is_measured(name: str) -> None:
     log = read_acts(rows, lambda row: row["tick"])
     findings = [Finding("new value", "sack", [log.acts[2]], 6.0)]
     if name == symptoms.TREES:
-        measured = symptoms.measures_of_symptoms(log, {}, {}, (), findings)
+        measured = symptoms.measures_of_symptoms(log, symptoms.Subject({}, {}, {}, ()), findings)
     else:
         shares = {3: 1.0}
         blamed = symptoms.blame(log, shares)

@@ -10,7 +10,7 @@ from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import blame, symptoms
+from Agent.analysis.debug.root_causes.symptoms import Subject, blame, symptoms
 
 DAYS = 40
 ROLES = {"farm": None, "dairy": None, "shop": None}
@@ -58,6 +58,19 @@ def test_blame_flows_back_over_what_events_share_to_where_a_value_came_from() ->
     assert (can, wheel, end) == ("can-20", "wheel-20", cut.place)
 
 
+def test_the_last_setting_of_an_agent_gets_as_much_blame_as_what_the_agent_did_just_before() -> None:
+    rows: list[dict[str, Any]] = []
+    for day in range(DAYS):
+        if day == 2:
+            rows.append(row(len(rows), day, "oven-1", action_type="set_heat", heat=90))
+        rows += [row(len(rows) + n, day, f"oven-{n}", action_type="bake") for n in range(6)]
+        rows.append(row(len(rows), day, "oven-1", action_type="cool"))
+    log = read_acts(rows, lambda each: each["tick"])
+    reaches = blame(log, {at(log, "cool", DAYS - 1).place: 1.0}).reaches
+    baked = next(act for act in reversed(log.acts) if (act.name, act.agent) == ("bake", "oven-1"))
+    assert reaches[at(log, "set_heat", 2).place] >= reaches[baked.place] > 0
+
+
 def test_no_more_blame_is_passed_on_than_there_is() -> None:
     log = cheeses()
     once = sum(blame(log, {at(log, "cut", 20).place: 1.0}).reaches)
@@ -81,6 +94,27 @@ def test_the_event_that_says_or_holds_what_the_text_names_is_the_symptom(text: s
     assert (log.acts[likeliest].name, log.acts[likeliest].step) == ("cut", day)
 
 
+@pytest.mark.parametrize("text", ["why did it cost 6.17?", "we paid 6.17 euros. Really", "(6.17)"])
+def test_an_event_that_holds_a_number_of_the_text_is_likelier_the_symptom(text: str) -> None:
+    rows = [
+        row(day, day, f"till-{day % 7}", action_type="pay", euros=6.17 if day == 20 else 5 + day / 128)
+        for day in range(DAYS)
+    ]
+    log = read_acts(rows, lambda each: each["tick"])
+    tills: dict[str, str | None] = {f"till-{n}": None for n in range(7)}
+    issue = Issue(read_question(text, tills, []), log)
+    assert issue.subject(log).numbers == {20: 1.0}
+    without = Issue(read_question(text.replace("6.17", "that"), tills, []), log)
+    assert issue.symptoms(log, [])[20] > without.symptoms(log, [])[20]
+
+
+@pytest.mark.parametrize("text", ["16.17 euros", "v6.17", "on 6.17.2031", "order6.17"])
+def test_a_part_of_a_number_or_a_name_is_no_number_of_the_text(text: str) -> None:
+    rows = [row(day, day, "till", action_type="pay", euros=6.17 + day % 2) for day in range(4)]
+    log = read_acts(rows, lambda each: each["tick"])
+    assert not Issue(read_question(text, {"till": None}, []), log).subject(log).numbers
+
+
 def test_an_event_that_the_text_names_by_its_id_is_the_symptom_alone() -> None:
     log = cheeses()
     for act in log.acts:
@@ -94,17 +128,17 @@ def test_an_event_that_the_text_names_by_its_id_is_the_symptom_alone() -> None:
 
 def test_of_events_that_fit_alike_the_odd_one_is_the_symptom() -> None:
     log = cheeses()
-    odd = at(log, "cut", 12)
+    odd = at(log, "cut", 20)
     told = [
         Finding("new value", "taste", [odd], 6.0),
         Finding("about it", "", [log.acts[0]], 6.0, local=True),
     ]
-    shares = symptoms(log, {}, {}, (), told)
+    shares = symptoms(log, Subject({}, {}, {}, ()), told)
     others = [shares.get(act.place, 0.0) for act in log.acts if act.name == "cut" and act is not odd]
     assert shares[odd.place] > 3 * max(others)
 
 
 def test_a_session_without_acts_has_no_symptom() -> None:
     log = read_acts([], lambda each: each["tick"])
-    assert symptoms(log, {}, {}, (), []) == {}
+    assert symptoms(log, Subject({}, {}, {}, ()), []) == {}
     assert blame(log, {}).reaches == []

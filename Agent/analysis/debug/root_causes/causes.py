@@ -29,9 +29,9 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 1.0
-OF_ODDS: Final = 0.31
-OF_SCORE: Final = 0.31
+EVEN: Final = 1.24
+OF_ODDS: Final = 0.62
+OF_SCORE: Final = 0.18
 LEAST: Final = 0.05
 """Lowest confidence, and the share reserved for causes that the session does not show."""
 OTHER_MOMENT: Final = 0.5

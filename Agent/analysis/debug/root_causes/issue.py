@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
-from typing import Final
+from typing import Any, Final
 
 from Agent.analysis.debug.question.question import Question, stems
-from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
+from Agent.analysis.debug.root_causes.acts import Act, Log, is_number, leaf
 from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
+from Agent.analysis.debug.root_causes.symptoms import QUIET, Subject, symptoms
 
 __all__ = ["Issue"]
 
@@ -25,6 +25,7 @@ SLACK: Final = 2
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Kinds of tokens that do not correspond to words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\w|\.\d)")
 MAX_HEARD: Final = 60
 """If more events than this match the text, none is used as a starting symptom."""
 
@@ -79,15 +80,7 @@ class Issue:
             texts += [value for value in act.values.values() if isinstance(value, str)]
             for word in words.intersection(chain.from_iterable(map(_stems, texts))):
                 holders[word].append(act.place)
-        size = math.log(max(2, len(log.acts)))
-        # A word that all acts contain does not distinguish them.
-        some = {word: held for word, held in holders.items() if 0 < len(held) < len(log.acts)}
-        worth = {word: 1 - math.log(len(held)) / size for word, held in some.items()}
-        found: dict[int, float] = defaultdict(float)
-        for word, value in worth.items():
-            for place in holders[word]:
-                found[place] += value / sum(worth.values())
-        return found
+        return _shares(holders, len(log.acts))
 
     def heard(self, log: Log) -> dict[int, float]:
         """Return {place: nearness} of the acts that match the text best; empty if they are too many."""
@@ -112,7 +105,21 @@ class Issue:
         pointed_at = [act.place for act in log.acts if act.id in self.event_ids] if self.event_ids else []
         if pointed_at:
             return dict.fromkeys(pointed_at, 1 / len(pointed_at))
-        return symptoms(log, self.told, self.seeds(log), self.then(log), findings)
+        return symptoms(log, self.subject(log), findings)
+
+    def subject(self, log: Log) -> Subject:
+        """Return what the text says about a session."""
+        return Subject(self.told, self._numbers(log), self.seeds(log), self.then(log))
+
+    def _numbers(self, log: Log) -> dict[int, float]:
+        """Return {place: how much of the numbers in the text the act holds, rare ones more}."""
+        numbers = {float(each) for each in _NUMBER.findall(self.text)}
+        holders: dict[float, dict[int, None]] = defaultdict(dict)
+        for act in log.acts if numbers else ():
+            for value in act.values.values():
+                if is_number(value) and value in numbers:
+                    holders[value][act.place] = None
+        return _shares(holders, len(log.acts))
 
     def then(self, log: Log) -> Collection[int]:
         """Return the places at the first moment in the text that the session has: a tick, or another unit."""
@@ -137,6 +144,25 @@ class Issue:
             first, last = _second(log.acts[0]), _second(log.acts[-1])
             return first - off <= at <= last + off and _second(act) <= at + off
         return True
+
+
+def _shares(holders: Mapping[Any, Collection[int]], number: int) -> dict[int, float]:
+    """Return {place: how much of some words or numbers it holds, those that few hold more}.
+
+    Args:
+        holders: {word or number: places}.
+        number: how many places there are.
+    """
+    size = math.log(max(2, number))
+    # What all acts hold does not distinguish them.
+    some = {each: held for each, held in holders.items() if 0 < len(held) < number}
+    worth = {each: 1 - math.log(len(held)) / size for each, held in some.items()}
+    whole = sum(worth.values())
+    found: dict[int, float] = defaultdict(float)
+    for each, value in worth.items():
+        for place in some[each]:
+            found[place] += value / whole
+    return found
 
 
 @lru_cache(maxsize=65_536)

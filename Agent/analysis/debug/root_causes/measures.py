@@ -10,12 +10,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks"]
+__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks", "value_rarity"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -199,3 +199,69 @@ def ranks(values: Mapping[int, float], places: Sequence[int]) -> dict[int, float
     """Return the log of 1 + the rank of each place by its value, from 0 for the highest."""
     ordered = sorted(places, key=lambda place: -values.get(place, 0.0))
     return {place: math.log1p(rank) for rank, place in enumerate(ordered)}
+
+
+MIN_VALUES: Final = 3
+FEW_VALUES: Final = 0.3
+"""A field with more distinct values for each event identifies: none of its values is rare."""
+MIN_NUMBERS: Final = 5
+
+
+class ValueRarity(NamedTuple):
+    """How unusual the values of an event are among those of its sort."""
+
+    rare_value: float = 0.0
+    """Nats of its rarest value, beyond the mean of the field."""
+    rare_second: float = 0.0
+    """The same of the next one."""
+    tail: float = 0.0
+    """Log of 1 / the share of numbers that lie at least so far out by rank."""
+    beyond: float = 0.0
+    """Log of 1 + the distance from the median, in units of that to the outer tenths."""
+
+
+def value_rarity(acts: Sequence[Act]) -> dict[int, ValueRarity]:
+    """Return {place: how unusual the values are} of all events of one sort."""
+    fields: dict[str, list[tuple[int, Any]]] = defaultdict(list)
+    for act in acts:
+        for path, value in act.values.items():
+            fields[path].append((act.place, value))
+    rare: dict[int, list[float]] = defaultdict(list)
+    tail: dict[int, float] = defaultdict(float)
+    beyond: dict[int, float] = defaultdict(float)
+    for held in fields.values():
+        # As dict keys True and 1 are equal.
+        counts = Counter(str(value) for _, value in held)
+        number = len(held)
+        if number < MIN_VALUES or len(counts) == 1:
+            continue
+        if len(counts) <= max(MIN_VALUES, FEW_VALUES * number):
+            usual = -sum(times / number * math.log(times / number) for times in counts.values())
+            for place, value in held:
+                rare[place].append(-math.log(counts[str(value)] / number) - usual)
+        numbers = [(place, value) for place, value in held if is_number(value)]
+        if len(numbers) >= MIN_NUMBERS and len(counts) > MIN_VALUES:
+            for place, by_rank, by_distance in _outlying(numbers):
+                tail[place] = max(tail[place], by_rank)
+                beyond[place] = max(beyond[place], by_distance)
+    return {
+        place: _rarity(rare.get(place, ()), tail[place], beyond[place])
+        for place in (act.place for act in acts)
+    }
+
+
+def _rarity(rare: Sequence[float], tail: float, beyond: float) -> ValueRarity:
+    first, second = sorted([*rare, 0.0, 0.0], reverse=True)[:2]
+    return ValueRarity(first, second, tail, beyond)
+
+
+def _outlying(numbers: Sequence[tuple[int, int | float]]) -> Iterator[tuple[int, float, float]]:
+    """Yield (place, how far in the tail by rank, by distance) of each number."""
+    ordered = sorted(value for _, value in numbers)
+    size = len(ordered)
+    middle, low, high = ordered[size // 2], ordered[size // 10], ordered[-1 - size // 10]
+    spread = max(high - middle, middle - low, 1e-9 * abs(middle), 1e-12)
+    for place, value in numbers:
+        below = bisect_left(ordered, value)
+        outside = min(below, size - 1 - below)
+        yield place, math.log((size + 1) / (2 * outside + 1)), math.log1p(abs(value - middle) / spread)

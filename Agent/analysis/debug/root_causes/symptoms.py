@@ -10,18 +10,18 @@ import heapq
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Log, Sort
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks
+from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, value_rarity
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 
-__all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "measures_of_symptoms", "symptoms"]
+__all__ = ["LEAST_BLAME", "QUIET", "Blame", "Subject", "blame", "measures_of_symptoms", "symptoms"]
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
@@ -52,23 +52,28 @@ MAX_SYMPTOMS: Final = 60
 TREES: Final = "symptoms"
 
 
-def symptoms(
-    log: Log,
-    said: Mapping[int, float],
-    named: Mapping[Hashable, float],
-    then: Collection[int],
-    findings: Sequence[Finding],
-) -> dict[int, float]:
+class Subject(NamedTuple):
+    """What a text says about a session."""
+
+    said: Mapping[int, float]
+    """{place of an act: how much of the text its words match, 0 to 1}."""
+    numbers: Mapping[int, float]
+    """{place of an act: how much of the numbers in the text it holds, 0 to 1}."""
+    named: Mapping[Hashable, float]
+    """{thing, value or agent that the text names: its weight}."""
+    then: Collection[int]
+    """The places at the moment that the text names."""
+
+
+def symptoms(log: Log, subject: Subject, findings: Sequence[Finding]) -> dict[int, float]:
     """Return {place: probability that the text refers to this event} for the likeliest events.
 
     Args:
         log: the session.
-        said: {place: how much of the text the act matches}.
-        named: {thing, value or agent that the text names: its weight}.
-        then: the places at the moment that the text names.
+        subject: what the text says about it.
         findings: what is unusual in the session.
     """
-    judged = measures_of_symptoms(log, said, named, then, findings)
+    judged = measures_of_symptoms(log, subject, findings)
     judge = boosted_trees(TREES)
     scores = {place: judge.score(found, WEIGHTS) for place, found in judged.items()}
     likeliest = heapq.nlargest(MAX_SYMPTOMS, scores, key=lambda place: (scores[place], -place))
@@ -79,11 +84,7 @@ def symptoms(
 
 
 def measures_of_symptoms(
-    log: Log,
-    said: Mapping[int, float],
-    named: Mapping[Hashable, float],
-    then: Collection[int],
-    findings: Sequence[Finding],
+    log: Log, subject: Subject, findings: Sequence[Finding]
 ) -> dict[int, dict[str, float]]:
     """Return {place: measures by name} of the events that the text may refer to; the arguments as above.
 
@@ -99,7 +100,13 @@ def measures_of_symptoms(
     near, values, caused   its nearness to what the text names, its values, and the events that it caused
     of sort, of both       log of the number of events of its sort, and of those by its agent
     sort before            the number of earlier events of its sort
+    numbers                how much of the numbers in the text it holds
+    last, agent's last     whether it is the last event about one of its things, and the last of its agent
+    failed                 whether it failed
+    tokens, mentions       how many links it has, and how many other agents it names
+    and those of `ValueRarity`
     """
+    said, named = subject.said, subject.named
     holds: dict[int, float] = defaultdict(float)
     for token, worth in named.items():
         for act in log.by_token[token]:
@@ -116,7 +123,7 @@ def measures_of_symptoms(
             "odd near": odd_near.get(act.place, 0.0),
             "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
             "alone": 1 / len(counts.doers[act.sort[1:]]),
-            "moment": float(act.place in then),
+            "moment": float(act.place in subject.then),
         }
         for act in log.acts
         if act.kind not in QUIET
@@ -135,6 +142,12 @@ def measures_of_symptoms(
         alike[match].append(place)
     caused = Counter(cause for act in log.acts for cause in act.causes)
     before_it, clear = surprises(log).before, clear_at(findings)
+    last = {act.agent: act.place for act in log.acts}
+    rarity = {
+        place: rare
+        for sort in {log.acts[place].sort for place in looked_at}
+        for place, rare in value_rarity(log.by_sort[sort]).items()
+    }
     for place in looked_at:
         act, alike_it = log.acts[place], alike[matches[place]]
         alike_before = bisect_left(alike_it, place)
@@ -156,6 +169,13 @@ def measures_of_symptoms(
             "of sort": math.log(len(log.by_sort[act.sort])),
             "of both": math.log(counts.own[act.agent, act.sort]),
             "sort before": counts.before[place][0],
+            "numbers": subject.numbers.get(place, 0.0),
+            "last": float(any(log.by_thing[thing][-1] is act for thing in act.things)),
+            "agent's last": float(last[act.agent] == place),
+            "failed": float(act.failed),
+            "tokens": len(act.tokens),
+            "mentions": len(act.mentions),
+            **rarity[place]._asdict(),
         }
     return {place: found[place] for place in sorted(looked_at)}
 
@@ -181,8 +201,8 @@ def _oddness(
 
 PASSED_ON: Final = 0.9
 """Factor on the blame that an event passes on; 0.98 finds the same true events."""
-MAX_BEFORE: Final = 12
-"""How many earlier linked events receive blame. Of 72 true events 1 finds 42, 12 find 46, 40 find 47."""
+MAX_BEFORE: Final = 30
+"""Of how many sorts the last linked event receives blame."""
 LEAST_BLAME: Final = 1e-4
 """Smaller blame is not followed further."""
 
@@ -199,6 +219,9 @@ class Blame(NamedTuple):
 def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     """Propagate the blame for some events backwards, reduced by 10% at each link.
 
+    Of what shares a token with an event, the last one of each sort receives blame: a setting of its agent as
+    much as what the agent did just before.
+
     Args:
         log: the session.
         shares: {place: share of the blame}.
@@ -210,19 +233,18 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     onward: dict[int, tuple[float, int, Hashable]] = {}
     likeliest = [0.0] * len(log.acts)
     size = math.log(max(2, len(log.acts)))
-    places: dict[Hashable, list[int]] = {}
+    places: dict[Hashable, list[list[int]]] = {}
     for act in reversed(log.acts):
         if reaches[act.place] < LEAST_BLAME:
             continue
         before: list[tuple[float, Hashable, list[int]]] = []
         for token in act.tokens:
             if token not in places:
-                places[token] = [each.place for each in log.by_token[token]]
-            held = places[token]
-            at = bisect_left(held, act.place)
-            if at:
-                weight = 1 - math.log(len(held)) / size
-                before.append((weight, token, held[max(0, at - MAX_BEFORE) : at]))
+                places[token] = _by_sort(log.by_token[token])
+            held = [own[at - 1] for own in places[token] if (at := bisect_left(own, act.place))]
+            if held:
+                weight = 1 - math.log(len(log.by_token[token])) / size
+                before.append((weight, token, sorted(held)[-MAX_BEFORE:]))
         whole = sum(weight for weight, _, _ in before)
         closest = max((weight / len(held) for weight, _, held in before), default=1.0)
         for weight, token, held in before:
@@ -235,3 +257,11 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
                     onward[place] = path, act.place, token
                     paths[place] = max(path, shares.get(place, 0.0))
     return Blame(reaches, onward)
+
+
+def _by_sort(acts: Iterable[Act]) -> list[list[int]]:
+    """Return the places of events of each sort."""
+    found: dict[Sort, list[int]] = defaultdict(list)
+    for act in acts:
+        found[act.sort].append(act.place)
+    return [*found.values()]

@@ -1,0 +1,72 @@
+"""How unusual the values of an event are among those of its sort."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.analysis.debug.root_causes.acts import Act
+from Agent.analysis.debug.root_causes.measures import ValueRarity, value_rarity
+
+
+def act(place: int, **values: Any) -> Act:
+    return Act(
+        place,
+        f"e-{place}",
+        0,
+        0,
+        None,
+        "till",
+        "till",
+        "agent_action",
+        "pay",
+        "",
+        False,
+        values,
+        {},
+        None,
+        None,
+        (),
+        None,
+    )
+
+
+def test_a_value_that_one_event_has_is_rare_by_its_nats_beyond_the_mean_of_the_field() -> None:
+    found = value_rarity([act(n, coin="silver" if n == 3 else "gold") for n in range(10)])
+    mean = -(0.1 * math.log(0.1) + 0.9 * math.log(0.9))
+    assert math.isclose(found[3].rare_value, -math.log(0.1) - mean)
+    assert found[3].rare_second == 0.0
+    assert found[4] == ValueRarity()
+
+
+def test_identifiers_are_not_rare() -> None:
+    assert set(value_rarity([act(n, order=f"o-{n}") for n in range(10)]).values()) == {ValueRarity()}
+
+
+def test_true_and_1_are_two_values() -> None:
+    found = value_rarity([act(n, paid=1 if n == 3 else True) for n in range(10)])
+    assert found[3].rare_value > 0
+
+
+def test_the_largest_of_101_numbers_lies_furthest_out() -> None:
+    found = value_rarity([act(n, euros=float(n)) for n in range(101)])
+    assert math.isclose(found[100].tail, math.log(102))
+    assert math.isclose(found[100].beyond, math.log1p(50 / 40))
+    assert found[50] == ValueRarity(0.0, 0.0, math.log(102 / 101), 0.0)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("ab"),
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(),
+        )
+    )
+)
+def test_every_event_has_finite_measures(values: list[dict[str, Any]]) -> None:
+    found = value_rarity([act(place, **each) for place, each in enumerate(values)])
+    assert [*found] == [*range(len(values))]
+    assert all(math.isfinite(number) and number >= 0 for each in found.values() for number in each)
