@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 1.24
+EVEN: Final = 1.6
 OF_ODDS: Final = 0.62
 OF_SCORE: Final = 0.18
 LEAST: Final = 0.05
