@@ -58,6 +58,13 @@ def test_the_largest_of_101_numbers_lies_furthest_out() -> None:
     assert found[50] == ValueRarity(0.0, 0.0, math.log(102 / 101), 0.0)
 
 
+def test_numbers_beyond_those_of_a_float_have_no_distance() -> None:
+    numbers = [1, 2, 3, 4, 5, 10**400, -(10**400), math.inf, math.nan]
+    found = value_rarity([act(place, euros=number) for place, number in enumerate(numbers)])
+    assert all(math.isfinite(each) for measures in found.values() for each in measures)
+    assert found[5].tail == 0.0
+
+
 @given(
     st.lists(
         st.dictionaries(

@@ -205,6 +205,8 @@ MIN_VALUES: Final = 3
 FEW_VALUES: Final = 0.3
 """A field with more distinct values for each event identifies: none of its values is rare."""
 MIN_NUMBERS: Final = 5
+HUGE: Final = 1e150
+"""Larger numbers have no distances that a float holds."""
 
 
 class ValueRarity(NamedTuple):
@@ -239,7 +241,7 @@ def value_rarity(acts: Sequence[Act]) -> dict[int, ValueRarity]:
             usual = -sum(times / number * math.log(times / number) for times in counts.values())
             for place, value in held:
                 rare[place].append(-math.log(counts[str(value)] / number) - usual)
-        numbers = [(place, value) for place, value in held if is_number(value)]
+        numbers = [(place, value) for place, value in held if is_number(value) and abs(value) < HUGE]
         if len(numbers) >= MIN_NUMBERS and len(counts) > MIN_VALUES:
             for place, by_rank, by_distance in _outlying(numbers):
                 tail[place] = max(tail[place], by_rank)
