@@ -335,13 +335,13 @@ TEXTS = {
         "in {show} one puppet moved as if it had no ground under its feet",
     ),
     "bits fell": (
-        "The paint of the {hero} came off in the middle of {title}, it is a new puppet!",
+        "player_dirk says the paint of the {hero} came off in the middle of {title}, it is a new puppet!",
         "why do colours peel off the {hero}? The stage was full of chips",
         "player_ann had paint all over the hands after {show}",
     ),
     "dark": (
-        "One could not see a thing in the guest scene of {title}",
-        "The lights stayed dark for a whole scene in {show}, why?",
+        "One could not see a thing in the guest scene of {title} on stage_hall",
+        "A whole scene of {show} was dark, player_ann could not find the strings, why?",
         "my daughter cried since the stage was pitch black, and nobody reacted",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,10 @@ class River:
         self.berths[name] = self.rng.randint(1, 18)
         return name
 
+    def of_ship(self, ship: str) -> random.Random:
+        """Return the generator of a ship's passage, which no other ship uses."""
+        return self.case.rng(f"passage of {ship}")
+
     def mine(self, ship: str, *events: str) -> None:
         if ship == self.ship:
             self.case.hop(*events)
@@ -113,7 +118,7 @@ def roster_who(river: River, me: str, got: str, form: Form) -> None:
         river.wire(me, "watch", "nobody", looked, ship=ship)
         return
     written, order = river.orders.pop(ship)
-    pilot = river.rng.choice(PILOTS)
+    pilot = river.of_ship(ship).choice(PILOTS)
     chosen = river.does(me, "assign", [got, written], ship=ship, pilot=pilot)
     river.mine(ship, written, chosen)
     river.wire(
@@ -123,7 +128,9 @@ def roster_who(river: River, me: str, got: str, form: Form) -> None:
 
 def pilot_go(river: River, me: str, got: str, form: Form) -> None:
     ship, bar = form["ship"], form["bar"]
-    boarded = river.does(me, "climb_aboard", got, ship=ship, ladder=river.rng.choice(("port", "starboard")))
+    boarded = river.does(
+        me, "climb_aboard", got, ship=ship, ladder=river.of_ship(ship).choice(("port", "starboard"))
+    )
     note, metres = river.notes[bar]
     at = "half_tide" if metres >= form["draught"] + 0.6 else "high_water"
     planned = river.does(
@@ -137,7 +144,7 @@ def pilot_go(river: River, me: str, got: str, form: Form) -> None:
 def watch_under_way(river: River, me: str, got: str, form: Form) -> None:
     ship = form["ship"]
     water = river.real[form["bar"]] + (2.5 if form["cross_at"] == "high_water" else 0.0)
-    knots = river.rng.choice((6, 7, 8)) if water > form["draught"] else 0
+    knots = river.of_ship(ship).choice((6, 7, 8)) if water > form["draught"] else 0
     seen = river.does(me, "follow_echo", got, ship=ship, off=form["bar"], knots=knots)
     if not knots:
         river.mine(ship, got, seen)
@@ -145,7 +152,9 @@ def watch_under_way(river: River, me: str, got: str, form: Form) -> None:
 
 
 def watch_nobody(river: River, me: str, got: str, form: Form) -> None:
-    anchored = river.does(me, "give_anchorage", got, ship=form["ship"], anchorage=river.rng.choice("ABC"))
+    anchored = river.does(
+        me, "give_anchorage", got, ship=form["ship"], anchorage=river.of_ship(form["ship"]).choice("ABC")
+    )
     river.mine(form["ship"], got, anchored)
     river.wire(me, river.agent_of[form["ship"]], "trouble", anchored, ship=form["ship"], reason="at anchor")
 
@@ -158,7 +167,9 @@ def watch_listed(river: River, me: str, got: str, form: Form) -> None:
 
 def quay_coming(river: River, me: str, got: str, form: Form) -> None:
     ship, berth = form["ship"], form["berth"]
-    tied = river.does(me, "take_lines", got, ship=ship, berth=berth, bollards=river.rng.randint(4, 9))
+    tied = river.does(
+        me, "take_lines", got, ship=ship, berth=berth, bollards=river.of_ship(ship).randint(4, 9)
+    )
     if berth != river.berths[ship]:
         river.mine(ship, got, tied)
         river.wire(me, river.agent_of[ship], "trouble", tied, ship=ship, reason="must shift")
@@ -206,7 +217,7 @@ DESKS: dict[tuple[str, str], Callable[[River, str, str, Form], None]] = {
 TEXTS = {
     "not moving": (
         "{ship} is stuck on {bar} and we wait for tugs, how could she be taken over it at that water?",
-        "Our ship ran aground with a pilot on board. Why?",
+        "Our ship ran aground with a pilot of the roster on board. Why?",
         "the watch says {ship} makes no way since {bar}, there was too little water under her",
     ),
     "at anchor": (

@@ -237,7 +237,7 @@ TEXTS = {
         "rostrum gave a heavy {thing} away for next to nothing",
     ),
     "bill": (
-        "I sold something through you and now I am to pay {price} pounds for it?",
+        "I sold something at the counter and now I am to pay {price} pounds for it?",
         "{seller} got a bill for deal {lot} and expected money",
         "the bookkeeper wants {price} pounds from me, for my own piece, why",
     ),
