@@ -106,28 +106,10 @@ def measures_of_symptoms(
     tokens, mentions       how many links it has, and how many other agents it names
     and those of `ValueRarity`
     """
-    said, named = subject.said, subject.named
-    holds: dict[int, float] = defaultdict(float)
-    for token, worth in named.items():
-        for act in log.by_token[token]:
-            holds[act.place] += worth
+    said, holds = subject.said, _held(log, subject.named)
     odd, odd_near, changes = _oddness(findings)
-    most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
-    size = math.log(max(2, len(log.acts)))
     counts = SortCounts(log)
-    found = {
-        act.place: {
-            "words": said.get(act.place, 0.0) / most_said,
-            "names": holds.get(act.place, 0.0) / most_held,
-            "odd": odd.get(act.place, 0.0),
-            "odd near": odd_near.get(act.place, 0.0),
-            "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
-            "alone": 1 / len(counts.doers[act.sort[1:]]),
-            "moment": float(act.place in subject.then),
-        }
-        for act in log.acts
-        if act.kind not in QUIET
-    }
+    found = _first_look(log, subject, holds, odd, odd_near, counts)
     first_look = {
         place: sum(WEIGHTS[name] * value for name, value in each.items()) for place, each in found.items()
     }
@@ -178,6 +160,41 @@ def measures_of_symptoms(
             **rarity[place]._asdict(),
         }
     return {place: found[place] for place in sorted(looked_at)}
+
+
+def _held(log: Log, named: Mapping[Hashable, float]) -> dict[int, float]:
+    """Return {place: how much of what the text names the act holds}."""
+    holds: dict[int, float] = defaultdict(float)
+    for token, worth in named.items():
+        for act in log.by_token[token]:
+            holds[act.place] += worth
+    return holds
+
+
+def _first_look(
+    log: Log,
+    subject: Subject,
+    holds: Mapping[int, float],
+    odd: Mapping[int, float],
+    odd_near: Mapping[int, float],
+    counts: SortCounts,
+) -> dict[int, dict[str, float]]:
+    """Return {place: measures of `WEIGHTS` by name} of all events but observations."""
+    most_said, most_held = max(subject.said.values(), default=1.0), max(holds.values(), default=1.0)
+    size = math.log(max(2, len(log.acts)))
+    return {
+        act.place: {
+            "words": subject.said.get(act.place, 0.0) / most_said,
+            "names": holds.get(act.place, 0.0) / most_held,
+            "odd": odd.get(act.place, 0.0),
+            "odd near": odd_near.get(act.place, 0.0),
+            "rare": 1 - math.log(log.alike[act.sort[1:]]) / size,
+            "alone": 1 / len(counts.doers[act.sort[1:]]),
+            "moment": float(act.place in subject.then),
+        }
+        for act in log.acts
+        if act.kind not in QUIET
+    }
 
 
 def _oddness(
