@@ -169,13 +169,13 @@ def look_after_trees(estate: Estate, now: int) -> None:
         if mine:
             case.root(written)
             case.hop(sprayed)
+    lot = estate.number("L")
     for block in BLOCKS:
         count = rng.randint(0, 4)
         if estate.oiled[block] < 0.8:
             count = (count + 3) * (7 if hot else 1)
         counted = hand("scout_tano").log_action("count_scale", {"block": block, "per_leaf": count})
         if count > 12:
-            lot = estate.number("L")
             rejected = hand("packhouse").log_action("reject_lot", {"lot": lot, "block": block, "seen": count})
             case.hop(counted)
             complain(estate, rejected, "scale", paper=lot, count=count)

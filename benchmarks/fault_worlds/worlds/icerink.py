@@ -216,7 +216,7 @@ class Hall:
         self.back: defaultdict[int, list[tuple[Desk, str]]] = defaultdict(list)
         self.plans: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self.sessions: dict[tuple[int, int], tuple[str, Club]] = {}
-        self.jobs: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+        self.jobs: defaultdict[int, list[tuple[str, int, Machine]]] = defaultdict(list)
         self.gone = 0
         self.tag = ""
         for slot in range(3, slots):
@@ -249,7 +249,7 @@ class Hall:
             self.sessions[slot, pad] = session, club
             self.planner.book(session, pad, club.who, slot)
             self.planner.order_flood(job, pad, flood)
-            self.jobs[flood].append((job, pad))
+            self.jobs[flood].append((job, pad, self.rng.choice(self.machines)))
             if mine:
                 self.case.root(call("planner", "order_flood", job=job))
 
@@ -351,8 +351,8 @@ class Hall:
                 case.hop(call(club.who, "skate", session=session))
                 said = f"{club.who}: {session} over after {minutes} min"
                 self.complain(minutes, said, club=club.who, session=session, pad=pad, seats=seats)
-        for job, pad in self.jobs.pop(now, []):
-            rng.choice(self.machines).flood(job, pad)
+        for job, pad, machine in self.jobs.pop(now, []):
+            machine.flood(job, pad)
 
     def small_things(self, now: int, rng: random.Random) -> None:
         """Do chores, and once something odd."""
