@@ -336,8 +336,9 @@ class Tour:
                 f"The meadow in {town} is locked, and council says that this is not our evening.",
                 f"Why could wagons not get onto the grass at {town}? The posters show tonight.",
             )
-        sold = self.office.sell(SEATS * len(BLOCKS) - rng.randint(0, 9) if is_gala else rng.randint(60, 150))
-        self.usher.seat(SEATS * len(sold["blocks"]), sold["blocks"])
+        guests = SEATS * len(BLOCKS) - rng.randint(0, 9) if is_gala else rng.randint(60, 150)
+        sold = self.office.sell(guests)
+        self.usher.seat(guests - sold["over"], sold["blocks"])
         if sold["over"]:
             case.hop(call("camera_crew", "pack_up", block=self.block))
             case.hop(call("box_office", "sell", blocks=sold["blocks"], over=sold["over"]))
