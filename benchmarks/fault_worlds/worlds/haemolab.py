@@ -298,7 +298,7 @@ class House:
     def key_tube(self, practice: str) -> None:
         """Let the tube of the case come in, which is asked for again at the end."""
         case = self.case
-        self.victim = f"HB{case.begin:03}{case.rng('victim').randint(70, 99)}"
+        self.victim = f"HB{case.begin:03}{case.rng('victim').randint(14, 19)}"
         sort = "citrate" if case.has("omitted_step") else "edta"
         self.pass_through(self.victim, practice, sort, 60.0, "albumin", last=False)
         if case.has("swallowed_failure"):
@@ -399,7 +399,7 @@ class House:
                 self.key_tube(practice)
             if day == case.end and case.has("stale_cache"):
                 low = case.rng("low").randint(31, 36) + 0.4
-                self.pass_through(f"HB{day:03}50", practice, "edta", low, "ferritin", last=True)
+                self.pass_through(f"HB{day:03}15", practice, "edta", low, "ferritin", last=True)
             elif day == case.end:
                 self.ask_again(practice)
 

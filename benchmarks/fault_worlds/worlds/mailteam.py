@@ -113,6 +113,7 @@ class Team:
         self.phone = asyncio.Lock()
         self.pending: list[tuple[str, str, str]] = []
         self.key, self.noted = "", 0
+        self.pair: list[str] = []
         rng = case.rng("key")
         self.name, (self.born, self.other) = rng.choice(NAMES), rng.sample(BORN, 2)
         self.excess, self.lie = rng.sample(EXCESSES, 2)
@@ -272,7 +273,7 @@ class Team:
 
     async def book(self, me: Colleague, body: dict[str, Any], heard: str) -> None:
         """Look for a free slot and take it, while no other drafter does the same."""
-        races = body["visit"].startswith("V-9") and self.case.strikes("race", self.now)
+        races = body["visit"] in self.pair and self.case.strikes("race", self.now)
         guard: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext() if races else self.phone
         async with guard:
             answer, at, asked = await me.ask("calendar", heard, {"wish": body["wish"], "file": body["visit"]})
@@ -415,8 +416,9 @@ class Team:
         """Let that come in with which the fault begins, or which is harmless in the other twin."""
         case = self.case
         if case.has("race"):
-            for number, drafter in enumerate(DRAFTERS):
-                self.hotline.tell(drafter, None, {"visit": f"V-9{self.now + 100}{number}", "wish": case.end})
+            self.pair = [f"V-{self.now + 100}{place + 2}" for place in range(len(DRAFTERS))]
+            for file, drafter in zip(self.pair, DRAFTERS, strict=True):
+                self.hotline.tell(drafter, None, {"visit": file, "wish": case.end})
             return
         self.key = f"L-{len(self.letters) + 1001}"
         self.write_in(self.name, self.born, self.damage, self.excess)

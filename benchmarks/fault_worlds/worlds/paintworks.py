@@ -213,11 +213,10 @@ def take_order(
         PerformanceLogger("mixer_B", "mixer").log_metric("stirrer_load", rng.randint(30, 80), "percent")
     filled = works.filler.log_action("fill", {"batch": code, "cans": max(1, kilos // 10)})
     sales.log_interaction("delivery", "filling", buyer, code, {"cans": max(1, kilos // 10)})
-    if is_key:
-        case.hop({"slow_drift": read, "rounding_leak": planned}.get(case.kind, weighed), filled)
-    if case.has("slow_drift"):
-        case.hop(tinted)
+    if is_key and not case.has("slow_drift"):
+        case.hop(planned if case.has("rounding_leak") else weighed, filled)
     if shift > TOLERANCE:
+        case.hop(read, tinted, filled)
         event = sales.log_interaction("claim", buyer, "planning", code, {"about": "shade"})
         case.symptom(
             event,
@@ -341,8 +340,10 @@ def play(case: Case) -> None:
     works = open_works(case)
     for today in range(works.days):
         works.today = today
+        if today == case.begin and case.has("slow_drift"):
+            happen(works)
         spend_day(works)
-        if today == case.begin:
+        if today == case.begin and not case.has("slow_drift"):
             happen(works)
         if today == case.end:
             come_due(works)

@@ -72,7 +72,6 @@ class Plant:
         self.shifts = case.rng("shifts").randint(70, 130)
         case.window(self.shifts)
         rng = case.rng("who")
-        self.mill, self.rival = rng.sample(MILLS, 2)
         self.wood, self.heater = rng.choice(SPECIES), rng.choice(HEATERS)
         self.buyer = Buyer()
         self.dryer = Bandit("drum_dryer", ("slow", "steady", "fast"), case.rng("dryer"))
@@ -86,7 +85,7 @@ class Plant:
         self.wanted = dict.fromkeys(HEATERS, 6)
         self.book = self.stock = 60.0
         self.earned = dict.fromkeys(MILLS, 0)
-        self.loads, self.lots = 700, 90
+        self.loads, self.lots, self.now = 700, 90, 0
         self.plan_points()
 
     def plan_points(self) -> None:
@@ -103,7 +102,9 @@ class Plant:
         for shift in range(self.case.end + 1):
             for mill, points in self.graded[shift]:
                 sums[mill] += points
-        self.bonus = max(12, max(sums.values()) - min(sums[self.mill], sums[self.rival]) + 3)
+        best, second = sorted(MILLS, key=lambda mill: sums[mill])[-2:]
+        self.mill, self.rival = (best, second) if rng.random() < 0.5 else (second, best)
+        self.bonus = max(12, abs(sums[best] - sums[second]) + rng.randint(3, 15))
 
     # wood
 
@@ -145,30 +146,38 @@ class Plant:
 
     # pellets
 
-    def make(self, wood: str, heater: str, rng: random.Random, *, is_key: bool = False) -> str:
-        """Dry and press a lot for one customer; return its name."""
+    def make(
+        self, wood: str, heater: str, tonnes: float, rng: random.Random, *, is_key: bool = False
+    ) -> None:
+        """Dry and press a lot for one customer, and book it into the silo."""
         self.lots += 1
         lot = f"PL-{self.lots}"
         arm, die = self.dryer.choose(), self.press.choose()
         degrees, width = self.drum[wood], self.sheets[heater][1]
         dried = self.dryer.log.log_action("dry", {"lot": lot, "wood": wood, "celsius": degrees, "pace": arm})
-        pressed = self.press.log.log_action("press", {"lot": lot, "die": die, "mm": width})
+        pressed = self.press.log.log_action("press", {"lot": lot, "die": die, "mm": width, "tonnes": tonnes})
         is_charred = degrees > DRUM_C[wood] + 9
         water = round(rng.uniform(7.5, 9.5) - (4.5 if is_charred else 0), 1)
         self.lab.log_action("crush", {"lot": lot, "water": water, "mm": width})
         self.dryer.learn(arm, round(rng.uniform(0.3, 0.9), 2))
         self.press.learn(die, round(rng.uniform(0.3, 0.9), 2))
-        self.keep(lot, 12.0)
-        if is_key:
+        parts = [tonnes]
+        if rng.random() < 0.15 and not is_key:
+            parts = [tonnes / 2] * 2
+        elif is_key and self.now == self.case.begin:
+            parts = [tonnes] * (2 if self.case.strikes("doubled_act") else 1)
+        self.stock += tonnes
+        booked = [self.keep(lot, part) for part in parts]
+        if len(booked) > 1 and is_key:
+            self.case.root(*booked)
+        elif is_key:
             self.case.hop(dried, pressed)
-        return self.complain_of(
-            lot, heater, wood, is_charred=is_charred, is_wide=width != self.wanted[heater]
-        )
+        self.complain_of(lot, heater, wood, is_charred=is_charred, is_wide=width != self.wanted[heater])
 
-    def complain_of(self, lot: str, heater: str, wood: str, *, is_charred: bool, is_wide: bool) -> str:
+    def complain_of(self, lot: str, heater: str, wood: str, *, is_charred: bool, is_wide: bool) -> None:
         """Let a customer burn a lot, and say so if it does not burn well."""
         if not is_charred and not is_wide:
-            return lot
+            return
         logger = InteractionLogger(heater, "customer")
         event = logger.log_interaction(
             "call_in", heater, "sales", lot, {"about": "dust" if is_charred else "jam"}
@@ -189,18 +198,11 @@ class Plant:
                 f"Why is {lot} so brittle? ring_press was overhauled only last month.",
                 "The last lot turned to powder in the customer's bunker.",
             )
-        return lot
 
-    def keep(self, lot: str, tonnes: float, *, again: bool = False) -> list[str]:
-        """Book a lot into the silo; `again` books it once more."""
-        self.stock += tonnes
-        noted = []
-        for _ in range(2 if again else 1):
-            self.book += tonnes
-            noted.append(
-                self.silo.log_action("book_lot", {"lot": lot, "tonnes": tonnes, "silo": round(self.book, 1)})
-            )
-        return noted
+    def keep(self, lot: str, tonnes: float) -> str:
+        """Book a lot, or a part of it, into the silo."""
+        self.book += tonnes
+        return self.silo.log_action("book_lot", {"lot": lot, "tonnes": tonnes, "silo": round(self.book, 1)})
 
     def sell(self, heater: str, tonnes: float) -> None:
         """Promise what the book holds, or make two trips of it; then load the truck."""
@@ -278,12 +280,8 @@ class Plant:
         elif case.has("out_of_order"):
             self.new_sheets(self.heater, (8, 6) if rng.random() < 0.5 else (6, 8), is_key=True)
         else:
-            self.lots += 1
             self.count()
-            strikes = case.strikes("doubled_act")
-            booked = self.keep(f"PL-{self.lots}", CARGO_T, again=strikes)
-            if strikes:
-                case.root(*booked)
+            self.make(rng.choice(SPECIES), rng.choice(HEATERS), CARGO_T, rng, is_key=True)
 
     def due(self) -> None:
         """Let that happen in which the fault shows."""
@@ -294,7 +292,7 @@ class Plant:
             self.sell(self.heater, round(self.stock + CARGO_T * rng.uniform(0.2, 0.8), 1))
         else:
             wood = self.wood if case.has("config_change") else rng.choice(SPECIES)
-            self.make(wood, self.heater, rng, is_key=True)
+            self.make(wood, self.heater, 12.0, rng, is_key=True)
 
     def work(self, now: int) -> None:
         """Work one ordinary shift."""
@@ -305,7 +303,7 @@ class Plant:
         woods = [wood for wood in SPECIES if not (ours and case.has("config_change") and wood == self.wood)]
         heaters = [one for one in HEATERS if not (ours and case.has("out_of_order") and one == self.heater)]
         for _ in range(rng.randint(1, 2)):
-            self.make(rng.choice(woods), rng.choice(heaters), rng)
+            self.make(rng.choice(woods), rng.choice(heaters), rng.choice((9.0, 12.0, 14.0, CARGO_T)), rng)
         for _ in range(2):
             if self.stock > 45:
                 self.sell(rng.choice(HEATERS), round(rng.uniform(8, 20), 1))
@@ -334,6 +332,7 @@ class Plant:
     def run(self) -> None:
         """Play all shifts."""
         for now in range(self.shifts):
+            self.now = now
             with tick(now):
                 self.work(now)
                 if now == self.case.begin:
