@@ -48,17 +48,16 @@ class CameraCrew:
     def __init__(self, name: str, office: BoxOffice, tour: Tour) -> None:
         self.name, self.office, self.tour = name, office, tour
 
-    def set_up(self, block: str) -> str:
+    def set_up(self, block: str, reel: int) -> str:
         """Bring the tripods in."""
-        self.office.keep_free(block, "tripods")
+        self.office.keep_free(block, f"reel {reel}")
         return f"two cameras in {block}"
 
-    def pack_up(self, block: str) -> str:
+    def pack_up(self, block: str, reel: int) -> str:
         """Bring the tripods out, and give the block back."""
-        if block == self.tour.block and self.tour.case.strikes("forgotten_undo"):
+        if reel == self.tour.reel and self.tour.case.strikes("forgotten_undo"):
             self.tour.case.root(
-                call("box_office", "keep_free", block=block, use="tripods"),
-                call(self.name, "pack_up", block=block),
+                call("box_office", "keep_free", use=f"reel {reel}"), call(self.name, "pack_up", reel=reel)
             )
         else:
             self.office.put_on_sale(block)
@@ -92,8 +91,8 @@ class Wardrobe:
         self.ranks = ["rush", "mend", "new"]
         self.baskets: dict[str, deque[str]] = {sort: deque() for sort in self.ranks}
 
-    def rank(self, first: str, second: str, third: str) -> None:
-        """Say which sort of job comes first."""
+    def rank(self, first: str, second: str, third: str, day: int) -> None:
+        """Say which sort of job comes first from a day on."""
         self.ranks = [first, second, third]
 
     def take_in(self, job: str, sort: str, owner: str) -> int:
@@ -186,7 +185,7 @@ class Forerunner:
         if card == self.tour.case.end and self.tour.case.strikes("off_by_one"):
             evening += 1
             self.tour.case.root(
-                call("council", "let", town=town), call(self.name, "arrange", town=town, card=card)
+                call(self.name, "arrange", card=card), call("council", "let", evening=evening, town=town)
             )
         return self.council.let(town, evening)
 
@@ -257,8 +256,9 @@ class Tour:
         self.acts = {name: Artist(name, self.props) for name in (*ACTS, *UNHARNESSED)}
         self.corvin, self.wagons = Forerunner("Corvin", self.council, self), Wagons("wagons", self.council)
         self.route = {evening: rng.choice(TOWNS) for evening in range(self.evenings + 12)}
+        self.route[case.end + 1] = rng.choice([town for town in TOWNS if town != self.route[case.end]])
         self.mends: dict[str, str] = {}
-        self.jobs = 0
+        self.jobs = self.reels = self.reel = 0
 
     def job(self, sort: str, owner: str) -> str:
         """Give the wardrobe a job."""
@@ -266,6 +266,12 @@ class Tour:
         name = f"{sort[0]}{self.jobs}"
         self.wardrobe.take_in(name, sort, owner)
         return name
+
+    def film(self, block: str) -> None:
+        """Let the crew film from a block."""
+        self.reels += 1
+        self.crew.set_up(block, self.reels)
+        self.crew.pack_up(block, self.reels)
 
     def is_ours(self, evening: int) -> bool:
         """Tell whether an evening is between the fault and its symptom."""
@@ -286,14 +292,12 @@ class Tour:
         if rng.random() < 0.3:
             owner = rng.choice([*UNHARNESSED, self.star])
             self.mends[owner] = self.job("mend", owner)
-        if rng.random() < 0.25 and not case.has("starved_queue"):
-            self.wardrobe.rank("rush", "mend", "new")
-        elif rng.random() < 0.25 and now < case.begin:
-            self.wardrobe.rank(*rng.choice((("mend", "rush", "new"), ("rush", "mend", "new"))))
-        block = rng.choice([one for one in BLOCKS if one != self.block])
+        order = rng.choice((("mend", "rush", "new"), ("rush", "mend", "new"), ("rush", "new", "mend")))
+        if rng.random() < 0.25 and (now < case.begin or not case.has("starved_queue")):
+            self.wardrobe.rank(*order, now)
+        block = rng.choice([one for one in BLOCKS if one != self.block or not self.is_ours(now)])
         if rng.random() < 0.3:
-            self.crew.set_up(block)
-            self.crew.pack_up(block)
+            self.film(block)
         elif rng.random() < 0.2:
             self.office.keep_free(block, rng.choice(("wheelchairs", "school class")))
             self.office.put_on_sale(block)
@@ -309,13 +313,13 @@ class Tour:
         if case.has("off_by_one"):
             self.corvin.arrange(self.route[case.end], case.end)
         elif case.has("forgotten_undo"):
-            self.crew.set_up(self.block)
-            self.crew.pack_up(self.block)
+            self.reel = self.reels + 1
+            self.film(self.block)
         elif case.has("starved_queue"):
-            order = ("rush", "new", "mend") if case.strikes("starved_queue") else ("rush", "mend", "new")
-            self.wardrobe.rank(*order)
+            second, third = ("new", "mend") if case.strikes("starved_queue") else ("mend", "new")
+            self.wardrobe.rank("rush", second, third, now + 1)
             if case.faulty:
-                case.root(call("wardrobe", "rank", second="new"))
+                case.root(call("wardrobe", "rank", day=now + 1))
             self.mends[self.other] = self.job("mend", self.other)
         else:
             door = "stalls" if case.strikes("leaked_resource") else "curtain"
@@ -328,7 +332,7 @@ class Tour:
         case, rng, town = self.case, case_rng(self.case, "show", now), self.route[now]
         is_gala = now == case.end or (now % 9 == 4 and not self.is_ours(now))
         if now >= 7 and self.wagons.roll(town, now) != "on the meadow":
-            case.hop(call("Corvin", "arrange", card=now), call("council", "unlock", town=town, evening=now))
+            case.hop(call("council", "unlock", town=town, evening=now))
             self.wagons.wait_outside(town, 5)
             self.say(
                 call("wagons", "wait_outside", town=town),
@@ -340,7 +344,7 @@ class Tour:
         sold = self.office.sell(guests)
         self.usher.seat(guests - sold["over"], sold["blocks"])
         if sold["over"]:
-            case.hop(call("camera_crew", "pack_up", block=self.block))
+            case.hop(call("camera_crew", "pack_up", reel=self.reel))
             case.hop(call("box_office", "sell", blocks=sold["blocks"], over=sold["over"]))
             case.trigger(call("box_office", "sell", blocks=sold["blocks"], over=sold["over"]))
             self.usher.send_home(sold["over"])
@@ -385,7 +389,7 @@ class Tour:
                     f"{name} came into the gala at {town} in practice clothes, which looked shabby.",
                     f"Why was the dress of {name} not ready? It had been handed in long ago.",
                     f"Somebody walked in without a proper costume in {town}, the press noticed it.",
-                    f"A torn suit still lies with wardrobe, and the gala in {town} was yesterday.",
+                    f"A torn suit still lies in a basket, and the gala in {town} was yesterday.",
                 )
 
     def say(self, ref: Ref, *texts: str) -> None:
@@ -404,8 +408,7 @@ class Tour:
         if rng.random() < 0.3:
             SystemLogger("office").log_config("ticket_price", 18, rng.choice((16, 18, 20, 22)))
         if now == self.case.decoy_at:
-            self.crew.set_up("A")
-            self.crew.pack_up("A")
+            self.film("A")
             self.acts["Fips"].leave_by("stalls")
 
     def travel(self) -> None:

@@ -364,6 +364,11 @@ class Team:
         if not self.open:
             self.quiet.set()
 
+    def renew(self, credit: int) -> None:
+        """Let the gateway have new credit."""
+        self.credit = credit
+        self.staff["gateway"].log.log_action("renew", {"credit": credit})
+
     async def settle_down(self) -> None:
         """Wait until nobody has anything to do."""
         await self.quiet.wait()
@@ -432,9 +437,8 @@ class Team:
             await self.settle_down()
         for now in range(self.rounds):
             self.now = now
-            if now in (case.begin, case.end + 1) and case.has("retry_storm"):
-                self.credit = self.allowance if now == case.begin else 400
-                self.staff["gateway"].log.log_action("renew", {"credit": self.credit})
+            if now == case.begin and case.has("retry_storm"):
+                self.renew(self.allowance)
             if now == case.begin:
                 self.fault()
                 await self.settle_down()
@@ -447,6 +451,9 @@ class Team:
                     case.trigger(call("board", "sent", decide=number))
                 self.decide(number, False, case.rng("last").choice(DRAFTERS))
                 await self.settle_down()
+                self.renew(400)
+            elif now % 20 == 7 and not case.begin <= now <= case.end:
+                self.renew(400)
             await self.everyday()
         for loop in loops:
             loop.cancel()
