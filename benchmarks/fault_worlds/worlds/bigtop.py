@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 from Agent import AgentLogger, SystemLogger, instrument, tick
-from benchmarks.fault_worlds.kit import Case, Ref, World, call
+from benchmarks.fault_worlds.kit import Case, World, call
 
 BLOCKS = "ABCDEFG"
 SEATS = 40
@@ -209,27 +209,20 @@ class Wagons:
         return f"{hours} hours"
 
 
-instrument(BoxOffice, methods=["keep_free", "put_on_sale", "sell"], agent_id="name", agent_role="sales")
-instrument(
-    CameraCrew, methods=["set_up", "pack_up"], agent_id="name", agent_role="guests", ignore=("office", "tour")
+TRACED: tuple[tuple[type, str, str], ...] = (
+    (BoxOffice, "keep_free put_on_sale sell", "sales"),
+    (Usher, "seat hear send_home", "sales"),
+    (CameraCrew, "set_up pack_up", "guests"),
+    (Wardrobe, "rank take_in sew", "stores"),
+    (Props, "lend hang_up", "stores"),
+    (Artist, "leave_by rehearse fly enter", "act"),
+    (Council, "let unlock", "town"),
+    (Forerunner, "arrange paste", "road"),
+    (Wagons, "roll wait_outside", "road"),
 )
-instrument(Usher, methods=["seat", "hear", "send_home"], agent_id="name", agent_role="sales")
-instrument(
-    Wardrobe, methods=["rank", "take_in", "sew"], agent_id="name", agent_role="stores", ignore=("baskets",)
-)
-instrument(Props, methods=["lend", "hang_up"], agent_id="name", agent_role="stores", ignore=("hooks",))
-instrument(
-    Artist,
-    methods=["leave_by", "rehearse", "fly", "enter"],
-    agent_id="name",
-    agent_role="act",
-    ignore=("props",),
-)
-instrument(Council, methods=["let", "unlock"], agent_id="name", agent_role="town", ignore=("book",))
-instrument(
-    Forerunner, methods=["arrange", "paste"], agent_id="name", agent_role="road", ignore=("council", "tour")
-)
-instrument(Wagons, methods=["roll", "wait_outside"], agent_id="name", agent_role="road", ignore=("council",))
+UNTRACED = ("office", "tour", "baskets", "hooks", "props", "book", "council")
+for kind, methods, role in TRACED:
+    instrument(kind, methods=methods.split(), agent_id="name", agent_role=role, ignore=UNTRACED)
 
 
 class Tour:
@@ -279,7 +272,7 @@ class Tour:
 
     def day(self, now: int) -> None:
         """Arrange, sew, and film."""
-        case, rng = self.case, case_rng(self.case, "day", now)
+        case, rng = self.case, self.case.rng(f"day/{now}")
         ahead = now + 7
         if not (case.has("off_by_one") and ahead == case.end):
             self.corvin.arrange(self.route[ahead], ahead)
@@ -294,7 +287,7 @@ class Tour:
             self.mends[owner] = self.job("mend", owner)
         order = rng.choice((("mend", "rush", "new"), ("rush", "mend", "new"), ("rush", "new", "mend")))
         if rng.random() < 0.25 and (now < case.begin or not case.has("starved_queue")):
-            self.wardrobe.rank(*order, now)
+            self.wardrobe.rank(order[0], order[1], order[2], now)
         block = rng.choice([one for one in BLOCKS if one != self.block or not self.is_ours(now)])
         if rng.random() < 0.3:
             self.film(block)
@@ -329,12 +322,12 @@ class Tour:
 
     def show(self, now: int) -> None:
         """Drive, sell, fly and bow."""
-        case, rng, town = self.case, case_rng(self.case, "show", now), self.route[now]
+        case, rng, town = self.case, self.case.rng(f"show/{now}"), self.route[now]
         is_gala = now == case.end or (now % 9 == 4 and not self.is_ours(now))
         if now >= 7 and self.wagons.roll(town, now) != "on the meadow":
             case.hop(call("council", "unlock", town=town, evening=now))
             self.wagons.wait_outside(town, 5)
-            self.say(
+            self.case.symptom(
                 call("wagons", "wait_outside", town=town),
                 f"We stand on the road before {town} with all animals, and nobody lets us in.",
                 f"The meadow in {town} is locked, and council says that this is not our evening.",
@@ -348,7 +341,7 @@ class Tour:
             case.hop(call("box_office", "sell", blocks=sold["blocks"], over=sold["over"]))
             case.trigger(call("box_office", "sell", blocks=sold["blocks"], over=sold["over"]))
             self.usher.send_home(sold["over"])
-            self.say(
+            self.case.symptom(
                 call("Madame Rosalie", "send_home", guests=sold["over"]),
                 f"{sold['over']} guests of the gala in {town} had to go home, and there were empty benches.",
                 f"Madame Rosalie had to turn families away in {town}. We have more seats than that!",
@@ -365,7 +358,7 @@ class Tour:
                 case.root(call(name, "fly", number=now))
             if did == "stays down":
                 case.hop(call("props", "lend", artist=name, result=None))
-                self.say(
+                self.case.symptom(
                     call(name, "fly", number=now),
                     f"{name} did not go up in {town}, and the public whistled.",
                     f"The flying number in {town} was dropped because nothing was there to hang on.",
@@ -384,7 +377,7 @@ class Tour:
             if is_torn:
                 self.case.hop(call(name, "enter", costume="rehearsal dress"))
                 self.usher.hear("costumes", town)
-                self.say(
+                self.case.symptom(
                     call("Madame Rosalie", "hear", topic="costumes", town=town),
                     f"{name} came into the gala at {town} in practice clothes, which looked shabby.",
                     f"Why was the dress of {name} not ready? It had been handed in long ago.",
@@ -392,13 +385,9 @@ class Tour:
                     f"A torn suit still lies in a basket, and the gala in {town} was yesterday.",
                 )
 
-    def say(self, ref: Ref, *texts: str) -> None:
-        """Note the symptom."""
-        self.case.symptom(ref, *texts)
-
     def night(self, now: int) -> None:
         """Note small troubles and settings."""
-        rng = case_rng(self.case, "night", now)
+        rng = self.case.rng(f"night/{now}")
         if rng.random() < 0.15:
             AgentLogger("wagons", "road").warning(f"tyre of wagon {rng.randint(1, 14)} soft, pumped up")
         if rng.random() < 0.1 or now == self.case.decoy_at:
@@ -420,11 +409,6 @@ class Tour:
                     self.fault(now)
                 self.show(now)
                 self.night(now)
-
-
-def case_rng(case: Case, topic: str, now: int) -> Any:
-    """Return the generator of one topic for one evening."""
-    return case.rng(f"{topic}/{now}")
 
 
 def play(case: Case) -> None:

@@ -171,26 +171,27 @@ class Courier(Post):
     """Carries tubes to the partner laboratory, if there is room in the van."""
 
     @trace_agent_action()
-    def collect(self, barcode: str, full: bool) -> dict[str, int]:
-        """Take a tube along; code 7 means that the van was full."""
-        self.house.tubes[barcode].is_away = not full
-        return {"code": 7 if full else 0}
+    def collect(self, barcode: str) -> dict[str, int]:
+        """Take a tube along; code 7 means that there was no room."""
+        is_full = self.agent_id == "van" and self.house.is_full
+        self.house.tubes[barcode].is_away = not is_full
+        return {"code": 7 if is_full else 0}
 
 
 class Outbound(Post):
     """Sends tubes out for tests that this laboratory does not do."""
 
     @trace_agent_action()
-    def ship(self, barcode: str, test: str, full: bool) -> dict[str, str]:
+    def ship(self, barcode: str, test: str) -> dict[str, str]:
         """Give a tube to the courier, and to the late one if the first has no room."""
         house = self.house
-        code = house.van.collect(barcode, full)["code"]
+        code = house.van.collect(barcode)["code"]
         if code and barcode == house.victim and house.case.strikes("swallowed_failure"):
             house.case.root(
                 call("van", "collect", barcode=barcode), call("outbound", "ship", barcode=barcode)
             )
         elif code:
-            house.late_van.collect(barcode, full=False)
+            house.late_van.collect(barcode)
         return {"state": "shipped", "test": test}
 
 
@@ -254,7 +255,7 @@ class House:
         self.free = [(one, other) if rng.random() < 0.5 else (other, one) for one, other in pairs]
         rng.shuffle(self.free)
         self.lowest = dict(LOWEST)
-        self.victim, self.is_key_revision = "", False
+        self.victim, self.is_key_revision, self.is_full = "", False, False
         self.ines, self.arm = Clerk("ines", "clerk", self), Arm("arm", "robot", self)
         self.freezer, self.spinner = Freezer("freezer", "store", self), Spinner("spinner", "robot", self)
         self.bench, self.handbook = Bench("bench", "technician", self), Handbook("handbook", "office", self)
@@ -290,7 +291,7 @@ class House:
             self.practices[practice].phone(barcode, "patient fainted")
             self.case.symptom(
                 call(practice, "phone", barcode=barcode),
-                f"A patient of {practice} collapsed a day after we had called her {assay} of {amount} unremarkable.",
+                f"A patient collapsed a day after we had called her {assay} of {amount} unremarkable.",
                 f"Why did nobody say that {barcode} is too low? The report just says that all is well.",
                 f"{doctor.agent_id} let a {assay} through that other laboratories would have treated at once.",
             )
@@ -302,7 +303,8 @@ class House:
         sort = "citrate" if case.has("omitted_step") else "edta"
         self.pass_through(self.victim, practice, sort, 60.0, "albumin", last=False)
         if case.has("swallowed_failure"):
-            self.outbound.ship(self.victim, "allergens", full=True)
+            self.is_full = True
+            self.outbound.ship(self.victim, "allergens")
 
     def ask_again(self, practice: str) -> None:
         """Let the practice ask for the tube of the case once more."""
@@ -316,7 +318,7 @@ class House:
             if doctor.ask_partner(tube) != "attached":
                 case.hop(call("partner", "answer", barcode=tube))
                 where.read_report(tube, "no result possible")
-                self.tell(
+                case.symptom(
                     call(practice, "read_report", barcode=tube),
                     f"{practice} still waits for the allergens of {tube}, and the patient cannot be treated.",
                     f"We asked partner about a test of ours, and they have never seen {tube}.",
@@ -328,23 +330,19 @@ class House:
         comment = doctor.add_test(tube, asked, 2.0 * LOWEST[asked], MACHINES[asked][0])
         where.read_report(tube, comment)
         if comment == "no result possible" and case.has("swapped_fields"):
-            self.tell(
+            case.symptom(
                 call(practice, "read_report", barcode=tube),
                 f"The sample {tube} cannot be found any more, and {practice} wanted one more value from it.",
                 f"{doctor.agent_id} could not add {asked} for {practice}; it says there is no material.",
                 f"How can a frozen tube vanish? We wanted {asked} in {tube} and got nothing.",
             )
         elif comment == "no result possible":
-            self.tell(
+            case.symptom(
                 call(practice, "read_report", barcode=tube),
                 f"The {asked} of {tube} could not be measured, and the patient has to be pricked again.",
                 f"{MACHINES[asked][0]} gives no value for a tube of {practice} that was kept for this purpose.",
-                f"Frozen material of {practice} turned out to be useless when we wanted {asked} from it.",
+                f"Frozen material turned out to be useless when somebody wanted {asked} from {tube}.",
             )
-
-    def tell(self, ref: object, *texts: str) -> None:
-        """Note the symptom."""
-        self.case.symptom(ref, *texts)  # type: ignore[arg-type]
 
     def everyday(self, day: int) -> None:
         """Let the tubes of a day through, and a few questions about older ones."""
@@ -357,7 +355,8 @@ class House:
             barcode = f"HB{day:03}{number + 10}"
             self.pass_through(barcode, rng.choice(PRACTICES), rng.choice(SORTS), amount, assay, last=False)
             if rng.random() < 0.2:
-                self.outbound.ship(barcode, rng.choice(("allergens", "antibodies")), full=rng.random() < 0.3)
+                self.is_full = rng.random() < 0.3
+                self.outbound.ship(barcode, rng.choice(("allergens", "antibodies")))
                 self.sent.append(barcode)
         if self.kept and rng.random() < 0.5:
             barcode, assay = self.kept.pop(rng.randrange(len(self.kept))), rng.choice(list(LOWEST))

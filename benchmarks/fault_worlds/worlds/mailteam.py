@@ -44,21 +44,20 @@ class Colleague:
         self.log = AgentLogger(name, role)
         self.queue: asyncio.Queue[tuple[Any, Answer | None]] = asyncio.Queue()
 
-    def tell(self, to: str, cause: str | None, body: dict[str, Any]) -> str:
-        """Send a message that needs no answer."""
+    def tell(self, to: str, cause: str | None, body: dict[str, Any], future: Answer | None = None) -> str:
+        """Send a message; one that needs an answer comes with a future for it."""
         message = self.log.send(to, body, causes=[cause] if cause else None)
-        self.team.begin()
-        self.team.staff[to].queue.put_nowait((message, None))
+        self.team.open += 1
+        self.team.quiet.clear()
+        self.team.staff[to].queue.put_nowait((message, future))
         return str(message.event_id)
 
     async def ask(self, to: str, cause: str, body: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
         """Send a question and wait; return the answer, the event of its arrival and that of the question."""
-        message = self.log.send(to, body, causes=[cause])
         future: Answer = asyncio.get_running_loop().create_future()
-        self.team.begin()
-        self.team.staff[to].queue.put_nowait((message, future))
+        asked = self.tell(to, cause, body, future)
         answer = await future
-        return answer.body, self.log.receive(answer), str(message.event_id)
+        return answer.body, self.log.receive(answer), asked
 
     async def serve(self) -> None:
         """Work on one message after the other."""
@@ -352,11 +351,6 @@ class Team:
         """Let the board have a letter decided."""
         street = "?" if lost else f"{len(number) + int(number[2:]) % 90} High Street"
         self.board.tell(drafter, None, {"decide": number, "street": street})
-
-    def begin(self) -> None:
-        """Note that a message is on its way."""
-        self.open += 1
-        self.quiet.clear()
 
     def finish(self) -> None:
         """Note that a message was worked on."""
