@@ -15,6 +15,7 @@ ALARM = 0.5  # from this confidence on, a cause of a healthy session is a false 
 STRATA = (("under 5 %", 0.0, 0.05), ("5 to 20 %", 0.05, 0.2), ("above 20 %", 0.2, 1.01))
 BINS = ((0.0, 0.5), (0.5, 0.65), (0.65, 0.8), (0.8, 1.01))
 _WIDTH = 24
+_BAR = 20  # length of a bar that stands for a share of 1
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ class Scores:
             if groups
         ]
         rows = [
-            f"{f'{low:.2f} to {min(high, 1.0):.2f}':{_WIDTH}} {cases:5} {true / cases:8.2f}"
+            f"{f'{low:.2f} to {min(high, 1.0):.2f}':{_WIDTH}} {cases:5} {true / cases:8.2f}  {'#' * round(_BAR * true / cases)}"
             for low, high, cases, true in self.calibration
             if cases
         ]
         if rows:
-            parts.append("\n".join([f"{'first confidence':{_WIDTH}} {'n':>5} {'true':>8}", *rows]))
+            parts.append(
+                "\n".join([f"{'first confidence':{_WIDTH}} {'n':>5} {'true':>8}  {'0':{_BAR - 1}}1", *rows])
+            )
         share = self.alarms / self.healthy if self.healthy else 0.0
         low, high = interval(self.alarms, self.healthy)
         parts.append(
