@@ -284,9 +284,9 @@ def test_what_an_agent_said_cannot_drive_the_terminal(run, trace_root, tmp_path)
     AgentLogger("evil\x1b[2J", "x\r").info("clear \x1b[2J\x07 and\nnew line", extra={"k\x1b": "\x9b31m"})
     shutdown_logging()
     for command in (["tail", "-n", "20"], ["journey", "evil\x1b[2J"]):
-        out = run(*command).stdout
-        assert "clear \\x1b[2J\\x07 and\\nnew line" in out
-        assert not set(out) & {"\x1b", "\x07", "\x9b", "\r"}
+        done = run(*command)
+        assert "clear \\x1b[2J\\x07 and\\nnew line" in done.stdout, done
+        assert not set(done.stdout) & {"\x1b", "\x07", "\x9b", "\r"}
 
 
 def test_damaged_lines_are_passed_over_and_counted(run, recorded, trace_root):
