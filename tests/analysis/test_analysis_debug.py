@@ -455,3 +455,15 @@ def test_forks_that_clear_the_first_event_of_a_cause_let_it_begin_where_the_effe
     assert (begun.event_ids[0], begun.confidence) == ("aaaaaaaa-2", 0.95)
     kept = _with_tests(cause, [("aaaaaaaa-1", "", fewer), ("aaaaaaaa-2", "", fewer)], complaint)
     assert kept.title == cause.title
+
+
+@pytest.mark.further
+def test_a_text_that_names_nothing_of_the_session_is_answered_as_such(planted: Planted) -> None:
+    session = planted(fault="blocked").builder.path
+    report = debug_issue("the moon shone purple", session=session)
+    assert report.status == "unknown"
+    assert report.to_dict()["status"] == "unknown"
+    for text in (str(report), report.to_screen(), report.to_markdown()):
+        assert "The text names nothing that this session has." in text
+    for known in ("", "why is everything so slow", "creator_003 is odd", "at tick 7"):
+        assert debug_issue(known, session=session).status != "unknown", known

@@ -25,7 +25,7 @@ from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
-from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
+from Agent.analysis.debug.root_causes import Issue, Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
@@ -122,7 +122,8 @@ def explain(
             looked_at.append(_read(log, is_sample))
         evidence = matching_messages(engine, lines, question)
         with no_collection():
-            found = root_causes(log, question)
+            issue = Issue(question, log)
+            found = root_causes(log, question, issue)
         told_of = frozenset(
             event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
         )
@@ -161,6 +162,7 @@ def explain(
         looked_at=(*looked_at, _counted(account)),
         commands=tuple(commands_for(path, causes, question, has_errors=seen.has_errors)),
         tests=tuple(tests),
+        is_understood=bool(evidence) or issue.names_something(question),
     )
 
 

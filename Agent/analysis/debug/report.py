@@ -27,7 +27,9 @@ CLEAR = 0.5
 """A cause with at least this confidence is a finding; below it is a hint."""
 NOTHING_FOUND = "Nothing found that explains this."
 ONLY_HINTS = f"No cause is sure: none has a confidence of {CLEAR} or more. The likeliest:"
-CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
+NOT_UNDERSTOOD = "The text names nothing that this session has. What is unusual in it:"
+CAUSE, HINT, UNKNOWN, NOTHING = "cause", "hint", "unknown", "nothing"
+_VERDICTS = {HINT: ONLY_HINTS, UNKNOWN: NOT_UNDERSTOOD, NOTHING: NOTHING_FOUND}
 _MOST_CHARS = 1_000
 _FAILING = frozenset({"fails", "error comes up", "new error"})
 
@@ -48,13 +50,21 @@ class DebugReport:
     """Commands for further investigation, including the replay of the first cause's agent."""
     tests: tuple[str, ...] = ()
     """How the causes were tested, or why they were not."""
+    is_understood: bool = True
+    """Whether the text names anything that the session has: an agent, a thing, a word, a moment."""
 
     @property
     def status(self) -> str:
-        """Return `cause` (a cause has confidence 0.5 or more), `hint` (all are less certain) or `nothing`."""
+        """Return how sure the answer is.
+
+        `cause`: a cause has confidence 0.5 or more. `hint`: all are less certain. `unknown`: so are they, and
+        the text names nothing that the session has. `nothing`: nothing is unusual.
+        """
         if any(cause.confidence >= CLEAR for cause in self.causes):
             return CAUSE
-        return HINT if self.causes else NOTHING
+        if not self.causes:
+            return NOTHING
+        return HINT if self.is_understood else UNKNOWN
 
     def __repr__(self) -> str:
         return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
@@ -68,8 +78,8 @@ class DebugReport:
 
     def _parts(self, width: int) -> Iterator[str]:
         yield self._head(width)
-        if self.status == HINT:
-            yield textwrap.fill(ONLY_HINTS, width)
+        if self.status in {HINT, UNKNOWN}:
+            yield textwrap.fill(_VERDICTS[self.status], width)
         if self.causes:
             numbered = enumerate(self.causes, 1)
             yield "\n\n".join(
@@ -94,8 +104,8 @@ class DebugReport:
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
         """Return the report for one screen: as many causes as fit, and the next steps."""
         parts = [self._head(width)]
-        if self.status == HINT:
-            parts.append(textwrap.fill(ONLY_HINTS, width))
+        if self.status in {HINT, UNKNOWN}:
+            parts.append(textwrap.fill(_VERDICTS[self.status], width))
         ending = section("Next steps", self.commands)
         # Besides the causes: a blank line after each part, and the line that counts the omitted causes.
         room = lines - len("\n\n".join(parts).splitlines()) - len(ending.splitlines()) - 4
@@ -142,7 +152,7 @@ class DebugReport:
     def to_markdown(self) -> str:
         """Return the report for an issue tracker."""
         lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
-        lines += [{CAUSE: "## Causes", HINT: ONLY_HINTS}.get(self.status, NOTHING_FOUND), ""]
+        lines += [_VERDICTS.get(self.status, "## Causes"), ""]
         for number, cause in enumerate(self.causes, 1):
             lines += [
                 f"### {number}. {cause.title}",
@@ -182,9 +192,7 @@ class DebugReport:
         causes = [
             Entry(f"{each.confidence:.2f}", each.title, each.explanation.splitlines()) for each in self.causes
         ]
-        verdict = {HINT: ONLY_HINTS, NOTHING: NOTHING_FOUND}.get(
-            self.status, "Causes, with their confidence:"
-        )
+        verdict = _VERDICTS.get(self.status, "Causes, with their confidence:")
         told = (Words("\n".join(lines), "code") for lines in (self.tests, self.observations) if lines)
         evidence = [(item["count"], item["message"], item["agent_id"]) for item in self.evidence]
         messages = [Grid(("count", "message", "agent"), evidence, frozenset({0}))] if evidence else []

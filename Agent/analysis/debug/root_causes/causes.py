@@ -42,9 +42,8 @@ _OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new
 """Rules about what an event holds."""
 
 
-def root_causes(log: Log, question: Question) -> list[Cause]:
+def root_causes(log: Log, question: Question, issue: Issue) -> list[Cause]:
     """Return the possible causes of an issue, most likely first; empty if nothing in the session changes."""
-    issue = Issue(question, log)
     ranked = causes_in(log, question, issue)
     found: list[Cause] = []
     words = Wording(log)

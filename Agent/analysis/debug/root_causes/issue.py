@@ -44,6 +44,12 @@ class Issue:
         self.told = self._told(log, question)
         """{place of an act: how much of the text it matches, 0 to 1}."""
 
+    def names_something(self, question: Question) -> bool:
+        """Whether the text is empty, or names an agent, thing, moment, topic or word of the session."""
+        named = question.agents, question.roles, question.series, question.topics, question.naming
+        when = question.moments, question.clock, question.event_ids
+        return not self.spaced.strip() or any((self.told, self.tokens, *named, *when))
+
     def _named_tokens(self, log: Log) -> frozenset[Hashable]:
         """Return the things and values that the text names."""
         found: set[Hashable] = set()
