@@ -3,10 +3,12 @@
 import pytest
 
 from Agent.analysis.causality.chains import INFERRED, Edge, judged, judged_chance, newcombe, wilson
+from Agent.analysis.debug import experiment_seam, experiments
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.debug.experiments import complaint_of
 from Agent.analysis.debug.question.question import read_question
+from Agent.replay.forks import interventions
 
 AGENTS = {"worker_1": "worker", "worker_2": "worker"}
 SERIES = ["action:publish", "tool:search", "reward", "error"]
@@ -32,6 +34,57 @@ def test_an_effect_the_other_way_round_is_no_cause():
     assert judged("it dropped", [0, 0], [5, 5], 1).verdict == "CONTRARY"
     assert judged("it dropped", [0, 0], [5, 5], -1).verdict == "SHOWN"
     assert judged("it dropped", [0, 0], [5, 5], 0).verdict == "SHOWN"
+
+
+def test_the_share_of_the_complaint_that_a_cause_explains_is_printed():
+    shown = judged("it dropped", [54, 54], [13, 13], 1, expected=0.0)
+    assert (shown.verdict, shown.complaint) == ("SHOWN", 54.0)
+    assert "explains 41 of 54 (76%)" in str(shown)
+    assert shown.to_dict()["share"] == pytest.approx(41 / 54)
+    missing = judged("it dropped", [2.0, 2.0], [8.0, 8.0], -1, expected=10.0)
+    assert "explains 6 of 8 (75%)" in str(missing)
+    assert judged("it dropped", [2, 2], [30, 30], -1, expected=10.0).share == 1.0
+
+
+def test_a_cause_that_explains_next_to_nothing_of_the_complaint_is_not_shown():
+    little = judged("it dropped", [54, 54], [51, 51], 1, expected=0.0)
+    assert (little.verdict, little.reason) == ("INCONCLUSIVE", "it explains too little of the complaint")
+    assert "explains 3 of 54 (6%)" in str(little)
+
+
+def test_where_the_run_did_not_get_worse_the_complaint_has_no_size():
+    shown = judged("it dropped", [12, 12], [15, 15], -1, expected=10.0)
+    assert (shown.verdict, shown.share) == ("SHOWN", None)
+    assert "explains" not in str(shown)
+
+
+def test_a_cause_begins_with_the_event_that_explains_the_complaint(monkeypatch, tmp_path):
+    class Tester:
+        def try_events(self, suspicions):
+            without = {"aaaaaaaa-1": 1, "aaaaaaaa-2": 15, "aaaaaaaa-3": 0}
+            return [
+                [interventions.TestedIntervention(None, "", lacks="no seeds")],
+                *(
+                    [interventions.TestedIntervention(each, "left out", (0, 0), (without[each],) * 2, 14.0)]
+                    for each, _, _ in suspicions
+                ),
+            ]
+
+    monkeypatch.setattr(experiment_seam, "find", lambda *_: Tester())
+    edges = (
+        Edge("aaaaaaaa-1", "aaaaaaaa-2", INFERRED, "same_call", "it waits 3600 ticks"),
+        Edge("aaaaaaaa-2", "aaaaaaaa-3", INFERRED, "same_call", "it stopped"),
+        Edge("aaaaaaaa-3", "worker_1:action:publish:stopped", INFERRED, "rate", ""),
+    )
+    told = "first: a call failed\nthen: it waits 3600 ticks\nthen: it stopped"
+    cause = Cause("a call failed; therefore it stopped", told, ("aaaaaaaa-1",), (), edges, 0.6)
+    question = read_question("worker_1 stopped publishing", AGENTS, SERIES)
+    (found,), lines = experiments.tested([cause], question, tmp_path, HowToTest())
+    assert found.title == "it waits 3600 ticks; therefore it stopped"
+    assert found.explanation == "first: it waits 3600 ticks\nthen: it stopped"
+    assert (found.event_ids[0], found.confidence) == ("aaaaaaaa-2", 0.95)
+    assert [edge.test.share for edge in found.edges] == [pytest.approx(1 / 14), 1.0, 0.0]
+    assert "1 shown" in lines[0]
 
 
 def test_of_conditions_shares_are_compared():

@@ -159,7 +159,8 @@ def the_event(events, **wanted):
     """The first event whose payload has these values."""
 
     def value(event, key):
-        return {"kind": event.kind, "tick": event.tick}.get(key, event.extra.get(key))
+        own = {"kind": event.kind, "tick": event.tick, "agent_id": event.agent_id}
+        return own.get(key, event.extra.get(key))
 
     return next(event for event in events if all(value(event, key) == wanted[key] for key in wanted))
 
@@ -175,8 +176,18 @@ def tried(toy, suspected, sort, series, agents, worse, seeds=5):
     chosen = [next(each for each in ways if each.lacks is None) for ways in found]
     return (
         judged_chance(chance[0].told, chance[0].with_it[0], chance[0].without_it, worse),
-        *(judged(each.told, each.with_it, each.without_it, worse) for each in chosen),
+        *(judged(each.told, each.with_it, each.without_it, worse, each.expected) for each in chosen),
     )
+
+
+def ways_out(toy, event, outcome):
+    """What was tried to leave an event out, in words."""
+    session = list_sessions(toy.root)[0].path
+    trials = CauseExperiments(
+        session, "state", (), ("worker_3",), outcome=outcome, target=f"{toy.name}:build", seeds=1
+    )
+    _, found = trials.try_events([(event.id, "state_before_change", {event.id})])
+    return [each.told for each in found]
 
 
 def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it_is_not(toy):
@@ -186,9 +197,18 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     chance, shown, not_shown = tried(toy, [poison, storm], "count", ("error",), ("worker_3",), 1)
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 3, 0)
     assert "message of tick 9" in shown.told
+    assert "explains 3 of 3 (100%)" in str(shown)
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
     assert not_shown.reason == "the same happens without it"
     assert chance.verdict == "INCONCLUSIVE"
+
+
+def test_what_is_measured_is_never_what_is_undone(toy):
+    events = events_of(toy.record(SHOP))
+    work = the_event(events, action_type="work", agent_id="worker_3", tick=9)
+    undone = [way for way in ways_out(toy, work, "worker_3.sold>3") if "undone" in way]
+    assert undone, "its price may be undone, where something else is measured"
+    assert not [way for way in ways_out(toy, work, "worker_3.price>100") if "undone" in way]
 
 
 @pytest.mark.integration

@@ -46,6 +46,10 @@ MIN_OTHERS = 19
 """With 19 other seeds, a run is worse than all of them by chance with probability 1/20."""
 
 
+LEAST_SHARE = 0.1
+"""A cause that explains a smaller share of the complaint is not shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class CauseTest:
     """The result of testing one cause."""
@@ -68,10 +72,24 @@ class CauseTest:
     method: str = ""
     reason: str | None = None
     """Why the verdict is not SHOWN."""
+    expected: float | None = None
+    """What the quantity would be if the run went on as before the cause; None if that is unknown."""
+
+    @property
+    def complaint(self) -> float | None:
+        """How far the quantity with the cause is from the expected one; None if that is unknown."""
+        return None if self.expected is None or self.with_it is None else self.with_it - self.expected
+
+    @property
+    def share(self) -> float | None:
+        """The share of the complaint that the cause explains, 0 to 1; None if the complaint has no size."""
+        if self.effect is None or not self.complaint:
+            return None
+        return min(max(0.0, self.effect / self.complaint), 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__} | {"share": self.share}
 
     def __str__(self) -> str:
         if self.effect is None:
@@ -83,12 +101,23 @@ class CauseTest:
         )
         if self.low is not None and self.high is not None and self.low != self.high:
             numbers += f" ({self.low:+.3g} to {self.high:+.3g})"
+        if self.share and self.complaint:
+            size = abs(self.complaint)
+            numbers += (
+                f", explains {short_number(self.share * size)} of {short_number(size)} ({self.share:.0%}),"
+            )
         numbers += f" in {plural(self.forks, 'fork')}, {self.method}"
         ending = "" if self.reason is None else f"; {self.reason}"
         return f"{self.verdict}: {self.told}: {numbers}{ending}"
 
 
-def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: int) -> CauseTest:
+def judged(
+    intervention: str,
+    with_it: Sequence[Any],
+    without_it: Sequence[Any],
+    worse: int,
+    expected: float | None = None,
+) -> CauseTest:
     """Judge a cause from forks with it and forks without it.
 
     Args:
@@ -96,6 +125,8 @@ def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any],
         with_it: numbers, or booleans if the complaint is a condition.
         without_it: the same for the forks without the cause.
         worse: 1 if a larger value is worse, -1 if a smaller one is, 0 if unknown.
+        expected: the quantity if the run had gone on as before; a cause has to explain a share of at least
+            `LEAST_SHARE` of the difference from it. Ignored if the quantity is not worse than that.
     """
     values = [*with_it, *without_it]
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
@@ -123,7 +154,14 @@ def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any],
         low, high, method = interval.low, interval.high, f"Welch's interval at {LEVEL:.0%}"
     verdict, reason = _verdict(low, high, effect, worse)
     forks = len(first) + len(second)
-    return CauseTest(verdict, intervention, mean_1, mean_2, effect, low, high, LEVEL, forks, method, reason)
+    if expected is not None and (mean_1 - expected) * worse < 0:
+        expected = None
+    test = CauseTest(
+        verdict, intervention, mean_1, mean_2, effect, low, high, LEVEL, forks, method, reason, expected
+    )
+    if verdict == "SHOWN" and test.share is not None and test.share < LEAST_SHARE:
+        return replace(test, verdict="INCONCLUSIVE", reason="it explains too little of the complaint")
+    return test
 
 
 def _verdict(low: float, high: float, effect: float, worse: int) -> tuple[Verdict, str | None]:
@@ -225,6 +263,8 @@ class Edge:
         plain = asdict(self)
         if self.test is None:
             del plain["test"]
+        else:
+            plain["test"] = self.test.to_dict()
         return plain
 
 

@@ -75,6 +75,10 @@ class TriedEvent(Protocol):
         """The measures of forks without the event."""
 
     @property
+    def expected(self) -> float | None:
+        """What the measure would be if the run went on as before the event; None if that is unknown."""
+
+    @property
     def lacks(self) -> str | None:
         """Why nothing was compared; None if it was."""
 

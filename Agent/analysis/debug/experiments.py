@@ -20,7 +20,7 @@ from Agent.render.formats import plural
 __all__ = ["complaint_of", "tested"]
 
 MAX_CAUSES = 5
-"""Number of events of a cause that are tested."""
+"""Number of causes that are tested: the first by every event of its chain, the others by two of them."""
 CHANCE = "chance"
 _BY_CHANCE = 0.8
 REFUTED = 0.49
@@ -75,8 +75,11 @@ def tested(
             else "the text names nothing countable"
         )
         return list(causes), [f"not tested: {reason}; name a field at the end with --outcome (outcome=)"]
-    leading = {place: events for place, cause in enumerate(causes) if (events := _events(cause))}
-    leading = dict(list(leading.items())[:MAX_CAUSES])
+    chains = {place: chain for place, cause in enumerate(causes) if (chain := _chain(cause))}
+    leading = {
+        place: chain if number == 0 else _ends(chain)
+        for number, (place, chain) in enumerate([*chains.items()][:MAX_CAUSES])
+    }
     suspicions = [
         (event_id, rule, frozenset(causes[place].event_ids))
         for place, events in leading.items()
@@ -107,7 +110,7 @@ def _best(tried: Sequence[TriedEvent], complaint: Measurable) -> CauseTest:
     tests = [
         CauseTest("INCONCLUSIVE", each.told, reason=each.lacks)
         if each.lacks is not None
-        else judged(each.told, each.with_it, each.without_it, complaint.worse)
+        else judged(each.told, each.with_it, each.without_it, complaint.worse, each.expected)
         for each in tried
     ]
     return min(tests, key=_rank)
@@ -131,9 +134,12 @@ def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], compl
 
 def _from(cause: Cause, event_id: str) -> Cause:
     """Return a cause that begins with a later event of its path, because only that one has the effect."""
-    told = next((edge.reason for edge in cause.edges if edge.effect_id == event_id), "")
+    reasons = [edge.reason for edge in cause.edges if edge.effect_id == event_id and edge.reason]
     lines = cause.explanation.splitlines()
-    at = next((n for n, line in enumerate(lines) if told and line.startswith(f"then: {told}")), None)
+    places = (
+        (n, told) for told in reasons for n, line in enumerate(lines) if line.startswith(f"then: {told}")
+    )
+    at, told = next(places, (None, ""))
     if at is None:
         return cause
     _, therefore, end = cause.title.rpartition("; therefore ")
@@ -166,17 +172,20 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
     return Cause(title, told, (), complaint.agents, (edge,), _BY_CHANCE, CHANCE), ""
 
 
-def _events(cause: Cause) -> list[tuple[str, str]]:
-    """Return the events of a cause to leave out, at most two, each with the rule that suspects it.
-
-    They are the first of its chain, and the last before the effect: two neighbours, such as the sending and
-    the receipt of a message, are often one and the same to leave out.
-    """
+def _chain(cause: Cause) -> list[tuple[str, str]]:
+    """Return the events of a cause to leave out, in order, each with the rule that suspects it."""
     rules = {edge.cause_id: edge.rule for edge in reversed(cause.edges)}
     ordered = [edge.cause_id for edge in cause.edges] + list(cause.event_ids)
     found = [(each, rules.get(each, "")) for each in dict.fromkeys(ordered) if _EVENT_ID.fullmatch(each)]
-    chain = [each for each in found if each[0] in rules] or found
-    return list(dict.fromkeys([chain[0], chain[-1]])) if chain else []
+    return [each for each in found if each[0] in rules] or found[:1]
+
+
+def _ends(chain: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the first and the last event of a chain.
+
+    Two neighbours, such as the sending and the receipt of a message, are often one and the same to leave out.
+    """
+    return [*dict.fromkeys([chain[0], chain[-1]])]
 
 
 def _labelled(
@@ -204,8 +213,11 @@ def _rank(test: CauseTest) -> tuple[int, int]:
 
 
 def _is_refuted(test: CauseTest) -> bool:
-    """Whether forks refute the cause: the outcome is the same without it, or better with it."""
-    return test.verdict == "CONTRARY" or (test.effect == 0.0 and test.low == test.high)
+    """Whether forks refute the cause: without it the outcome is the same, worse, or better by too little."""
+    if test.low is None or test.high is None:
+        return False
+    is_same = test.low == test.high == 0.0
+    return is_same or (test.verdict != "SHOWN" and test.low * test.high > 0.0)
 
 
 def _shown_effect(cause: Cause) -> float:

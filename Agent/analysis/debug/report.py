@@ -144,7 +144,9 @@ class DebugReport:
         )
         level = f"confidence {cause.confidence:.2f}"
         level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
-        tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
+        # Neighbours of a chain are often one and the same to leave out.
+        tried = {str(edge.test): edge for edge in reversed(cause.edges) if edge.test is not None}
+        tests = "".join(f"\n{_test_line(edge, width)}" for edge in reversed(tried.values()))
         sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
         place = "" if cause.place is None else f"\n   at {_place(cause.place)}"
         return f"{head}\n{sure}{tests}{body}{place}"

@@ -37,12 +37,14 @@ from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.interventions import (
+    COUNT,
     GONE,
     DroppedMessage,
     Intervention,
     Measure,
     MetricTally,
     PlannedPlace,
+    fields_undone,
     interventions_at,
     place_of,
     recorded_outcome,
@@ -170,11 +172,20 @@ class Experiment:
                 )
 
     def interventions(self) -> list[Intervention]:
-        """Return the possible interventions at the moment."""
+        """Return the possible interventions at the moment; none of them sets the measured field."""
         if self.place is None:
             return []
         _, rule, suspects = self._suspicion
-        return interventions_at(self.place, self.fork.bench.recording, rule, suspects, self._live)
+        ways = interventions_at(self.place, self.fork.bench.recording, rule, suspects, self._live)
+        if not self.measure.outcome:
+            return ways
+        event, measured = self.place.event, OutcomeOf.parse(self.measure.outcome)
+        # A setting from outside is put back on every agent that has it.
+        agents = self._live if self.place.sort == "between" else [event.agent_id]
+        undone = dict.fromkeys(fields_undone(event))
+        if any(measured.is_set_by({name: value}, each) for name, value in undone.items() for each in agents):
+            return [way for way in ways if way.sort != "undo"]
+        return ways
 
     def recorded(self) -> Any:
         """Measure the recording after the moment; None if the recording does not contain the value."""
@@ -189,6 +200,38 @@ class Experiment:
             moment = order_key(first)
             events = [event for event in events if order_key(event) >= moment]
         return recorded_value(self.measure, events, self._live)
+
+    def expected(self) -> float | None:
+        """Return the measure that the rest of the recording would have if it went on as before the moment.
+
+        A count goes on at its rate by tick, or by second without ticks; a mean reward and a number stay what
+        they were; a condition is expected to be the opposite of what was recorded. None where nothing
+        precedes the moment, or the value is no number.
+        """
+        events = self.fork.own_events()
+        if self.place is None or not events:
+            return None
+        moment = order_key(self.place.event)
+        before = [event for event in events if order_key(event) < moment]
+        if self.measure.outcome:
+            is_condition = bool(OutcomeOf.parse(self.measure.outcome).sign)
+            value = recorded_outcome(
+                self.measure, events if is_condition else before, sorted(self.fork.bench.given)
+            )
+            if is_condition:
+                return None if value is None else float(not value)
+        else:
+            value = recorded_value(self.measure, before, self._live)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        if self.measure.sort != COUNT:
+            return float(value)
+        places = events[0], self.place.event, events[-1]
+        ticks = [float(each.tick) for each in places if each.tick is not None]
+        first, at, last = (
+            ticks if len(ticks) == len(places) else [float(each.timestamp_us) for each in places]
+        )
+        return float(value) * (last - at) / (at - first) if at > first else None
 
     def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> Any:
         """Continue from the moment with one variant, and return the measured value.
@@ -470,6 +513,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     result: dict[str, Any] = {
         "baseline": baseline,
         "recorded": recorded,
+        "expected": experiment.expected(),
         "is_same": is_same,  # whether the unchanged fork reproduced the recorded value
         "tried": [
             {"description": way.description, "fork": fork} for way, fork in zip(ways, first, strict=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 import orjson
 
 from Agent.errors import UsageError
-from Agent.event.pointers import unescape
 from Agent.flight.open_runs import new_run_id
 from Agent.flight.run_reading import RunName, RunRef
 from Agent.record.emit.installed import flush_active
@@ -33,7 +32,6 @@ from Agent.replay.forks.outcome import (
     Patch,
     RaisedError,
     check_patch,
-    leaves,
 )
 from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
@@ -568,14 +566,14 @@ def turning_point(
         UsageError: the outcome is `error`, which a change may alter in many ways, or a field that the change
             sets; others as `sweep_forks`.
     """
-    measured = OutcomeOf.parse(outcome).field
-    if measured == ERROR:
+    measured = OutcomeOf.parse(outcome)
+    if measured.field == ERROR:
         raise UsageError("name a field or a condition as the outcome", remedy="such as 'published>20'")
     check_patch(patch)
     agent_id = fork_request(run, step, target, root, live)["agent_id"]
-    if _sets(patch, measured, agent_id):
+    if measured.is_set_by(patch, agent_id):
         raise UsageError(
-            f"the outcome is {measured}, which the change itself sets",
+            f"the outcome is {measured.field}, which the change itself sets",
             remedy="name a field that the change affects indirectly, such as 'published>20'",
         )
     probes: list[ProbedPoint] = []
@@ -609,18 +607,6 @@ def turning_point(
         first.run, str(step), first.target, outcome, patch, first.baseline, last, lost, tuple(probes),
         stopped=next(iter(stopped), None),
     )  # fmt: skip
-
-
-def _sets(patch: Patch, measured: str, agent_id: str | None) -> bool:
-    """Return whether a patch of an agent, or of {agent: its fields} for None, sets what is measured."""
-    path_prefix = f"{measured.replace('/', '.')}."
-    for pointer, change in leaves(patch):
-        path = change["path"] if isinstance(change, Mapping) and "op" in change else pointer
-        name = "".join(f"{unescape(part)}." for part in str(path).split("/")[1:])
-        for each in (name, f"{agent_id}.{name}"):
-            if path_prefix.startswith(each) or each.startswith(path_prefix):
-                return True
-    return False
 
 
 def _place_of(probe: ProbedPoint) -> str:

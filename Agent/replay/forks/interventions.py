@@ -155,6 +155,13 @@ def _changed(event: Event) -> list[str]:
     return [*(changed if isinstance(changed, dict) else ()), *(gone if isinstance(gone, list) else ())]
 
 
+def fields_undone(event: Event) -> list[str]:
+    """Return the names of the fields that undoing an event restores."""
+    old = event.extra.get("old_state")
+    setting = event.extra.get("name") if event.kind == "system.config" else None
+    return [*_changed(event), *(old if isinstance(old, dict) else ()), *([setting] if setting else ())]
+
+
 def _call(event: Event) -> str:
     name: Any = event.extra.get(CALL_KINDS.get(event.kind, "action_type"))
     at = f" of tick {event.tick}" if event.tick is not None else ""
@@ -555,6 +562,8 @@ class TestedIntervention:
     If the recorded randomness chose among several interventions, its value is left out.
     """
     without_it: tuple[Any, ...] = ()
+    expected: float | None = None
+    """What the measure would be if the run went on as before the event; None if that is unknown."""
     lacks: str | None = None
     """Why nothing was compared."""
 
@@ -693,7 +702,11 @@ def _compared(event_id: str, way: dict[str, Any], result: dict[str, Any]) -> Tes
     # The recorded seed selected the best of several interventions, so its own pair would be biased.
     counted = pairs[1:] if len(result["tried"]) > 1 and len(pairs) > 2 else pairs
     return TestedIntervention(
-        event_id, words, tuple(one for one, _ in counted), tuple(other for _, other in counted)
+        event_id,
+        words,
+        tuple(one for one, _ in counted),
+        tuple(other for _, other in counted),
+        result["expected"],
     )
 
 

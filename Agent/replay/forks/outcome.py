@@ -141,6 +141,17 @@ class OutcomeOf:
             return False
         return agent_id in given or self.field.startswith((f"{agent_id}.", f"{agent_id}/"))
 
+    def is_set_by(self, patch: Patch, agent_id: str | None) -> bool:
+        """Whether a patch of an agent, or of {agent: its fields} for None, sets the measured field."""
+        measured = f"{self.field.replace('/', '.')}."
+        for pointer, change in leaves(patch):
+            path = change["path"] if isinstance(change, Mapping) and "op" in change else pointer
+            name = "".join(f"{unescape(part)}." for part in str(path).split("/")[1:])
+            for each in (name, f"{agent_id}.{name}"):
+                if measured.startswith(each) or each.startswith(measured):
+                    return True
+        return False
+
     def _found(self, fork: ForkOutcome) -> Any:
         states: Mapping[str, Any] = fork.states
         for agent_id in sorted(states, key=len, reverse=True):
