@@ -380,22 +380,6 @@ def test_a_number_that_drifts_from_some_step_on_is_found_and_one_that_always_ris
         assert drifts == []
 
 
-@pytest.mark.parametrize("late", [None, 25])
-def test_a_permit_that_is_over_when_it_is_used_is_told_of_its_grant(late: int | None) -> None:
-    diary = Diary()
-    for n in range(STEPS):
-        until = n + 3 if n == late else n + 9 + n % 4
-        diary.write(n, "desk1", action_type="grant", permit=f"p-{n}", until=until)
-        if n >= 6:
-            used = n - 6
-            until = used + 3 if used == late else used + 9 + used % 4
-            diary.write(n, "gate1", action_type="check", permit=f"p-{used}", until=until)
-    untimely = found(relations.find, diary, "untimely")
-    assert [(each.step, each.first.name, each.found) for each in untimely] == (
-        [] if late is None else [(late, "grant", late + 3)]
-    )
-
-
 @pytest.mark.parametrize("times", [1, STEPS - BREAK])
 def test_a_line_of_text_of_the_level_of_an_error_is_an_onset_if_it_comes_again(times: int) -> None:
     diary = Diary()
@@ -711,7 +695,6 @@ def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
             "desk: no charge follows quote at tick 20 (it does in 38 of 39)",
         ),
         ("value beyond range", {"paid": 999}, "till: paid of charge is 999 at tick 20 (10 to 13 before)"),
-        ("new form", {"table": 7}, "till: table of charge is 7 at tick 20, written unlike all before"),
     ],
 )
 def test_a_break_is_told_in_plain_words_with_both_values(rule: str, odd: dict[str, Any], told: str) -> None:
@@ -828,51 +811,6 @@ def test_what_follows_only_some_values_or_only_repeated_acts_is_missed(
         missing = found(follow_ups.find, booked(broken, wrong=wrong), "follow-up missing")
         at = [(each.about, each.group, each.step) for each in missing if len(each.acts) == 1]
         assert ((*told, odd) in at) is (broken is not None)
-
-
-@pytest.mark.parametrize("odd", [20, None])
-def test_what_took_the_place_of_one_of_several_acts_is_told_with_what_led_to_it(odd: int | None) -> None:
-    diary = Diary()
-    for n in range(STEPS):
-        for k in range(3):
-            is_odd = n == odd and k == 1
-            desk = f"firm{(n + k) % 7}" if not is_odd else "firm9"
-            diary.write(n, "office", action_type="tell", case=f"K-{n}", to=desk)
-            diary.write(n, desk, action_type="file_away" if is_odd else "note", case=f"K-{n}")
-    log = diary.log()
-    few = [each for each in follow_ups.find(log) if each.rule == "too few"]
-    assert [
-        (each.step, each.first.name, each.found, each.usual, [act.name for act in each.extras])
-        for each in few
-    ] == ([] if odd is None else [(odd, "file_away", 2, 3, ["note", "tell"])])
-    assert [Wording(log).finding(each) for each in few] == [
-        f"file_away at tick {odd}, where note comes 2 of the usual 3 times for the same thing"
-    ] * len(few)
-
-
-@pytest.mark.parametrize("odd", [20, None])
-def test_an_act_about_two_things_that_are_unlike_where_others_are_alike_is_found(odd: int | None) -> None:
-    diary = Diary()
-    for n in range(STEPS):
-        for name in ("K", "L"):
-            street = f"{n} Mill Row" if name == "K" or n != odd else "3 Quay"
-            diary.write(n, "desk1", action_type="open", file=f"{name}-{n}", address=street)
-    for n in range(STEPS):
-        diary.write(STEPS + n, "desk2", action_type="join", file=f"K-{n}", joined=f"L-{n}")
-    log = diary.log()
-    unlike = [each for each in relations.find(log) if each.rule == "unlike"]
-    assert [(each.first.name, each.step, Wording(log).finding(each)) for each in unlike] == (
-        []
-        if odd is None
-        else [
-            (
-                "join",
-                STEPS + odd,
-                f'the file and joined of join at tick {STEPS + odd} have address "{odd} Mill Row" and address '
-                '"3 Quay"; otherwise they are equal',
-            )
-        ]
-    )
 
 
 @pytest.mark.parametrize("odd", [4, None])

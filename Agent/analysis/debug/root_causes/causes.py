@@ -38,7 +38,7 @@ OTHER_MOMENT: Final = 0.5
 """Factor on the confidence of a cause that begins after the moment that the text names."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
-_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new form", "far from usual"})
+_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "far from usual"})
 """Rules about what an event holds."""
 
 

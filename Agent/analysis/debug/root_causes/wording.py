@@ -122,7 +122,6 @@ class Wording:
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
             again=_thing(finding.first) if number == 1 else "the same thing",
-            act=_noun_of(finding.first.sort),
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -134,10 +133,6 @@ class Wording:
         subject = _noun_of(act.sort)
         own, others = holds(beside.path, beside.value, name), holds(beside.other, beside.level, other)
         earlier = beside.earlier
-        if finding.rule == "unlike":
-            return (
-                f"the {beside.link} of {subject} at {since} have {others} and {own}; otherwise {_gap(True)}"
-            )
         if finding.rule in {"amounts part", "not carried on"}:
             if beside.other == TICK and is_number(beside.usual):
                 apart = (
@@ -352,11 +347,9 @@ _MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
 _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
     "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
-    "untimely": "{about} is {found} at {since}, which proves too {usual} (unlike {present} of {of})",
     "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
     "value beyond range": "{about} is {found} at {since} ({range} before)",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",
-    "new form": "{about} is {found} at {since}, written unlike all before",
     "new error": "an error that is new at {since}: {found}",
     "follow-up missing": "no {second} follows {first}{where} {times} (it does in {present} of {of})",
     "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
@@ -366,7 +359,6 @@ _SAID: Final[Mapping[str, str]] = {
     "error comes up": "an error in {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
-    "too few": "{act} at {since}, where {about} comes {found} of the usual {usual} times for {again}",
     "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

@@ -49,7 +49,6 @@ def find(log: Log) -> Iterator[Finding]:
         return
     yield from _missing(log, lives, turns, _named)
     yield from _missing_of_some(log, lives)
-    yield from _too_few(log, lives)
     yield from _again(lives)
 
 
@@ -238,40 +237,6 @@ def _with_later(lives: Mapping[Any, list[Act]]) -> Iterator[tuple[Any, Act, dict
         for act in reversed(life):
             yield thing, act, later
             later[act.sort] = act.step
-
-
-def _too_few(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
-    """Yield what may have taken the place of an act of which others have the same number about each thing.
-
-    That is the rarest act about the thing in the same step, and the two before it.
-    """
-    of_kind: dict[tuple[Sort, str], dict[Any, list[Act]]] = defaultdict(lambda: defaultdict(list))
-    for thing, life in lives.items():
-        for act in life:
-            of_kind[act.sort, _named(act, thing)][thing].append(act)
-    for (sort, _), own in of_kind.items():
-        if len(own) < MIN_SEEN:
-            continue
-        longest = max(acts[-1].step - acts[0].step for acts in own.values())
-        ended = {thing: acts for thing, acts in own.items() if acts[0].step + longest < log.steps}
-        counts = Counter(map(len, ended.values()))
-        usual, often = max(counts.items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))
-        if usual < 2 or len(ended) < MIN_SEEN or len(ended) - often > EXCEPTIONS * len(ended):
-            continue
-        fewer = [(thing, acts) for thing, acts in ended.items() if len(acts) < usual]
-        for thing, acts in fewer:
-            # An act of a sort that seldom occurs names no things, but holds the same value.
-            life = log.by_token.get(thing, lives[thing])
-            beside = [at for at, act in enumerate(life) if act.step == acts[0].step and act.sort != sort]
-            if not beside:
-                continue
-            at = min(beside, key=lambda at: log.alike[life[at].sort[1:]])
-            nats = math.log((len(ended) + 1) / (len(fewer) + 0.5))
-            about = sort[2] or sort[1]
-            yield Finding(
-                "too few", about, [life[at]], nats, usual=usual, found=len(acts), of=len(ended),
-                extras=tuple(life[max(0, at - 2) : at]),
-            )  # fmt: skip
 
 
 def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:

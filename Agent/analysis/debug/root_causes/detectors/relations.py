@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, compress, islice, permutations, repeat
@@ -75,10 +75,8 @@ def find(log: Log) -> Iterator[Finding]:
             yield from _composed(acts, fields[sort])
             yield from _continued(acts, fields[sort])
             yield from _numbers(acts, fields[sort])
-            yield from _untimely(log, acts, fields[sort])
         elif len(acts) >= FEWEST and sort[1] != SNAPSHOT:
             yield from _equal_in_few(acts, fields[sort])
-    yield from _unlike(log)
     for (sort, link, other), pairs in _linked(log).items():
         if len(pairs) >= MIN_SEEN:
             yield from _broken(link, pairs, fields[sort], fields[other])
@@ -425,54 +423,6 @@ def _equal_in_few(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Findin
 FEWEST: Final = 6
 
 
-def _unlike(log: Log) -> Iterator[Finding]:
-    """Yield acts about two things that have unlike values, where others are about things with equal ones.
-
-    Files are joined if they have one address: each was opened with it, long before.
-    """
-    pairs: dict[tuple[Sort, str, str, Sort], list[tuple[Act, Act, Act]]] = defaultdict(list)
-    for act in log.acts:
-        if not 2 <= len(act.things) <= MAX_BACK or act.kind == SNAPSHOT:
-            continue
-        for (one, name), (other, other_name) in combinations(zip(act.things, act.named, strict=True), 2):
-            firsts = _firsts(log, one, other, act), _firsts(log, other, one, act)
-            for sort, first in firsts[0].items():
-                if sort in firsts[1]:
-                    pairs[act.sort, name, other_name, sort].append((act, first, firsts[1][sort]))
-    for (_, name, other_name, sort), found in pairs.items():
-        if len(found) < FEWEST:
-            continue
-        about = f"{name} and {other_name}" if name != other_name else f"two of {name}"
-        for path in _fields([each for _, *both in found for each in both]):
-            rows = [
-                (act, one.values[path], other.values[path])
-                for act, one, other in found
-                if path in one.values and path in other.values
-            ]
-            if len(rows) < FEWEST or leaf(path) in {name, other_name} or "~" in path:
-                continue
-            unlike = [row for row in rows if row[1] != row[2]]
-            commonest = max(Counter(str(value) for _, value, _ in rows).values())
-            if len(unlike) <= max(1.0, SELDOM * len(rows)) and 2 * commonest <= len(rows):
-                for act, value, other_value in unlike:
-                    yield Finding(
-                        "unlike", f"{_label(act.sort)}: {path} of {about}", [act],
-                        math.log((len(rows) + 1) / (len(unlike) + 0.5)), of=len(rows), found=1,
-                        beside=Beside(path, other_value, path, value, True, about, sort),
-                    )  # fmt: skip
-
-
-def _firsts(log: Log, thing: Hashable, other: Hashable, until: Act) -> dict[Sort, Act]:
-    """Return the first act of each sort about a thing, and not about another one, before an act."""
-    found: dict[Sort, Act] = {}
-    for act in log.by_thing[thing]:
-        if act.place >= until.place:
-            break
-        if other not in act.things:
-            found.setdefault(act.sort, act)
-    return found
-
-
 def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
     """Yield texts without the value that others of their field contain: profile-8 of client 7."""
     texts = {path: [act.values.get(path) for act in acts] for path in fields if not path.endswith(("#", "@"))}
@@ -541,50 +491,6 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                         math.log((number + 1) / rank), found=act.values[path], of=number,
                         beside=Beside(path, act.values[path], other, act.values[other], level),
                     )  # fmt: skip
-
-
-def _untimely(log: Log, acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
-    """Yield ticks that events hold and that are past, unlike in nearly all others, or the reverse.
-
-    Each is reported at the first event about the same thing that holds it, such as the grant of a permit.
-    """
-    for path in fields:
-        held = [
-            (act, act.values[path], act.tick)
-            for act in acts
-            if act.tick is not None and is_number(act.values.get(path))
-        ]
-        if len(held) < MIN_SEEN:
-            continue
-        ahead = _middle(value - tick for _, value, tick in held)
-        # A number that does not go along with the ticks is none of them.
-        if (
-            not 0
-            < 2 * ahead
-            <= min(_middle(value for _, value, _ in held), _middle(tick for *_, tick in held))
-        ):
-            continue
-        for sign, found in ((1, "early"), (-1, "late")):
-            bad = [(act, value) for act, value, tick in held if sign * (value - tick) < 0]
-            if len(bad) > STRICT * len(held):
-                continue
-            for act, value in bad:
-                first = next(
-                    each
-                    for each in (*log.by_token.get((leaf(path), value), ()), act)
-                    if each is act or not set(each.tokens).isdisjoint(act.things)
-                )
-                yield Finding(
-                    "untimely", f"{_label(first.sort)} {path}", [first],
-                    math.log((len(held) + 1) / (len(bad) + 0.5)), usual=found, found=value, of=len(held),
-                    extras=(act,) if first is not act else (),
-                )  # fmt: skip
-
-
-def _middle(values: Iterable[float]) -> float:
-    """Return the width of the middle four fifths of some numbers."""
-    ordered = sorted(values)
-    return ordered[-1 - len(ordered) // 10] - ordered[len(ordered) // 10]
 
 
 def _single(rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Detect unusual values: new ones and new forms, numbers out of range or round, changed levels and ratios."""
+"""Detect unusual values: new ones, numbers out of range or round, changed levels and ratios."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def find(log: Log) -> Iterator[Finding]:
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
                 continue
-            distinct = {each.value for each in seen}
-            if len(distinct) == 1:
+            if len({each.value for each in seen}) == 1:
                 continue
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
@@ -60,13 +59,6 @@ def find(log: Log) -> Iterator[Finding]:
                     if not isinstance(value, bool)
                 ]
                 yield from scan_rare("empty", label, empty)
-                forms = {value: form(value) for value in distinct if value is not True and value is not False}
-                if len(set(forms.values())) > 1:
-                    written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
-                    given = {act.place: value for act, value in seen}
-                    for each in scan_novel("new form", label, written):
-                        each.found = given[each.first.place]
-                        yield each
         yield from _shapes(sort[2] or sort[1], acts)
 
 
@@ -126,18 +118,6 @@ def _last_place(value: float) -> int | None:
     if not value or math.isinf(value):
         return None
     return int(Decimal(repr(value)).normalize().as_tuple().exponent)
-
-
-LONG: Final = 16
-_DIGITS: Final = re.compile(r"[0-9]+")
-_LETTERS: Final = re.compile(r"[^\W\d_]+")
-
-
-def form(value: object) -> str:
-    """Return how a value is written: its type and, for a short text, its pattern of letters and digits."""
-    if not isinstance(value, str):
-        return "number" if is_number(value) else type(value).__name__
-    return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
 def _levels(
