@@ -284,6 +284,7 @@ class LogAnalyzer:
         self,
         text: str,
         *,
+        baselines: Sequence[SessionRef] = (),
         test: bool = False,
         target: Any = None,
         outcome: str = "",
@@ -295,7 +296,8 @@ class LogAnalyzer:
         from Agent.analysis.debug.experiment_seam import HowToTest
 
         how = HowToTest(target, outcome, live, seeds) if test else None
-        return debug.explain(text, self.path, self.reader, self.engine, how)
+        usual = [find(each, self.path.parent) for each in baselines]
+        return debug.explain(text, self.path, self.reader, self.engine, how, usual)
 
     def compare(self, other: SessionRef) -> comparison.BehaviourComparison:
         """Compare another session with this one, and test for noise (`comparison`)."""

@@ -58,6 +58,7 @@ class Task:
         complaint: for the healthy twin, the complaint of the faulty case.
         all_wordings: whether to ask in each of the case's wordings.
         is_pointed: whether the complaint names the event that shows the symptom by its id.
+        healthy_runs: number of sessions of the same world with other seeds, in which all is well, to name as baselines.
     """
 
     world: str
@@ -67,6 +68,7 @@ class Task:
     complaint: str = ""
     all_wordings: bool = False
     is_pointed: bool = False
+    healthy_runs: int = 0
 
 
 def draw(seed: int, count: int, chosen: Sequence[str]) -> list[Task]:
@@ -111,6 +113,7 @@ def chosen_cases(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 def run_here(task: Task, root: Path) -> dict[str, Any]:
     """Play one case in this process and ask for its causes; return truth, causes and baselines."""
+    usual = [_healthy_run(task, number, root / f"healthy-{number}") for number in range(task.healthy_runs)]
     case = Case(task.world, task.kind, task.seed, task.faulty)
     truth, events = play(worlds()[task.world], case, root)
     answer: dict[str, Any] = {"truth": dataclasses.asdict(truth), "status": "", "causes": [], "seconds": 0.0}
@@ -121,14 +124,23 @@ def run_here(task: Task, root: Path) -> dict[str, Any]:
 
     began = time.process_time()
     pointed = f" ({truth.symptom_id})" if task.is_pointed and truth.symptom_id else ""
-    report = debug_issue((task.complaint or truth.complaint) + pointed, root=root)
+    report = debug_issue((task.complaint or truth.complaint) + pointed, root=root, baselines=usual)
     answer["seconds"] = time.process_time() - began
     answer["status"] = report.status
     answer["causes"] = _first_causes(report)
     answer["others"] = (
-        [_first_causes(debug_issue(text, root=root)) for text in truth.wordings] if task.all_wordings else []
+        [_first_causes(debug_issue(text, root=root, baselines=usual)) for text in truth.wordings]
+        if task.all_wordings
+        else []
     )
     return answer
+
+
+def _healthy_run(task: Task, number: int, root: Path) -> Path:
+    """Play a healthy session of a case's world with another seed; return its directory."""
+    root.mkdir()
+    play(worlds()[task.world], Case(task.world, task.kind, task.seed + 1 + number, False), root)
+    return next(root.glob("session_*"))
 
 
 def _first_causes(report: Any) -> list[dict[str, Any]]:
@@ -345,12 +357,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pointed", action="store_true", help="complaints name the event that shows the symptom"
     )
+    parser.add_argument(
+        "--healthy-runs",
+        type=int,
+        default=0,
+        help="how many healthy sessions of other seeds are named as baselines",
+    )
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.task:
         print(json.dumps(run_here(Task(**json.loads(options.task)), Path(os.environ["AGENT_TRACE_ROOT"]))))
         return 0
-    tasks = [dataclasses.replace(task, is_pointed=options.pointed) for task in chosen_cases(parser, options)]
+    tasks = [
+        dataclasses.replace(task, is_pointed=options.pointed, healthy_runs=options.healthy_runs)
+        for task in chosen_cases(parser, options)
+    ]
     if options.prove:
         return 1 if prove(tasks) else 0
     scores = measure(tasks)

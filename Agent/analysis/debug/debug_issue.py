@@ -10,7 +10,7 @@ that need no ranking: errors, open spans and lost events.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +25,13 @@ from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
-from Agent.analysis.debug.root_causes import Issue, Log, read_log, root_causes, survey
+from Agent.analysis.debug.root_causes import Issue, Log, baseline_of, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
 from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader
+from Agent.errors import UsageError
 from Agent.event.code_places import CodePlace
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader, no_collection
@@ -66,6 +67,7 @@ def debug_issue(
     session: SessionRef = None,
     root: str | os.PathLike[str] | None = None,
     *,
+    baselines: Sequence[SessionRef] = (),
     test: bool = False,
     target: Any = None,
     outcome: str = "",
@@ -79,6 +81,8 @@ def debug_issue(
             which event shows the problem.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the configured one, else ./trace.
+        baselines: sessions of the same program in which all was well, as `session` names them: what is as
+            unusual there is no cause, and what none of them has is.
         test: whether to test the leading causes by forks of the run, with and without them.
         target: what builds the agents for the tests, `module:factory` or such a function; default: the one
             that the session remembers.
@@ -87,15 +91,15 @@ def debug_issue(
         seeds: number of other random seeds for each cause.
 
     Raises:
-        SessionNotFound: the session does not exist, or is empty.
-        UsageError: tests were requested, but no tester is installed.
+        SessionNotFound: a session does not exist, or is empty.
+        UsageError: tests were requested, but no tester is installed; a session is its own baseline.
     """
     path = find(session, root)
     how = HowToTest(target, outcome, live, seeds) if test else None
     reader = open_reader(path)
     engine = open_engine(path)
     try:
-        return explain(text, path, reader, engine, how)
+        return explain(text, path, reader, engine, how, [find(each, root) for each in baselines])
     finally:
         engine.close()
 
@@ -106,8 +110,17 @@ def explain(
     reader: TreeReader,
     engine: Engine,
     how: HowToTest | None = None,
+    baselines: Sequence[Path] = (),
 ) -> DebugReport:
-    """Return the report on an issue in one session; `how` says how to test its causes."""
+    """Return the report on an issue in one session.
+
+    Args:
+        text: the issue.
+        path: the session, with its reader and an engine over it.
+        how: how to test its causes; None for no tests.
+        baselines: sessions in which all was well.
+    """
+    usual = [log for each in baselines if (log := _baseline(each, path)) is not None]
     seen = survey(engine)
     question = read_question(text, seen.roles, seen.names)
     account = losses(path, reader, engine)
@@ -123,7 +136,7 @@ def explain(
         evidence = matching_messages(engine, lines, question)
         with no_collection():
             issue = Issue(question, log)
-            found = root_causes(log, question, issue)
+            found = root_causes(log, question, issue, baseline_of(usual) if usual else None)
         told_of = frozenset(
             event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
         )
@@ -144,6 +157,11 @@ def explain(
             *guessed,
         ]
         causes = _with_places(causes, path, engine, lines)
+    if usual:
+        number = sum(len(each.acts) for each in usual)
+        looked_at.append(
+            f"{plural(number, 'event')} of {plural(len(usual), 'baseline')}: what is usual there"
+        )
     tests: list[str] = []
     if how is not None:
         causes, tests = tested(causes, question, path, how)
@@ -164,6 +182,24 @@ def explain(
         tests=tuple(tests),
         is_understood=bool(evidence) or issue.names_something(question),
     )
+
+
+def _baseline(path: Path, explained: Path) -> Log | None:
+    """Return the events of a session in which all was well; None where agents do nothing."""
+    if path.samefile(explained):
+        raise UsageError(
+            f"{path.name.removeprefix('session_')} is the session to explain, so it is no baseline",
+            remedy="name a session in which all was well",
+        )
+    engine = open_engine(path)
+    try:
+        seen = survey(engine)
+        if seen.axis is None:
+            return None
+        with held_lines(engine, seen.events) as lines, no_collection():
+            return read_log(engine, lines, seen, seen.axis, ())[0]
+    finally:
+        engine.close()
 
 
 def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) -> list[Cause]:

@@ -94,6 +94,7 @@ def debug(
     issue: Annotated[str, "TEXT"],
     markdown: bool,
     show_all: Annotated[bool, "--all"],
+    baseline: Annotated[tuple[str, ...], "--baseline RUN"],
     test: bool,
     run: OneRun,
     more: More,
@@ -111,11 +112,13 @@ def debug(
     Args:
         markdown: Print Markdown, to paste into an issue.
         show_all: Show every cause, and every candidate.
+        baseline: A session in which all was well: what is as unusual there is no cause; repeatable.
         test: Test the leading causes by forks with and without them.
 
     Examples:
         agent-trace debug "Agent creator_017 stopped publishing"
         agent-trace debug "lookup times out" --markdown
+        agent-trace debug "lookup times out" --baseline 20261120_103045
         agent-trace debug "worker_2 is gone" --engine duckdb host-a/trace host-b/trace
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
@@ -131,14 +134,15 @@ def debug(
     issue = issue if agent in issue else f"{agent} {issue}"
     if not test and any(given not in (None, (), "") for given in of_test.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
+    if (test or baseline) and across["engine"] is not None:
+        raise misuse("--test and --baseline are for one session, without --engine")
     if test:
-        if across["engine"] is not None:
-            raise misuse("--test is for one session, without --engine")
         parameters.make_code_importable()
     progress = shown_forks("testing the causes") if test else working("looking for causes")
     chosen = parameters.session_for(lambda engine: around_complaint(engine, issue), run, more, root, **across)
     with chosen as path, progress, LogAnalyzer(path) as analyzer:
-        report = analyzer.debug_issue(issue, test=test, **of_test)
+        usual = [parameters.session_of(each) for each in baseline]
+        report = analyzer.debug_issue(issue, baselines=usual, test=test, **of_test)
     if across["engine"] is not None:
         report = replace(report, commands=())  # they would name the temporary session
     render.document(report.to_dict)

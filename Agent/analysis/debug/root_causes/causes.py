@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
@@ -20,7 +21,7 @@ from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.event.payloads import KINDS
 
-__all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
+__all__ = ["DETECTORS", "baseline_of", "causes_in", "findings_in", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
@@ -38,13 +39,18 @@ OTHER_MOMENT: Final = 0.5
 """Factor on the confidence of a cause that begins after the moment that the text names."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
-_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "far from usual"})
+_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "far from usual", UNLIKE})
 """Rules about what an event holds."""
 
 
-def root_causes(log: Log, question: Question, issue: Issue) -> list[Cause]:
+def baseline_of(logs: Sequence[Log]) -> Baseline:
+    """Return what is usual in sessions in which all was well."""
+    return Baseline(logs, _found)
+
+
+def root_causes(log: Log, question: Question, issue: Issue, baseline: Baseline | None = None) -> list[Cause]:
     """Return the possible causes of an issue, most likely first; empty if nothing in the session changes."""
-    ranked = causes_in(log, question, issue)
+    ranked = rank(log, findings_in(log, question, issue, baseline), issue)
     found: list[Cause] = []
     words = Wording(log)
     ordered = [(each, issue.fits_moment(each.first, log)) for each in ranked]
@@ -64,15 +70,24 @@ def causes_in(log: Log, question: Question, issue: Issue | None = None) -> list[
     return rank(log, findings_in(log, question, issue), issue)
 
 
-def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
-    """Return where the relations of a session break, and what is unusual near what a text names."""
+def findings_in(
+    log: Log, question: Question, issue: Issue, baseline: Baseline | None = None
+) -> list[Finding]:
+    """Return where the relations of a session break, and what is unusual near what a text names.
+
+    With a baseline, what is as unusual there is left out.
+    """
     nearby.walk(log, issue.seeds(log), issue.heard(log))
-    found = [finding for find in DETECTORS for finding in find(log)]
+    found = _found(log) if baseline is None else baseline.judged(log, _found(log))
     relations.link_amounts(log, found)
     if "slow" not in question.topics:
         # Durations depend on the machine as often as on the program.
         found = [finding for finding in found if finding.rule != "duration shifts"]
     return found
+
+
+def _found(log: Log) -> list[Finding]:
+    return [finding for find in DETECTORS for finding in find(log)]
 
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import TICK, Act, Log, Sort, is_number
+from Agent.analysis.debug.root_causes.baseline import UNLIKE
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import SNAPSHOT
@@ -112,6 +113,8 @@ class Wording:
                 f"{_noun(after)} directly follows {_noun(before)} about the same {about} for the first time "
                 f"at {since}"
             )
+        if finding.rule == UNLIKE and finding.usual is None:
+            return f"{_noun_of(finding.first.sort)} at {since}, which no baseline has"
         if finding.beside is not None:
             return f"{self._related(finding, finding.beside, since)}{_more(number)}"
         first, _, second = finding.about.replace(" before ", " -> ").partition(" -> ")
@@ -348,6 +351,7 @@ _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
     "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
     "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
+    UNLIKE: "{about} is {found} at {since}, as in no baseline (there: {usual})",
     "value beyond range": "{about} is {found} at {since} ({range} before)",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",
     "new error": "an error that is new at {since}: {found}",
