@@ -21,6 +21,8 @@ __all__ = ["UNLIKE", "Baseline"]
 UNLIKE: Final = "unlike baseline"
 MAX_NATS: Final = 10.0
 """As in `ranking`: a session makes about as many comparisons."""
+MAY_DIFFER: Final = 0.25
+"""Largest share of the distinct values of a field that no baseline has."""
 BEYOND: Final = 1.0
 """Numbers outside of the range of the baselines by less than this share of it are of another seed."""
 
@@ -49,7 +51,10 @@ class Baseline:
 
     def judged(self, log: Log, findings: Sequence[Finding]) -> list[Finding]:
         """Return by what findings of a session exceed those of the baselines, and what these never have."""
-        found = [*self._unlike(log)]
+        unlike = [*self._unlike(log)]
+        # Of many that differ from the baselines, each is the less likely to matter.
+        many = math.log(max(1, len(unlike)))
+        found = [replace(each, nats=each.nats - many) for each in unlike if each.nats > many]
         for each in findings:
             usual = self._nats[each.rule, each.about]
             if each.nats > usual:
@@ -66,7 +71,9 @@ class Baseline:
             for path, seen in columns(acts, log.roles).items():
                 usual = self._values[sort, path]
                 odd = [each for each in seen if usual.total() >= MIN_SEEN and _is_unlike(each.value, usual)]
-                if odd:
+                distinct, odd_ones = len({each.value for each in seen}), len({each.value for each in odd})
+                # Many values that no baseline has are of another seed.
+                if odd and odd_ones <= max(1.0, MAY_DIFFER * distinct):
                     yield Finding(
                         UNLIKE, f"{label} {path}", [each.act for each in odd], self._rarity(usual.total()),
                         of=usual.total(), found=odd[0].value,
