@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from analysis_kit import Platform, SessionBuilder
+from click.testing import CliRunner
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
 from Agent.analysis.causality.chains import INFERRED, Edge, judged
@@ -21,6 +22,8 @@ from Agent.analysis.debug.experiments import _with_tests
 from Agent.analysis.debug.report import NOTHING_FOUND, ONLY_HINTS
 from Agent.analysis.debug.root_causes import reading
 from Agent.analysis.query.engine import Engine
+from Agent.cli.main import cli
+from Agent.errors import AgentNotFound
 from Agent.tree.layout import session_file
 
 Planted = Callable[..., Platform]
@@ -467,3 +470,23 @@ def test_a_text_that_names_nothing_of_the_session_is_answered_as_such(planted: P
         assert "The text names nothing that this session has." in text
     for known in ("", "why is everything so slow", "creator_003 is odd", "at tick 7"):
         assert debug_issue(known, session=session).status != "unknown", known
+
+
+def test_an_event_id_that_the_session_does_not_have_is_told(planted: Planted) -> None:
+    report = asked(planted(fault="blocked"), "creator_004 stopped at zzzzzzzz-99")
+    assert report.observations[0] == "No event of this session has the id zzzzzzzz-99."
+
+
+def test_an_agent_of_the_run_that_the_session_does_not_have_is_an_error(planted: Planted) -> None:
+    session = planted(fault="blocked").builder.path
+    done = CliRunner().invoke(
+        cli,
+        [
+            "debug",
+            "it stopped",
+            f"{session.name.removeprefix('session_')}/creator_99",
+            "--root",
+            str(session.parent),
+        ],
+    )
+    assert isinstance(done.exception, AgentNotFound)

@@ -843,3 +843,37 @@ def test_numbers_that_leave_those_that_they_go_along_with_are_found(since: int) 
         [(True, (("agent", "shop2"),), 1)] if since < STEPS else []
     )
     assert all(each.found < each.usual < 0.11 for each in shifts)
+
+
+def test_what_happens_again_is_told_of_the_thing_for_which_it_does() -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        diary.write(
+            n, "nurse1", action_type="stick_label", sample=f"S-{n}", patient=f"P-{n if n != 40 else 12}"
+        )
+        diary.write(n, "lab1", action_type="report", sample=f"S-{n}")
+        diary.write(n, "desk1", action_type="admit", patient=f"P-{n}")
+    log = diary.log()
+    again = [each for each in follow_ups.find(log) if each.rule == "happens again" and not each.local]
+    assert {Wording(log).finding(each) for each in again} == {
+        "stick_label is repeated for patient P-12 at tick 40"
+    }
+
+
+def test_a_single_deviation_near_what_is_asked_is_not_said_to_be_the_first_of_its_kind() -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        diary.write(
+            n,
+            "gate1",
+            action_type="handle",
+            what="open" if n in {10, 40} else "crate",
+            size=n if n in {10, 40} else n % 3,
+        )
+    log = diary.log()
+    log.acts[40].near = 1.0
+    near = [each for each in values.find(log) if each.local]
+    assert {Wording(log).finding(each) for each in near} == {
+        "what of handle is open at tick 40, as it rarely is (mostly: crate, open)",
+        "size of handle is 40 at tick 40 (nine in ten are 0 to 2)",
+    }

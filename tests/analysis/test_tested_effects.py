@@ -5,7 +5,7 @@ import pytest
 from Agent.analysis.causality.chains import INFERRED, Edge, judged, judged_chance, newcombe, wilson
 from Agent.analysis.debug import experiment_seam, experiments
 from Agent.analysis.debug.causes import Cause
-from Agent.analysis.debug.experiment_seam import HowToTest
+from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.experiments import complaint_of
 from Agent.analysis.debug.question.question import read_question
 from Agent.replay.forks import interventions
@@ -137,3 +137,13 @@ def test_where_the_text_names_nothing_that_can_be_counted_the_leading_cause_says
     assert complaint_of(question, [cause], HowToTest(outcome="sold>3")) == ("state", (), ("worker_1",), 0)
     slow = read_question("worker_1 is very slow", AGENTS, SERIES)
     assert complaint_of(slow, [cause], HowToTest()) is None
+
+
+def test_a_run_among_other_seeds_is_told_with_their_range_where_no_direction_is_known():
+    test = judged_chance("other seeds", 38, [33, 38, 44] * 7, 0)
+    assert test.reason == "38 is within what other seeds do, 33 to 44"
+
+
+def test_what_is_counted_is_told_in_words():
+    told = [Measurable("count", (each,), (), 1).told for each in ("action:publish", "tool:search", "error")]
+    assert told == ["the number of publish actions", "the number of calls of search", "the number of errors"]

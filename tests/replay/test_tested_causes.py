@@ -180,11 +180,11 @@ def tried(toy, suspected, sort, series, agents, worse, seeds=5):
     )
 
 
-def ways_out(toy, event, outcome):
+def ways_out(toy, event, outcome, agents=("worker_3",)):
     """What was tried to leave an event out, in words."""
     session = list_sessions(toy.root)[0].path
     trials = CauseExperiments(
-        session, "state", (), ("worker_3",), outcome=outcome, target=f"{toy.name}:build", seeds=1
+        session, "state", (), agents, outcome=outcome, target=f"{toy.name}:build", seeds=1
     )
     _, found = trials.try_events([(event.id, "state_before_change", {event.id})])
     return [each.told for each in found]
@@ -321,3 +321,31 @@ def test_a_sweep_from_inside_an_action_changes_what_it_should(toy):
         outcome="map=torn", target=f"{toy.name}:build", root=toy.root,
     )  # fmt: skip
     assert [fork.value for fork in report.forks] == [True], report.forks
+
+
+def test_an_outcome_that_no_agent_has_is_told_and_tests_nothing(toy):
+    events = events_of(toy.record(SHOP))
+    poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
+    for outcome in ("nothing>3", "worker_9.price>100"):
+        with pytest.raises(ReplayError, match=r"no agent has a field .* AGENT\.FIELD"):
+            ways_out(toy, poison, outcome, agents=())
+    assert ways_out(toy, poison, "worker_3.price>100")
+
+
+def test_what_would_go_on_as_before_is_counted_by_ticks(toy):
+    events = events_of(toy.record(SHOP))
+    poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
+    trials = CauseExperiments(
+        list_sessions(toy.root)[0].path,
+        "count",
+        ("action:sell",),
+        ("worker_2",),
+        target=f"{toy.name}:build",
+        seeds=1,
+    )
+    _, (found, *_) = trials.try_events([(poison.id, "", {poison.id})])
+    sold = sum(
+        event.extra.get("action_type") == "sell" and event.agent_id == "worker_2" and event.tick < 9
+        for event in events
+    )
+    assert found.expected == pytest.approx(sold * 6 / 9)

@@ -193,9 +193,11 @@ def judged_chance(intervention: str, recorded: Any, others: Sequence[Any], worse
     if len(numbers) < MIN_OTHERS:
         return replace(test, reason=f"{len(numbers)} other seeds are too few; {MIN_OTHERS} are required")
     if low <= 0.0 <= high:
-        as_bad = sum((value - own) * worse >= 0 if worse else value == own for value in numbers)
-        others_text = f"{as_bad} of {len(numbers)} other seeds do {'as badly' if worse else 'the same'}"
-        return replace(test, reason=others_text)
+        if not worse:
+            ends = f"{short_number(min(numbers))} to {short_number(max(numbers))}"
+            return replace(test, reason=f"{short_number(own)} is within what other seeds do, {ends}")
+        as_bad = sum((value - own) * worse >= 0 for value in numbers)
+        return replace(test, reason=f"{as_bad} of {len(numbers)} other seeds do as badly")
     verdict, reason = _verdict(low, high, own - mean, worse)
     return replace(test, verdict=verdict, reason=reason)
 

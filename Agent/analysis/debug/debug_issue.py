@@ -165,7 +165,7 @@ def explain(
     tests: list[str] = []
     if how is not None:
         causes, tests = tested(causes, question, path, how)
-    told = observations(log, question)
+    told = [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
     if missing := recorded.missing_events(account):
         told.append(
             f"{plural(missing, 'event')} are missing from the recording: what seems not to have happened "

@@ -52,7 +52,15 @@ class Measurable(NamedTuple):
             return f"the mean reward{whose}"
         if self.sort == "state":
             return "the requested outcome"
-        return f"how often there is {' or '.join(self.series)}{whose}"
+        return f"the number of {' or '.join(map(_events_of, self.series))}{whose}"
+
+
+def _events_of(series: str) -> str:
+    """Return the events of a series in words."""
+    word, _, name = series.partition(":")
+    if not name:
+        return f"{word}s"
+    return f"{name} {word}s" if word != "tool" else f"calls of {name}"
 
 
 class TriedEvent(Protocol):

@@ -20,11 +20,16 @@ from Agent.analysis.session import in_flight
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
-__all__ = ["SURE", "error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]
+__all__ = [
+    "SURE", "error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes",
+    "unknown_events",
+]  # fmt: skip
 
 _LOOK_BACK_US: Final = 60_000_000
 _MAX_EDGES: Final = 10
 _MAX_SPANS: Final = 3
+_MAX_NAMED: Final = 3
+"""Number of events that a text may name by id."""
 _HANGS: Final = frozenset({"absence", "slow", "error", "loop"})
 SURE: Final = 0.7
 """The confidence of a chain of recorded causes that leads to a failure."""
@@ -36,7 +41,7 @@ _RECORD_WORDS: Final = frozenset(
 def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list[Cause]:
     """Return the causal chains of the events that the text names by id."""
     causes = []
-    for event_id in question.event_ids[:3]:
+    for event_id in question.event_ids[:_MAX_NAMED]:
         row = find_event(reader, engine, event_id)
         if row is None:
             continue
@@ -61,6 +66,13 @@ def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list
             )
         )
     return causes
+
+
+def unknown_events(reader: TreeReader, engine: Engine, question: Question) -> list[str]:
+    """Return a sentence for each event id of the text that no event of the session has."""
+    named = question.event_ids[:_MAX_NAMED]
+    missing = [each for each in named if find_event(reader, engine, each) is None]
+    return [f"No event of this session has the id {each}." for each in missing]
 
 
 def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:

@@ -78,7 +78,8 @@ class DebugOptions(Across):
         master: Where Spark runs; default: this machine, local[*].
         target: Test: the target, preferably one that builds all agents; default: the one the session
             remembers.
-        outcome: Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.
+        outcome: Test: the outcome to measure, AGENT.FIELD at the end or AGENT.FIELD>VALUE; default: taken
+            from TEXT.
         live: Test: a call that may be executed; repeatable.
         seeds: Test: number of other random seeds; default 19.
     """
@@ -124,6 +125,7 @@ def debug(
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.debug.selected import around_complaint
+    from Agent.analysis.session import unknown_agent
 
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
@@ -141,6 +143,8 @@ def debug(
     progress = shown_forks("testing the causes") if test else working("looking for causes")
     chosen = parameters.session_for(lambda engine: around_complaint(engine, issue), run, more, root, **across)
     with chosen as path, progress, LogAnalyzer(path) as analyzer:
+        if agent and not analyzer.reader.holds_agent(agent):
+            raise unknown_agent(analyzer.reader, agent)
         usual = [parameters.session_of(each) for each in baseline]
         report = analyzer.debug_issue(issue, baselines=usual, test=test, **of_test)
     if across["engine"] is not None:

@@ -226,11 +226,13 @@ class Experiment:
             return None
         if self.measure.sort != COUNT:
             return float(value)
-        places = events[0], self.place.event, events[-1]
-        ticks = [float(each.tick) for each in places if each.tick is not None]
-        first, at, last = (
-            ticks if len(ticks) == len(places) else [float(each.timestamp_us) for each in places]
-        )
+        moment_event = self.place.event
+        if moment_event.tick is not None:
+            times = [float(each.tick) for each in events if each.tick is not None]
+            at = float(moment_event.tick)
+        else:
+            times, at = [float(each.timestamp_us) for each in events], float(moment_event.timestamp_us)
+        first, last = min(times), max(times)
         return float(value) * (last - at) / (at - first) if at > first else None
 
     def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> Any:

@@ -24,7 +24,7 @@ from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
 from Agent.replay.forks.forking import fork_request
-from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
+from Agent.replay.forks.outcome import STOPPED, ForkOutcome, OutcomeOf
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 from Agent.replay.plan.target import Target
@@ -502,7 +502,8 @@ class MetricTally:
         if self.measure.sort == REWARD:
             return sum(self.rewards) / len(self.rewards) if self.rewards else None
         if self.measure.sort == STATE:
-            return None if fork is None else OutcomeOf.parse(self.measure.outcome).of(fork)
+            outcome = OutcomeOf.parse(self.measure.outcome)
+            return None if fork is None or outcome.is_absent(fork) else outcome.of(fork)
         return self.count
 
 
@@ -536,7 +537,7 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
         if outcome.concerns(str(agent_id), given)
     }
     recorded = ForkOutcome(agents=list(given), states=states)
-    return outcome.of(recorded) if OutcomeOf.parse(outcome.field).of(recorded) != ABSENT else None
+    return None if outcome.is_absent(recorded) else outcome.of(recorded)
 
 
 # `CauseExperiments`: each suspected event is tested in a child process, with and without the event.
@@ -633,6 +634,7 @@ class CauseExperiments:
     ) -> list[dict[str, Any]]:
         """Return the worker's results for the first run that can be replayed."""
         reasons: list[str] = []
+        field = OutcomeOf.parse(self.measure.outcome or ERROR_SERIES).field
         more = {
             "events": [
                 {"event_id": event_id, "rule": rule, "suspects": sorted(suspects)}
@@ -646,10 +648,17 @@ class CauseExperiments:
         for request in self._runs:
             answer = run_job(_EXPERIMENT, request | more, self._timeout_seconds).answered()
             results: list[dict[str, Any]] = answer["results"]
-            if "error" not in results[0]:
+            if "error" in results[0]:
+                reasons.append(_reason(results[0]["error"]))
+            elif self._is_nowhere(results[0]["baseline"]):
+                reasons.append(f"no agent has a field {field} at the end; name the agent, too: AGENT.FIELD")
+            else:
                 return results
-            reasons.append(_reason(results[0]["error"]))
         raise ReplayError("; ".join(dict.fromkeys(reasons)))
+
+    def _is_nowhere(self, fork: dict[str, Any]) -> bool:
+        """Whether the unchanged run ended without the field that is to be measured."""
+        return bool(self.measure.outcome) and fork["stopped"] is None and fork["value"] is None
 
 
 def _chance(result: dict[str, Any]) -> TestedIntervention:

@@ -135,6 +135,10 @@ class OutcomeOf:
         except TypeError:
             return False  # values that cannot be ordered, such as a text and a number
 
+    def is_absent(self, fork: ForkOutcome) -> bool:
+        """Whether a fork that ran to its end has no such field."""
+        return (self.field != ERROR or bool(self.sign)) and self._found(fork) == ABSENT
+
     def concerns(self, agent_id: str, given: Sequence[str]) -> bool:
         """Whether the state of an agent is needed; `given` are the agents with a target's object."""
         if self.field == ERROR and not self.sign:

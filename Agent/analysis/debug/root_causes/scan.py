@@ -69,6 +69,13 @@ class Beside(NamedTuple):
     """The sort of the earlier event."""
 
 
+class Recurring(NamedTuple):
+    """A thing for which an event happens again, and the field that names it."""
+
+    named: str
+    thing: Any
+
+
 @dataclass(slots=True)
 class Finding:
     """A change or a violation: the acts that show it, first to last."""

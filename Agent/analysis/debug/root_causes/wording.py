@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
-from Agent.analysis.debug.root_causes.scan import Beside, Finding
+from Agent.analysis.debug.root_causes.scan import Beside, Finding, Recurring
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import SNAPSHOT
 from Agent.event.payloads import KINDS
@@ -120,11 +120,13 @@ class Wording:
         first, _, second = finding.about.replace(" before ", " -> ").partition(" -> ")
         ends = list(dict.fromkeys(map(short, finding.usual))) if isinstance(finding.usual, tuple) else []
         said = _SAID.get(finding.rule, "{about}{where}: {rule} {times}")
+        if finding.local:
+            said = _SAID_OF_ONE.get(finding.rule, said)
         return said.format(
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
-            again=_thing(finding.first) if number == 1 else "the same thing",
+            again=_thing(finding),
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -330,12 +332,12 @@ def _fields(finding: Finding, since: str) -> str:
     return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
 
 
-def _thing(act: Act) -> str:
-    """Return the thing that an event is about."""
-    if not act.things:
+def _thing(finding: Finding) -> str:
+    """Return the thing for which an event happens again."""
+    if len(finding.acts) > 1 or not isinstance(finding.found, Recurring):
         return "the same thing"
-    thing = act.things[0]
-    return f"{act.named[0]} {short(thing[1] if isinstance(thing, tuple) else thing)}"
+    named, thing = finding.found
+    return f"{named} {short(thing[1] if isinstance(thing, tuple) else thing)}"
 
 
 def _rate(finding: Finding, since: str) -> str:
@@ -357,7 +359,7 @@ _SAID: Final[Mapping[str, str]] = {
     "new error": "an error that is new at {since}: {found}",
     "follow-up missing": "no {second} follows {first}{where} {times} (it does in {present} of {of})",
     "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
-    "left open": "{first} is not followed by {second} {found} of {of} times, first at {since}",
+    "left open": "{first} is not followed by {second} {found} times, first at {since}",
     "rounded": "{about}{where} is round {found} of {of} times, first at {since}",
     "fails": "{about}{where} fails {times}",
     "error comes up": "an error in {about}{where} {times}",
@@ -366,3 +368,8 @@ _SAID: Final[Mapping[str, str]] = {
     "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""
+_SAID_OF_ONE: Final[Mapping[str, str]] = {
+    "value beyond range": "{about} is {found} at {since} (nine in ten are {range})",
+    "new value": "{about} is {found} at {since}, as it rarely is (mostly: {usual})",
+}
+"""The same for a single deviation near what the issue names, which need not be the first of its kind."""

@@ -18,6 +18,7 @@ from Agent.analysis.debug.root_causes.scan import (
     MIN_SEEN,
     Finding,
     Observation,
+    Recurring,
     onset,
     scan_novel,
     scan_rare,
@@ -338,7 +339,17 @@ def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
         # If few things circulate, most of them recur eventually.
         if sum(each.value for each in last) <= COMES_ROUND * len(last):
             act = observations[0].act
-            yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+            for each in scan_rare("happens again", f"{act.name or act.kind}", observations):
+                each.found = _recurring(each.first, lives) or each.found
+                yield each
+
+
+def _recurring(act: Act, lives: Mapping[Any, list[Act]]) -> Recurring | None:
+    """Return the thing for which an event happens again, of those that it is about."""
+    for named, thing in zip(act.named, act.things, strict=True):
+        if any(each.sort == act.sort and each.place < act.place for each in lives.get(thing, ())):
+            return Recurring(named, thing)
+    return None
 
 
 COMES_ROUND: Final = 1 / 3
