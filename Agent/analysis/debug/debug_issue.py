@@ -25,7 +25,7 @@ from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
-from Agent.analysis.debug.root_causes import Issue, Log, baseline_of, read_log, root_causes, survey
+from Agent.analysis.debug.root_causes import Baseline, Issue, Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
@@ -81,8 +81,8 @@ def debug_issue(
             which event shows the problem.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the configured one, else ./trace.
-        baselines: sessions of the same program in which all was well, as `session` names them: what is as
-            unusual there is no cause, and what none of them has is.
+        baselines: sessions of the same program in which all was well, as `session` names them: what none
+            of them has is unusual.
         test: whether to test the leading causes by forks of the run, with and without them.
         target: what builds the agents for the tests, `module:factory` or such a function; default: the one
             that the session remembers.
@@ -136,7 +136,7 @@ def explain(
         evidence = matching_messages(engine, lines, question)
         with no_collection():
             issue = Issue(question, log)
-            found = root_causes(log, question, issue, baseline_of(usual) if usual else None)
+            found = root_causes(log, question, issue, Baseline(usual) if usual else None)
         told_of = frozenset(
             event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
         )
@@ -160,7 +160,7 @@ def explain(
     if usual:
         number = sum(len(each.acts) for each in usual)
         looked_at.append(
-            f"{plural(number, 'event')} of {plural(len(usual), 'baseline')}: what is usual there"
+            f"{plural(number, 'event')} of {plural(len(usual), 'baseline')}: what they never have"
         )
     tests: list[str] = []
     if how is not None:

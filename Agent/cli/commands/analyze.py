@@ -113,7 +113,7 @@ def debug(
     Args:
         markdown: Print Markdown, to paste into an issue.
         show_all: Show every cause, and every candidate.
-        baseline: A session in which all was well: what is as unusual there is no cause; repeatable.
+        baseline: A session in which all was well: what no such session has is unusual; repeatable.
         test: Test the leading causes by forks with and without them.
 
     Examples:

@@ -5,8 +5,9 @@ and ranks the candidate causes by one score (`ranking`). All of them read `acts`
 """
 
 from Agent.analysis.debug.root_causes.acts import Log
-from Agent.analysis.debug.root_causes.causes import baseline_of, root_causes
+from Agent.analysis.debug.root_causes.baseline import Baseline
+from Agent.analysis.debug.root_causes.causes import root_causes
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.reading import read_log, survey
 
-__all__ = ["Issue", "Log", "baseline_of", "read_log", "root_causes", "survey"]
+__all__ = ["Baseline", "Issue", "Log", "read_log", "root_causes", "survey"]

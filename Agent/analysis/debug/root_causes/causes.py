@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.event.payloads import KINDS
 
-__all__ = ["DETECTORS", "baseline_of", "causes_in", "findings_in", "root_causes"]
+__all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
@@ -41,11 +41,6 @@ MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
 _OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "far from usual", UNLIKE})
 """Rules about what an event holds."""
-
-
-def baseline_of(logs: Sequence[Log]) -> Baseline:
-    """Return what is usual in sessions in which all was well."""
-    return Baseline(logs, _found)
 
 
 def root_causes(log: Log, question: Question, issue: Issue, baseline: Baseline | None = None) -> list[Cause]:
@@ -75,19 +70,17 @@ def findings_in(
 ) -> list[Finding]:
     """Return where the relations of a session break, and what is unusual near what a text names.
 
-    With a baseline, what is as unusual there is left out.
+    With a baseline, what it never has is unusual, too.
     """
     nearby.walk(log, issue.seeds(log), issue.heard(log))
-    found = _found(log) if baseline is None else baseline.judged(log, _found(log))
+    found = [finding for find in DETECTORS for finding in find(log)]
+    if baseline is not None:
+        found += baseline.find(log)
     relations.link_amounts(log, found)
     if "slow" not in question.topics:
         # Durations depend on the machine as often as on the program.
         found = [finding for finding in found if finding.rule != "duration shifts"]
     return found
-
-
-def _found(log: Log) -> list[Finding]:
-    return [finding for find in DETECTORS for finding in find(log)]
 
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
