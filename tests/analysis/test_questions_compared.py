@@ -26,7 +26,8 @@ ABOUT_ONE_SESSION = frozenset(
     causality.event_links.load_event causality.graph.causal_graph debug.debug_issue.explain
     debug.debug_issue.held_lines debug.question.entity_mentions.events_naming
     debug.question.message_search.matching_messages debug.recorded.event_causes
-    debug.root_causes.reading.read_log debug.root_causes.reading.survey questions.comparison.gather
+    debug.recorded.unknown_events debug.root_causes.reading.read_log debug.root_causes.reading.survey
+    questions.comparison.gather
     questions.comparison.values questions.errors.errors questions.journeys.journey_overview
     questions.journeys.record_gaps questions.perfetto.write_perfetto questions.provenance.provenance
     questions.states.agent_vars questions.states.check_within questions.states.checkpoints

@@ -877,3 +877,18 @@ def test_a_single_deviation_near_what_is_asked_is_not_said_to_be_the_first_of_it
         "what of handle is open at tick 40, as it rarely is (mostly: crate, open)",
         "size of handle is 40 at tick 40 (nine in ten are 0 to 2)",
     }
+
+
+def test_a_level_is_told_by_the_numbers_themselves_though_it_is_judged_beside_the_others() -> None:
+    made = [
+        (step, f"a{n}", step % 7 + 100 * (n == 2 and step >= BREAK))
+        for step in range(STEPS)
+        for n in range(6)
+    ]
+    series: dict[str, list[Observation]] = {}
+    for each in observed(made):
+        series.setdefault(each.act.agent, []).append(each)
+    (shift,) = scan_numbers("level shifts", "x", series)
+    own = [each.value for each in series["a2"]]
+    assert shift.usual == pytest.approx(sum(own[:BREAK]) / BREAK)
+    assert shift.found == pytest.approx(sum(own[BREAK:]) / (STEPS - BREAK))

@@ -130,8 +130,7 @@ def script(toy):
     return path
 
 
-@pytest.mark.further
-@pytest.mark.process
+@pytest.mark.integration
 def test_classes_of_the_script_are_the_same_ones_when_it_is_imported(toy, script):
     for target in ("the_script:build", "factories:build"):
         report = replay_run("last/a", target=target, root=toy.root)

@@ -128,7 +128,7 @@ class Ant:
 if __name__ == "__main__":
     setup_logging(trace_root="trace")
     ant, world = Ant(), World()
-    for _ in range(40): ant.walk(world)
+    for _ in range(26): ant.walk(world)
 """
 
 

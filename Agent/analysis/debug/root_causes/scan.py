@@ -400,7 +400,10 @@ def scan_numbers(
         worth = min(nats * _suddenness(values, at, high - low), _seldom_move(series, owner, abs(high - low)))
         if worth > LEAST_CHANGE:
             group = ((field, owner),)
-            found.append(_changed(rule, about, series[owner], at, worth, group, usual=low, found=high))
+            # A reader compares with the numbers themselves, not with what is left without the common part.
+            whole = [float(each.value) for each in series[owner]]
+            usual, now = fmean(whole[:at]), fmean(whole[at:])
+            found.append(_changed(rule, about, series[owner], at, worth, group, usual=usual, found=now))
     return _surest(found)
 
 
