@@ -61,15 +61,16 @@ HANDLERS = {
 }
 
 
-def further(case):
-    return pytest.param(case, marks=pytest.mark.further)
+def second_tier(case):
+    return pytest.param(case, marks=pytest.mark.integration)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "body", ["worker.act(Held())", further("log.log_action('a', {'v': Held()})"), further("log.info('m')")]
+    "body",
+    ["worker.act(Held())", second_tier("log.log_action('a', {'v': Held()})"), second_tier("log.info('m')")],
 )
-@pytest.mark.parametrize("handler", ["function", further("any arguments"), further("method")])
+@pytest.mark.parametrize("handler", ["function", second_tier("any arguments"), second_tier("method")])
 def test_an_exception_of_a_signal_reaches_the_program_wherever_it_interrupts_recording(
     tmp_path, handler, body
 ):

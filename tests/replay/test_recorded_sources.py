@@ -119,6 +119,7 @@ def test_numpy_draws_are_drawn_again(toy):
 
 
 @pytest.mark.further
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "recorded"),
     [
@@ -139,6 +140,7 @@ def test_a_read_more_or_less_is_a_difference(toy, before, after, recorded):
 HELD = "DICE = recorder.adopt(random.SystemRandom(), name='dice')"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "recorded", "replayed"),
     [
@@ -526,7 +528,7 @@ ADOPTED = {
 }
 
 
-@pytest.mark.further
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", ADOPTED)
 def test_a_draw_in_an_action_that_drew_nothing_is_never_green(toy, kind):
     adopted, draw = ADOPTED[kind]

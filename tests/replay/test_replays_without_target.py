@@ -463,6 +463,7 @@ def prices(kind, day):
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", ["Pool", "executor"])
 def test_workers_that_record_nothing_may_compute_what_agents_are_given(desk, kind):
     program = PROGRAM.replace("SEED", "4").replace("import Trader", "import Trader, prices")

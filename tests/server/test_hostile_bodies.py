@@ -307,7 +307,7 @@ def test_a_damaged_database_is_the_operators_matter_and_a_wrong_statement_is_our
     assert SECRET not in answer.text
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_health_answers_while_everybody_else_waits_for_the_database(app, monkeypatch):
     monkeypatch.setattr("Agent.store.database._TURN_S", 5.0)
 

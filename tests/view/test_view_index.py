@@ -668,7 +668,7 @@ def _grown_index(
 
 @pytest.mark.parametrize("margin", [40, 16_384])
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.further) for seed in range(1, 6))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.integration) for seed in range(1, 6))]
 )
 def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(
     seed, margin, monkeypatch, tmp_path
