@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -54,7 +55,8 @@ _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 _LOOKUPS: Final = {"ctypes.util", "platform"}
 """Modules whose processes (ldconfig, gcc, uname) change nothing."""
 
-_OF_SYSTEM: Final = ("/dev/", "/proc/", "/sys/")
+_OF_SYSTEM: Final = re.compile("/(dev(?!/shm/)|proc|sys)/")
+"""Places of files that the system makes up; those in `/dev/shm` are a user's."""
 
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
@@ -306,7 +308,7 @@ class ProgramGuard:
         if not path or is_own(frame) or module_of(frame) == "importlib":
             return
         path = os.path.realpath(path)
-        if path.endswith((".py", ".pyc")) or path.startswith(_OF_SYSTEM) or is_of_library(path):
+        if path.endswith((".py", ".pyc")) or _OF_SYSTEM.match(path) or is_of_library(path):
             return  # the code that runs is compared by its digests
         with suppress(OSError):
             if Path(path).stat().st_mtime_ns in self._newer_ns:
