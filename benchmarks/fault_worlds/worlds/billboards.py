@@ -148,7 +148,7 @@ def sell(s: Streets) -> None:
 
 
 def cancel(s: Streets, brand: str) -> str:
-    """Take everything off that stands on the account of a brand."""
+    """Empty the account of a brand."""
     asked = s.do(brand, "cancel_contract", reason="end of season")
     s.do(DESK, "close_account", account=brand)
     for screen in s.screens:
