@@ -198,7 +198,7 @@ class InstrumentEntry(NamedTuple):
     """The class, or a class within one: `Market.Trader`."""
     methods: tuple[str, ...]
     agent_id: str | None = None
-    """The attribute that names the agent; default: `agent_id`, then `unique_id`."""
+    """The attribute that names the agent; default: `agent_id`, `unique_id`, `id` or `name`."""
     agent_role: str | None = None
     ignore: tuple[str, ...] = ()
     level: str = "INFO"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import collections
 import datetime
 import enum
+import functools
 import threading
+import types
+import typing
 import weakref
 
 import numpy as np
@@ -28,12 +31,41 @@ class Box:
     def __init__(self, inside=None, label="box"):
         self.inside, self.label = inside, label
 
+    def say(self):
+        return self.label
+
 
 class Slotted:
     __slots__ = ("first", "second")
 
     def __init__(self, first=None):
         self.first = first
+
+
+class Table(dict):
+    """A dict with attributes."""
+
+
+class Row(list):
+    """A list with attributes."""
+
+
+class Group(set):
+    """A set with attributes."""
+
+
+class Place(typing.NamedTuple):
+    x: object
+    y: object
+
+
+def following(inside):
+    """Return a function whose content is what its closure and its default hold."""
+
+    def follow(more=inside):
+        return inside, more
+
+    return follow
 
 
 def nobody(_each):
@@ -62,6 +94,13 @@ def holding(inner):
         st.builds(Box, inner),
         st.builds(Slotted, inner),
         st.lists(st.integers(0, 9), max_size=3).map(np.array),
+        st.dictionaries(KEYS, inner, max_size=3).map(Table),
+        st.dictionaries(KEYS, st.integers(0, 9), max_size=3).map(collections.Counter),
+        st.lists(inner, max_size=3).map(Row),
+        st.sets(KEYS, max_size=3).map(Group),
+        st.builds(Place, inner, inner),
+        st.builds(following, inner),
+        st.builds(Box, inner).map(lambda box: box.say),
     )
 
 
@@ -77,25 +116,43 @@ def changes_in(value):
             continue
         seen[id(each)] = each
         kind = type(each)
-        if kind in (list, tuple, collections.deque):
+        if kind in (list, tuple, collections.deque, Row, Place):
             waiting += each
-        elif kind in (dict, collections.defaultdict):
+        elif kind in (dict, collections.defaultdict, Table):
             waiting += each.values()
+        elif kind is types.FunctionType:
+            waiting += [cell.cell_contents for cell in each.__closure__]
+        elif kind is types.MethodType:
+            waiting.append(each.__self__)
         elif kind is Box:
             waiting += vars(each).values()
         elif kind is Slotted:
             waiting.append(each.first)
-        if kind in (list, collections.deque):
+        if kind in (Table, Row, Group):
+            each.noted = 1
+            yield
+            del each.noted
+        if kind is types.FunctionType:
+            defaults, each.__defaults__ = each.__defaults__, ("other",)
+            yield
+            each.__defaults__ = defaults
+            each.noted = 1
+            yield
+            del each.noted
+            inside, each.__closure__[0].cell_contents = each.__closure__[0].cell_contents, "other"
+            yield
+            each.__closure__[0].cell_contents = inside
+        if kind in (list, collections.deque, Row):
             each.append(0)
             yield
             each.pop()
-        elif kind in (dict, collections.defaultdict):
+        elif kind in (dict, collections.defaultdict, Table, collections.Counter):
             each["added"] = 1
             yield
             each["added"] = True
             yield
             del each["added"]
-        elif kind is set:
+        elif kind in (set, Group):
             each.add("added")
             yield
             each.remove("added")
@@ -142,18 +199,18 @@ def test_scalars_have_one_mark_where_they_are_written_alike(pair):
     "value",
     [
         len,
-        lambda: 1,
         (number for number in [1]),
         threading.Lock(),
         datetime.datetime(2026, 1, 1),
         weakref.ref(Box),
         collections.OrderedDict(a=1),
-        collections.defaultdict(lambda: 1),
+        collections.defaultdict(functools.partial(int)),
         np.array([object()]),
         np.datetime64("2026-01-01"),
         np.random.default_rng(1),
-        Box().__init__,
-        type("Derived", (dict,), {})(),
+        following(threading.Lock()),
+        type("Reduced", (dict,), {"__reduce__": dict.__reduce__})(),
+        type("Ended", (list,), {"__del__": len})(),
         list(range(5_000)),
         "x" * 2_000_000,
         b"x" * 2_000_000,

@@ -151,6 +151,41 @@ def test_without_any_name_the_class_is_the_name(recorded):
     assert recorded.only("agent_action")["extra"]["agent_id"] == "Nameless"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"id": 3, "name": "ann"}, "3"), ({"id": "a-3"}, "a-3"), ({"id": None, "name": "ann"}, "ann"),
+        ({"unique_id": 5, "id": 3}, "5"), ({"agent_id": "x", "id": 3}, "x"), ({"id": True, "name": ""}, "Other"),
+        ({"id": [3], "name": b"ann"}, "Other"),
+    ],
+)  # fmt: skip
+def test_usual_attributes_name_an_agent(recorded, attributes, expected):
+    class Other:
+        def act(self):
+            return 1
+
+    other = Other()
+    vars(other).update(attributes)
+    with instrument(Other, methods=["act"]):
+        other.act()
+    assert recorded.only("agent_action")["extra"]["agent_id"] == expected
+
+
+def test_an_object_that_answers_anything_is_named_by_what_it_has(recorded):
+    class Proxy:
+        def __getattr__(self, name):
+            return f"made up: {name}" if name in {"agent_id", "logger"} else object.__getattribute__(self, name)
+
+        def act(self):
+            return 1
+
+    proxy = Proxy()
+    proxy.id = 4
+    with instrument(Proxy, methods=["act"]):
+        proxy.act()
+    assert recorded.only("agent_action")["extra"]["agent_id"] == "4"
+
+
 @pytest.mark.parametrize("agent_id", ["missing", lambda walker: walker.missing, lambda walker: 1 / 0])
 def test_a_name_that_cannot_be_found_costs_the_agent_not_the_call(recorded, fresh, agent_id):
     with instrument(fresh, methods=["step"], agent_id=agent_id):

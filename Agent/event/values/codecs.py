@@ -551,6 +551,20 @@ def is_all_attributes(cls: type) -> bool:
     )
 
 
+def container_below(cls: type) -> type | None:
+    """Return the builtin container from which a class is derived; None if its objects hold more than items and attributes."""
+    base = solid_base(cls)
+    if base not in _CONTAINERS or find_in_classes(cls, "__del__") is not None:
+        return None
+    if cls is Counter:
+        return base
+    has_codec = builtin_reducer(cls) is not None or registered_codec(cls) is not None
+    return None if has_codec or class_reducer(cls) is None else base
+
+
+_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
+
+
 def classes_met() -> list[type]:
     """Return the classes of values that were read since they were last forgotten, some of them twice."""
     return [*plan_of.known, *class_reducer.known]

@@ -17,6 +17,8 @@ from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import MEMBER, class_reducer, known_tag_of_member
 from Agent.event.values.codecs import builtin_reducer, registered_codec
 from Agent.event.values.digest import canonical_bytes
+from Agent.event.values.marks import content_by_mark
+from Agent.event.values.opaque import Content, OpaqueKind
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, write_json
 from Agent.event.values.reading import AgentOf, Hides, Limits, Named
 
@@ -171,7 +173,7 @@ class _ShortWalk:
         if tag in {"opaque", "truncated"}:
             raise _Special
         if kind is defaultdict and not isinstance(value.default_factory, (type, type(None))):
-            raise _Special
+            tag = self._with_factory(tag, value.default_factory)
         if type(reduced) is frozenset:
             copy: Any = self._members(reduced, pointer, depth)
         elif type(reduced) in _COPIED:
@@ -180,6 +182,20 @@ class _ShortWalk:
             raise _Special
         self.types[pointer] = tag
         return copy
+
+
+    def _with_factory(self, tag: str, factory: object) -> str:
+        """Return the tag of a `defaultdict` whose factory is a function that the full walk has read before."""
+        if self._agent_of is None:
+            raise _Special
+        content = content_by_mark(factory, self._agent_of, self._hides, _unread)
+        if content.kind is not OpaqueKind.COMPARABLE:
+            raise _Special
+        return f"{tag}@{content.text}"
+
+
+def _unread(_factory: object) -> Content:
+    raise _Special
 
 
 def _flat_tuples(items: list[Any]) -> list[list[Any]] | None:

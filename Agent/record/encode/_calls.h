@@ -63,7 +63,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen)
+    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen) W(queue) W(_queue) W(unfinished_tasks) W(_unfinished_tasks) W(unique_id) W(id) W(name)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},

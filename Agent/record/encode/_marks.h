@@ -1,7 +1,8 @@
 /* A mark of all that a value holds: 128 bits that stay the same while nothing in it changes. Included by `_native.c`.
 
    Unlike `whole`, it keeps nothing alive: scalars and arrays count by content, objects by their place in memory, their class and all
-   that they hold. Values whose content is not seen in this way, such as functions, generators and locks, have no mark. */
+   that they hold, functions by their code and what they hold. Values whose content is not seen in this way, such as generators and
+   locks, have no mark. */
 
 enum { MOST_MARKED = 4096, LARGE_FOR_ONE = 256 }; /* values in one value, and the bytes that count as one more */
 
@@ -134,9 +135,10 @@ static int mark_attributes(Marking *marking, PyObject *value) {
     return is_marked;
 }
 
-static int mark_sequence(Marking *marking, PyObject *items, Py_ssize_t size) {
+/* Mark the items of a list, tuple, set or deque; `kind` is the builtin type, whose iterator runs no code of others. */
+static int mark_sequence(Marking *marking, PyObject *items, PyTypeObject *kind, Py_ssize_t size) {
     if (size > marking->left) return 0;
-    PyObject *each, *inside = PyObject_GetIter(items); /* of a type whose iterator runs no code of others */
+    PyObject *each, *inside = kind->tp_iter(items);
     mark_word(marking, (uint64_t)size);
     int failed = inside == NULL ? -1 : 0;
     while (failed == 0 && (each = PyIter_Next(inside)) != NULL) {
@@ -147,22 +149,54 @@ static int mark_sequence(Marking *marking, PyObject *items, Py_ssize_t size) {
     return failed == 0 && !PyErr_Occurred();
 }
 
+/* Mark a function, a bound method or a cell by the parts that `whole_callable` compares. */
+static int mark_callable(Marking *marking, PyObject *value) {
+    if (PyCell_Check(value)) return mark_later(marking, PyCell_GET(value)) == 0;
+    if (PyMethod_Check(value))
+        return mark_later(marking, PyMethod_GET_FUNCTION(value)) == 0 && mark_later(marking, PyMethod_GET_SELF(value)) == 0;
+    PyFunctionObject *function = (PyFunctionObject *)value;
+    PyObject *noted = function->func_dict;
+    if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
+    mark_place(marking, function->func_code);
+    PyObject *parts[] = {function->func_qualname, function->func_module, function->func_defaults, function->func_kwdefaults, function->func_closure, noted};
+    for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
+        if (mark_later(marking, parts[at]) < 0) return 0;
+    return 1;
+}
+
+/* The builtin container from which a class is derived, if its objects have that one's items and attributes only; NULL of others. */
+static PyTypeObject *container_below(PyTypeObject *kind) {
+    PyTypeObject *meta = Py_TYPE(kind);
+    if (meta->tp_hash != PyType_Type.tp_hash || meta->tp_richcompare != PyType_Type.tp_richcompare) return NULL;
+    PyObject *known = PyDict_GetItemWithError(UNCHANGING, (PyObject *)kind);
+    return known != NULL && PyType_Check(known) ? (PyTypeObject *)known : NULL;
+}
+
+/* Mark the items of a builtin container, or of one of a derived class. */
+static int mark_items(Marking *marking, PyObject *value, PyTypeObject *kind) {
+    if (kind == &PyDict_Type) return mark_items_of_dict(marking, value);
+    if (kind == &PyList_Type || kind == &PyTuple_Type) return mark_sequence(marking, value, kind, Py_SIZE(value));
+    if (kind == &PySet_Type || kind == &PyFrozenSet_Type) return mark_sequence(marking, value, kind, PySet_GET_SIZE(value));
+    return -1;
+}
+
 /* Mark a container or an object, and have what it holds wait. 0 where it has no mark. */
 static int mark_inside(Marking *marking, PyObject *value) {
     PyTypeObject *kind = Py_TYPE(value);
     mark_place(marking, value);
-    if (kind == &PyDict_Type) return mark_items_of_dict(marking, value);
-    if (kind == &PyList_Type || kind == &PyTuple_Type) return mark_sequence(marking, value, PySequence_Fast_GET_SIZE(value));
-    if (kind == &PySet_Type || kind == &PyFrozenSet_Type) return mark_sequence(marking, value, PySet_GET_SIZE(value));
-    if (kind == DEQUE) return mark_sequence(marking, value, Py_SIZE(value)); /* its `maxlen` never changes */
+    int is_marked = mark_items(marking, value, kind);
+    if (is_marked >= 0) return is_marked;
+    if (kind == DEQUE) return mark_sequence(marking, value, kind, Py_SIZE(value)); /* its `maxlen` never changes */
     if (kind == DEFAULTDICT) {
         PyObject *factory = PyObject_GetAttr(value, W_default_factory);
-        int is_marked = factory != NULL && (factory == Py_None || PyType_Check(factory));
-        mark_place(marking, factory);
+        is_marked = factory != NULL && mark_later(marking, factory) == 0;
         Py_XDECREF(factory);
         return is_marked && mark_items_of_dict(marking, value);
     }
-    return is_whole_type(kind) && mark_attributes(marking, value);
+    if (is_callable_whole(kind)) return mark_callable(marking, value);
+    if (is_whole_type(kind)) return mark_attributes(marking, value);
+    PyTypeObject *base = container_below(kind);
+    return base != NULL && mark_items(marking, value, base) == 1 && mark_attributes(marking, value);
 }
 
 /* Mark one of the values that wait. 1, 0 where it has no mark, perhaps with an exception. */

@@ -1606,28 +1606,74 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 
 /* ---- agents ---- */
 
-/* What `agent_of` was given: two dicts by class, two of identities, and who says it of all others. */
-enum { BY_ATTRIBUTES, INHERITED, IDENTITIES, OF_OBJECTS, ASKED };
+/* What `agent_of` was given: three dicts by class, two of identities, and who says it of all others. */
+enum { BY_ATTRIBUTES, BY_OWN_NAME, INHERITED, IDENTITIES, OF_OBJECTS, ASKED };
+
+/* The text of an attribute of an object itself that names it, a new reference; NULL where there is none, with `is_other` for one of
+   which Python has to say. */
+static PyObject *own_name(PyObject *value, PyObject *own, PyObject *attribute, int *is_other) {
+    PyObject *of_class = _PyType_Lookup(Py_TYPE(value), attribute), *held = NULL, *name = NULL;
+    if (of_class != NULL && !Py_IS_TYPE(of_class, &PyMemberDescr_Type)) return *is_other = 1, NULL;
+    if (of_class == NULL) held = own == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(own, attribute));
+    else held = PyObject_GenericGetAttr(value, attribute);
+    PyErr_Clear();
+    if (held == NULL || held == Py_None) return Py_XDECREF(held), NULL;
+    if (PyUnicode_CheckExact(held) && PyUnicode_GET_LENGTH(held) > 0) name = Py_NewRef(held);
+    else if (PyLong_CheckExact(held)) name = PyObject_Str(held);
+    *is_other = name == NULL;
+    Py_DECREF(held);
+    return name;
+}
+
+/* The name of an object to whose class `instrument` gave an identity, by its own attributes or that of its class, a new reference;
+   NULL where Python has to say. */
+static PyObject *identified(PyObject *value, PyObject *own, PyObject *identity) {
+    if (!PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE)) return NULL;
+    PyObject *usual[] = {W_agent_id, W_logger, W_unique_id, W_id, W_name}, *name = NULL, *given = PyObject_GetAttr(identity, W_agent_id);
+    int is_other = given == NULL;
+    if (given == Py_None)
+        for (size_t at = 0; at < sizeof usual / sizeof *usual && name == NULL && !is_other; at++) {
+            name = own_name(value, own, usual[at], &is_other);
+            if (usual[at] != W_logger || name == NULL) continue;
+            Py_CLEAR(name);
+            is_other = 1;
+        }
+    else if (!is_other && PyUnicode_CheckExact(given))
+        name = own_name(value, own, given, &is_other);
+    PyObject *of_class = ((PyHeapTypeObject *)Py_TYPE(value))->ht_name;
+    if (given == Py_None && name == NULL && !is_other && Py_IS_TYPE(Py_TYPE(value), &PyType_Type) && PyUnicode_CheckExact(of_class))
+        name = Py_NewRef(of_class);
+    Py_XDECREF(given);
+    return name;
+}
 
 /* None of an object of a class of which attributes alone tell whether its objects are agents, if it has no such attribute and
-   nobody gave it an identity. */
+   nobody gave it an identity; its own `agent_id` if that is a text, of a class whose objects are agents by it; its name, if
+   `instrument` gave its class an identity. */
 static PyObject *agent_of_one(PyObject *facts, PyObject *value) {
-    PyObject *kind = (PyObject *)Py_TYPE(value);
+    PyObject *kind = (PyObject *)Py_TYPE(value), *answer = NULL, *identity = Py_None;
     /* where the metaclass hashes and compares as `type` does, the lookup runs no code of others */
     int is_plain = Py_TYPE(kind)->tp_hash == PyType_Type.tp_hash && Py_TYPE(kind)->tp_richcompare == PyType_Type.tp_richcompare
-                   && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, OF_OBJECTS)) == 0
-                   && PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, BY_ATTRIBUTES), kind) == Py_True
-                   && (PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, IDENTITIES)) == 0
-                       || PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, INHERITED), kind) == Py_None);
-    PyObject *own = is_plain ? PyObject_GenericGetDict(value, NULL) : NULL;
-    if (own != NULL)
-        is_plain = PyDict_CheckExact(own) && PyDict_GetItemWithError(own, W_agent_id) == NULL
-                   && PyDict_GetItemWithError(own, W_logger) == NULL;
-    else
-        is_plain = is_plain && PyErr_ExceptionMatches(PyExc_AttributeError); /* its objects have no attributes of their own */
+                   && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, OF_OBJECTS)) == 0;
+    if (is_plain && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, IDENTITIES)) > 0)
+        identity = PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, INHERITED), kind);
+    int is_by_attributes = is_plain && identity == Py_None && PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, BY_ATTRIBUTES), kind) == Py_True;
+    int is_by_name = is_plain && identity != NULL && PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, BY_OWN_NAME), kind) == Py_True;
+    PyObject *own = is_by_attributes || is_by_name ? PyObject_GenericGetDict(value, NULL) : NULL;
+    int has_own = own != NULL && PyDict_CheckExact(own), has_none = own == NULL && PyErr_ExceptionMatches(PyExc_AttributeError);
+    PyErr_Clear();
+    if (is_by_name && identity != Py_None && (has_own || has_none)) {
+        answer = identified(value, own, identity);
+    } else if (has_own) {
+        PyObject *name = PyDict_GetItemWithError(own, W_agent_id);
+        if (is_by_name && name != NULL && PyUnicode_CheckExact(name)) answer = Py_NewRef(name);
+        else if (is_by_attributes && name == NULL && PyDict_GetItemWithError(own, W_logger) == NULL) answer = Py_NewRef(Py_None);
+    } else if (has_none && is_by_attributes) {
+        answer = Py_NewRef(Py_None); /* its objects have no attributes of their own */
+    }
     Py_XDECREF(own);
     PyErr_Clear();
-    return is_plain ? Py_NewRef(Py_None) : PyObject_CallOneArg(PyTuple_GET_ITEM(facts, ASKED), value);
+    return answer != NULL ? answer : PyObject_CallOneArg(PyTuple_GET_ITEM(facts, ASKED), value);
 }
 
 static PyMethodDef agent_of_definition = {"agent_of", agent_of_one, METH_O, "The id of an agent, None for any other object."};
@@ -1658,12 +1704,12 @@ static PyObject *held_by(PyObject *Py_UNUSED(module), PyObject *facts) {
     return PyErr_SetString(PyExc_TypeError, "held_by(by_class, agent_of, asked)"), NULL;
 }
 
-/* agent_of(by_attributes, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
+/* agent_of(by_attributes, by_own_name, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
 static PyObject *agent_of(PyObject *Py_UNUSED(module), PyObject *facts) {
     int is_right = PyTuple_GET_SIZE(facts) == ASKED + 1;
     for (int i = 0; is_right && i < ASKED; i++) is_right = PyDict_CheckExact(PyTuple_GET_ITEM(facts, i));
     if (is_right) return PyCFunction_New(&agent_of_definition, facts);
-    PyErr_SetString(PyExc_TypeError, "agent_of(by_attributes, inherited, identities, of_objects, asked)");
+    PyErr_SetString(PyExc_TypeError, "agent_of(by_attributes, by_own_name, inherited, identities, of_objects, asked)");
     return NULL;
 }
 

@@ -226,15 +226,57 @@ static PyObject *lane_tell_outside(Lane *lane, PyObject *const *arguments, Py_ss
     return told < 0 ? NULL : truth(told == TOLD);
 }
 
+/* Whether a container holds other objects than a snapshot of it. */
+static int holds_others(PyObject *now, PyObject *before) {
+    Held all = {((PyTupleObject *)before)->ob_item, PyTuple_GET_SIZE(before)};
+    Py_ssize_t at = 0;
+    return !meet_any(&all, now, &at, 0, 0) || at != all.count;
+}
+
+/* Whether a value is not what (identity, members, identity of the last) tells, as `_mark`. */
+static int is_counted_otherwise(PyObject *now, PyObject *before) {
+    if ((void *)now != (void *)as_number(PyTuple_GET_ITEM(before, 0))) return 1;
+    PyTypeObject *kind = Py_TYPE(now);
+    int has_order = kind == &PyList_Type || kind == DEQUE, is_sized = has_order || kind == &PyDict_Type || kind == &PyTuple_Type
+                                                                     || kind == &PySet_Type || kind == &PyFrozenSet_Type;
+    Py_ssize_t number = is_sized ? PyObject_Size(now) : 0;
+    PyObject *last = NULL;
+    if (number > COUNTED_ITEMS) {
+        if (has_order && (last = PySequence_GetItem(now, number - 1)) == NULL) return 1;
+        Py_XDECREF(last); /* the container has it */
+    } else {
+        PyObject *all = snapshot(NULL, now);
+        int shows_all = all != Py_None;
+        Py_XDECREF(all);
+        if (shows_all) return 1;
+        number = members_of(now, 0);
+    }
+    return number != (Py_ssize_t)as_number(PyTuple_GET_ITEM(before, 1)) || (void *)last != (void *)as_number(PyTuple_GET_ITEM(before, 2));
+}
+
+/* Whether a queue of asyncio or of threads is not what (mark of its items, unfinished tasks, class) tells, as `_OfQueue`. */
+static int is_other_queue(PyObject *now, PyObject *before) {
+    if (PyTuple_GET_SIZE(before) != 3 || (PyObject *)Py_TYPE(now) != PyTuple_GET_ITEM(before, 2)) return 1;
+    PyObject *own = PyObject_GenericGetDict(now, NULL), *was = PyTuple_GET_ITEM(before, 0);
+    if (own == NULL || !PyDict_CheckExact(own)) return PyErr_Clear(), Py_XDECREF(own), 1;
+    PyObject *items = PyDict_GetItemWithError(own, W_queue), *unfinished = PyDict_GetItemWithError(own, W_unfinished_tasks);
+    if (items == NULL) items = PyDict_GetItemWithError(own, W__queue);
+    if (unfinished == NULL) unfinished = PyDict_GetItemWithError(own, W__unfinished_tasks);
+    int is_other = items == NULL || unfinished == NULL || !PyLong_CheckExact(unfinished) || !PyLong_CheckExact(PyTuple_GET_ITEM(before, 1))
+                   || PyObject_RichCompareBool(unfinished, PyTuple_GET_ITEM(before, 1), Py_EQ) != 1 || !PyTuple_Check(was);
+    if (!is_other && PyTuple_CheckExact(was)) is_other = holds_others(items, was);
+    else if (!is_other) is_other = PyTuple_GET_SIZE(was) < 3 || is_counted_otherwise(items, was);
+    Py_DECREF(own);
+    return is_other;
+}
+
 /* Whether attributes hold other containers than at the last look, or these other objects, by all that was in them. */
 static int hold_others(PyObject *held, PyObject *names, PyObject *snapshots) {
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(snapshots) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(snapshots)) return 1;
     for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
         PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(snapshots, place);
-        if (now == NULL || !PyTuple_CheckExact(before)) return 1;
-        Held all = {((PyTupleObject *)before)->ob_item, PyTuple_GET_SIZE(before)};
-        Py_ssize_t at = 0;
-        if (!meet_any(&all, now, &at, 0, 0) || at != all.count) return 1;
+        if (now == NULL || !PyTuple_Check(before)) return 1;
+        if (PyTuple_CheckExact(before) ? holds_others(now, before) : is_other_queue(now, before)) return 1;
     }
     return 0;
 }
@@ -244,25 +286,7 @@ static int count_others(PyObject *held, PyObject *names, PyObject *counts) {
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(counts) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(counts)) return 1;
     for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(names); place++) {
         PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, place)), *before = PyTuple_GET_ITEM(counts, place);
-        if (now == NULL || !PyTuple_CheckExact(before) || PyTuple_GET_SIZE(before) != 3) return 1;
-        if ((void *)now != (void *)as_number(PyTuple_GET_ITEM(before, 0))) return 1;
-        PyTypeObject *kind = Py_TYPE(now);
-        int has_order = kind == &PyList_Type || kind == DEQUE, is_sized = has_order || kind == &PyDict_Type || kind == &PyTuple_Type
-                                                                         || kind == &PySet_Type || kind == &PyFrozenSet_Type;
-        Py_ssize_t number = is_sized ? PyObject_Size(now) : 0;
-        PyObject *last = NULL;
-        if (number > COUNTED_ITEMS) {
-            if (has_order && (last = PySequence_GetItem(now, number - 1)) == NULL) return 1;
-            Py_XDECREF(last); /* the container has it */
-        } else {
-            PyObject *all = snapshot(NULL, now);
-            int shows_all = all != Py_None;
-            Py_XDECREF(all);
-            if (shows_all) return 1;
-            number = members_of(now, 0);
-        }
-        if (number != (Py_ssize_t)as_number(PyTuple_GET_ITEM(before, 1)) || (void *)last != (void *)as_number(PyTuple_GET_ITEM(before, 2)))
-            return 1;
+        if (now == NULL || !PyTuple_CheckExact(before) || PyTuple_GET_SIZE(before) != 3 || is_counted_otherwise(now, before)) return 1;
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-"""How often recording reads what has much content: arguments, and large fields in early full states.
+"""How often recording reads what has much content: arguments, of constructors too, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
 first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
@@ -50,27 +50,31 @@ class LargeContents:
         self._bytes_left -= size_bytes
 
 
-def sizes_of_large(body: bytes, types: Mapping[str, str] | None, key: str) -> dict[str, int]:
+def sizes_of_large(
+    body: bytes, types: Mapping[str, str] | None, key: str, above: str = "/extra"
+) -> dict[str, int]:
     """Return {name: bytes} of the values below a key that have over 4 KiB and an object without a codec.
 
     Args:
         body: a payload's inner JSON.
         types: its tags.
-        key: `args` or `args_after`.
+        key: `args` or `args_after`; `args` or `kwargs` of a constructor.
+        above: the pointer to the payload.
     """
     if types is None or (len(body) <= LARGE_BYTES and b'"size_bytes":' not in body):
         return {}
     payload = read_json(b"{%s}" % body)
-    start = f"/extra/{key}/"
+    start = f"{above}/{key}/"
     contents: dict[str, set[int]] = {}
     for pointer, tag in types.items():
         if tag == "opaque" and pointer.startswith(start):
-            form: Any = value_at(payload, pointer.removeprefix("/extra"))
+            form: Any = value_at(payload, pointer.removeprefix(above))
             size = form.get("size_bytes", 0) if type(form) is dict else 0
             # Objects that lead to one graph have equal sizes, and it was walked once.
             contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
     held = payload[key]
-    sizes = {name: len(write_json(held[name])) + sum(found) for name, found in contents.items()}
+    raw = {name: held[int(name)] if type(held) is list else held[name] for name in contents}
+    sizes = {name: len(write_json(raw[name])) + sum(found) for name, found in contents.items()}
     return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
 
 

@@ -101,10 +101,11 @@ class _Members(NamedTuple):
 
 
 class _OfQueue(NamedTuple):
-    """The mark of a queue's items, and its unfinished tasks."""
+    """The mark of a queue's items, its unfinished tasks, and its class."""
 
     items: object
     unfinished: object
+    kind: type
 
 
 class _Looked:
@@ -149,7 +150,7 @@ class _Looked:
                 scalars[name] = mark
             elif type(mark) is tuple and _is_flat(mark[-1]):
                 objects[name] = id(mark[-1])  # the mark keeps it alive
-            elif type(mark) is tuple:
+            elif type(mark) is tuple or type(mark) is _OfQueue:
                 containers[name] = mark
             else:
                 break
@@ -470,7 +471,7 @@ def _mark(value: Any) -> object:
         return value
     if is_queue(kind):
         parts = parts_of_queue(value)
-        return _OfQueue(_mark(parts["queue"]), parts[UNFINISHED])
+        return _OfQueue(_mark(parts["queue"]), parts[UNFINISHED], kind)
     if kind in _SIZED and len(value) > _COUNTED_ITEMS:
         return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
     found = snapshot(value)
@@ -490,7 +491,9 @@ _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
 
 def _is_other(mark: object, value: Any) -> bool:
     if type(mark) is _OfQueue:
-        parts = parts_of_queue(value) if is_queue(type(value)) else {UNFINISHED: None}
+        if type(value) is not mark.kind:
+            return True
+        parts = parts_of_queue(value)
         return parts[UNFINISHED] != mark.unfinished or _is_other(mark.items, parts["queue"])
     if type(mark) is tuple:
         return not still_is(value, mark)

@@ -12,11 +12,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import attributes_of, by_class, find_in_classes
+from Agent.event.classes import MOST_CLASSES, attributes_of, by_class, find_in_classes
 from Agent.event.limits_of_time import pass_on
+from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, ReachedObjects
 from Agent.event.values.reading import Hides, Places, Reading
@@ -39,13 +41,16 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     identity = identity_of(obj)
     if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
         return _answered(obj)
-    role = getattr(obj, "agent_role", None)
     if identity is not None:
-        role = identity.agent_role or role
+        role: object = identity.agent_role
         if callable(identity.agent_id):
             return as_message(identity.agent_id(obj)), _role(role)
         if identity.agent_id is not None:
             return as_message(getattr(obj, identity.agent_id)), _role(role)
+        if _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
+            return _usual_name(obj), _role(role)
+    else:
+        role = getattr(obj, "agent_role", None)
     agent_id = getattr(obj, "agent_id", None)
     logger = getattr(obj, "logger", None)
     if agent_id is None:
@@ -53,11 +58,24 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     if role is None:
         role = getattr(logger, "agent_role", None)
     if agent_id is None or isinstance(obj, type):
-        if identity is not None and not isinstance(obj, type):
-            fallback = getattr(obj, "unique_id", None)
-            return as_message(fallback if fallback is not None else type(obj).__name__), _role(role)
-        return None
+        return (_usual_name(obj), _role(role)) if identity is not None and not isinstance(obj, type) else None
     return as_message(agent_id), _role(role)
+
+
+def _usual_name(obj: object) -> str:
+    """Return what names an object that has no `agent_id`: an attribute of simulation libraries, or its class."""
+    if not _answers_anything(type(obj)):
+        found = [getattr(obj, attribute, None) for attribute in _USUAL_NAMES]
+    else:  # not what `__getattr__` makes up
+        own = attributes_of(obj)
+        found = [own.get(attribute) for attribute in _USUAL_NAMES]
+    if found[0] is not None:
+        return as_message(found[0])
+    named = next((each for each in found if type(each) in (int, str) and each != ""), None)
+    return type(obj).__name__ if named is None else as_message(named)
+
+
+_USUAL_NAMES = ("unique_id", "id", "name")
 
 
 def _answers_anything(cls: type) -> bool:
@@ -101,6 +119,19 @@ def _note_unnamed(obj: object, error: BaseException) -> None:
     note(told)
 
 
+def tell_nameless(obj: object) -> None:
+    """Say once of a class that the actions of its objects have no agent."""
+    cls = type(obj).__name__
+    told = (
+        f"{cls} has no agent_id: its actions are recorded without an agent and without its state; "
+        f"set agent_id in {cls}, or trace the class with instrument()"
+    )
+    if told not in _told:
+        _told.add(told)
+        say(told)
+        note("actions of objects without an agent_id were recorded without an agent")
+
+
 def _role(role: object) -> str | None:
     return None if role is None else as_message(role)
 
@@ -113,6 +144,7 @@ def _agent_id_of(obj: object) -> str | None:
     """
     try:
         cls = type(obj)
+        _names_itself(cls)  # for the C code, which reads what is known of classes
         if (
             _tells_by_attributes(cls)
             and _NAMING.isdisjoint(getattr(obj, "__dict__", ()))
@@ -138,9 +170,28 @@ def _tells_by_attributes(cls: type) -> bool:
     # An object without a `__dict__` may be asked for one, which its `__getattr__` would answer.
     of_dict = (GetSetDescriptorType,) if _answers_anything(cls) else (GetSetDescriptorType, type(None))
     return (
-        not issubclass(cls, type)
-        and not (_answers_anything(cls) and has_traced_methods(cls))
+        not (_answers_anything(cls) and has_traced_methods(cls))
         and type(find_in_classes(cls, "__dict__")) in of_dict
+        and _has_no_name(cls)
+    )
+
+
+@by_class
+def _names_itself(cls: type) -> bool:
+    """Whether an object of the class with its own `agent_id` is an agent."""
+    return (
+        type(find_in_classes(cls, "__dict__")) in (GetSetDescriptorType, type(None))
+        and not cls.__module__.startswith("Agent.record")
+        and class_reducer(cls) is None
+        and cls not in REGISTERED
+        and _has_no_name(cls)
+    )
+
+
+def _has_no_name(cls: type) -> bool:
+    """Whether neither the class nor code that it runs at a lookup names its objects."""
+    return (
+        not issubclass(cls, type)
         and _looks_up_plainly(cls)
         and all(find_in_classes(cls, name) is None for name in _NAMING)
     )
@@ -150,16 +201,21 @@ agent_id_of: Callable[[object], str | None] = _agent_id_of
 """Returns the id of an agent, which state and arguments contain instead of the object; None for others."""
 if native is not None:  # it answers for most objects without a call of Python
     agent_id_of = native.agent_of(
-        _tells_by_attributes.known, inherited, identities, object_identities, _agent_id_of
+        _tells_by_attributes.known, _names_itself.known, inherited, identities, object_identities, _agent_id_of
     )
 _NAMING = frozenset({"agent_id", "logger"})
 
 
 def _looks_up_plainly(cls: type) -> bool:
     """Whether looking up attributes of the class's objects certainly runs no code of the class."""
-    if find_in_classes(cls, "__getattribute__") is object.__getattribute__:
+    found = find_in_classes(cls, "__getattribute__")
+    if found is object.__getattribute__:
         return True
-    return native is not None and bool(native.looks_up_plainly(cls))
+    if native is None:
+        return False
+    # A class with `__getattr__` that is derived from `set` has the plain lookup of `set`.
+    is_of_set = type(found) is WrapperDescriptorType and native.looks_up_plainly(found.__objclass__)
+    return is_of_set or bool(native.looks_up_plainly(cls))
 
 
 def _stored_id(obj: object) -> object:
@@ -257,6 +313,8 @@ class Agents:
         self._judge = judge
         self._hides = hides
         self._known: dict[int, Known] = {}
+        self._name_alike: dict[type, bool] = {}
+        """The classes whose objects have no name but that of the class, and whether that was said."""
         self.holders = Holders()
         self.probe = Probe(agent_id_of, is_on=is_probing)
         self.between = BetweenActions(self._known, is_on=is_probing)
@@ -302,6 +360,8 @@ class Agents:
         if described is None:
             return None
         agent_id, role = described
+        if agent_id == type(obj).__name__ and known is None:
+            self._tell_alike(type(obj))
         logger = f"agent.{role}" if role else "agent"
         binding = self._bind(agent_id, role, logger)
         named = _stored_id(obj)
@@ -311,6 +371,19 @@ class Agents:
             if fresh.tracker is not None and known.binding.given_id != binding.given_id:
                 fresh.tracker.actions = 0  # under its new id it begins with a full state
         return fresh
+
+    def _tell_alike(self, cls: type) -> None:
+        """Say once of a class that several of its objects count as one agent, because they have its name."""
+        if cls not in self._name_alike:
+            if len(self._name_alike) < MOST_CLASSES:
+                self._name_alike[cls] = False
+        elif not self._name_alike[cls]:
+            self._name_alike[cls] = True
+            say(
+                f"objects of {cls.__name__} have no agent_id, unique_id, id or name: they are recorded as one agent; "
+                "pass agent_id= to instrument()"
+            )
+            note("several objects without a name of their own were recorded as one agent")
 
     def _reference(self, obj: object) -> Callable[[], object]:
         try:

@@ -14,19 +14,24 @@ from typing import Any
 from uuid import UUID
 
 from Agent.event.classes import forgetting
-from Agent.event.values.codecs import is_all_attributes, is_queue, parts_of_queue
+from Agent.event.values.codecs import container_below, is_all_attributes, is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 
 
-def _stays(cls: type) -> bool | None:
-    """Whether objects of exactly this class are immutable; None if they have nothing but attributes."""
+def _stays(cls: type) -> bool | type | None:
+    """Whether objects of exactly this class are immutable; None if they have nothing but attributes.
+
+    Of a class derived from a builtin container, whose objects have its items and attributes only, that container.
+    """
     if cls in _UNCHANGING or issubclass(type(cls), EnumType):
         return True
     if is_all_attributes(cls):
         return None
+    if (base := container_below(cls)) is not None:
+        return base
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     return isinstance(generic, type) and issubclass(cls, generic) and cls.__name__ not in {"void", "object_"}
 

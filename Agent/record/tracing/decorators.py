@@ -25,12 +25,13 @@ from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import Player, Response, SpanScope, TracedCall, current_player, current_scope
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
+from Agent.record.encode.large_contents import sizes_of_large, unread
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import (
     CO_ITERABLE_COROUTINE,
-    ConstructorNames,
+    ConstructorFacts,
     FunctionFacts,
     is_async_generator,
     is_coroutine,
@@ -531,13 +532,13 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a constructor so that its arguments are recorded with the first state of the new object."""
-    names = ConstructorNames(original)
+    facts = ConstructorFacts(original)
 
     @functools.wraps(original)
     def traced_init(self: Any, *args: Any, **kwargs: Any) -> None:
         # If a subclass has its own constructor, its arguments are recorded, not those of this inner call.
         cls = type(self)
-        captured = _captured(cls, names, args, kwargs) if cls.__init__ is traced_init else None
+        captured = _captured(cls, facts, args, kwargs) if cls.__init__ is traced_init else None
         original(self, *args, **kwargs)
         if captured is not None:
             _attach(self, captured)
@@ -546,14 +547,29 @@ def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _captured(
-    cls: type, names: ConstructorNames, args: tuple[Any, ...], kwargs: dict[str, Any]
+    cls: type, facts: ConstructorFacts, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[bytes, Types | None] | None:
     """Encode the arguments before the constructor can change them."""
     if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
         return None
     try:
-        secret = names.secret_of(cls, len(args)) if args else None
-        return current_pipeline().capture.constructor_body(args, kwargs, "/extra/init", secret)
+        secret = facts.secret_of(cls, len(args)) if args else None
+        pipeline = current_pipeline()
+        contents, at = pipeline.large_contents(facts), "/extra/init"
+        if (facts.large_args or facts.large_kwargs) and not contents.is_due():
+            # Hundreds of agents may be given one world: reading it for each takes time quadratic in their number.
+            args = tuple(
+                unread(value) if str(number) in facts.large_args else value for number, value in enumerate(args)
+            )
+            kwargs = {
+                name: unread(value) if name in facts.large_kwargs else value for name, value in kwargs.items()
+            }
+            return pipeline.capture.constructor_body(args, kwargs, at, secret)
+        body, types = pipeline.capture.constructor_body(args, kwargs, at, secret)
+        large = [sizes_of_large(body, types, key, at) for key in ("args", "kwargs")]
+        facts.large_args, facts.large_kwargs = large
+        contents.spend(sum(map(sum, (each.values() for each in large))))
+        return body, types
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         health.trouble("a constructor's arguments", error)
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -400,17 +400,22 @@ class FunctionFacts:
         return bound
 
 
-class ConstructorNames:
-    """The names of a constructor's positional parameters that are names of secrets; looked up once.
+class ConstructorFacts:
+    """What is known of a constructor's arguments: which are large, and which have names of secrets.
+
+    `large_args` and `large_kwargs` have the positions and the names of those with over 4 KiB of content when they were read
+    last. The names of positional parameters that are names of secrets are looked up once.
 
     Where `*args` takes the arguments, the parameters to which they are passed on have the names: those of
     `__new__`, and those of the next constructors if `*args` takes all.
     """
 
-    __slots__ = ("_function", "_kept", "_own")
+    __slots__ = ("_function", "_kept", "_own", "large_args", "large_kwargs")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self.large_args: Collection[str] = ()
+        self.large_kwargs: Collection[str] = ()
         self._own: Parameters | None = None
         self._kept: tuple[Any, dict[int, Mapping[int, str]]] = (None, {})
         """`__new__` of the last class, and what was found, by the number of arguments."""

@@ -25,7 +25,7 @@ from Agent.record.emit.installed import Limit
 from Agent.record.encode.large_contents import sizes_of_large, unread
 from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import BY, wait_for_turn
-from Agent.record.state.agents import agent_id_of
+from Agent.record.state.agents import agent_id_of, tell_nameless
 from Agent.record.state.introspection import is_object
 from Agent.record.state.tracker import NONE, Known, StateTracker
 from Agent.record.tracing.changed_arguments import (
@@ -115,6 +115,8 @@ class Call:
             binding = scope.agent
         else:
             binding = pipeline.binding(None, None, spec.kind, spec.category)
+            if spec.is_action and target is not None:
+                tell_nameless(target)
         self.binding: AgentBinding = binding
         self.tracker: StateTracker | None = None
         # `root`: no action is open at all. `is_entry`: no action of this agent is open. Entries record code
