@@ -74,8 +74,7 @@ def test_a_narrow_table_lacks_its_spare_columns_and_names_them():
     assert layout.table(rows, {2}, 26, names=names, spare=[3, 2])[2] == "too narrow for STEPS, LAB…"
 
 
-@pytest.mark.further
-@pytest.mark.process
+@pytest.mark.integration  # half a minute
 def test_every_answer_fits(place, run, monkeypatch):
     directory, session, long = place
     monkeypatch.chdir(directory)

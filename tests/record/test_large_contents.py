@@ -8,6 +8,7 @@ import orjson
 import pytest
 from record_kit import recording
 
+from Agent import instrument
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import large_contents
 from Agent.utils import trace_agent_action
@@ -208,3 +209,39 @@ def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, fre
     assert states.count("first") == len(holders)
     # After 1, 2, 4 and 8 actions; one field in four is read if nothing is free.
     assert states.count("periodic") == early
+
+
+def inits_of(count, options=None, *, more=()):
+    """The constructor arguments in the first states of agents that get one world."""
+
+    class Settler:
+        def __init__(self, number, world, *, note, **more):
+            self.agent_id, self.world, self.note = f"s{number}", world, note
+
+        def act(self):
+            return 1
+
+    world = World(300)
+    with recording(options) as recorded:
+        instrument(Settler, methods=["act"])
+        for number in range(count):
+            Settler(number, world, note=Note(), **dict(more)).act()
+        return [event["extra"]["init"] for event in recorded.of("state") if "init" in event["extra"]]
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_a_world_that_many_constructors_are_given_is_not_read_for_each():
+    seen = inits_of(100, more={"other": 3}.items())
+    read = [is_read(each["args"][1]) for each in seen]
+    assert len(seen) == 100 and read[:2] == [True, False] and sum(read) < 10
+    assert seen[50]["args"] == [50, {**seen[50]["args"][1], "attributes": {"time": 0}}]
+    assert seen[50]["kwargs"] == {"note": seen[0]["kwargs"]["note"], "other": 3}
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_the_option_reads_them_in_every_constructor():
+    assert all(is_read(each["args"][1]) for each in inits_of(20, RecordOptions(reads_large=True)))
+
+
+def test_a_few_constructors_read_whatever_they_are_given():
+    assert all(is_read(each["args"][1]) for each in inits_of(20))

@@ -174,7 +174,9 @@ def test_usual_attributes_name_an_agent(recorded, attributes, expected):
 def test_an_object_that_answers_anything_is_named_by_what_it_has(recorded):
     class Proxy:
         def __getattr__(self, name):
-            return f"made up: {name}" if name in {"agent_id", "logger"} else object.__getattribute__(self, name)
+            return (
+                f"made up: {name}" if name in {"agent_id", "logger"} else object.__getattribute__(self, name)
+            )
 
         def act(self):
             return 1
@@ -184,6 +186,45 @@ def test_an_object_that_answers_anything_is_named_by_what_it_has(recorded):
     with instrument(Proxy, methods=["act"]):
         proxy.act()
     assert recorded.only("agent_action")["extra"]["agent_id"] == "4"
+
+
+def test_objects_that_count_as_one_agent_are_told_of_once(recorded, capfd):
+    class Alike:
+        def act(self):
+            return 1
+
+    with instrument(Alike, methods=["act"]):
+        first = Alike()
+        first.act()
+        first.act()
+        assert capfd.readouterr().err == ""
+        kept = [Alike() for _ in range(3)]
+        for each in kept:
+            each.act()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("agent-trace: objects of Alike have no agent_id") and "agent_id=" in line
+    assert {event["extra"]["agent_id"] for event in recorded.of("agent_action")} == {"Alike"}
+
+
+def test_actions_of_objects_that_are_no_agents_are_told_of_once(recorded, capfd):
+    class Nobody:
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    class Somebody:
+        agent_id = "s"
+
+        @trace_agent_action
+        def ask(self, other):
+            return other.act()
+
+    Somebody().ask(Nobody())
+    assert capfd.readouterr().err == ""
+    Nobody().act()
+    Nobody().act()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("agent-trace: Nobody has no agent_id: ")
 
 
 @pytest.mark.parametrize("agent_id", ["missing", lambda walker: walker.missing, lambda walker: 1 / 0])

@@ -854,7 +854,7 @@ def test_a_change_that_shows_in_the_world_alone_is_never_identical(farm, link, e
     assert changed.verdict == "DIVERGED" and changed.divergence.field == "state.world", str(changed)
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 @pytest.mark.parametrize(
     "extra",

@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 @pytest.mark.parametrize(("setting", "verdict"), [("always", "IDENTICAL"), ("bounded", "UNVERIFIED")])
 def test_a_program_that_runs_again_reads_large_arguments_as_often_as_it_was_recorded(
     tmp_path, monkeypatch, setting, verdict

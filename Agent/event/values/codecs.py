@@ -552,7 +552,7 @@ def is_all_attributes(cls: type) -> bool:
 
 
 def container_below(cls: type) -> type | None:
-    """Return the builtin container from which a class is derived; None if its objects hold more than items and attributes."""
+    """Return the builtin container below a class whose objects have its items and attributes only."""
     base = solid_base(cls)
     if base not in _CONTAINERS or find_in_classes(cls, "__del__") is not None:
         return None

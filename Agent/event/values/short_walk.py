@@ -183,9 +183,8 @@ class _ShortWalk:
         self.types[pointer] = tag
         return copy
 
-
     def _with_factory(self, tag: str, factory: object) -> str:
-        """Return the tag of a `defaultdict` whose factory is a function that the full walk has read before."""
+        """Return the tag of a `defaultdict` whose factory is a function that the full walk has read."""
         if self._agent_of is None:
             raise _Special
         content = content_by_mark(factory, self._agent_of, self._hides, _unread)

@@ -1,4 +1,4 @@
-"""How often recording reads what has much content: arguments, of constructors too, and large fields in early full states.
+"""How often recording reads what has much content: arguments, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
 first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
@@ -8,13 +8,16 @@ no full states besides the periodic ones then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from Agent.event.pointers import unescape, value_at
 from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import Named
+
+if TYPE_CHECKING:
+    from Agent.record.encode.capture import Capture, Types
 
 FREE_BYTES = 1_000_000
 """Read before any call leaves something out: it takes about 0.3 s."""
@@ -76,6 +79,43 @@ def sizes_of_large(
     raw = {name: held[int(name)] if type(held) is list else held[name] for name in contents}
     sizes = {name: len(write_json(raw[name])) + sum(found) for name, found in contents.items()}
     return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
+
+
+class LargeArguments(Protocol):
+    """The arguments of a constructor that had over 4 KiB of content when all were read last."""
+
+    large_args: Collection[str]
+    """Positions, as texts."""
+    large_kwargs: Collection[str]
+
+
+def constructor_body(
+    capture: Capture,
+    contents: LargeContents,
+    large: LargeArguments,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    positional: Mapping[int, str] | None,
+) -> tuple[bytes, Types | None]:
+    """Encode a constructor's arguments; read large ones as often as the account allows.
+
+    Hundreds of agents may be given one world: reading it for each takes time quadratic in their number.
+
+    Args:
+        positional: as for `Capture.constructor_body`.
+    """
+    if (large.large_args or large.large_kwargs) and not contents.is_due():
+        args = tuple(unread(each) if str(at) in large.large_args else each for at, each in enumerate(args))
+        kwargs = {name: unread(each) if name in large.large_kwargs else each for name, each in kwargs.items()}
+        return capture.constructor_body(args, kwargs, _INIT, positional)
+    body, types = capture.constructor_body(args, kwargs, _INIT, positional)
+    sizes = [sizes_of_large(body, types, key, _INIT) for key in ("args", "kwargs")]
+    large.large_args, large.large_kwargs = sizes
+    contents.spend(sum(sum(each.values()) for each in sizes))
+    return body, types
+
+
+_INIT = "/extra/init"
 
 
 def unread(value: object) -> Named:

@@ -63,7 +63,7 @@ def describe(obj: object) -> tuple[str, str | None] | None:
 
 
 def _usual_name(obj: object) -> str:
-    """Return what names an object that has no `agent_id`: an attribute of simulation libraries, or its class."""
+    """Return what names an object without `agent_id`: an attribute of simulation libraries, or its class."""
     if not _answers_anything(type(obj)):
         found = [getattr(obj, attribute, None) for attribute in _USUAL_NAMES]
     else:  # not what `__getattr__` makes up
@@ -201,7 +201,12 @@ agent_id_of: Callable[[object], str | None] = _agent_id_of
 """Returns the id of an agent, which state and arguments contain instead of the object; None for others."""
 if native is not None:  # it answers for most objects without a call of Python
     agent_id_of = native.agent_of(
-        _tells_by_attributes.known, _names_itself.known, inherited, identities, object_identities, _agent_id_of
+        _tells_by_attributes.known,
+        _names_itself.known,
+        inherited,
+        identities,
+        object_identities,
+        _agent_id_of,
     )
 _NAMING = frozenset({"agent_id", "logger"})
 
@@ -380,8 +385,8 @@ class Agents:
         elif not self._name_alike[cls]:
             self._name_alike[cls] = True
             say(
-                f"objects of {cls.__name__} have no agent_id, unique_id, id or name: they are recorded as one agent; "
-                "pass agent_id= to instrument()"
+                f"objects of {cls.__name__} have no agent_id, unique_id, id or name: "
+                "they are recorded as one agent; pass agent_id= to instrument()"
             )
             note("several objects without a name of their own were recorded as one agent")
 

@@ -24,7 +24,7 @@ _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 def _stays(cls: type) -> bool | type | None:
     """Whether objects of exactly this class are immutable; None if they have nothing but attributes.
 
-    Of a class derived from a builtin container, whose objects have its items and attributes only, that container.
+    Of a class whose objects have the items of a builtin container and attributes only, that container.
     """
     if cls in _UNCHANGING or issubclass(type(cls), EnumType):
         return True

@@ -25,7 +25,6 @@ from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import Player, Response, SpanScope, TracedCall, current_player, current_scope
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
-from Agent.record.encode.large_contents import sizes_of_large, unread
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
 from Agent.record.tracing.failures import outcome_of, record_error
@@ -553,23 +552,12 @@ def _captured(
     if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
         return None
     try:
+        from Agent.record.encode.large_contents import constructor_body
+
         secret = facts.secret_of(cls, len(args)) if args else None
         pipeline = current_pipeline()
-        contents, at = pipeline.large_contents(facts), "/extra/init"
-        if (facts.large_args or facts.large_kwargs) and not contents.is_due():
-            # Hundreds of agents may be given one world: reading it for each takes time quadratic in their number.
-            args = tuple(
-                unread(value) if str(number) in facts.large_args else value for number, value in enumerate(args)
-            )
-            kwargs = {
-                name: unread(value) if name in facts.large_kwargs else value for name, value in kwargs.items()
-            }
-            return pipeline.capture.constructor_body(args, kwargs, at, secret)
-        body, types = pipeline.capture.constructor_body(args, kwargs, at, secret)
-        large = [sizes_of_large(body, types, key, at) for key in ("args", "kwargs")]
-        facts.large_args, facts.large_kwargs = large
-        contents.spend(sum(map(sum, (each.values() for each in large))))
-        return body, types
+        contents = pipeline.large_contents(facts)
+        return constructor_body(pipeline.capture, contents, facts, args, kwargs, secret)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         health.trouble("a constructor's arguments", error)
         return None

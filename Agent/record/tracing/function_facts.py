@@ -403,8 +403,8 @@ class FunctionFacts:
 class ConstructorFacts:
     """What is known of a constructor's arguments: which are large, and which have names of secrets.
 
-    `large_args` and `large_kwargs` have the positions and the names of those with over 4 KiB of content when they were read
-    last. The names of positional parameters that are names of secrets are looked up once.
+    `large_args` and `large_kwargs` have the positions and the names of those with over 4 KiB of content when
+    they were read last. The names of positional parameters that are names of secrets are looked up once.
 
     Where `*args` takes the arguments, the parameters to which they are passed on have the names: those of
     `__new__`, and those of the next constructors if `*args` takes all.

@@ -98,7 +98,7 @@ def instrument(
         cls_or_obj: the class, whose objects become agents, or a single object.
         methods: names of methods, including inherited ones; each call becomes an `agent_action`.
         agent_id: the attribute that names the agent, or a function of the object that returns the name;
-            default: `agent_id`, `unique_id`, `id` or `name`, the first that there is (of the last two, a text or a whole
+            default: the first of `agent_id`, `unique_id`, `id` and `name` (of the last two, a text or a whole
             number), then the name of the class. Objects with the same name count as one agent.
         agent_role: the role of these agents; default: the name of the class.
         state: a function of the object that returns its state as a mapping, if its attributes are not the
