@@ -240,7 +240,9 @@ def _walked(run, value, *arguments, **settings):
     finally:
         content_digest.run_pass = before
     names = {*walk.__slots__} - {"_steps", "_kept", "_closed", "_sets", "_generators", "_reached", "_stands"}
-    return {name: getattr(walk, name) for name in names} | {"_kept": list(map(type, walk._kept))}
+    # Not the ids of all that was met: the state of a `RandomState` is another object in each walk.
+    places = {"_order": len(walk._order), "_places": [*walk._places.values()]}
+    return {name: getattr(walk, name) for name in names} | {"_kept": list(map(type, walk._kept))} | places
 
 
 @given(_CONTENTS, st.booleans(), st.sampled_from([None, 3, 40]), st.booleans(), st.sampled_from(["one", ""]))

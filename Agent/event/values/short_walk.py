@@ -68,7 +68,7 @@ class _ShortWalk:
         hides: recognises secrets.
     """
 
-    __slots__ = ("_agent_of", "_hides", "_limits", "left", "types")
+    __slots__ = ("_agent_of", "_hides", "_limits", "_met", "left", "types")
     special = _Special
 
     def __init__(self, limits: Limits, agent_of: AgentOf | None, hides: Hides | None) -> None:
@@ -78,6 +78,8 @@ class _ShortWalk:
         self._limits = limits
         self._agent_of = agent_of
         self._hides = hides
+        self._met: dict[int, tuple[str, str]] = {}
+        """Tags and names of members of enums that were met, by id: a list may hold one many times."""
 
     def copy(self, value: Any, pointer: str, depth: int) -> Any:
         kind = type(value)
@@ -148,6 +150,10 @@ class _ShortWalk:
 
     def reduced(self, value: Any, pointer: str, depth: int) -> Any:
         """Return the JSON of a number of numpy, a value with a codec, or an agent."""
+        member = self._met.get(id(value))
+        if member is not None:
+            self.types[pointer], name = member
+            return name
         kind = type(value)
         number = number_tag(kind)
         if number is not None:
@@ -170,6 +176,8 @@ class _ShortWalk:
         tag, reduced = reducer(value, self._limits)
         if tag.startswith(MEMBER):
             tag = known_tag_of_member(value, self._hides) or "opaque"
+            if tag != "opaque" and type(reduced) is str:
+                self._met[id(value)] = tag, reduced
         if tag in {"opaque", "truncated"}:
             raise _Special
         if kind is defaultdict and not isinstance(value.default_factory, (type, type(None))):
