@@ -2,11 +2,19 @@
 
 import asyncio
 import inspect
+import logging
+from contextlib import suppress
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from Agent import instrument
 from Agent.errors import ConfigurationError
+from Agent.record.encode.native import native
+from Agent.record.state import agents
+from Agent.record.state.identity import clear_identity
 from Agent.record.state.introspection import read_state
 from Agent.utils import trace_agent_action
 
@@ -457,3 +465,56 @@ def test_nothing_is_captured_where_nothing_is_recorded(recorded, fresh, level):
         assert fresh(1).step() == 1
     assert recorded.events == []
     assert recorded.pipeline.agents._known == {}
+
+
+class _Any:
+    """Its objects have attributes alone."""
+
+
+class _Answering:
+    def __getattr__(self, name):
+        return f"made up: {name}" if name in {"agent_id", "unique_id", "id", "name"} else object.__getattr__(self, name)
+
+
+class _Slotted:
+    __slots__ = ("agent_id", "id", "other", "unique_id")
+
+
+class _OfClass:
+    name = "of the class"
+
+    @property
+    def unique_id(self):
+        return vars(self).get("other")
+
+
+class _OfMeta(type):
+    pass
+
+
+_CLASSES = [_Any, _Answering, _Slotted, _OfClass, _OfMeta("_Made", (), {}), type("_Numbers", (list,), {})]
+_VALUES = st.one_of(
+    st.none(), st.sampled_from(["", "ann", True, b"ann", [1], 2**70, 2.5, np.int64(4), logging.getLogger("x")]),
+    st.integers(), st.text(max_size=3),
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(_CLASSES),
+    st.dictionaries(st.sampled_from(["agent_id", "unique_id", "id", "name", "other", "logger"]), _VALUES),
+    st.sampled_from([False, None, "id", "other", "unique_id", lambda each: 7]),
+)
+@pytest.mark.skipif(native is None, reason="the native part was not built")
+def test_an_agent_has_one_name_with_and_without_the_native_part(cls, attributes, agent_id):
+    derived = type(cls)(cls.__name__, (cls,), {"__slots__": ()} if cls is _Slotted else {})
+    if agent_id is not False:
+        derived.act = lambda self: None
+        instrument(derived, methods=["act"], agent_id=agent_id)
+    made = derived()
+    for name, value in attributes.items():
+        with suppress(AttributeError):
+            setattr(made, name, value)
+    try:
+        assert [agents.agent_id_of(made) for _ in range(2)] == [agents._agent_id_of(made)] * 2
+    finally:
+        clear_identity(derived)

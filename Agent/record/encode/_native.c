@@ -1628,16 +1628,11 @@ static PyObject *own_name(PyObject *value, PyObject *own, PyObject *attribute, i
 /* The name of an object to whose class `instrument` gave an identity, by its own attributes or that of its class, a new reference;
    NULL where Python has to say. */
 static PyObject *identified(PyObject *value, PyObject *own, PyObject *identity) {
-    if (!PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE)) return NULL;
-    PyObject *usual[] = {W_agent_id, W_logger, W_unique_id, W_id, W_name}, *name = NULL, *given = PyObject_GetAttr(identity, W_agent_id);
+    if (!PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE) || (own != NULL && PyDict_GetItemWithError(own, W_logger) != NULL)) return NULL;
+    PyObject *usual[] = {W_agent_id, W_unique_id, W_id, W_name}, *name = NULL, *given = PyObject_GetAttr(identity, W_agent_id);
     int is_other = given == NULL;
     if (given == Py_None)
-        for (size_t at = 0; at < sizeof usual / sizeof *usual && name == NULL && !is_other; at++) {
-            name = own_name(value, own, usual[at], &is_other);
-            if (usual[at] != W_logger || name == NULL) continue;
-            Py_CLEAR(name);
-            is_other = 1;
-        }
+        for (size_t at = 0; at < sizeof usual / sizeof *usual && name == NULL && !is_other; at++) name = own_name(value, own, usual[at], &is_other);
     else if (!is_other && PyUnicode_CheckExact(given))
         name = own_name(value, own, given, &is_other);
     PyObject *of_class = ((PyHeapTypeObject *)Py_TYPE(value))->ht_name;
