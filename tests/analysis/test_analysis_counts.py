@@ -274,6 +274,7 @@ TIMES = {
 }  # fmt: skip
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("text", "is_time"), TIMES.items())
 def test_every_reader_agrees_which_times_an_event_can_have(
     builder: SessionBuilder, text: str, is_time: bool

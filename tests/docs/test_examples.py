@@ -46,6 +46,7 @@ def test_an_example_runs_and_leaves_one_session_which_replays_where_a_framework_
         assert replayed.returncode == 0
 
 
+@pytest.mark.slow  # tests/docs/test_incident_page.py follows the page of it
 def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp_path, trace_root):
     done = run_python(str(REPOSITORY / "examples" / "incident_response.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -77,6 +78,7 @@ print(json.dumps(["text/html" in data for data in shown]))
 """
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_every_answer_is_shown_as_a_page(tmp_path):
     pytest.importorskip("ipykernel")
     pytest.importorskip("nbclient")
