@@ -473,7 +473,11 @@ class _Any:
 
 class _Answering:
     def __getattr__(self, name):
-        return f"made up: {name}" if name in {"agent_id", "unique_id", "id", "name"} else object.__getattr__(self, name)
+        return (
+            f"made up: {name}"
+            if name in {"agent_id", "unique_id", "id", "name"}
+            else object.__getattr__(self, name)
+        )
 
 
 class _Slotted:
