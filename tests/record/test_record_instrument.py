@@ -214,6 +214,25 @@ def test_objects_that_count_as_one_agent_are_told_of_once(recorded, capfd):
     assert {event["extra"]["agent_id"] for event in recorded.of("agent_action")} == {"Alike"}
 
 
+def test_objects_that_are_to_have_the_name_of_their_class_are_not_told_of(recorded, capfd):
+    class Chosen:
+        def act(self):
+            return 1
+
+    class Worker:
+        agent_id = "Worker"
+
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    with instrument(Chosen, methods=["act"], agent_id=lambda each: type(each).__name__):
+        for cls in (Chosen, Worker, Chosen, Worker):
+            cls().act()
+    assert capfd.readouterr().err == ""
+    assert {event["extra"]["agent_id"] for event in recorded.of("agent_action")} == {"Chosen", "Worker"}
+
+
 def test_actions_of_objects_that_are_no_agents_are_told_of_once(recorded, capfd):
     class Nobody:
         @trace_agent_action

@@ -29,7 +29,13 @@ from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note, say
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.followed_values import has_traced_methods, is_value
-from Agent.record.state.identity import identities, identity_of, inherited, object_identities
+from Agent.record.state.identity import (
+    Identity,
+    identities,
+    identity_of,
+    inherited,
+    object_identities,
+)
 from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()
@@ -365,11 +371,12 @@ class Agents:
         if described is None:
             return None
         agent_id, role = described
-        if agent_id == type(obj).__name__ and known is None:
-            self._tell_alike(type(obj))
         logger = f"agent.{role}" if role else "agent"
         binding = self._bind(agent_id, role, logger)
         named = _stored_id(obj)
+        identity = identity_of(obj)
+        if identity is not None and agent_id == type(obj).__name__ and named is None and known is None:
+            self._tell_alike(identity, type(obj))
         fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
         if known is not None and known.ref() is obj:
             fresh.tracker = known.tracker
@@ -377,8 +384,10 @@ class Agents:
                 fresh.tracker.actions = 0  # under its new id it begins with a full state
         return fresh
 
-    def _tell_alike(self, cls: type) -> None:
+    def _tell_alike(self, identity: Identity, cls: type) -> None:
         """Say once of a class that several of its objects count as one agent, because they have its name."""
+        if identity.agent_id is not None:
+            return  # the user's choice
         if cls not in self._name_alike:
             if len(self._name_alike) < MOST_CLASSES:
                 self._name_alike[cls] = False
