@@ -246,7 +246,12 @@ def test_actions_of_objects_that_are_no_agents_are_told_of_once(recorded, capfd)
         def ask(self, other):
             return other.act()
 
-    Somebody().ask(Nobody())
+        @classmethod
+        @trace_agent_action
+        def make(cls):
+            return cls()
+
+    Somebody.make().ask(Nobody())
     assert capfd.readouterr().err == ""
     Nobody().act()
     Nobody().act()

@@ -115,7 +115,7 @@ class Call:
             binding = scope.agent
         else:
             binding = pipeline.binding(None, None, spec.kind, spec.category)
-            if spec.is_action and target is not None:
+            if spec.is_action and target is not None and not issubclass(type(target), type):
                 tell_nameless(target)
         self.binding: AgentBinding = binding
         self.tracker: StateTracker | None = None
