@@ -211,6 +211,30 @@ def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, fre
     assert states.count("periodic") == early
 
 
+@pytest.mark.usefixtures("nothing_free")
+def test_a_scalar_in_the_place_of_a_large_argument_is_read():
+    world = World(300)
+    seen = calls(lambda walker: [walker.look(world, Note(), 1), walker.dig(world)])
+    assert is_read(seen[0]["args"]["world"])
+    assert large_contents.unread(3) == 3 and large_contents.unread("a") == "a"
+
+    class Holder:
+        def __init__(self, content):
+            self.agent_id, self.content = "h", None
+
+        def act(self):
+            return 1
+
+    with recording() as recorded:
+        instrument(Holder, methods=["act"])
+        for content in (world, world, 7, None, "text"):
+            Holder(content).act()
+        inits = [
+            event["extra"]["init"]["args"][0] for event in recorded.of("state") if "init" in event["extra"]
+        ]
+    assert is_read(inits[0]) and not is_read(inits[1]) and inits[2:] == [7, None, "text"]
+
+
 def inits_of(count, options=None, *, more=()):
     """The constructor arguments in the first states of agents that get one world."""
 

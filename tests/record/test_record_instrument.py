@@ -259,6 +259,22 @@ def test_actions_of_objects_that_are_no_agents_are_told_of_once(recorded, capfd)
     assert line.startswith("agent-trace: Nobody has no agent_id: ")
 
 
+def test_a_class_that_does_not_say_its_name_is_recorded_and_told_of(recorded, capfd):
+    class Hidden(type):
+        @property
+        def __name__(cls):
+            raise RuntimeError("no name")
+
+    class Nobody(metaclass=Hidden):
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    assert Nobody().act() == 1
+    assert recorded.only("agent_action")["extra"]["result"] == 1
+    assert capfd.readouterr().err.startswith("agent-trace: Nobody has no agent_id: ")
+
+
 @pytest.mark.parametrize("agent_id", ["missing", lambda walker: walker.missing, lambda walker: 1 / 0])
 def test_a_name_that_cannot_be_found_costs_the_agent_not_the_call(recorded, fresh, agent_id):
     with instrument(fresh, methods=["step"], agent_id=agent_id):

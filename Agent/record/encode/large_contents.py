@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from Agent.event.pointers import unescape, value_at
 from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
-from Agent.event.values.plain import read_json, write_json
+from Agent.event.values.plain import SCALARS, read_json, write_json
 from Agent.event.values.reading import Named
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def constructor_body(
 _INIT = "/extra/init"
 
 
-def unread(value: object) -> Named:
-    """Return what is recorded for a value that is not read."""
-    return Named(value, NOT_READ)
+def unread(value: object) -> object:
+    """Return what is recorded for a value that is not read; a scalar itself, which costs nothing to read."""
+    return value if type(value) in SCALARS else Named(value, NOT_READ)
 
 
 def unread_arguments(payload: Mapping[str, Any]) -> list[str]:

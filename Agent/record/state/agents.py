@@ -15,7 +15,7 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import MOST_CLASSES, attributes_of, by_class, find_in_classes
+from Agent.event.classes import MOST_CLASSES, attributes_of, by_class, class_name, find_in_classes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
@@ -39,6 +39,7 @@ from Agent.record.state.identity import (
 from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()
+"""Lines, and names of classes, that were told of."""
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
@@ -127,14 +128,14 @@ def _note_unnamed(obj: object, error: BaseException) -> None:
 
 def tell_nameless(obj: object) -> None:
     """Say once of a class that the actions of its objects have no agent."""
-    cls = type(obj).__name__
-    told = (
-        f"{cls} has no agent_id: its actions are recorded without an agent and without its state; "
-        f"set agent_id in {cls}, or trace the class with instrument()"
-    )
-    if told not in _told:
-        _told.add(told)
-        say(told)
+    cls = class_name(type(obj))  # whatever `__name__` a metaclass has
+    if cls not in _told:
+        _told.add(cls)
+        name = cls.rpartition(".")[2]
+        say(
+            f"{name} has no agent_id: its actions are recorded without an agent and without its state; "
+            f"set agent_id in {name}, or trace the class with instrument()"
+        )
         note("actions of objects without an agent_id were recorded without an agent")
 
 
