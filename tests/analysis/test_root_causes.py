@@ -234,7 +234,7 @@ def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: 
     assert {each.step for each in parted} == ({odd} if odd is not None else set())
     if odd is not None:
         apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
-        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; otherwise it is the tick{apart}"
+        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; it is the tick{apart} in 59 of 60"
         assert Wording(log).told(parted[0].first, parted[0]) == told
 
 
@@ -677,12 +677,12 @@ def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
             "not carried on",
             {"paid": 3},
             "till: charge has paid 3 at tick 20, but the last quote of the same order has price 10; "
-            "otherwise they are equal",
+            "they are equal in 39 of 40",
         ),
         (
             "amounts part",
             {"paid": 3},
-            "till: charge has paid 3 and price 10 at tick 20; otherwise they are equal",
+            "till: charge has paid 3 and price 10 at tick 20; they are equal in 39 of 40",
         ),
         (
             "not as beside it",

@@ -67,6 +67,8 @@ class Beside(NamedTuple):
     """What the event shares with the earlier one."""
     earlier: Sort | None = None
     """The sort of the earlier event."""
+    shares: tuple[int, int] = (0, 0)
+    """Of equalities and fixed differences: how many events have it, and of how many."""
 
 
 class Recurring(NamedTuple):

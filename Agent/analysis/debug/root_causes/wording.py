@@ -143,24 +143,26 @@ class Wording:
                 apart = (
                     f" {'+' if beside.usual > 0 else '-'} {short(abs(beside.usual))}" if beside.usual else ""
                 )
-                return f"{subject} has {own} at {since}; otherwise it is the tick{apart}"
+                return f"{subject} has {own} at {since}; it is the tick{apart} {_shares(beside)}"
             if earlier is None:
-                return f"{subject} has {own} and {others} at {since}; otherwise {_gap(beside.usual)}"
-            return (
-                f"{subject} has {own} at {since}, but {_which(beside)} has {others}; "
-                f"otherwise {_gap(beside.usual)}"
-            )
+                return f"{subject} has {own} and {others} at {since}; {_gap(beside)}"
+            return f"{subject} has {own} at {since}, but {_which(beside)} has {others}; {_gap(beside)}"
         usual = f"about {short(beside.usual)}" if finding.rule == "far from usual" else short(beside.usual)
         if earlier is None:
             return f"{subject} with {others} has {own} at {since}, not {usual} as usual"
         return f"{subject} has {own} at {since}, not {usual} as usual after {_any(beside)} with {others}"
 
 
-def _gap(usual: Any) -> str:
+def _gap(beside: Beside) -> str:
     """Return how far two values are usually apart."""
+    usual = beside.usual
     if usual is True or usual == 0:
-        return "they are equal"
-    return f"it is {short(abs(usual))} {'more' if usual > 0 else 'less'}"
+        return f"they are equal {_shares(beside)}"
+    return f"it is {short(abs(usual))} {'more' if usual > 0 else 'less'} {_shares(beside)}"
+
+
+def _shares(beside: Beside) -> str:
+    return "in {} of {}".format(*beside.shares)
 
 
 def _which(beside: Beside) -> str:

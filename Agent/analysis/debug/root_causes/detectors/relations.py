@@ -258,13 +258,14 @@ class _Columns:
         """{place of an act: its row}."""
         return {act.place: row for row, (act, _) in enumerate(self.pairs)}
 
-    def beside(self, link: str, path: str, other: str, act: Act, usual: Any) -> Beside:
+    def beside(
+        self, link: str, path: str, other: str, act: Act, usual: Any, shares: tuple[int, int] = (0, 0)
+    ) -> Beside:
         """Return the two values of a relation that an act breaks."""
         row = self.rows[act.place]
         earlier = self.pairs[row][1].sort if link else None
-        return Beside(
-            path, self.own(path).values[row], other, self.others(other).values[row], usual, link, earlier
-        )
+        own, level = self.own(path).values[row], self.others(other).values[row]
+        return Beside(path, own, other, level, usual, link, earlier, shares)
 
     @cached_property
     def acts(self) -> list[Act]:
@@ -345,8 +346,9 @@ def _parted(
         scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", acts, is_bad)]
     label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
+    shares = kept.count(0), len(kept) - kept.count(_ABSENT)
     for each in scanned[kept]:
-        yield replace(each, about=about, beside=columns.beside(link, path, other, each.first, usual))
+        yield replace(each, about=about, beside=columns.beside(link, path, other, each.first, usual, shares))
 
 
 def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
@@ -416,7 +418,7 @@ def _equal_in_few(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Findin
             yield Finding(
                 "amounts part", f"{_label(act.sort)}: {path} and {other}", [act],
                 math.log((len(both) + 1) / 1.5), of=len(both), found=1,
-                beside=Beside(other, value, path, level, usual),
+                beside=Beside(other, value, path, level, usual, shares=(len(both) - 1, len(both))),
             )  # fmt: skip
 
 
