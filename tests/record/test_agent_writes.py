@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import queue
 import random
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from record_kit import recording
 from Agent import trace_agent_action
 from Agent.record.encode.native import native
 from Agent.record.state import agents, held_objects
-from Agent.record.state.agent_writes import BetweenActions
+from Agent.record.state.agent_writes import BetweenActions, _Looked
 
 
 class Thing:
@@ -209,3 +213,53 @@ def test_the_native_part_tells_the_same_changes_as_python(changes, of_world, of_
     assert quick == told_of(changes, is_quick=False, of_world=of_world, of_peer=of_peer)
     assert any('"writers": {' in told for told in quick), "an agent wrote to another"
     assert any('"moved": {' in told for told in quick), "the scheduler changed the world"
+
+
+QUEUES = (
+    asyncio.Queue, asyncio.LifoQueue, asyncio.PriorityQueue, queue.Queue, queue.LifoQueue, queue.PriorityQueue,
+)  # fmt: skip
+CHANGES = ("nothing", "put", "get", "done", "get and put", "extend", "replace", "other field")
+
+
+class Box:
+    """An agent with a queue; its items are numbers, since some queues sort them."""
+
+    def __init__(self, make, length):
+        self.inbox, self.count = make(), 1
+        for number in range(length):
+            self.inbox.put_nowait(number)
+
+    def change(self, how, make):
+        inbox = self.inbox
+        if how in {"get", "get and put", "done"} and inbox.qsize():
+            item = inbox.get_nowait()
+            if how == "get and put":
+                inbox.put_nowait(item)
+            elif how == "done":
+                inbox.task_done()
+        elif how in {"put", "extend"}:
+            for number in range(1 if how == "put" else 150):
+                inbox.put_nowait(number)
+        elif how == "replace":
+            self.inbox = make()
+        elif how == "other field":
+            self.count += 1
+
+
+@pytest.mark.skipif(native is None, reason="built without its native part")
+@given(
+    st.sampled_from(QUEUES),
+    st.sampled_from((0, 1, 3, 150)),
+    st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(QUEUES)), min_size=1, max_size=8),
+)
+def test_the_native_part_misses_no_change_of_a_queue_and_lets_an_unchanged_one_pass(make, length, changes):
+    box = Box(make, length)
+    tracker = SimpleNamespace(where_fields_are=lambda _fields: (weakref.ref(box), ()))
+    looked = _Looked(SimpleNamespace(tracker=tracker), None)
+    looked.take(vars(box))
+    for how, other in changes:
+        box.change(how, other)
+        is_moved = native.moved([looked.compared]) == [0]
+        assert is_moved or not looked.moved(vars(box))
+        assert not is_moved or how != "nothing"
+        looked.take(vars(box))
