@@ -13,13 +13,11 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.detectors.values import columns
-from Agent.analysis.debug.root_causes.scan import MIN_SEEN, Finding
+from Agent.analysis.debug.root_causes.scan import MAX_NATS, MIN_SEEN, Finding
 
 __all__ = ["UNLIKE", "Baseline"]
 
 UNLIKE: Final = "unlike baseline"
-MAX_NATS: Final = 10.0
-"""As in `ranking`: a session makes about as many comparisons."""
 MAY_DIFFER: Final = 0.25
 """Largest share of the distinct values of a field that no baseline has."""
 BEYOND: Final = 1.0

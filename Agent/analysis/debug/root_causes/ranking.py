@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
 from Agent.analysis.debug.root_causes.measures import CauseMeasures
-from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
+from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, MAX_NATS, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import SNAPSHOT
@@ -61,8 +61,6 @@ alike       log of the number of events of its kind and name, whoever did them: 
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
 """
-MAX_NATS: Final = 10.0
-"""Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 HALF: Final = 7.0
 """Nats that count half: the best of a thousand random tests has about as many."""
 MAX_JUDGED: Final = 500

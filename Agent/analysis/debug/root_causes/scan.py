@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 CAP: Final = 40.0
+MAX_NATS: Final = 10.0
+"""Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 MIN_SEEN: Final = 12
 """Minimum number of observations to learn a relation from."""
 MAY_BREAK: Final = 0.65

@@ -23,7 +23,7 @@ MAX_CHAIN: Final = 80
 MIN_TIMES: Final = 6
 MARGIN: Final = 0.1
 """Share of the session at either end in which a chain may be cut off by the recording."""
-MAX_NATS: Final = 8.0
+MAX_SURPRISE: Final = 8.0
 
 Place = tuple[str, Sort]
 
@@ -69,7 +69,7 @@ def _nats(steps: list[tuple[int, Place, Sort | None]], number: int) -> list[floa
         if whole >= MIN_TIMES:
             usual = -sum(times / whole * math.log(times / whole) for times in found.values())
             for beside, times in found.items():
-                nats[where, beside] = min(MAX_NATS, -math.log(times / whole) - usual)
+                nats[where, beside] = min(MAX_SURPRISE, -math.log(times / whole) - usual)
     surprise = [0.0] * number
     for place, where, beside in steps:
         surprise[place] = max(surprise[place], nats.get((where, beside), 0.0))
