@@ -23,7 +23,7 @@ from Agent.analysis.debug.experiments import tested
 from Agent.analysis.debug.observations import observations
 from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question.question import Question, read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Baseline, Issue, Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, open_engine
@@ -137,25 +137,8 @@ def explain(
         with no_collection():
             issue = Issue(question, log)
             found = root_causes(log, question, issue, Baseline(usual) if usual else None)
-        told_of = frozenset(
-            event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
-        )
-        # An error that the text asks about is a symptom: earlier changes that may explain it come first.
-        least = found[1].confidence if len(found) > 1 else 1.0
-        for cause in recorded.error_causes(log, question, told_of):
-            found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
-        of_events = recorded.event_causes(reader, engine, question)
-        # Beside a description, an id says what to explain, and a chain of guesses is the nearest explanation.
-        guessed = [each for each in of_events if question.describes and each.confidence < recorded.SURE]
-        causes = [
-            *(each for each in of_events if each not in guessed),
-            *recorded.loss_causes(account, question),
-            *sorted(
-                [*found, *recorded.open_span_causes(reader, question)],
-                key=lambda cause: -cause.confidence,
-            ),
-            *guessed,
-        ]
+        _add_errors(found, log, question)
+        causes = _in_order(found, question, reader, engine, account)
         causes = _with_places(causes, path, engine, lines)
     if usual:
         number = sum(len(each.acts) for each in usual)
@@ -182,6 +165,33 @@ def explain(
         tests=tuple(tests),
         is_understood=bool(evidence) or issue.names_something(question),
     )
+
+
+def _add_errors(found: list[Cause], log: Log, question: Question) -> None:
+    """Add the errors that the causes do not tell of yet."""
+    told_of = frozenset(
+        event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
+    )
+    # An error that the text asks about is a symptom: earlier changes that may explain it come first.
+    least = found[1].confidence if len(found) > 1 else 1.0
+    for cause in recorded.error_causes(log, question, told_of):
+        found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
+
+
+def _in_order(
+    found: list[Cause], question: Question, reader: TreeReader, engine: Engine, account: dict[str, Any]
+) -> list[Cause]:
+    """Return these causes with those that the recording names itself, in the order in which they are told."""
+    of_events = recorded.event_causes(reader, engine, question)
+    # Beside a description, an id says what to explain, and a chain of guesses is the nearest explanation.
+    guessed = [each for each in of_events if question.describes and each.confidence < recorded.SURE]
+    inferred = [*found, *recorded.open_span_causes(reader, question)]
+    return [
+        *(each for each in of_events if each not in guessed),
+        *recorded.loss_causes(account, question),
+        *sorted(inferred, key=lambda cause: -cause.confidence),
+        *guessed,
+    ]
 
 
 def _baseline(path: Path, explained: Path) -> Log | None:

@@ -88,18 +88,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     if there != here:
         name_copy(there, here)
     tempfile.tempdir = str(directory)
-    path = _moved(request["program"], here, there)
-    sys.argv[:] = request["argv"]
-    package, location = package_of(Path(request["argv"][0]))
-    own = str(Path(path).parent)
-    others = [_moved(each, here, there) for each in sys.path]
-    # A script called by its full path may be in a package, too, and import modules next to it.
-    sys.path[:] = [_moved(str(location), here, there), *others, own] if package else [own, *others]
-    module = ModuleType("__main__")
-    module.__file__ = path
-    if package:  # as Python does; recordings use this module name
-        module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
-    sys.modules["__main__"] = module
+    module, package = _main_module(request)
     guard = ProgramGuard(
         directory,
         Path(request["outcome_path"]).parent,
@@ -120,7 +109,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         with watch.building(records=not looks_at_numpy):
             if package:
                 import_module(package)
-            SourceFileLoader("__main__", path).exec_module(module)
+            SourceFileLoader("__main__", str(module.__file__)).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
     except Exception as error:  # noqa: BLE001 - the user's program; the caller reports it
@@ -139,6 +128,24 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         "read_newer": _named_below(there, guard.read_newer),
         "has_free_order": order is not None and order.is_free,
     }
+
+
+def _main_module(request: Mapping[str, Any]) -> tuple[ModuleType, str]:
+    """Return the module that the program fills, and its package; set `sys.argv` and `sys.path` for it."""
+    here, there = request["moved"]
+    path = _moved(request["program"], here, there)
+    sys.argv[:] = request["argv"]
+    package, location = package_of(Path(request["argv"][0]))
+    own = str(Path(path).parent)
+    others = [_moved(each, here, there) for each in sys.path]
+    # A script called by its full path may be in a package, too, and import modules next to it.
+    sys.path[:] = [_moved(str(location), here, there), *others, own] if package else [own, *others]
+    module = ModuleType("__main__")
+    module.__file__ = path
+    if package:  # as Python does; recordings use this module name
+        module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
+    sys.modules["__main__"] = module
+    return module, package
 
 
 def _named_below(directory: str, paths: Iterable[str]) -> list[str]:
