@@ -301,6 +301,7 @@ static int put_flat(PyObject *pass, PyObject *container, const char *head) {
         if (IN_PASS(pass, OF_MADE) != Py_None) return 0;
     }
     if (!flat.is_finite) return 0;
+    if (!ask_memory_for(container)) return -1;
     PyObject *data = PyObject_CallFunctionObjArgs(WRITE_JSON, container, Py_None, WRITE_OPTIONS, NULL), *hides = IN_PASS(pass, OF_HIDES);
     if (data == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;

@@ -1,6 +1,6 @@
 /* How much memory orjson may need for a value, by the rule of `ask_memory_for` in `plain.py`. Included by `_native.c`. */
 
-enum { DEEPEST_ASKED = 256, MOST_ASKED = 1 << 22, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288 };
+enum { DEEPEST_ASKED = 256, MOST_ASKED = 1 << 22, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288, ASKED_FROM = 48 << 10 };
 
 typedef struct {
     Py_ssize_t text_bytes, items, widest;
@@ -33,11 +33,22 @@ static int add_needs(Needs *needs, PyObject *node, int depth) {
     return 1;
 }
 
-/* most_needed(value): an upper bound in bytes; -1 where Python has to count. */
-static PyObject *most_needed(PyObject *Py_UNUSED(module), PyObject *value) {
+static Py_ssize_t bytes_needed(PyObject *value) {
     Needs needs = {0};
     if (!is_nesting(value)) needs.items = needs.widest = 1;
-    int is_known = add_child(&needs, value, -1);
-    if (!is_known) return PyLong_FromLong(-1);
-    return PyLong_FromSsize_t(OF_A_BYTE * needs.text_bytes + OF_AN_ITEM * needs.items + OF_THE_WIDEST * needs.widest);
+    if (!add_child(&needs, value, -1)) return -1;
+    return OF_A_BYTE * needs.text_bytes + OF_AN_ITEM * needs.items + OF_THE_WIDEST * needs.widest;
+}
+
+/* most_needed(value): an upper bound in bytes; -1 where Python has to count. */
+static PyObject *most_needed(PyObject *Py_UNUSED(module), PyObject *value) { return PyLong_FromSsize_t(bytes_needed(value)); }
+
+/* 0 with MemoryError where orjson might not get what it needs, which would end the process. As in `has_memory`, little is not
+   asked for. */
+static int ask_memory_for(PyObject *value) {
+    Py_ssize_t needed = bytes_needed(value);
+    if (needed >= 0 && needed < ASKED_FROM) return 1;
+    void *room = needed < 0 ? NULL : PyMem_RawMalloc((size_t)needed + 4096);
+    PyMem_RawFree(room);
+    return room != NULL || (PyErr_NoMemory(), 0);
 }
