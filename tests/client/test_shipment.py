@@ -315,6 +315,7 @@ def test_a_session_of_several_processes_is_sent_whole(trace_root, tmp_path):
 def test_a_session_without_its_session_json_keeps_no_other_from_being_sent(trace_root):
     nameless = trace_root / "session_20200101_000000"
     nameless.mkdir(parents=True)
+    (nameless / "agent.log").touch()  # an empty directory is no session
     session = record(trace_root)
     with IngestDouble() as service:
         words = ["-m", "Agent", "ship", "--to", service.url, "--root", str(trace_root)]

@@ -11,12 +11,14 @@ import functools
 import ipaddress
 import json
 import random
+import zoneinfo
 
 import attrs
 import numpy as np
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from sameness import same
 from shapes import Access, Colour, Mode, Point, Rows, Settings
 from strategies import json_values, restorable_values
@@ -185,6 +187,65 @@ def test_subclasses_keep_their_attributes():
     assert same(back, rows)
     assert back.label == "l"
     assert same(through_json(Settings(value=1, attributes={})), Settings(value=1, attributes={}))
+
+
+class Moment(dt.datetime):
+    year = property(lambda self: 1)
+
+    def isoformat(self, *_):
+        raise RuntimeError("an override is not asked")
+
+
+class Day(dt.date):
+    """A date of the program's."""
+
+
+class Clock(dt.time):
+    hour = property(lambda self: 1 / 0)
+
+
+class Wait(dt.timedelta):
+    def __init__(self, *_):
+        self.note = "kept"
+
+
+class Phasor(complex):
+    """A number of the program's."""
+
+
+class Buffer(bytearray):
+    """Bytes of the program's."""
+
+
+OF_LIBRARIES = st.one_of(
+    st.datetimes(timezones=st.sampled_from((None, dt.UTC, zoneinfo.ZoneInfo("Europe/Berlin")))).map(
+        lambda v: Moment(*v.timetuple()[:6], v.microsecond, v.tzinfo, fold=v.fold)
+    ),
+    st.dates().map(lambda v: Day(v.year, v.month, v.day)),
+    st.times().map(lambda v: Clock(v.hour, v.minute, v.second, v.microsecond, fold=v.fold)),
+    st.timedeltas().map(lambda v: Wait(v.days, v.seconds, v.microseconds)),
+    st.complex_numbers().map(Phasor),
+    st.binary().map(Buffer),
+)
+
+
+@given(OF_LIBRARIES)
+def test_subclasses_of_times_and_numbers_come_back_and_no_code_of_theirs_runs(value):
+    encoded = encode_value(value)
+    assert encoded.opaque == ()
+    back = decode_value(orjson.loads(orjson.dumps(encoded.value)), encoded.types)
+    assert type(back) is type(value)
+    base = type(value).__bases__[0]
+    assert base.__reduce_ex__(back, 2)[1:] == base.__reduce_ex__(value, 2)[1:] or repr(back) == repr(value)
+    assert vars(back) == vars(value)
+
+
+def test_a_frozen_clock_is_recorded_as_a_time():
+    freezegun = pytest.importorskip("freezegun")
+    with freezegun.freeze_time("2017-07-14T02:40:00"):
+        now = dt.datetime.now(dt.UTC)
+        assert encode_value(now).value == {"value": "2017-07-14T02:40:00+00:00", "attributes": {}}
+        assert same(through_json(now), now)
 
 
 def test_flags_are_kept_by_the_names_of_their_members():

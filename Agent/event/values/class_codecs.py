@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
 from enum import EnumType, Flag
 from functools import cached_property
 from functools import reduce as fold
@@ -126,6 +127,28 @@ def _is_builtin_subclass(cls: type) -> bool:
     return solid_base(cls) in _EXACT and not says_itself and not _is_enum(cls)
 
 
+def _parts(cls: type, names: str) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that reads attributes of a builtin, whatever a subclass has under their names."""
+    read = {name: getattr(cls, name).__get__ for name in names.split()}
+    return lambda value: {name: get(value) for name, get in read.items()}
+
+
+def _exact(cls: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Any]:
+    return lambda value: cls(**parts(value))
+
+
+def _make(new: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[type, Any], Any]:
+    return lambda cls, value: new(cls, **parts(value))
+
+
+# Keyed by class, since tests that freeze the clock replace the classes' names in all modules.
+_PARTS_OF_TIMES: dict[type, Callable[[Any], dict[str, Any]]] = {
+    datetime: _parts(datetime, "year month day hour minute second microsecond tzinfo fold"),
+    date: _parts(date, "year month day"),
+    time: _parts(time, "hour minute second microsecond tzinfo fold"),
+    timedelta: _parts(timedelta, "days seconds microseconds"),
+}
+
 # Read subclasses by the builtin's own methods: a user's override may return something else.
 _EXACT: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
@@ -137,6 +160,9 @@ _EXACT: dict[type, Callable[[Any], Any]] = {
     dict: lambda v: dict(dict.items(v)),
     set: lambda v: set(set.__iter__(v)),
     frozenset: lambda v: frozenset(frozenset.__iter__(v)),
+    bytearray: lambda v: bytearray.__getitem__(v, slice(None)),
+    complex: complex.__pos__,
+    **{cls: _exact(cls, parts) for cls, parts in _PARTS_OF_TIMES.items()},
 }
 
 
@@ -159,6 +185,9 @@ _MAKE: dict[type, Callable[[type, Any], Any]] = {
     list: _fill(list.__new__, list.extend),
     dict: _fill(dict.__new__, dict.update),
     set: _fill(set.__new__, set.update),
+    bytearray: _fill(bytearray.__new__, bytearray.extend),
+    complex: complex.__new__,
+    **{cls: _make(cls.__new__, parts) for cls, parts in _PARTS_OF_TIMES.items()},
 }
 
 

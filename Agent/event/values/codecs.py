@@ -351,6 +351,11 @@ def _build_delta(reduced: Any) -> timedelta:
     return timedelta(days, seconds, microseconds)
 
 
+def _builder_of(cls: type, build: Callable[[Any, Any], Any]) -> Callable[[Any, str, Any], Any]:
+    """Bind the class, since tests that freeze the clock replace its name in all modules."""
+    return lambda reduced, _argument, _binding: build(reduced, cls)
+
+
 def _build_moment(reduced: Any, cls: Any) -> Any:
     if type(reduced) is str:
         return cls.fromisoformat(reduced)
@@ -444,9 +449,9 @@ BUILDERS: Mapping[str, Builder] = {
     "complex": _build_complex,
     "range": _span(range),
     "slice": _span(slice),
-    "datetime": lambda v, _a, _b: _build_moment(v, datetime),
-    "time": lambda v, _a, _b: _build_moment(v, time),
-    "date": lambda v, _a, _b: date.fromisoformat(_exact(v, str)),
+    "datetime": _builder_of(datetime, _build_moment),
+    "time": _builder_of(time, _build_moment),
+    "date": _builder_of(date, lambda v, cls: cls.fromisoformat(_exact(v, str))),
     "timedelta": lambda v, _a, _b: _build_delta(v),
     "uuid": _of_text("uuid", "UUID"),
     "decimal": _of_text("decimal", "Decimal"),

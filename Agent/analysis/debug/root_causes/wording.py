@@ -62,6 +62,10 @@ class Wording:
         ]
         if moves:
             return f"set {_and(moves[:2])}" + (f" in {_name(act)}" if _is_called(act) else "")
+        if act.kind == "error" and act.message:  # the class of the error and its text
+            name = _verb(act).removeprefix("failed with ")
+            where = f" in {name}" if name not in act.message else ""
+            return f"failed{where} with {short(act.message)}"
         said = dict.fromkeys(holds(path, act.values[path]) for path in self._worth_saying(act))
         told = f"{_verb(act)} ({', '.join(said)})" if said else _verb(act)
         return f"{told}, which failed" if act.failed and _is_called(act) else told
