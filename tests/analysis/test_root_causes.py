@@ -234,7 +234,9 @@ def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: 
     assert {each.step for each in parted} == ({odd} if odd is not None else set())
     if odd is not None:
         apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
-        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; it is the tick{apart} in 59 of 60"
+        told = (
+            f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 events it is the tick{apart}"
+        )
         assert Wording(log).told(parted[0].first, parted[0]) == told
 
 
@@ -677,12 +679,12 @@ def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
             "not carried on",
             {"paid": 3},
             "till: charge has paid 3 at tick 20, but the last quote of the same order has price 10; "
-            "they are equal in 39 of 40",
+            "in 39 of 40 events they are equal",
         ),
         (
             "amounts part",
             {"paid": 3},
-            "till: charge has paid 3 and price 10 at tick 20; they are equal in 39 of 40",
+            "till: charge has paid 3 and price 10 at tick 20; in 39 of 40 events they are equal",
         ),
         (
             "not as beside it",

@@ -168,7 +168,7 @@ def explain(
 
 
 def _add_errors(found: list[Cause], log: Log, question: Question) -> None:
-    """Add the errors that the causes do not tell of yet."""
+    """Add the errors that no clear cause explains yet."""
     told_of = frozenset(
         event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
     )
@@ -181,7 +181,7 @@ def _add_errors(found: list[Cause], log: Log, question: Question) -> None:
 def _in_order(
     found: list[Cause], question: Question, reader: TreeReader, engine: Engine, account: dict[str, Any]
 ) -> list[Cause]:
-    """Return these causes with those that the recording names itself, in the order in which they are told."""
+    """Add the causes that the recording itself names, and return all in the order of the report."""
     of_events = recorded.event_causes(reader, engine, question)
     # Beside a description, an id says what to explain, and a chain of guesses is the nearest explanation.
     guessed = [each for each in of_events if question.describes and each.confidence < recorded.SURE]

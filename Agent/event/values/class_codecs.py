@@ -133,11 +133,11 @@ def _parts(cls: type, names: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {name: get(value) for name, get in read.items()}
 
 
-def _exact(cls: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Any]:
+def _copier(cls: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Any]:
     return lambda value: cls(**parts(value))
 
 
-def _make(new: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[type, Any], Any]:
+def _maker(new: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[type, Any], Any]:
     return lambda cls, value: new(cls, **parts(value))
 
 
@@ -162,7 +162,7 @@ _EXACT: dict[type, Callable[[Any], Any]] = {
     frozenset: lambda v: frozenset(frozenset.__iter__(v)),
     bytearray: lambda v: bytearray.__getitem__(v, slice(None)),
     complex: complex.__pos__,
-    **{cls: _exact(cls, parts) for cls, parts in _PARTS_OF_TIMES.items()},
+    **{cls: _copier(cls, parts) for cls, parts in _PARTS_OF_TIMES.items()},
 }
 
 
@@ -187,7 +187,7 @@ _MAKE: dict[type, Callable[[type, Any], Any]] = {
     set: _fill(set.__new__, set.update),
     bytearray: _fill(bytearray.__new__, bytearray.extend),
     complex: complex.__new__,
-    **{cls: _make(cls.__new__, parts) for cls, parts in _PARTS_OF_TIMES.items()},
+    **{cls: _maker(cls.__new__, parts) for cls, parts in _PARTS_OF_TIMES.items()},
 }
 
 

@@ -39,7 +39,7 @@ from Agent.record.state.identity import (
 from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()
-"""Lines, and names of classes, that were told of."""
+"""Messages that were printed, and names of classes that were reported."""
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 

@@ -62,7 +62,7 @@ class Wording:
         ]
         if moves:
             return f"set {_and(moves[:2])}" + (f" in {_name(act)}" if _is_called(act) else "")
-        if act.kind == "error" and act.message:  # the class of the error and its text
+        if act.kind == "error" and act.message:  # its fields lack the class of the error
             name = _verb(act).removeprefix("failed with ")
             where = f" in {name}" if name not in act.message else ""
             return f"failed{where} with {short(act.message)}"
@@ -147,7 +147,7 @@ class Wording:
                 apart = (
                     f" {'+' if beside.usual > 0 else '-'} {short(abs(beside.usual))}" if beside.usual else ""
                 )
-                return f"{subject} has {own} at {since}; it is the tick{apart} {_shares(beside)}"
+                return f"{subject} has {own} at {since}; {_shares(beside)} it is the tick{apart}"
             if earlier is None:
                 return f"{subject} has {own} and {others} at {since}; {_gap(beside)}"
             return f"{subject} has {own} at {since}, but {_which(beside)} has {others}; {_gap(beside)}"
@@ -161,12 +161,12 @@ def _gap(beside: Beside) -> str:
     """Return how far two values are usually apart."""
     usual = beside.usual
     if usual is True or usual == 0:
-        return f"they are equal {_shares(beside)}"
-    return f"it is {short(abs(usual))} {'more' if usual > 0 else 'less'} {_shares(beside)}"
+        return f"{_shares(beside)} they are equal"
+    return f"{_shares(beside)} it is {short(abs(usual))} {'more' if usual > 0 else 'less'}"
 
 
 def _shares(beside: Beside) -> str:
-    return "in {} of {}".format(*beside.shares)
+    return "in {} of {} events".format(*beside.shares)
 
 
 def _which(beside: Beside) -> str:
