@@ -330,8 +330,9 @@ class _Walk:
         """The bytes written for sets in which nothing counts by position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
-        self._generators: dict[int, tuple[str, Any]] = {}
-        """The reduced form of a generator that occurred before: many objects may draw from one."""
+        self._generators: dict[int, tuple[str, Any] | bytes] = {}
+        """A generator that occurred before, as reduced; from its second time on, the digest of that: many
+        objects may draw from one, and its state may have hundreds of numbers."""
         self._read = None if reached is None else reached.generators
         self._kept: list[Any] = []
         """Keeps visited objects alive, so that no `id()` is reused."""
@@ -707,9 +708,12 @@ class _Walk:
         way = exact_way(cls)
         if way is None:
             return False
-        if id(value) in self._generators:
+        before = self._generators.get(id(value))
+        if before is not None:
+            if type(before) is not bytes:
+                before = self._generators[id(value)] = short_digest(repr(before).encode())
             self._marks += 1
-            self._out += b"=" + short_digest(repr(self._generators[id(value)]).encode())
+            self._out += b"=" + before
             return True
         # If draws are recorded, they are compared instead of the state.
         if cls.__name__ == "Random" and hasattr(vars(value).get("random"), "agent_trace_adopted"):
