@@ -154,7 +154,8 @@ def _broken(
     columns = _Columns(pairs)
     # A time to come, such as a due date, goes along with the time of its event.
     others = others if link or TICK in others else [*others, TICK]
-    beside_of = [(other, _Column([_held(earlier, other) for _, earlier in some])) for other in others]
+    earlier_acts = [earlier for _, earlier in some]
+    beside_of = [(other, _Column(_values_of(earlier_acts, other))) for other in others]
     scanned: dict[bytes, list[Finding]] = {}
     for number, path in enumerate(own):
         own_values = _Column([act.values.get(path, _LACKS) for act, _ in some])
@@ -178,11 +179,11 @@ def _broken(
                 yield from _undetermined(link, path, other, columns)
 
 
-def _held(act: Act, path: str) -> Any:
-    """Return the value of a path of an act, or its tick; `_LACKS` where there is none."""
+def _values_of(acts: Sequence[Act], path: str) -> list[Any]:
+    """Return the value of a path of each act, or its tick; `_LACKS` where there is none."""
     if path is TICK:
-        return _LACKS if act.tick is None else act.tick
-    return act.values.get(path, _LACKS)
+        return [_LACKS if act.tick is None else act.tick for act in acts]
+    return [act.values.get(path, _LACKS) for act in acts]
 
 
 def _moves(pairs: Sequence[Pair], path: str) -> bool:
@@ -242,7 +243,7 @@ class _Columns:
     def own(self, path: str) -> _Column:
         """Return the acts' own values of a path; `_LACKS` where there is none."""
         if path not in self._own:
-            self._own[path] = _Column([_held(act, path) for act, _ in self.pairs])
+            self._own[path] = _Column(_values_of(self.acts, path))
         return self._own[path]
 
     def others(self, path: str) -> _Column:
@@ -250,7 +251,7 @@ class _Columns:
         if self._is_of_one:
             return self.own(path)
         if path not in self._others:
-            self._others[path] = _Column([_held(earlier, path) for _, earlier in self.pairs])
+            self._others[path] = _Column(_values_of([earlier for _, earlier in self.pairs], path))
         return self._others[path]
 
     @cached_property
