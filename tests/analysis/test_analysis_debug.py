@@ -85,7 +85,7 @@ def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -
 def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> None:
     platform = planted(fault="quit")
     causes = asked(platform, "creator_005 stopped creating content").causes[:3]
-    title = "creator_005: no create_content from tick 40 on (0.825 per step before)"
+    title = "creator_005: no create_content from tick 40 on (0.825 per tick before)"
     cause = next(each for each in causes if title in each.title)
     assert not cause.edges or all(edge.basis == "inferred" for edge in cause.edges)
     assert cause.confidence < 0.8
@@ -169,7 +169,7 @@ def test_an_agent_alone_is_compared_with_its_own_past(builder: SessionBuilder) -
             )
         builder.pass_time(1)
     cause = debug_issue("solo does not write any more", session=builder.path).causes[0]
-    assert cause.title == "solo: no write from tick 20 on (1 per step before)"
+    assert cause.title == "solo: no write from tick 20 on (1 per tick before)"
     assert "DiskFull" in cause.explanation
 
 
@@ -319,7 +319,7 @@ def test_an_agent_of_which_nothing_more_is_heard_fell_silent(builder: SessionBui
                 builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
         builder.pass_time(1)
     report = debug_issue("worker_2 does nothing", session=builder.path)
-    assert report.causes[0].title == "worker_2: no step from tick 25 on (1 per step before)"
+    assert report.causes[0].title == "worker_2: no step from tick 25 on (1 per tick before)"
 
 
 @pytest.mark.integration

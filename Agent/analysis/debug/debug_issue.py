@@ -217,7 +217,7 @@ def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) ->
 
     That is where the first of its events was recorded, or the action in which it happened.
     """
-    ids = list(dict.fromkeys(each for cause in causes[:_PLACED] for each in cause.event_ids[:_PLACED]))
+    ids = list(dict.fromkeys(each for cause in causes[:_PLACED] for each in cause.event_ids[:1]))
     if not ids or not (places := code_places(path, engine)):
         return causes
 
@@ -234,10 +234,7 @@ def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) ->
     spans = sorted({span for span in inside.values() if span is not None})
     around = {row["span_id"]: placed(row) for row in rows("span_id", spans)}
     found = {row["id"]: placed(row) or around.get(inside.get(row["id"])) for row in events}
-    return [
-        replace(cause, place=next((found[each] for each in cause.event_ids if found.get(each)), None))
-        for cause in causes
-    ]
+    return [replace(cause, place=found.get(next(iter(cause.event_ids), ""))) for cause in causes]
 
 
 def _read(log: Log, is_sample: bool) -> str:

@@ -44,12 +44,13 @@ def _done(log: Log, agent: str, name: str) -> list[str]:
         at = f"tick {last.tick}" if last.tick is not None else format_timestamp(last.us)
         line += f", last at {at} (event {last.id})"
     if others:
-        line += f"; its {plural(len(others), 'peer')} {others[0]} to {others[-1]}"
+        times = f"{others[0]} to {others[-1]}" if others[0] != others[-1] else f"{others[0]} each"
+        line += f"; its {plural(len(others), 'peer')} {times}"
     return [f"{line}."]
 
 
 def _errors(log: Log, agent: str) -> list[str]:
-    errors = [act for act in log.acts if act.agent == agent and act.kind == "error"]
+    errors = [act for act in log.acts if act.agent == agent and act.is_error]
     if not errors:
         return []
     common, number = Counter(act.message for act in errors).most_common(1)[0]

@@ -97,6 +97,11 @@ class Act:
     near: float = 0.0
     """Nearness to a thing that the issue names, 0 to 1."""
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an error, or a log line of that level."""
+        return self.kind == "error" or (self.kind == "log" and self.failed)
+
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether the value is a number; booleans are not."""
@@ -475,6 +480,8 @@ MAX_NAME: Final = 40
 MAX_SAME: Final = 8
 MAX_TOKEN_SHARE: Final = 0.3
 _LAST_NUMBER: Final = re.compile(r"(?:^|[^0-9])0*([0-9]{1,4})$")
+CODE: Final = re.compile(r"(?=.*[0-9][a-f])[0-9a-f-]{8,}$")
+"""A random id in hexadecimal digits, such as that of a message: its last digits number nothing."""
 
 
 def _add_tokens(log: Log) -> None:
@@ -543,7 +550,7 @@ def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Ite
         elif 0 < len(value) <= MAX_NAME and value.count(" ") < 3:
             yield value
             number = _LAST_NUMBER.search(value)
-            if number:
+            if number and not CODE.match(value):
                 yield "#", int(number[1])
     elif not path.endswith("#"):
         yield leaf(path), value

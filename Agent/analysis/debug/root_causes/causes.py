@@ -165,9 +165,11 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
     """Return the path from the first act to the issue, then what else is unusual, one line each."""
     first, findings = hypothesis.first, hypothesis.findings
     lines = [f"first: {words.told(first, next(iter(findings), None))}"]
+    before = first
     for step in _steps(hypothesis):
         line = _then(step, words)
-        lines.append(f"then: {line}{_shared(step, line)}")
+        lines.append(f"then: {line}{_shared(step, before, line)}")
+        before = step.act
     said = {fact for each in findings[:1] for fact in _facts(each)}
     also: list[str] = []
     for each in findings[1:]:
@@ -194,7 +196,7 @@ UNSAID: Final = frozenset({"about it", "order never seen"})
 MAX_LINES: Final = 6
 
 
-def _shared(step: ChainStep, line: str) -> str:
+def _shared(step: ChainStep, before: Act, line: str) -> str:
     """Return what links an event to the one before it, unless the line about it says so."""
     if step.shared is None:
         return " (later; no link is recorded)"
@@ -203,6 +205,9 @@ def _shared(step: ChainStep, line: str) -> str:
         return " (in the same call)"
     if kind == "event":
         return " (recorded as its cause)"
+    if kind == "#":  # the number of a thing: as both events name it, such as P-058
+        texts = [text for text in before.values.values() if isinstance(text, str) and str(value) in text]
+        value = next((text for text in texts if text in step.act.values.values()), value)
     if str(value) in line:
         return ""
     return f" (both have {kind} {short(value)})" if kind.isidentifier() else f" (both have {short(value)})"

@@ -302,7 +302,7 @@ def _seldom_values(rule: str, about: str, seen: Sequence[Observation], count: Co
             acts = [each.act for each in seen if each.value == value and each.act.near]
             for each in _near(rule, about, acts, times, number, expected=expected):
                 each.found = value
-                each.usual = [common for common, _ in count.most_common(3)]
+                each.usual = [common for common, _ in count.most_common(4) if common != value][:3]
                 found.append(each)
     return found
 
@@ -318,7 +318,7 @@ def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[
         below, above = bisect_left(values, value), len(values) - bisect_right(values, value)
         tail = min(len(values) - below, len(values) - above)
         for each in _near(rule, about, [act], 2 * tail, len(values)):
-            each.found, each.usual = value, (values[len(values) // 20], values[-1 - len(values) // 20])
+            each.found, each.usual = value, (values[len(values) // 10], values[-1 - len(values) // 10])
             found.append(each)
     return found
 

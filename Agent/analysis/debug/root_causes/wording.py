@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import TICK, Act, Log, Sort, is_number
+from Agent.analysis.debug.root_causes.acts import CODE, TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
 from Agent.analysis.debug.root_causes.scan import Beside, Finding, Recurring
 from Agent.event.clock import format_timestamp
@@ -45,7 +46,10 @@ class Wording:
         Args:
             whose: the agent that the sentence has named already.
         """
-        if finding is None or finding.rule == "about it":
+        is_later = finding is not None and any(each.place == act.place for each in finding.acts[1:])
+        if finding is not None and is_later and finding.beside is None and finding.rule not in _OF_SERIES:
+            finding = replace(finding, acts=[act])
+        elif finding is None or finding.rule == "about it" or is_later:
             return f"{_prefix(act.agent, act, whose)}{self.act(act)} at {moment(act)}"
         return f"{self.who(finding, whose)}{self.finding(finding)}"
 
@@ -60,6 +64,8 @@ class Wording:
             for path, value in act.values.items()
             if path in act.before and act.before[path] != value and not _is_opaque(act, value)
         ]
+        if act.kind == "state_change" and act.before and not moves and not act.failed:
+            return f"left {_noun(act.name).removeprefix('change of ')} unchanged"
         if moves:
             return f"set {_and(moves[:2])}" + (f" in {_name(act)}" if _is_called(act) else "")
         if act.kind == "error" and act.message:  # its fields lack the class of the error
@@ -126,12 +132,25 @@ class Wording:
         said = _SAID.get(finding.rule, "{about}{where}: {rule} {times}")
         if finding.local:
             said = _SAID_OF_ONE.get(finding.rule, said)
+        if finding.rule == "rounded" and finding.group:
+            said = _ROUND_IN_GROUP  # how many events the group has is not known here
+        if finding.rule == "value beyond range" and not finding.local and not finding.since:
+            said = _ALONE
         return said.format(
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
-            again=_thing(finding),
+            again=_thing(finding), same=self._same(finding),
         )  # fmt: skip
+
+    def _same(self, finding: Finding) -> str:
+        """Return which thing lacks what happens about others, or what the event about it holds."""
+        if not isinstance(finding.found, Recurring):
+            return ""
+        act = finding.first
+        if not CODE.match(str(finding.found.thing)):
+            return f" of {_thing(finding)}"
+        return "".join(f" with {holds(path, act.values[path])}" for path in self._worth_saying(act)[:1])
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
         """Return which relation of two values an event breaks."""
@@ -322,7 +341,8 @@ def short(value: Any) -> str:
 
 def _listed(value: Any, between: str = ", ") -> str:
     """Return some values, one after the other."""
-    return between.join(map(str, filter(None, value))) if isinstance(value, tuple) else short(value)
+    parts = dict.fromkeys(map(str, filter(None, value))) if isinstance(value, tuple) else (short(value),)
+    return between.join(parts)
 
 
 def _and(parts: Iterable[str]) -> str:
@@ -343,28 +363,35 @@ def _thing(finding: Finding) -> str:
     if len(finding.acts) > 1 or not isinstance(finding.found, Recurring):
         return "the same thing"
     named, thing = finding.found
-    return f"{named} {short(thing[1] if isinstance(thing, tuple) else thing)}"
+    return f"{_field(named)} {short(thing[1] if isinstance(thing, tuple) else thing)}"
 
 
 def _rate(finding: Finding, since: str) -> str:
     before, after = short(finding.usual), short(finding.found)
+    each = "tick" if finding.first.tick is not None else "step"
     about = f"{_noun(finding.about)}{_where(finding)}"
     if finding.found == 0:
-        return f"no {about} from {since} on ({before} per step before)"
-    return f"{about} went from {before} to {after} per step at {since}"
+        return f"no {about} from {since} on ({before} per {each} before)"
+    return f"{about} went from {before} to {after} per {each} at {since}"
 
 
 _MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
+_ROUND_IN_GROUP: Final = "{about}{where} is round {found} times, first at {since}"
+_ALONE: Final = "{about} is {found} at {since} (all others: {range})"
+_OF_SERIES: Final = frozenset({"level shifts", "drifts", "duration shifts", "rate changes", "rounded"})
+"""Rules about a series, which is told from where it changes."""
 _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
     "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
     "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
     UNLIKE: "{about} is {found} at {since}, as in no baseline (there: {usual})",
-    "value beyond range": "{about} is {found} at {since} ({range} before)",
+    "value beyond range": "{about} is {found} at {since} (earlier values: {range})",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",
     "new error": "an error that is new at {since}: {found}",
-    "follow-up missing": "no {second} follows {first}{where} {times} (it does in {present} of {of})",
-    "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
+    "follow-up missing": "no {second} follows {first}{where}{same} {times} (it does in {present} of {of})",
+    "precondition missing": (
+        "no {first} comes before {second}{where}{same} {times} (it does in {present} of {of})"
+    ),
     "left open": "{first} is not followed by {second} {found} times, first at {since}",
     "rounded": "{about}{where} is round {found} of {of} times, first at {since}",
     "fails": "{about}{where} fails {times}",
@@ -375,7 +402,7 @@ _SAID: Final[Mapping[str, str]] = {
 }
 """Sentence templates for the findings of each rule."""
 _SAID_OF_ONE: Final[Mapping[str, str]] = {
-    "value beyond range": "{about} is {found} at {since} (nine in ten are {range})",
+    "value beyond range": "{about} is {found} at {since} (eight in ten are {range})",
     "new value": "{about} is {found} at {since}, as it rarely is (mostly: {usual})",
 }
 """The same for a single deviation near what the issue names, which need not be the first of its kind."""

@@ -169,9 +169,11 @@ def _missing(
             rule = "follow-up missing" if forward else "precondition missing"
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
             for each in scan_rare(rule, about, inside, most=MAY_BREAK):
-                if forward and len(each.acts) == 1:
-                    life = lives[about_of[each.first.place, turn]]
-                    each.extras = _ends(each.first, life, each.first.step + horizon)
+                if len(each.acts) == 1:
+                    thing = about_of[each.first.place, turn]
+                    each.found = Recurring(named(each.first, thing), thing)
+                    if forward:
+                        each.extras = _ends(each.first, lives[thing], each.first.step + horizon)
                 yield each
 
 
@@ -216,10 +218,11 @@ def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Findi
             nats = math.log((len(things) + 1) / (lacking + 0.5))
             about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
             group = () if value == _REPEATED else (value,)
-            for _, act in without:
+            for thing, act in without:
                 if act.place not in strongest or strongest[act.place].nats < nats:
+                    about_it = Recurring(name, thing)
                     strongest[act.place] = Finding(
-                        "follow-up missing", about, [act], nats, group, of=len(things), found=1
+                        "follow-up missing", about, [act], nats, group, of=len(things), found=about_it
                     )
     yield from strongest.values()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -64,12 +65,17 @@ def _counts(log: Log) -> Iterator[Finding]:
             own = [act for act in each.acts if act.agent == owner and act.sort == sort]
             last = [act for act in acts if act.agent == owner and act.place < each.first.place]
             each.extras = tuple(own[:3] or last[-1:])
-            yield each
+            yield _per_step(each, width)
         if len(series) > 2:
             found = scan_counts(
                 "rate changes", sort[2] or sort[1], {"": total}, partial(at_slice, {"": begins}, {})
             )
-            yield from found
+            yield from (_per_step(each, width) for each in found)
+
+
+def _per_step(change: Finding, width: int) -> Finding:
+    """Return a change of counts in slices of `width` steps as one of counts in a step."""
+    return replace(change, usual=change.usual / width, found=change.found / width)
 
 
 def _act_at(
@@ -91,22 +97,17 @@ def _failures(log: Log) -> Iterator[Finding]:
         if any(act.failed for act in acts):
             seen = [Observation(act, act.failed) for act in acts]
             yield from scan_rare("fails", f"{name or role}", seen, most=0.9, base=0.5)
-    errors = [act for act in log.acts if _is_error(act)]
+    errors = [act for act in log.acts if act.is_error]
     if errors:
         seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
         yield from scan_novel("new error", "error", seen, least=4)
         sorts = dict.fromkeys((act.role, act.name) for act in errors)
         for role, name in sorts:
             beside = [act for act in log.acts if act.role == role]
-            rows = [Observation(act, _is_error(act) and act.name == name) for act in beside]
+            rows = [Observation(act, act.is_error and act.name == name) for act in beside]
             onsets = scan_rare("error comes up", name, rows, most=0.9, base=0.5)
             # A failure that never recurs was dealt with.
             yield from (each for each in onsets if len(each.acts) > 1)
-
-
-def _is_error(act: Act) -> bool:
-    """Whether an act is an error, or a log line of that level."""
-    return act.kind == "error" or (act.kind == "log" and act.failed)
 
 
 def _durations(log: Log) -> Iterator[Finding]:

@@ -303,8 +303,18 @@ def _gaps(beside: _Column, values: _Column) -> list[Any]:
 
 def _difference(beside: _Column, values: _Column) -> Any:
     """Return the difference that many have, or None; True stands for equal texts."""
-    usual, times = Counter(_gaps(beside, values)).most_common(1)[0]
-    return usual if usual is not False and times > (1 - MAY_BREAK) * len(values.values) else None
+    gaps = _gaps(beside, values)
+    usual, times = Counter(gaps).most_common(1)[0]
+    if usual is False or times <= (1 - MAY_BREAK) * len(values.values):
+        return None
+    first = gaps.index(usual)
+    # Two values that recur together are no difference: both of them may stand for the same start.
+    level = beside.values[first]
+    return (
+        usual
+        if any(gap == usual and each != level for gap, each in zip(gaps, beside.values, strict=True))
+        else None
+    )
 
 
 def _may_determine(beside: _Column, values: _Column) -> bool:
