@@ -28,6 +28,8 @@ _LOCATION: Final = re.compile(
 _PART: Final = re.compile(r"~([0-9]+)$")
 _PLUMBING: Final = frozenset({"message_id", "sender", "recipient", "direction", "thread_id", "content_type"})
 """Fields of a message that its description has said already, or that identify it for programs only."""
+_NEAR: Final = 8
+"""The error of a call stands at most so many events before the call."""
 _SAID_ANYWAY: Final = frozenset({"name", "failed"})
 """Values that are part of the words for an event."""
 
@@ -74,7 +76,13 @@ class Wording:
             return f"failed{where} with {short(act.message)}"
         said = dict.fromkeys(holds(path, act.values[path]) for path in self._worth_saying(act))
         told = f"{_verb(act)} ({', '.join(said)})" if said else _verb(act)
-        return f"{told}, which failed" if act.failed and _is_called(act) else told
+        return f"{told}, which failed{self._with_error(act)}" if act.failed and _is_called(act) else told
+
+    def _with_error(self, act: Act) -> str:
+        """Return the error with which a call failed, if it is on record; the call is recorded after it."""
+        inside = self.log.acts[max(0, act.place - _NEAR) : act.place]
+        errors = [each for each in inside if each.kind == "error" and act.span in {each.span, each.parent}]
+        return f" with {short(errors[-1].message)}" if act.span and errors else ""
 
     def _worth_saying(self, act: Act) -> list[str]:
         """Return the fields of an event to name: those that name things first, then those that vary."""
@@ -115,7 +123,10 @@ class Wording:
         if finding.rule == "rate changes":
             return _rate(finding, since)
         if finding.rule == "fields differ":
-            return _fields(finding, since)
+            # That a call which failed has no result is not worth saying.
+            return (
+                f"{self.act(finding.first)} at {since}" if finding.first.failed else _fields(finding, since)
+            )
         if finding.rule == "order never seen":
             before, after, _ = finding.found
             about = finding.about.removeprefix("events about one ")
