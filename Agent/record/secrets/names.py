@@ -119,6 +119,7 @@ _WITHOUT_WIDTH: Final = "[\u00ad\u200b\u2060\ufeff]"
 """Characters that are not seen."""
 
 
+@lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
     """Return how certain a value under this name is a secret: `SURE`, `LIKELY` or `NONE`."""
     if name.isascii() and len(name) <= _LONGEST_NUMBERED:
@@ -127,7 +128,7 @@ def name_says(name: str) -> int:
     return _judged(name)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _judged(name: str) -> int:
     name = name.strip(_QUOTES)
     if not compiled(_NAME).fullmatch(name if name.isascii() else compiled(_WITHOUT_WIDTH).sub("", name)):
