@@ -62,9 +62,9 @@ BYTES_AN_ITEM = 8
 CHARS_A_BYTE = 64
 """A text is read that much faster than the content of objects."""
 
-_TEXTS = (str, bytes, bytearray)
-_MEMBERED = (list, dict, tuple, set, frozenset, deque)
-_SIZED_IDS = frozenset(map(id, _TEXTS + _MEMBERED))
+# By `id`, because a metaclass may have its own `__hash__`.
+_TEXT_IDS = frozenset(map(id, (str, bytes, bytearray)))
+_SIZED_IDS = _TEXT_IDS.union(map(id, (list, dict, tuple, set, frozenset, deque)))
 
 
 def size_if_cut(value: Any, limits: Limits) -> int:
@@ -73,37 +73,41 @@ def size_if_cut(value: Any, limits: Limits) -> int:
     Only builtin types are looked at, and of a container the lengths of its members.
     """
     kind = type(value)
-    if any(kind is each for each in _TEXTS):
-        return len(value) // CHARS_A_BYTE if len(value) > limits.max_bytes else 0
-    if not any(kind is each for each in _MEMBERED):
+    if id(kind) not in _SIZED_IDS:
         return 0
-    items, chars = len(value), 0
-    if items <= limits.max_items:
-        members = list(value.copy().values() if kind is dict else value)
-        # In C, and by `id`, because a metaclass may have its own `__hash__`.
-        if not _SIZED_IDS.isdisjoint(map(id, map(type, members))):
-            texts, others = _lengths_of(members)
-            items, chars = items + others, texts
-    if items <= limits.max_items and chars <= limits.max_bytes:
+    count = len(value)
+    if id(kind) in _TEXT_IDS:
+        return count // CHARS_A_BYTE if count > limits.max_bytes else 0
+    if count > limits.max_items:
+        return count * BYTES_AN_ITEM
+    members = tuple(value.values() if kind is dict else value)  # in C: another thread may change it
+    if _SIZED_IDS.isdisjoint(map(id, map(type, members))):
         return 0
-    return items * BYTES_AN_ITEM + chars // CHARS_A_BYTE
+    chars, items = _lengths_of(members)
+    if count + items <= limits.max_items and chars <= limits.max_bytes:
+        return 0
+    return (count + items) * BYTES_AN_ITEM + chars // CHARS_A_BYTE
 
 
 def _lengths_of(members: Iterable[Any]) -> tuple[int, int]:
     """Return the number of characters in texts among some values, and the number of items in containers."""
     chars = items = 0
     for member in members:
-        kind = type(member)
-        if kind is str or kind is bytes or kind is bytearray:
+        kind = id(type(member))
+        if kind in _TEXT_IDS:
             chars += len(member)
-        elif any(kind is each for each in _MEMBERED):
+        elif kind in _SIZED_IDS:
             items += len(member)
     return chars, items
 
 
 def sizes_if_cut(values: Mapping[str, Any], limits: Limits) -> dict[str, int]:
     """Return {name: size} of the values that the limits would cut."""
-    return {name: size for name, value in values.items() if (size := size_if_cut(value, limits))}
+    found: dict[str, int] = {}
+    for name, value in values.items():
+        if id(type(value)) in _SIZED_IDS and (size := size_if_cut(value, limits)):
+            found[name] = size
+    return found
 
 
 def sizes_of_large(

@@ -336,7 +336,9 @@ class Call:
             is_same = True
         else:
             grown = self._too_large_now(arguments)
-            shown = {name: unread(value) if name in grown else value for name, value in arguments.items()}
+            shown = arguments
+            if grown:
+                shown = {name: unread(each) if name in grown else each for name, each in arguments.items()}
             now = capture.body({"args": shown})
             contents.spend(sum(spec.large_arguments.get(name, 0) for name in arguments))
             is_same = now[1] == self.types and self.args_body.startswith(now[0] + b",")
