@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
@@ -218,7 +218,7 @@ class _Places(NamedTuple):
 
     slots: tuple[tuple[str, MemberDescriptorType], ...]
     instance: Any
-    """The descriptor of `__dict__`, None if instances have no `__dict__`."""
+    """The descriptor of `__dict__`, or what reads it in its place; None if instances have no `__dict__`."""
 
 
 @by_class
@@ -231,7 +231,34 @@ def places_of(cls: type) -> _Places:
         for base in bases
         for name, slot in _slots(base).items()
     )
-    return _Places(slots, _dict_descriptor(cls))
+    instance = _dict_descriptor(cls)
+    return _Places(slots, _DICT_OF_PARTIAL if instance is not None and is_partial(cls) else instance)
+
+
+class _DictOfPartial:
+    """Reads the `__dict__` of a partial like a descriptor, but makes none.
+
+    Asking for it would make it, and CPython joins nested partials only while the inner one has none.
+    """
+
+    def __get__(self, value: Any, cls: type | None = None) -> dict[str, Any]:
+        state = _REDUCE_PARTIAL(value)[2]
+        attributes: dict[str, Any] | None = state[3]
+        return {} if attributes is None else attributes
+
+
+_REDUCE_PARTIAL: Any = vars(partial)["__reduce__"]
+_DICT_OF_PARTIAL = _DictOfPartial()
+
+
+@by_class
+def is_partial(cls: type) -> bool:
+    """Whether it is `functools.partial` in C or derived from it, with its way to tell the attributes."""
+    return (
+        type(_REDUCE_PARTIAL) is MethodDescriptorType
+        and partial in mro_of(cls)
+        and find_in_classes(cls, "__reduce__") is _REDUCE_PARTIAL
+    )
 
 
 def _hidden_name(cls: type, name: str) -> str:
@@ -328,7 +355,7 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
         if _is_heap(base):
             slots.update(_slots(base))
     slots.update(places_of(type(value)).slots)
-    instance = _instance_dict(value)
+    instance = _instance_dict(value) if attributes else None  # asking for the one of a partial makes it
     for name, attribute in attributes.items():
         if name in slots:
             slots[name].__set__(value, attribute)

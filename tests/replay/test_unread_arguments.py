@@ -57,7 +57,7 @@ def recorded(toy, monkeypatch):
 def test_what_compares_equal_is_unverified_and_the_report_counts_what_was_not_read(recorded):
     report = recorded.replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "57 large arguments were not read in their calls" in str(report)
+    assert "57 large arguments or results were not read in their calls" in str(report)
     assert 'record with large_arguments="always"' in str(report)
 
 
@@ -144,3 +144,57 @@ def test_a_program_that_runs_again_reads_large_arguments_as_often_as_it_was_reco
     report = replay_run("last", None, "trace")
     assert report.verdict == verdict, str(report)
     assert str(report).count("were not read in their calls") == (verdict == "UNVERIFIED")
+
+
+MAKER = """
+class Boss:
+    agent_id, agent_role = "a", "boss"
+    def __init__(self): self.seen = 0
+    @trace_agent_action
+    def ask(self, number):
+        self.seen += len(Maker().make(number))
+
+class Maker:
+    agent_id, agent_role = "m", "maker"
+    @trace_agent_action
+    def make(self, number): return dict.fromkeys(range(60_000), number)
+
+def build(spec): return {"a": Boss(), "m": Maker()}
+def main():
+    boss = Boss()
+    for number in range(4): boss.ask(number)
+"""
+
+
+@pytest.fixture
+def made(toy, monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
+    return toy.record(MAKER)
+
+
+def test_an_unread_result_is_counted_and_makes_a_replay_unverified(made):
+    report = made.replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "3 large arguments or results were not read in their calls" in str(report)
+
+
+def test_another_class_of_an_unread_result_differs(made):
+    report = made.change(
+        "return dict.fromkeys(range(60_000), number)",
+        "return dict.fromkeys(range(60_000), number) if number != 2 else [0] * 60_000",
+    ).replay("last")
+    assert (report.verdict, report.divergence and report.divergence.step) == ("DIVERGED", 3), str(report)
+
+
+def test_a_recorded_response_that_was_not_read_cannot_be_given_again(made):
+    report = made.change('{"a": Boss(), "m": Maker()}', '{"a": Boss()}').replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+
+
+def test_the_answer_of_a_call_names_the_setting_that_reads_its_result(toy, monkeypatch):
+    monkeypatch.setattr(large_contents, "FREE_BYTES", 0)
+    monkeypatch.setattr(large_contents, "FREE_CALLS", 0)
+    recorded = toy.record(MAKER)
+    report = recorded.change('{"a": Boss(), "m": Maker()}', '{"a": Boss()}').replay("last")
+    assert "its result was not read" in str(report) and 'large_arguments="always"' in str(report)

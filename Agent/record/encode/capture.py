@@ -181,7 +181,7 @@ class Capture:
             and self.judge.clean(body)
             and not hides_text(types)
         ):
-            return body, types or None
+            return body, self.redactor.tags(types) if types else None
         return self._redact(body, types or None, pointer, own_keys=frozenset(payload), positional=named)
 
     def _not_harmless(self, args: tuple[Any, ...], positional: Mapping[int, str]) -> dict[int, str]:
@@ -394,6 +394,8 @@ class Capture:
         found: list[str] | None = None,
         positional: Mapping[int, str] | None = None,
     ) -> tuple[bytes, Types | None]:
+        if types and self._check:
+            types = self.redactor.tags(types)
         if positional:
             self.known_keys.update(own_keys)
             return self.redactor.payload(body, types, pointer, found, positional)

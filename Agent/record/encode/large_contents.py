@@ -1,20 +1,24 @@
-"""How often recording reads what has much content: arguments, and large fields in early full states.
+"""How often recording reads what has much content: arguments, results, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
 first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
 1 KiB a call is read: the other calls record the class and the plain attributes. Agents with large fields get
 no full states besides the periodic ones then.
+
+Containers and texts of builtin types are large only where the limits would cut them, so that what is recorded
+whole, and can be given again in a replay, is in every call. Their size is known before they are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from Agent.event.pointers import unescape, value_at
 from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
 from Agent.event.values.plain import SCALARS, read_json, write_json
-from Agent.event.values.reading import Named
+from Agent.event.values.reading import Limits, Named
 
 if TYPE_CHECKING:
     from Agent.record.encode.capture import Capture, Types
@@ -41,7 +45,7 @@ class LargeContents:
         self._reads_always = reads_always
 
     def is_due(self) -> bool:
-        """Whether a call reads them; asked once for each call."""
+        """Whether a call reads them; asked once for its arguments, and once for what it adds to them."""
         if self._reads_always:
             return True
         self._calls += 1
@@ -53,10 +57,65 @@ class LargeContents:
         self._bytes_left -= size_bytes
 
 
+BYTES_AN_ITEM = 8
+"""An item of a large container takes as long to read as this much content of objects, a few at most."""
+CHARS_A_BYTE = 64
+"""A text is read that much faster than the content of objects."""
+
+# By `id`, because a metaclass may have its own `__hash__`.
+_TEXT_IDS = frozenset(map(id, (str, bytes, bytearray)))
+_SIZED_IDS = _TEXT_IDS.union(map(id, (list, dict, tuple, set, frozenset, deque)))
+
+
+def size_if_cut(value: Any, limits: Limits) -> int:
+    """Return how much content a container or text counts for, if the limits would cut it; 0 for all else.
+
+    Only builtin types are looked at, and of a container the lengths of its members.
+    """
+    kind = type(value)
+    if id(kind) not in _SIZED_IDS:
+        return 0
+    count = len(value)
+    if id(kind) in _TEXT_IDS:
+        return count // CHARS_A_BYTE if count > limits.max_bytes else 0
+    if count > limits.max_items:
+        return count * BYTES_AN_ITEM
+    members = tuple(value.values() if kind is dict else value)  # in C: another thread may change it
+    if _SIZED_IDS.isdisjoint(map(id, map(type, members))):
+        return 0
+    chars, items = _lengths_of(members)
+    if count + items <= limits.max_items and chars <= limits.max_bytes:
+        return 0
+    return (count + items) * BYTES_AN_ITEM + chars // CHARS_A_BYTE
+
+
+def _lengths_of(members: Iterable[Any]) -> tuple[int, int]:
+    """Return the number of characters in texts among some values, and the number of items in containers."""
+    chars = items = 0
+    for member in members:
+        kind = id(type(member))
+        if kind in _TEXT_IDS:
+            chars += len(member)
+        elif kind in _SIZED_IDS:
+            items += len(member)
+    return chars, items
+
+
+def sizes_if_cut(values: Mapping[str, Any], limits: Limits) -> dict[str, int]:
+    """Return {name: size} of the values that the limits would cut."""
+    found: dict[str, int] = {}
+    for name, value in values.items():
+        if id(type(value)) in _SIZED_IDS and (size := size_if_cut(value, limits)):
+            found[name] = size
+    return found
+
+
 def sizes_of_large(
     body: bytes, types: Mapping[str, str] | None, key: str, above: str = "/extra"
 ) -> dict[str, int]:
     """Return {name: bytes} of the values below a key that have over 4 KiB and an object without a codec.
+
+    A container that was cut deep inside a value counts, too: `size_if_cut` did not look there.
 
     Args:
         body: a payload's inner JSON.
@@ -70,9 +129,13 @@ def sizes_of_large(
     start = f"{above}/{key}/"
     contents: dict[str, set[int]] = {}
     for pointer, tag in types.items():
-        if tag == "opaque" and pointer.startswith(start):
+        if tag in {"opaque", "truncated"} and pointer.startswith(start):
+            if tag == "truncated" and "/" not in pointer[len(start) :]:
+                continue  # its present size says more
             form: Any = value_at(payload, pointer.removeprefix(above))
             size = form.get("size_bytes", 0) if type(form) is dict else 0
+            if tag == "truncated" and type(form) is dict:
+                size = form.get("items", 0) * BYTES_AN_ITEM
             # Objects that lead to one graph have equal sizes, and it was walked once.
             contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
     held = payload[key]
@@ -104,27 +167,45 @@ def constructor_body(
     Args:
         positional: as for `Capture.constructor_body`.
     """
-    if (large.large_args or large.large_kwargs) and not contents.is_due():
-        args = tuple(unread(each) if str(at) in large.large_args else each for at, each in enumerate(args))
-        kwargs = {name: unread(each) if name in large.large_kwargs else each for name, each in kwargs.items()}
+    cut = {at: size for at, each in enumerate(args) if (size := size_if_cut(each, capture.limits))}
+    cut_by_name = sizes_if_cut(kwargs, capture.limits)
+    if (large.large_args or large.large_kwargs or cut or cut_by_name) and not contents.is_due():
+        args = tuple(
+            unread(each, is_cut=at in cut) if at in cut or str(at) in large.large_args else each
+            for at, each in enumerate(args)
+        )
+        kwargs = {
+            name: unread(each, is_cut=name in cut_by_name)
+            if name in cut_by_name or name in large.large_kwargs
+            else each
+            for name, each in kwargs.items()
+        }
         return capture.constructor_body(args, kwargs, _INIT, positional)
     body, types = capture.constructor_body(args, kwargs, _INIT, positional)
     sizes = [sizes_of_large(body, types, key, _INIT) for key in ("args", "kwargs")]
     large.large_args, large.large_kwargs = sizes
-    contents.spend(sum(sum(each.values()) for each in sizes))
+    contents.spend(sum(sum(each.values()) for each in (*sizes, cut_by_name)) + sum(cut.values()))
     return body, types
 
 
 _INIT = "/extra/init"
 
 
-def unread(value: object) -> object:
-    """Return what is recorded for a value that is not read; a scalar itself, which costs nothing to read."""
-    return value if type(value) in SCALARS else Named(value, NOT_READ)
+def unread(value: object, *, is_cut: bool = False) -> object:
+    """Return what is recorded for a value that is not read; a scalar itself, which costs nothing to read.
+
+    Args:
+        is_cut: whether the limits would cut it, so that even a text is not read.
+    """
+    return value if not is_cut and type(value) in SCALARS else Named(value, NOT_READ)
 
 
-def unread_arguments(payload: Mapping[str, Any]) -> list[str]:
-    """Return the arguments that a recorded call did not read; their changes are not recorded either."""
-    args = payload.get("args")
+def unread_arguments(payload: Mapping[str, Any], key: str = "args") -> list[str]:
+    """Return the arguments that a recorded call did not read; their changes are not recorded either.
+
+    Args:
+        key: `args_after` for those that the call made so large that only their change was not read.
+    """
+    args = payload.get(key)
     forms = args.items() if type(args) is dict else ()
     return [name for name, form in forms if type(form) is dict and form.get("reference") == NOT_READ]

@@ -522,6 +522,7 @@ class Redactor:
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
         self._clean: set[str | int] = set()
+        self._clean_tags: set[str] = set()
         self._harmless: set[tuple[bytes, str, tuple[tuple[str, str], ...]]] = set()
         self.number_keys: dict[str, float] = {}
         """Names of secrets, each with the absolute value from which a number under it is hidden."""
@@ -547,6 +548,7 @@ class Redactor:
         """Return a redactor with the same key that only replaces values under the name of a secret."""
         twin = copy(self)
         twin._harmless = set()  # noqa: SLF001 - of the same class
+        twin._clean_tags = set()  # noqa: SLF001 - as above
         twin.reads_texts = False
         return twin
 
@@ -595,6 +597,19 @@ class Redactor:
             self._clean.add(known)
         return clean
 
+    def tags(self, types: dict[str, str]) -> dict[str, str]:
+        """Return tags without secrets: behind its colon, a tag may have the name of a class, any text."""
+        if self._clean_tags.issuperset(types.values()):
+            return types
+        told: dict[str, str] = {}
+        for tag in {*types.values()} - self._clean_tags:
+            kind, colon, name = tag.partition(":")
+            told[tag] = kind + colon + self.text(name)
+        if len(self._clean_tags) >= _MAX_KNOWN_KEYS:
+            self._clean_tags.clear()
+        self._clean_tags |= {tag for tag, clean in told.items() if clean == tag}
+        return {place: told.get(tag, tag) for place, tag in types.items()}
+
     def _looks_clean(self, text: str) -> bool:
         try:
             return self.looks_clean(orjson.dumps([text]) if len(text) <= _SHORT else write_json([text]))
@@ -623,6 +638,8 @@ class Redactor:
             found: receives the secrets recognised by name, at most 16.
             positional: the names of items of the member `args`, by position.
         """
+        if types:
+            types.update(self.tags(types))
         walk = RedactionWalk(self, types, (pointer, value))
         if positional:
             walk.name_items(f"{pointer}/args", positional)

@@ -15,7 +15,14 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import MOST_CLASSES, attributes_of, by_class, class_name, find_in_classes
+from Agent.event.classes import (
+    MOST_CLASSES,
+    attributes_of,
+    by_class,
+    class_name,
+    find_in_classes,
+    is_partial,
+)
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
@@ -179,6 +186,7 @@ def _tells_by_attributes(cls: type) -> bool:
     return (
         not (_answers_anything(cls) and has_traced_methods(cls))
         and type(find_in_classes(cls, "__dict__")) in of_dict
+        and not is_partial(cls)  # which has a `__dict__` only once it is asked for
         and _has_no_name(cls)
     )
 
@@ -189,6 +197,7 @@ def _names_itself(cls: type) -> bool:
     return (
         type(find_in_classes(cls, "__dict__")) in (GetSetDescriptorType, type(None))
         and not cls.__module__.startswith("Agent.record")
+        and not is_partial(cls)  # as above
         and class_reducer(cls) is None
         and cls not in REGISTERED
         and _has_no_name(cls)

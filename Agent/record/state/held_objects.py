@@ -20,6 +20,7 @@ from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from Agent.event.classes import is_partial
 from Agent.event.limits_of_time import undisturbed
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
@@ -214,7 +215,9 @@ class HeldObject:
             self._take(found, attributes, differing)
         for name in list(self._values) if self._values else ():
             self._look_at_value(found, name, attributes.get(name), is_told=is_told)
-        self._entries = None if waits else self._list_entries(attributes)
+        # Native code would ask a partial for its `__dict__`, and so make it.
+        is_read_here = waits or is_partial(type(value))
+        self._entries = None if is_read_here else self._list_entries(attributes)
         return found or None
 
     def _list_entries(self, attributes: Mapping[str, Any]) -> list[Entry] | None:

@@ -30,6 +30,7 @@ from Agent.event.classes import (
     class_name,
     find_in_classes,
     is_of_library,
+    is_partial,
     own_attributes,
     remember,
     restore_attributes,
@@ -723,6 +724,8 @@ def live_attributes(value: object) -> dict[str, Any] | None:
 
     Returns None if it has neither.
     """
+    if is_partial(type(value)):
+        return own_attributes(value)
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -733,7 +736,7 @@ def live_attributes(value: object) -> dict[str, Any] | None:
 
 def set_attribute(held: object, name: str, value: Any) -> None:
     """Set an attribute that `live_attributes` reads, without running code of the class."""
-    found = live_attributes(held)
+    found = None if is_partial(type(held)) else live_attributes(held)
     if found is not None and not _slots_of(type(held)):
         found[name] = value
     else:

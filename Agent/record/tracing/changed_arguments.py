@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,9 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import tags_below
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
+from Agent.event.values.reading import Named
 from Agent.record.emit.context import Response
+from Agent.record.encode.large_contents import unread as not_read
 from Agent.record.encode.large_contents import unread_arguments
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
@@ -142,6 +144,7 @@ def args_after(
     *,
     was_plain: bool = False,
     now: tuple[bytes, Types | None] | None = None,
+    unread: Collection[str] = (),
 ) -> tuple[bytes, Types | None]:
     """Return `"args_after":{...},"result_is":"name",` and its tags; a key without a value is left out.
 
@@ -152,6 +155,7 @@ def args_after(
         result: the result of the call; if it is one of the arguments, `result_is` names that argument.
         was_plain: whether `entry` comes from the judge, so that no secret was replaced in it yet.
         now: the present arguments as `"args":{...}` with its tags, if the caller has encoded them.
+        unread: names of arguments that became so large that this call does not read them.
     """
     given_back, found = result_is(arguments, result), None
     body = b"" if given_back is None else b'"result_is":%s,' % orjson.dumps(given_back)
@@ -160,7 +164,9 @@ def args_after(
         kind = type(value)
         if cannot_change((kind,)):
             continue
-        if kind in _CONTAINERS or capture.agent_of is None or capture.agent_of(value) is None:
+        if name in unread:
+            may_be[name] = not_read(value)
+        elif kind in _CONTAINERS or capture.agent_of is None or capture.agent_of(value) is None:
             may_be[name] = value
     if was_plain:
         changed, tags = _changed_of_plain(capture, may_be, entry), None
@@ -212,7 +218,7 @@ def _written(capture: Capture, changed: Mapping[str, Any], tags: Types | None) -
         raw, types = capture.body({"args_after": dict(changed)})
     shown = dict(changed)
     for name in changed:
-        if types is None or types.get(at + name) != "opaque":
+        if types is None or types.get(at + name) != "opaque" or type(changed[name]) is Named:
             continue
         try:
             shown[name] = attributes_of(changed[name])
@@ -246,7 +252,8 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
         Unanswerable: an argument was changed in a way that cannot be repeated; the text names it. `change`
             may raise it, too.
     """
-    changed, same, unread = told.get("args_after"), told.get("result_is"), unread_arguments(told)
+    changed, same = told.get("args_after"), told.get("result_is")
+    unread = [*unread_arguments(told), *unread_arguments(told, "args_after")]
     if unread:
         raise Unanswerable(
             f"its argument {unread[0]} was not read, so what it changed there is not in the recording: drive "

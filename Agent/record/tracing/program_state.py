@@ -26,7 +26,7 @@ from logging import Logger
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeGuard
 
-from Agent.event.classes import class_name, find_in_classes, mro_of, namespace_of
+from Agent.event.classes import class_name, find_in_classes, is_partial, mro_of, namespace_of, own_attributes
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.codecs import classes_met, forget_met
 from Agent.event.values.content_digest import whole_digest
@@ -284,7 +284,10 @@ class _Search:
 
 def _wrapped(value: Any) -> Any:
     try:
-        inner = object.__getattribute__(value, "__dict__").get(_WRAPPED)
+        if is_partial(type(value)):
+            inner = own_attributes(value).get(_WRAPPED)
+        else:
+            inner = object.__getattribute__(value, "__dict__").get(_WRAPPED)
     except (AttributeError, TypeError):
         return None
     return getattr(inner, "__func__", inner)

@@ -10,19 +10,20 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import orjson
 
+from Agent.event.pointers import unescape
 from Agent.event.values.opaque import LARGE_BYTES
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
-from Agent.record.encode.large_contents import sizes_of_large, unread
+from Agent.record.encode.large_contents import size_if_cut, sizes_if_cut, sizes_of_large, unread
 from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import BY, wait_for_turn
 from Agent.record.state.agents import agent_id_of, tell_nameless
@@ -168,10 +169,14 @@ class Call:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         spec, contents = self.spec, self.pipeline.large_contents(self.spec)
         read, shown = arguments, arguments
-        large = spec.large_arguments.keys() | spec.large_changes.keys()
+        cut = sizes_if_cut(arguments, self.pipeline.capture.limits)
+        large = spec.large_arguments.keys() | spec.large_changes.keys() | cut.keys()
         if large and not contents.is_due():
             read = {name: value for name, value in arguments.items() if name not in large}
-            shown = {name: value if name in read else unread(value) for name, value in arguments.items()}
+            shown = {
+                name: value if name in read else unread(value, is_cut=name in cut)
+                for name, value in arguments.items()
+            }
         can_change = spec.is_action and not cannot_change(map(type, read.values()))
         # Taken before encoding, as above.
         self.whole = Whole(read, spec.most_whole) if can_change else None
@@ -181,7 +186,7 @@ class Call:
         if read is arguments:
             spec.most_whole = most_whole(body)
             spec.large_arguments = sizes_of_large(body, self.types, "args")
-            contents.spend(sum(spec.large_arguments.values()))
+            contents.spend(sum(spec.large_arguments.values()) + sum(cut.values()))
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places:
@@ -267,9 +272,21 @@ class Call:
 
     def _with_result(self, body: bytes, result: object) -> bytes:
         """Append a result that is not plain to the body."""
-        whole, types = self.pipeline.capture.body({"result": result})
+        whole, types = self.pipeline.capture.body({"result": self._read_result(result)})
         self.types = _tags(self.types, types)
         return body + whole + b","
+
+    def _read_result(self, result: object) -> object:
+        """Return the result, or what stands for one that this call cannot afford to read."""
+        pipeline = self.pipeline
+        size = size_if_cut(result, pipeline.capture.limits)
+        if size:
+            # An account of its own: a call may be asked about its arguments, too.
+            contents = pipeline.large_contents((self.spec, "result"))
+            if not contents.is_due():
+                return unread(result, is_cut=True)
+            contents.spend(size)
+        return result
 
     def fail(self, error: BaseException) -> None:
         """The body raised: write the error once, the event, and the full state."""
@@ -310,12 +327,19 @@ class Call:
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         spec, contents = self.spec, self.pipeline.large_contents(self.spec)
         now: tuple[bytes, Types | None] | None = None
+        grown: Collection[str] = ()
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
+            if not is_same:
+                grown = self._too_large_now(arguments)
         elif self.whole is not None and self.whole.is_in(arguments):
             is_same = True
         else:
-            now = capture.body({"args": arguments})
+            grown = self._too_large_now(arguments)
+            shown = arguments
+            if grown:
+                shown = {name: unread(each) if name in grown else each for name, each in arguments.items()}
+            now = capture.body({"args": shown})
             contents.spend(sum(spec.large_arguments.get(name, 0) for name in arguments))
             is_same = now[1] == self.types and self.args_body.startswith(now[0] + b",")
         # A replay may answer only the outermost call of an agent, and no root.
@@ -329,7 +353,7 @@ class Call:
         entry, was_plain = self.args_body[:-1], plain is not None
         returned = result if may_be_answered else None
         changes, types = args_after(
-            capture, arguments, entry, self.types, returned, was_plain=was_plain, now=now
+            capture, arguments, entry, self.types, returned, was_plain=was_plain, now=now, unread=grown
         )
         if arguments.keys() >= spec.large_changes.keys():
             spec.large_changes = sizes_of_large(changes[:-1], types, "args_after")
@@ -346,6 +370,24 @@ class Call:
         if changes and is_of_agent and shares_parts(arguments, places, self.target):
             changes += b'"args_shared":true,'
         return self.args_body + changes
+
+    def _too_large_now(self, arguments: dict[str, Any]) -> Collection[str]:
+        """Return the arguments that the body made so large that the call cannot afford to read them.
+
+        Those that were as large at entry are read again, as they were then.
+        """
+        cut = sizes_if_cut(arguments, self.pipeline.capture.limits)
+        if not cut:
+            return ()
+        contents = self.pipeline.large_contents(self.spec)
+        grown = cut.keys() - {
+            unescape(place.split("/")[3])
+            for place, tag in (self.types or {}).items()
+            if tag == "truncated" and place.startswith("/extra/args/")
+        }
+        unpaid = grown if grown and not contents.is_due() else set()
+        contents.spend(sum(size for name, size in cut.items() if name not in unpaid))
+        return unpaid
 
     def _close_scope(self) -> None:
         if self.board_slot >= 0 and self.pipeline.board is not None:
@@ -515,7 +557,7 @@ class SteppedCall(Call):
         body = b""
         if result is not None and self.spec.capture_result:
             try:
-                raw, returned_types = self.pipeline.capture.body({"returned": result})
+                raw, returned_types = self.pipeline.capture.body({"returned": self._read_result(result)})
             except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
                 self._trouble(error)
             else:

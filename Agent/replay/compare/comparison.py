@@ -398,7 +398,9 @@ class Comparison:
         if any(type(each) in _NEVER_LARGE for each in (one, other)):
             return Difference(path, shown_with_tag(one), shown_with_tag(other))
         if any(type(each) is not Folded or each.tag != "opaque" for each in (one, other)):
-            return None  # a container, for example
+            # a container, for example, that one of the calls read
+            names = {_builtin_class(each) for each in (one, other)} - {None}
+            return Difference(path, shown_with_tag(one), shown_with_tag(other)) if len(names) > 1 else None
         return self._in_attributes(one.node, other.node, path)
 
     def _in_attributes(self, one: Any, other: Any, path: str) -> Difference | None:
@@ -691,3 +693,19 @@ _SPAWNED = "n_children_spawned"
 
 
 _NEVER_LARGE = (int, float, bool, type(None))
+
+
+def _builtin_class(value: Any) -> str | None:
+    """Return the class of an unread value or a builtin container, as the form of an unread one names it."""
+    if type(value) is not Folded:
+        return f"builtins.{type(value).__name__}"
+    tag, form = value.tag, value.node if type(value.node) is dict else {}
+    if tag == "opaque":
+        return form.get("class")
+    if tag == "truncated":
+        tag = str(form.get("tag"))
+    return f"builtins.{tag}" if tag in _BUILTIN_TAGS else None
+
+
+_BUILTIN_TAGS = frozenset({"list", "dict", "tuple", "set", "frozenset", "bytearray"})
+"""Tags that are the names of their classes."""

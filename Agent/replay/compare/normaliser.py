@@ -224,7 +224,7 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
 
 T = TypeVar("T")
 NOT_READ_IN_CALLS: Final = (
-    "large arguments were not read in their calls: compared by class and plain attributes"
+    "large arguments or results were not read in their calls: compared by class and plain attributes"
 )
 RECORD_LARGE: Final = 'to compare their content, record with large_arguments="always"'
 MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"

@@ -18,6 +18,7 @@ from Agent.errors import RecordingMiss
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.pointers import escape, value_at
+from Agent.event.values.opaque import NOT_READ, OpaqueKind
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
     DEFAULTS,
@@ -547,6 +548,11 @@ class AnswerBook:
             raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         if "result" not in event.extra:
             raise Unanswerable("its result was not captured (capture_result=False)")
+        form = event.extra["result"]
+        if type(form) is dict and form.get(OpaqueKind.REFERENCE) == NOT_READ:
+            raise Unanswerable(
+                'its result was not read: drive both agents together, or record with large_arguments="always"'
+            )
         restored = self._decoder.restore(in_payload(event, "result"))
         if restored.unrestored:
             raise Unanswerable(f"its result cannot be restored: {restored.unrestored[0]}")
