@@ -11,6 +11,41 @@ from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
 
 SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10
+_USUAL: Final = 250
+"""Powers of two up to this one, and their inverses, can be raised to the fourth power and summed."""
+
+
+def exponent_of(*samples: Sequence[float]) -> int:
+    """The power of two by which to divide numbers before they are squared; 0 unless that is needed.
+
+    Squares of numbers above 1e154 exceed a float, and those of numbers below 1e-162 vanish. A power of two
+    changes no digit of a number.
+    """
+    most = max((max(map(abs, sample)) for sample in samples if sample), default=0.0)
+    exponent = math.frexp(most)[1]
+    return exponent if abs(exponent) > _USUAL else 0
+
+
+def scaled(values: Sequence[float], exponent: int) -> Sequence[float]:
+    """The values divided by 2 to the power of `exponent`."""
+    return [math.ldexp(value, -exponent) for value in values] if exponent else values
+
+
+def unscaled(value: float, exponent: int) -> float:
+    """The value multiplied by 2 to the power of `exponent`; infinite if that exceeds a float."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def fmean(values: Sequence[float]) -> float:
+    """The mean, as of `statistics.fmean`, also of numbers whose sum exceeds a float."""
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        exponent = exponent_of(values)
+        return math.ldexp(math.fsum(scaled(values, exponent)) / len(values), exponent)
 
 
 def _ranked(values: Sequence[float]) -> list[float]:
@@ -42,6 +77,8 @@ def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) ->
     Source: P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
     """
     at = range(len(values)) if places is None else places
+    exponent = exponent_of(values)
+    values = scaled(values, exponent)
     slopes = [
         (values[right] - values[left]) / (at[right] - at[left])
         for left in range(len(values))
@@ -49,7 +86,7 @@ def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) ->
     ]
     from statistics import median
 
-    return median(slopes) if slopes else 0.0
+    return unscaled(median(slopes), exponent) if slopes else 0.0
 
 
 def pettitt(values: Sequence[float]) -> tuple[int, float]:
@@ -76,6 +113,7 @@ def mser(values: Sequence[float]) -> int:
     Simulation 69 (1997) 323: the marginal standard error rule.
     """
     values = _ranked(values)
+    values = scaled(values, exponent_of(values))
     n = len(values)
     total = squares = 0.0
     best, index = math.inf, 0
@@ -121,7 +159,10 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
     unsettled = since > len(values) // 2
     rest = values[len(values) // 2 :] if unsettled else values[since:]
     p_value, slope = mann_kendall(rest), sen_slope(rest)
-    level = math.fsum(rest) / len(rest)
+    exponent = exponent_of(rest)
+    small = scaled(rest, exponent)
+    level = fmean(small)
+    spread = math.sqrt(math.fsum((each - level) ** 2 for each in small) / len(small))
     state = "unsettled" if unsettled else "settled"
     if p_value < SIGNIFICANCE:
         state = "rising" if slope > 0 else "falling" if slope < 0 else state
@@ -129,8 +170,8 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
         "converged": state == "settled",
         "state": state,
         "since": since if state == "settled" else None,
-        "level": level,
-        "spread": math.sqrt(math.fsum((each - level) ** 2 for each in rest) / len(rest)),
+        "level": unscaled(level, exponent),
+        "spread": unscaled(spread, exponent),
         "slope": slope,
         "p_value": p_value,
     }
@@ -145,7 +186,10 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     position = share * (len(ordered) - 1)
     low = math.floor(position)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+    apart = ordered[high] - ordered[low]
+    if math.isinf(apart):
+        return ordered[low] * (high - position) + ordered[high] * (position - low)
+    return ordered[low] + apart * (position - low)
 
 
 def describe(values: Sequence[float]) -> dict[str, Any]:
@@ -153,7 +197,7 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
         return {"count": 0}
-    described: dict[str, Any] = {"count": len(finite), "mean": math.fsum(finite) / len(finite)}
+    described: dict[str, Any] = {"count": len(finite), "mean": fmean(finite)}
     described.update({name: quantile(finite, share) for name, share in QUANTILES.items()})
     described["max"] = finite[-1]
     return described
@@ -233,9 +277,15 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = CONFID
     B. L. Welch, "The generalization of Student's problem when several different population variances are
     involved", Biometrika 34 (1947).
     """
+    exponent = exponent_of(first, second)
+    if exponent:
+        small = welch(scaled(first, exponent), scaled(second, exponent), level)
+        low, high = (None if end is None else unscaled(end, exponent) for end in (small.low, small.high))
+        mean_1, mean_2 = (fmean(sample) if sample else 0.0 for sample in (first, second))
+        return Welch(mean_1, mean_2, low, high, small.chance)
     n1, n2 = len(first), len(second)
-    mean_1 = math.fsum(first) / n1 if n1 else 0.0
-    mean_2 = math.fsum(second) / n2 if n2 else 0.0
+    mean_1 = fmean(first) if n1 else 0.0
+    mean_2 = fmean(second) if n2 else 0.0
     if n1 < 2 or n2 < 2:
         return Welch(mean_1, mean_2, None, None, None)
     part_1 = math.fsum((value - mean_1) ** 2 for value in first) / (n1 - 1) / n1

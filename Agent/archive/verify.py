@@ -137,6 +137,10 @@ class Verification:
     """The comparison with the digests made during recording; None if the session has none."""
     graph_files: tuple[GraphFile, ...] = ()
     """The files of `TraceSaver` under the trace root, which all sessions share."""
+    damage: tuple[Damage, ...] = ()
+    """The first 1,000 of the damaged lines."""
+    is_complete: bool = False
+    """Whether every process of the session ended cleanly."""
 
     @property
     def lost(self) -> int:
@@ -160,10 +164,27 @@ class Verification:
         graphs = any(graph.problems for graph in self.graph_files)
         return not (self.lost or self.unknown or damaged or edited or graphs)
 
+    def faults(self) -> Iterator[str]:
+        """Yield what makes the session not sound, in words: one at least, unless it is."""
+        for line in self.damage:
+            yield f"{line.path.name}:{line.line_number}: {line.reason}"
+        if unshown := self.damaged_lines - len(self.damage):
+            yield f"{unshown} more damaged lines"
+        if missing := self.lost + self.unknown:
+            yield f"{missing} events are missing"
+        yield from (f"{each.path}: {each.problem}" for each in (*self.damaged_artifacts, *self.damaged_files))
+        yield from (f"{path}: differs from what was sealed" for path in self.damaged_parts)
+        yield from (f"{path}: its lines differ from those that were sealed" for path in self.changed_files)
+        yield from map(str, () if self.chain is None else self.chain.edits)
+        for graph in self.graph_files:
+            yield from (f"{graph.path}: {problem}" for problem in graph.problems)
+        if self.uncounted:
+            yield "the events of a damaged archive were not counted"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
         stored = asdict(self)
-        del stored["session"]
+        del stored["session"], stored["damage"], stored["is_complete"]
         writers = stored.pop("writers")
         return {
             "session_id": session_id_of(self.session),
@@ -226,8 +247,12 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     losses = scan.losses
     damaged: Counter[str] = Counter()
     torn: Counter[str] = Counter()
+    shown: list[Damage] = []
     for entry in reader.damage():
-        (torn if _is_torn_tail(session, entry, recovery) else damaged)[_writer_of(entry)] += 1
+        is_torn = _is_torn_tail(session, entry, recovery)
+        (torn if is_torn else damaged)[_writer_of(entry)] += 1
+        if not is_torn:
+            shown.append(entry)
     # the first 1,000 damages are kept, further ones are only counted
     damaged[_UNKNOWN] += losses.damaged_lines - damaged.total() - torn.total()
     rows = [
@@ -252,6 +277,8 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
             session, heads_by_writer, list(heads), is_running=any(row.state == "running" for row in rows)
         ),
         graph_files=tuple(map(check_graph, graph_files(session.parent))),
+        damage=tuple(shown),
+        is_complete=all(writer.has_ended for writer in losses.writers),
         **archive,
     )
 

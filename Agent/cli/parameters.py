@@ -14,6 +14,7 @@ dicts of further settings. Without flags the parameter's name is the flag. Share
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 import threading
@@ -61,7 +62,20 @@ _LAST = ("session", "json", "root")
 """The last parameters in every help, in this order."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class _Directory(click.Path):
+    """A directory, or a name that is free for one; click itself refuses only regular files."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value; click.BadParameter if it is a device, or a link that leads to no directory."""
+        path = super().convert(value, param, ctx)
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112 - fails on no loop of links
+            self.fail(f"{str(value)!r} is not a directory", param, ctx)
+        return path
+
+
+DIRECTORY = _Directory(file_okay=False, path_type=Path)
 
 
 class Count(click.IntRange):
@@ -579,6 +593,7 @@ class Number(click.FloatRange):
 
 
 ABOVE_ZERO = Number(min=0, min_open=True)
+NOT_NEGATIVE = Number(min=0)
 
 # Shared parameters.
 
@@ -631,6 +646,7 @@ Limit = Annotated[int, "--limit -n N", COUNT]
 SomeLimit = Annotated[int | None, "--limit -n N", COUNT]
 Workers = Annotated[int | None, "--workers N", COUNT]
 Seconds = Annotated[float | None, "--timeout SECONDS", "Stop after this many seconds.", ABOVE_ZERO]
+Patience = Annotated[float, "--patience SECONDS", NOT_NEGATIVE, {"default": 30.0}]
 Target = Annotated[str | None, "--target MODULE:FACTORY", _TARGET, {"callback": _importable_target}]
 Network = Annotated[bool, "--network", "Allow network access during the replay."]
 From = Annotated[Since | None, "--since WHEN", f"Only from {_WHEN}", {"callback": _since}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,7 +24,9 @@ def cell(value: Any) -> str:
 
 def short_number(value: float) -> str:
     """A number with about four digits, without an exponent if that stays readable."""
-    if value == int(value) and abs(value) < 1e15:
+    if not abs(value) < _LONG:
+        return f"{value:.4g}"
+    if value == int(value):
         return str(int(value))
     if abs(value) >= 1000:
         return f"{value:.0f}"
@@ -32,13 +35,27 @@ def short_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+_LONG: Final = 1e15
+"""From here on, and for what is no number, digits alone are not readable."""
+
+
 def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
-    """A curve as lines of block characters, the highest values on the first; None is a gap."""
+    """A curve as lines of block characters, the highest values on the first.
+
+    None, NaN and infinity are gaps.
+    """
     blocks = " ▁▂▃▄▅▆▇█"
-    present = [value for value in values if value is not None]
-    low, most = min(present), 8 * lines - 1
-    span = (max(present) - low) or 1.0
-    tall = [0 if value is None else 1 + min(most, int((value - low) / span * 8 * lines)) for value in values]
+    present = [value for value in values if value is not None and math.isfinite(value)]
+    low, high, most = min(present, default=0.0), max(present, default=0.0), 8 * lines - 1
+    # the distance of two numbers can exceed a float, that of their halves cannot
+    part = 1.0 if math.isfinite(high - low) else 0.5
+    span = (high * part - low * part) or 1.0
+    tall = [
+        1 + min(most, int((value * part - low * part) / span * 8 * lines))
+        if value is not None and math.isfinite(value)
+        else 0
+        for value in values
+    ]
     below = [8 * (lines - 1 - line) for line in range(lines)]
     return ["".join(blocks[min(max(each - under, 0), 8)] for each in tall) for under in below]
 
@@ -50,8 +67,14 @@ def fewer(values: Sequence[float | None], most: int) -> list[float | None]:
     means: list[float | None] = []
     for begin, end in pairwise(edges):
         present = [value for value in values[begin:end] if value is not None]
-        means.append(sum(present) / len(present) if present else None)
+        means.append(_mean(present) if present else None)
     return means
+
+
+def _mean(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    # a sum can exceed a float although the mean does not
+    return mean if math.isfinite(mean) else sum(value / len(values) for value in values)
 
 
 def count(value: Any) -> str:
@@ -81,9 +104,9 @@ def number(value: Any) -> str:
     """A number with about four digits."""
     if value is None:
         return "-"
-    if isinstance(value, int) or (value == value and abs(value) < 1e15 and value == int(value)):
+    if isinstance(value, int) or (abs(value) < _LONG and value == int(value)):
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < _LONG else f"{value:.4g}"
 
 
 def milliseconds(value: Any) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +27,12 @@ LEFT: Final = 56
 RIGHT: Final = 12
 TOP: Final = 10
 _TICKS: Final = 4
+_HUGE: Final = 1e307
+_SAME: Final = 1e-13
+"""A difference relative to the numbers that is above the rounding of a float."""
+_NOTHING: Final = 1e-300
+_DECADES: Final = (-300, 307)
+"""The powers of ten whose neighbours are floats with all their digits."""
 _CODE_CHARS: Final = 6000
 _CODE_LINES: Final = 100
 _LOOK_OF: Final = {"IDENTICAL": "good", "EQUIVALENT": "good", "DIVERGED": "bad", "UNVERIFIED": "warn"}
@@ -146,13 +153,14 @@ class Drawing:
         """Add a text."""
         self.words.append((x, y, text, anchor))
 
-    def frame(self, steps: Sequence[float], scale: float, ends: tuple[str, str]) -> None:
-        """Add the grid and scale on the left, and the labels at both ends of the time axis."""
+    def frame(self, steps: Sequence[float], scale: float, ends: tuple[str, str], unit: int = 1) -> None:
+        """Add the grid and scale on the left, in `unit`, and the labels at both ends of the time axis."""
         bottom = self.height - 22
         for step in steps:
             y = bottom - (step - steps[0]) * scale
             self.draw("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y)
-            self.write(LEFT - 6, y + 4, _short(step), "end")
+            text = _short(step) if unit == 1 else f"{Decimal(step) * unit:.3g}"
+            self.write(LEFT - 6, y + 4, text, "end")
         self.write(LEFT, self.height - 5, ends[0], "start")
         self.write(WIDTH - RIGHT, self.height - 5, ends[1], "end")
 
@@ -195,26 +203,34 @@ def stacked_bars(block: Bars) -> Drawing:
 
 
 def curve(block: Curve) -> Drawing:
-    """Draw one curve over time; the scale includes 0 if the values vary by more than 40 %."""
+    """Draw one curve over time; the scale includes 0 if the values vary by more than 40 %.
+
+    NaN and infinity are left out.
+    """
     drawing = Drawing(170, block.label)
-    low, high = min(block.values), max(block.values)
+    drawn = [at for at, value in enumerate(block.values) if math.isfinite(value)]
+    # steps beyond the values, and distances of two, must be floats too
+    unit = 1 if all(abs(block.values[at]) < _HUGE for at in drawn) else 16
+    values = {at: block.values[at] / unit for at in drawn}
+    low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
     if low > 0 and low < high * 0.6:
         low = 0.0
     if high < 0 and high > low * 0.6:
         high = 0.0
-    if high == low:
-        low, high = low - 1, high + 1
+    most = max(abs(low), abs(high))
+    if high - low <= max(_SAME * most, _NOTHING):
+        # the values differ by no more than rounding; a step between them would vanish
+        low, high = low - max(1.0, 10 * _SAME * most), high + max(1.0, 10 * _SAME * most)
     bottom = drawing.height - 22
     step = _steps(high - low)[1]
     steps = [step * at for at in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
     scale = (bottom - TOP) / (steps[-1] - steps[0])
-    drawing.frame(steps, scale, block.ends)
+    drawing.frame(steps, scale, block.ends, unit)
     wide = (WIDTH - LEFT - RIGHT) / max(len(block.values) - 1, 1)
-    points = [
-        (LEFT + at * wide, bottom - (value - steps[0]) * scale) for at, value in enumerate(block.values)
-    ]
+    points = [(LEFT + at * wide, bottom - (value - steps[0]) * scale) for at, value in values.items()]
     drawing.draw("polyline", "curve", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
-    for (x, y), tip in zip(points, block.tips, strict=True):
+    for (x, y), at in zip(points, drawn, strict=True):
+        tip = block.tips[at]
         drawing.draw("circle", "point", tip, cx=x, cy=y, r=3)
     return drawing
 
@@ -224,8 +240,8 @@ def ranges(block: Ranges) -> Drawing:
     names_wide, row_tall = 230, 24
     drawing = Drawing(len(block.rows) * row_tall + 30, block.label, look="plot ranges")
     durations = [row[key] for _, row in block.rows for key in ("p50", "p99") if row.get(key) and row[key] > 0]
-    low = math.floor(math.log10(min(durations, default=1.0)))
-    high = max(math.ceil(math.log10(max(durations, default=1.0))), low + 1)
+    low = min(max(math.floor(math.log10(min(durations, default=1.0))), _DECADES[0]), _DECADES[1])
+    high = max(min(math.ceil(math.log10(max(durations, default=1.0))), _DECADES[1]), low + 1)
     per_decade = (WIDTH - names_wide - RIGHT - 60) / (high - low)
 
     def place(value: float) -> float:

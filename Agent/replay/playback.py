@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
+from Agent.archive.verify import Verification, verify
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.run_reading import RunName, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
+from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.plan.recording import (
     began_us,
@@ -23,8 +25,6 @@ from Agent.replay.plan.recording import (
     parents_of,
     spans_around,
 )
-from Agent.tree.read.losses import Losses
-from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
 
@@ -80,35 +80,25 @@ class Playback(TextInNotebook):
     agent_id: str | None
     """The agent whose steps these are; None for all agents."""
     steps: tuple[PlayedStep, ...]
-    reader: TreeReader = field(repr=False, compare=False)
-    """The reader that found the steps."""
 
     @cached_property
-    def _losses(self) -> Losses:
-        return self.reader.losses()
+    def _verification(self) -> Verification:
+        return verify(self.session)
 
     @cached_property
     def damage(self) -> tuple[str, ...]:
-        """Return unreadable lines and missing events."""
-        damage = [
-            f"{place.path.name}:{place.line_number}: {place.reason}"
-            for place in self.reader.damage()
-            if not place.reason.startswith("torn")
-        ]
-        missing = self._losses.total_lost + self._losses.total_unknown
-        if missing:
-            damage.append(f"{missing} events are missing")
-        return tuple(damage)
+        """Return why the session is not sound: damaged lines and files, missing events, edits."""
+        return tuple(self._verification.faults())
 
     @property
     def is_complete(self) -> bool:
         """Whether every process of the session ended cleanly."""
-        return all(writer.has_ended for writer in self._losses.writers)
+        return self._verification.is_complete
 
     @property
     def sound(self) -> bool:
-        """Return whether the recording is complete and undamaged."""
-        return not self.damage
+        """Return whether the recording is complete and undamaged, as `agent-trace verify` tells."""
+        return self._verification.sound
 
     @property
     def exit_code(self) -> int:
@@ -128,7 +118,7 @@ class Playback(TextInNotebook):
             yield from str(step).splitlines()
         yield from (f"damage: {damage}" for damage in self.damage)
         ending = "" if self.is_complete else ", and did not end cleanly"
-        state = "is sound" if self.sound else f"has {len(self.damage)} damaged places"
+        state = "is sound" if self.sound else f"has {plural(len(self.damage), 'damaged place')}"
         yield f"the recording {state}{ending}"
 
     def __str__(self) -> str:
@@ -163,7 +153,6 @@ def play_run(
         session=reference.session,
         agent_id=agent_id,
         steps=tuple(_steps(events)),
-        reader=reader,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import threading
 from collections import Counter
 
 import pytest
@@ -153,3 +155,23 @@ def test_an_ambiguous_prefix_names_the_sessions(run, recorded, trace_root):
 @pytest.mark.parametrize("command", [["analyze"], ["errors"], ["debug", ISSUE]])
 def test_nothing_is_coloured_in_a_pipe(ask, command):
     assert "\x1b" not in ask(*command, TERM="xterm-256color").stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.process)]
+)
+def test_a_page_is_written_through_a_link_and_into_a_pipe_which_both_stay(command, run, recorded, tmp_path):
+    (tmp_path / "kept").mkdir()
+    link, pipe = tmp_path / "link.html", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "kept" / "page.html")
+    os.mkfifo(pipe)
+    root = ("--root", str(recorded.root))
+    assert run(*command, str(link), *root).returncode == 0
+    page = (tmp_path / "kept" / "page.html").read_bytes()
+    assert link.is_symlink() and b"</html>" in page
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert run(*command, str(pipe), *root).returncode == 0
+    reader.join(20)
+    assert pipe.is_fifo() and b"</html>" in read[0]

@@ -105,6 +105,37 @@ def test_a_number_of_any_size_is_a_count_that_python_can_count_to():
     assert unbounded == []
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "-5"])
+def test_an_option_in_seconds_takes_finite_numbers_from_zero_on(text):
+    context = click.Context(entry.cli)
+    options = [
+        (command.name, option)
+        for command in every_command(SectionedGroup(), context)
+        for option in command.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+    assert {("ship", "patience_s"), ("control", "wait")} <= {(name, each.name) for name, each in options}
+    for name, option in options:
+        with pytest.raises(click.BadParameter):
+            print(name, option.opts, option.type.convert(text, option, context))
+
+
+@pytest.mark.parametrize("command", [["sessions"], ["runs"], ["prune", "--keep-sessions", "1"]])
+def test_a_root_that_exists_and_is_no_directory_is_refused(command, run, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("missing")
+    os.mkfifo(tmp_path / "pipe")
+    for root in ("file", "loop", "nowhere", "pipe", "/dev/null"):
+        done = run(*command, "--root", root)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), root
+        assert "--root" in done.stderr and root in done.stderr
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for root in ("link", "not_there_yet"):
+        assert run(*command, "--root", root).returncode == 0, root
+
+
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     "arguments",
@@ -246,6 +277,8 @@ def loaded_by_the_package() -> set[str]:
             "-1 is neither an option nor a value that the option before it takes",
         ),
         (["doctor", "a", "b"], "unexpected extra argument"),
+        (["prune", "--max-bytes", f"{'9' * 400}GB"], "is not a size"),
+        (["prune", "--older-than", f"{'9' * 400}d"], "is not an age"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_code_2(run, arguments, says):

@@ -35,6 +35,16 @@ def test_install_puts_the_format_where_lnav_looks_and_says_where(run, tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_install_replaces_the_file_that_a_link_names(run, tmp_path):
+    target = tmp_path / "formats/agent_trace/agent_trace.json"
+    target.parent.mkdir(parents=True)
+    (tmp_path / "dotfiles.json").write_text("old")
+    target.symlink_to(tmp_path / "dotfiles.json")
+    assert run("lnav", "install", "--to", str(tmp_path / "formats")).returncode == 0
+    assert target.is_symlink()
+    assert (tmp_path / "dotfiles.json").read_bytes() == format_bytes()
+
+
 def test_install_goes_to_the_older_directory_where_that_is_in_use_and_anywhere_else(run, tmp_path):
     (tmp_path / ".lnav").mkdir()
     done = run("lnav", "install", HOME=str(tmp_path), XDG_CONFIG_HOME="")

@@ -14,7 +14,7 @@ from support.browser import Tab
 from support.processes import run_python
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
-from Agent.errors import EventNotFound, UsageError
+from Agent.errors import DamagedInput, EventNotFound, UsageError
 from Agent.server.pages import shared_page
 from Agent.server.pages import sharing as pages_sharing
 from Agent.view import open_view, sharing
@@ -208,3 +208,14 @@ def test_a_shared_comparison_opens_at_the_first_difference_and_hostile_texts_sta
     assert tab.page.evaluate("() => window.pwned") is None
     assert tab.complaints == []
     tab.context.close()
+
+
+@pytest.mark.process
+def test_a_session_without_an_event_that_can_be_read_is_refused_in_one_line(session):
+    for path in session.rglob("*.log"):
+        lines = path.read_bytes().splitlines()
+        path.write_bytes(b"".join(b"\0" * 50 + line + b"\0\n" for line in lines))
+    for at in (None, "tick:3"):
+        with pytest.raises(DamagedInput, match="no event that can be read") as told:
+            shared_page(session.parent, session.name.removeprefix("session_"), at=at)
+        assert "agent-trace verify" in told.value.remedy

@@ -2,8 +2,10 @@
 
 import pytest
 
+from Agent.archive.verify import verify
 from Agent.errors import AgentNotFound, ReplayError
 from Agent.replay import play_run, replay_run
+from Agent.replay import playback as playback_module
 from Agent.tree.layout import list_sessions, run_ids
 
 TALE = """
@@ -80,8 +82,7 @@ def test_steps_are_shown_before_the_whole_record_is_accounted_for(toy, monkeypat
     toy.record(TALE)
     playback = play_run("last/b", root=toy.root)
     asked = []
-    count = playback.reader.losses
-    monkeypatch.setattr(playback.reader, "losses", lambda: asked.append(1) or count())
+    monkeypatch.setattr(playback_module, "verify", lambda session: asked.append(1) or verify(session))
     shown = playback.lines()
     assert "3 steps" in next(shown)
     assert "b tell {'text': 'two'} -> 'TWO'" in next(shown)
@@ -105,6 +106,26 @@ def test_damage_is_told(toy):
     assert not playback.sound
     assert playback.exit_code == 1
     assert any("b.log:2" in place for place in playback.damage)
+
+
+@pytest.mark.parametrize("damage", ["description", "edit", "lost"])
+def test_it_is_sound_exactly_if_verify_says_so(damage, toy):
+    toy.record(TALE)
+    session = list_sessions(toy.root)[-1].path
+    assert play_run("last", root=toy.root).sound
+    if damage == "description":
+        (session / "session.json").write_bytes(b"[1,2")
+    elif damage == "edit":
+        path = session / "agents" / "b.log"
+        path.write_bytes(path.read_bytes().replace(b"two", b"ten"))
+    else:
+        (session / "agents" / "b.log").unlink()
+    playback = play_run("last", root=toy.root)
+    verification = verify(session)
+    assert not verification.sound
+    assert (playback.sound, playback.exit_code) == (False, 1)
+    assert playback.damage == tuple(verification.faults()) != ()
+    assert "the recording has" in str(playback)
 
 
 def test_an_agent_that_is_not_there_is_an_error(toy):

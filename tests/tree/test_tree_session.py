@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from Agent.tree.files.session import (
     replace_file,
     update_session,
     write_claim,
+    write_output,
 )
 from Agent.tree.layout import list_sessions
 from Agent.tree.write.writer import SessionWriter
@@ -207,3 +209,48 @@ def test_a_session_whose_description_cannot_be_written_leaves_no_directory(tmp_p
     with pytest.raises(TypeError):
         create_session(tmp_path, info)
     assert not list(tmp_path.glob("session_*"))
+
+
+def test_the_file_that_a_link_names_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    link, new = tmp_path / "link", tmp_path / "real" / "page"
+    link.symlink_to(new)
+    for data in (b"first", b"second"):  # of a link that leads nowhere yet, and of one to a file
+        write_output(link, data)
+        assert (link.is_symlink(), new.read_bytes(), new.stat().st_mode & 0o777) == (True, data, 0o600)
+    replace_file(link, b"own")  # as for a file of the tree, whose place nobody else may choose
+    assert (link.is_symlink(), link.read_bytes(), new.read_bytes()) == (False, b"own", b"second")
+
+
+def test_a_pipe_gets_the_bytes_and_stays_a_pipe(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            write_output(path, b"page")
+            assert os.read(reading, 100) == b"page"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo() and link.is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+def test_a_device_gets_the_bytes_and_stays_a_device(tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        write_output(device, b"page")
+    except PermissionError:
+        pytest.skip("no device can be made or opened here")
+    assert device.is_char_device()
+    assert sorted(tmp_path.iterdir()) == [device]
+
+
+def test_a_loop_of_links_is_an_error_and_stays(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="loop"):
+        write_output(loop, b"page")
+    assert loop.is_symlink() and [*tmp_path.iterdir()] == [loop]

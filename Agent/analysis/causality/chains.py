@@ -28,7 +28,7 @@ from Agent.analysis.causality.event_links import (
     time_us,
 )
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.stats import welch
+from Agent.analysis.stats import fmean, welch
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Meaning
@@ -137,7 +137,7 @@ def judged(
         return CauseTest("INCONCLUSIVE", intervention, reason="nothing was compared")
     is_share = all(isinstance(value, bool) for value in values)
     first, second = [float(value) for value in with_it], [float(value) for value in without_it]
-    mean_1, mean_2 = math.fsum(first) / len(first), math.fsum(second) / len(second)
+    mean_1, mean_2 = fmean(first), fmean(second)
     effect = mean_1 - mean_2
     if len({*first}) == 1 and len({*second}) == 1:
         low, high, method = effect, effect, "the same under every seed"
@@ -183,7 +183,7 @@ def judged_chance(intervention: str, recorded: Any, others: Sequence[Any], worse
         )
     numbers = [float(value) for value in others]
     own = float(recorded)
-    mean = math.fsum(numbers) / len(numbers)
+    mean = fmean(numbers)
     low, high = own - max(numbers), own - min(numbers)
     share = 1 - 1 / (len(numbers) + 1)
     method = "from the nearest to the farthest of other seeds"

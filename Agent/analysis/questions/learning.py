@@ -197,6 +197,8 @@ def _placed_row(row: dict[str, Any]) -> dict[str, str]:
 AXES: Final = ("tick", "time", "episode")
 POINTS: Final = 50
 RECENT_CHANGES: Final = 20
+_SCALE: Final = 2.0**-64
+"""A power of two, which changes no digit of a number."""
 _CHANGES: Final = ("policy_update", "strategy_update")
 
 
@@ -325,7 +327,10 @@ def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[di
         f"AND place IS NOT NULL AND {is_finite('reward')}), {_BUCKETS} "
         "SELECT min(place) AS first, max(place) AS last, count(*) AS count, "
         f"{TOTAL}(reward) AS sum, "
-        f"{TOTAL}(reward) / count(*) AS mean FROM b GROUP BY floor(spot) ORDER BY first",
+        f"CASE WHEN {is_finite(f'{TOTAL}(reward)')} THEN {TOTAL}(reward) / count(*) "
+        # the mean of numbers whose sum exceeds a float
+        f"ELSE {TOTAL}(reward * {_SCALE!r}) / count(*) / {_SCALE!r} END AS mean "
+        "FROM b GROUP BY floor(spot) ORDER BY first",
         placed.parameters,
     )
     window = _window(len(points))
@@ -333,8 +338,7 @@ def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[di
     for at, point in enumerate(points):
         running += point["sum"]
         behind = points[max(0, at - window + 1) : at + 1]
-        count = sum(each["count"] for each in behind)
-        point["moving_mean"] = math.fsum(each["sum"] for each in behind) / count
+        point["moving_mean"] = _mean(behind)
         point["cumulative"] = running
     return [_on_axis(point, axis) for point in points]
 
@@ -385,8 +389,14 @@ def _shift(points: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _mean(points: list[dict[str, Any]]) -> float:
-    total = math.fsum(point["sum"] for point in points)
-    return total / int(sum(point["count"] for point in points))
+    count = int(sum(point["count"] for point in points))
+    try:
+        mean = math.fsum(point["sum"] for point in points) / count
+    except (OverflowError, ValueError):
+        mean = math.inf
+    if math.isfinite(mean):
+        return mean
+    return math.fsum(point["mean"] * _SCALE * point["count"] for point in points) / count / _SCALE
 
 
 def _changes(engine: QueryEngine, source: TableExpression, agent_id: str | None) -> dict[str, Any]:

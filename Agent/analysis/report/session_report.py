@@ -23,7 +23,7 @@ from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.render import html
 from Agent.render.blocks import Section, Words
 from Agent.render.layout import sections_text
-from Agent.tree.files.session import replace_file
+from Agent.tree.files.session import write_output
 from Agent.tree.layout import recorded_at, session_id_of
 from Agent.tree.read.reader import TreeReader
 
@@ -249,11 +249,13 @@ def session_page(questions: SessionQuestions) -> str:
 def write_whole(target: Path, data: bytes) -> Path:
     """Write a report atomically, readable by its owner only; return its path.
 
+    A link is followed, and a pipe or a device is written to.
+
     Raises:
         InputError: the file cannot be written.
     """
     try:
-        replace_file(target, data)
+        write_output(target, data)
     except OSError as error:
         raise InputError(
             f"the report cannot be written: {error.strerror}",

@@ -222,7 +222,7 @@ def causes(
     run: OneRun,
     more: More,
     form: Annotated[Literal["text", "json", "dot", "svg"], "--format"] = "text",
-    lookback: Annotated[float, "--lookback S", parameters.Number(min=0)] = 60.0,
+    lookback: Annotated[float, "--lookback S", parameters.NOT_NEGATIVE] = 60.0,
     effects: bool,
     limit: parameters.Limit = CAUSES_LIMIT,
     root: Root,

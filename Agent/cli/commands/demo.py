@@ -320,7 +320,7 @@ def control(
     name: Annotated[str, "SESSION", {"shell_complete": complete_runs}],
     what: Annotated[Request, "{status|pause|step|resume|set}"],
     arguments: Annotated[tuple[str, ...], "[N | AGENT FIELD=VALUE]"],
-    wait: Annotated[float, "--wait SECONDS", click.FloatRange(min=0)] = _WAIT_S,
+    wait: Annotated[float, "--wait SECONDS", parameters.NOT_NEGATIVE] = _WAIT_S,
     *,
     root: Root,
 ) -> int:

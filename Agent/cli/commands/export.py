@@ -62,7 +62,7 @@ class HowToSend(TypedDict):
     follow: Annotated[bool, "-f --follow"]
     resume: bool
     again: bool
-    patience_s: Annotated[float, "--patience SECONDS", {"default": 30.0}]
+    patience_s: parameters.Patience
 
 
 @command(of=export)

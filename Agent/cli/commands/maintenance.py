@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -353,9 +354,10 @@ def _faults(verification: Verification) -> list[str]:
 def _parse(value: str, units: Mapping[str, float], subject: str) -> float:
     match = _NUMBER.fullmatch(value.strip())
     unit = None if match is None else units.get(match[2].lower())
-    if match is None or unit is None:
+    amount = math.inf if match is None or unit is None else float(match[1]) * unit
+    if math.isinf(amount):  # also what has too many digits for a float
         raise click.BadParameter(f"{value!r} is not {subject}")
-    return float(match[1]) * unit
+    return amount
 
 
 def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -433,7 +435,7 @@ def _prune_database(url: str, project: str, older_than_s: float, *, dry_run: boo
     """Delete what is older from the service's database, and print how much that was."""
     from Agent.store import open_store
 
-    before_us = round((time.time() - older_than_s) * 1e6)
+    before_us = round(max(time.time() - older_than_s, 0.0) * 1e6)
     with open_store(url, role="admin") as store:
         project_of_name = store.find_project(project)
         count_or_delete = store.count_older if dry_run else store.delete_older

@@ -297,7 +297,7 @@ def ship(
     follow: Annotated[bool, "-f --follow"],
     again: bool,
     content: bool,
-    patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
+    patience_s: parameters.Patience,
     root: Root,
 ) -> int:
     """Send live or finished sessions to a service.

@@ -259,11 +259,11 @@ class _Tail:
             return
         import orjson
 
-        from Agent.tree.files.session import replace_file
+        from Agent.tree.files.session import write_output
 
         self._saved_s = time.monotonic()
         position = {"session": self._path.name, **follower.cursor()}
-        replace_file(self._cursor, orjson.dumps(position, option=orjson.OPT_APPEND_NEWLINE))
+        write_output(self._cursor, orjson.dumps(position, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
@@ -520,9 +520,11 @@ def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
         is_current = target.is_file() and target.read_bytes() == written
         if not is_current:
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_suffix(f".{os.getpid()}.part")
+            # the file that a link names, such as one of a directory of dotfiles
+            real = Path(os.path.realpath(target))
+            beside = real.with_suffix(f".{os.getpid()}.part")
             beside.write_bytes(written)
-            beside.replace(target)
+            beside.replace(real)
     except OSError as error:
         raise InputError(
             f"the format cannot be installed: {error.strerror}",

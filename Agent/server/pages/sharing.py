@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from Agent import view
-from Agent.errors import InputError
+from Agent.errors import DamagedInput, InputError
 from Agent.server.pages.app import encoded, environment, static_files
 from Agent.view import SessionView, sharing
 
@@ -41,7 +41,7 @@ def shared_page(root: Path, session: str, *, at: str | None = None, other: str |
     Raises:
         SessionNotFound: the session does not exist.
         UsageError, EventNotFound: the session has no such moment.
-        InputError: the session cannot be read, or explained.
+        InputError: the session cannot be read or explained, or has no event that can be read.
     """
     with ExitStack() as opened:
         views = []
@@ -49,7 +49,11 @@ def shared_page(root: Path, session: str, *, at: str | None = None, other: str |
             each = view.open_view(name, root=root)
             opened.callback(each.close)
             each.wait(sharing.WAIT_S)
-            each.overview()  # raises if it cannot be read
+            if not each.overview()["events"]:  # which raises if the session cannot be read
+                raise DamagedInput(
+                    f"session {each.session_id} has no event that can be read",
+                    remedy=f"agent-trace verify {each.session_id} names what is damaged",
+                )
             views.append(each)
         return _fitted(views, at)
 

@@ -386,6 +386,24 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that the user named: replaced atomically, but a link and what is no regular file stay.
+
+    Files of the tree are replaced by `replace_file` instead, which follows no link.
+    """
+    try:
+        # also refuses the link of another user in a directory such as /tmp, where the kernel protects it
+        is_regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        is_regular = True  # a new file, or one that a link already names
+    if is_regular:
+        replace_file(Path(os.path.realpath(path)), data)
+        return
+    # a pipe, a terminal or a device: a file with its name would take its place
+    with naming(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:
+        file.write(data)
+
+
 def replace_durably(path: Path, data: bytes) -> None:
     """Replace a file atomically, and return only when the new name is on the disk."""
     replace_file(path, data)

@@ -13,10 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Group, Sort
+from Agent.analysis.stats import exponent_of, fmean, scaled, unscaled
 
 __all__ = [
     "Beside",
@@ -335,10 +336,10 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 floor = 0.05 * max(abs(high), abs(low), 1e-9)
                 ratio = gap / max(spread, floor)
                 if low > 0 and value > 0:
-                    wide = max(math.log(high / low), 0.05)
-                    ratio = min(ratio, max(math.log(value / high), math.log(low / value)) / wide)
+                    wide = max(_log_ratio(high, low), 0.05)
+                    ratio = min(ratio, max(_log_ratio(value, high), _log_ratio(low, value)) / wide)
                 # If the number never changed before, only its ratio to the old value says what is far.
-                alone = abs(math.log(value / high)) if high * value > 0 else 0.0
+                alone = abs(_log_ratio(value, high)) if high * value > 0 else 0.0
                 # Heavy tails: count the logarithm of a large distance, and trust few earlier values less.
                 far = ratio if ratio <= 1 else 1 + math.log(ratio)
                 nats = (
@@ -357,6 +358,12 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
     return found[:4] + _seldom_numbers(rule, about, seen)
 
 
+def _log_ratio(one: float, other: float) -> float:
+    """Return the logarithm of the ratio of two numbers of one sign, also of a ratio that no float holds."""
+    ratio = one / other
+    return math.log(ratio) if 0 < ratio < math.inf else math.log(abs(one)) - math.log(abs(other))
+
+
 def scan_lone(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
     """Return the number among the first that differs from all others, which are the same."""
     counts = Counter(each.value for each in seen).most_common(2)
@@ -367,7 +374,7 @@ def scan_lone(rule: str, about: str, seen: Sequence[Observation]) -> list[Findin
     # After three others `scan_beyond` finds it.
     if at >= 3 or usual * value <= 0:
         return []
-    nats = math.log(len(seen) - 1) + abs(math.log(value / usual))
+    nats = math.log(len(seen) - 1) + abs(_log_ratio(value, usual))
     finding = Finding(
         rule, about, [seen[at].act], min(CAP / 2, nats), of=len(seen) - 1, found=value, usual=(usual, usual)
     )
@@ -548,6 +555,8 @@ MIN_DRIFT: Final = 16
 
 def _bend(values: Sequence[float]) -> Shift:
     """Return the best place from which a constant series rises or falls steadily."""
+    exponent = max(0, exponent_of(values))
+    values = scaled(values, exponent)
     number, mean = len(values), fmean(values)
     squares = sum((value - mean) ** 2 for value in values)
     best, place, slope = 0.0, 0, 0.0
@@ -567,7 +576,8 @@ def _bend(values: Sequence[float]) -> Shift:
     low = mean - slope * (number - place) * (number - place + 1) / 2 / number
     rest = [value - low - slope * max(0, at - place + 1) for at, value in enumerate(values)]
     within = max(squares - best, 1e-9 * squares)
-    return _nats(values, rest, squares, within), place, low, low + slope * (number - place)
+    end = low + slope * (number - place)
+    return _nats(values, rest, squares, within), place, unscaled(low, exponent), unscaled(end, exponent)
 
 
 def scan_counts(
