@@ -35,7 +35,7 @@ from Agent.event.script_names import class_text, module_name
 from Agent.event.values.class_contents import is_at_its_name
 from Agent.event.values.codecs import classes_met, forget_met, plan_of
 from Agent.event.values.content_digest import whole_digest
-from Agent.event.values.digest import digest_bytes, leaves_out_secrets, version_in
+from Agent.event.values.digest import ALGORITHM, digest_bytes, leaves_out_secrets, version_in
 from Agent.event.values.opaque import ReachedObjects
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Hides
@@ -229,7 +229,7 @@ class ProgramState:
         for name, held in search.code.items():
             names = tuple(map(_own_name, held))
             code = tuple(each for one in held for each in _code_of(one))
-            digest = self._digest(names, ReachedObjects())
+            digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
             yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
 
     def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
@@ -354,6 +354,9 @@ class _Search:
             if _is_own_class(value):
                 self._waiting.append((class_text(value), value))
                 self._note(name, (value,))
+            return
+        if kind in SCALARS or kind in _CONTAINERS:
+            self._found.setdefault(name, value)
             return
         functions = tuple(_functions_in(value, kind))
         self._waiting += [("", each) for each in functions]
