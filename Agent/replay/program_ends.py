@@ -16,7 +16,12 @@ from Agent.event.ordering import order_key
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome
-from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
+from Agent.replay.compare.program_state import (
+    code_otherwise,
+    left_otherwise,
+    program_state_of,
+    redacted_in_all,
+)
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison
 from Agent.replay.plan.actions import is_outside_write
@@ -190,6 +195,12 @@ def program_state_difference(recording: Recording, sessions: Sequence[Path]) -> 
     one, other = recorded.shown(first.name), states[0].shown(first.name)
     divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
     return EndDifference(f"{first.name} did not end as in the recording", divergence)
+
+
+def changed_code_in_program(recording: Recording, sessions: Sequence[Path]) -> list[str]:
+    """Return the globals, closures or the like in which runs of changed code left other code alone."""
+    states = [program_state_of(open_reader(each).events()) for each in sessions]
+    return code_otherwise(program_state_of(recording.events), states)
 
 
 def difference_between_actions(

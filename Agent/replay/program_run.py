@@ -23,7 +23,7 @@ from Agent.event.ordering import order_key
 from Agent.event.script_names import COPIES, as_original
 from Agent.replay.compare.emitted_events import ARGS_AFTER, describe
 from Agent.replay.compare.normaliser import (
-    MADE_BY_LIBRARIES,
+    MADE_BY_RUNS,
     NOT_READ_IN_CALLS,
     RECORD_LARGE,
     ValuesOfRun,
@@ -48,6 +48,7 @@ from Agent.replay.plan.recording import (
     spans_around,
 )
 from Agent.replay.program_ends import (
+    changed_code_in_program,
     compare_beyond_agents,
     difference_between_actions,
     end_difference_of,
@@ -467,7 +468,8 @@ class _Reruns:
             f"in a copy of its directory, and recorded the same {first.compared:,} events and "
             f"{first.states:,} states"
         )
-        for why in unseen_effects(first, recording.events, has_changed=self.has_changed):
+        in_program = changed_code_in_program(recording, sessions) if self.has_changed else ()
+        for why in unseen_effects(first, recording.events, in_program, has_changed=self.has_changed):
             proved.reason(why)
         if hidden := redacted_at_end(recording, sessions, has_changed=self.has_changed):
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
@@ -597,7 +599,7 @@ def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     ) and (is_green or all(run.classes.get(name, cls) == cls for name, cls in outcome.classes.items()))
 
 
-_REMARKS = (MADE_BY_LIBRARIES, NOT_READ_IN_CALLS)
+_REMARKS = (MADE_BY_RUNS, NOT_READ_IN_CALLS)
 """Notes of a comparison after which the verdict may still be IDENTICAL."""
 _STILL_HOLD = (
     *("code", "changed_modules", "are_modules_known", "environment", "factory_differences"),

@@ -27,6 +27,7 @@ from Agent.replay.attempts import GREEN, REPLAY, Attempts, RedriveOptions
 from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.normaliser import (
     MADE_BY_LIBRARIES,
+    MADE_BY_RUNS,
     Normaliser,
     agree_by_form,
     ignored_names,
@@ -382,7 +383,7 @@ def _joined_with_program(
         if not counts:
             return outcome, agent_id  # both show a difference, and the calls show where for this agent
     # Calls get recorded ids and times, so that they show what changed code makes of these.
-    is_by_form = any(remark.endswith(MADE_BY_LIBRARIES) for remark in rerun.remarks)
+    is_by_form = any(remark.endswith((MADE_BY_LIBRARIES, MADE_BY_RUNS)) for remark in rerun.remarks)
     is_hidden = is_by_form and outcome.is_changed and judge(outcome)[0] is Verdict.DIVERGED
     if first is not None and differs is None and is_hidden:
         if not agree_by_form(first.recorded, first.replayed):

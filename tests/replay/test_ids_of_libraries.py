@@ -122,7 +122,7 @@ def test_an_artifact_with_ids_and_times_of_a_library_is_compared_in_all_else(tmp
     subprocess.run([sys.executable, "asking.py"], check=True, env=child_environment(), timeout=60)
     report = replay_run("last", None, "trace")
     assert report.verdict == "IDENTICAL", str(report)
-    assert "values agree but for ids and times" in str(report)
+    assert "values agree but for ids and times, which each run makes anew" in str(report)
     program.write_text(ASKING.replace("brief", "cruel"))
     report = replay_run("last", None, "trace")
     assert report.verdict == "DIVERGED", str(report)

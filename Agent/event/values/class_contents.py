@@ -374,11 +374,11 @@ def _function(value: Any) -> Pieces:
     cells = [_cell(cell) for cell in function.__closure__ or ()]
     members = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
     name = Name(function.__module__, str(function.__qualname__))
-    code = None if _is_at_its_name(function) else function.__code__
+    code = None if is_at_its_name(function) else function.__code__
     return Pieces("function", (name, *members, code), has_code=code is not None)
 
 
-def _is_at_its_name(function: Any) -> bool:
+def is_at_its_name(function: Any) -> bool:
     """Whether a module has the function under the function's name, so that the name identifies it."""
     return any(
         each is function for each in at_name(sys.modules.get(function.__module__), function.__qualname__)

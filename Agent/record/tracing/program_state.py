@@ -7,6 +7,9 @@ recording; what changed in between is recorded in `log.closed` as digests, so th
 So are the plain attributes of the program's classes of which agents returned, raised or held instances: each
 instance has them, and no recorded value shows them.
 
+Digests leave code out, so that edited code alone is no other content. Where functions or classes came in
+while agents acted, a second digest has their code: what they do later, no action may show.
+
 The search begins at the class of an agent, and follows names through the functions and classes of the
 program's own modules. Values of installed libraries are not looked at, and no cache of `functools`: what it
 holds follows from its function. Random generators are left out, too: their draws are recorded.
@@ -23,14 +26,24 @@ from contextvars import ContextVar
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
 from logging import Logger
+from operator import is_
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-from Agent.event.classes import class_name, find_in_classes, is_partial, mro_of, namespace_of, own_attributes
+from Agent.event.classes import (
+    class_name,
+    find_class,
+    find_in_classes,
+    is_partial,
+    mro_of,
+    namespace_of,
+    own_attributes,
+)
 from Agent.event.script_names import class_text, module_name
-from Agent.event.values.codecs import classes_met, forget_met
+from Agent.event.values.class_contents import is_at_its_name
+from Agent.event.values.codecs import classes_met, forget_met, plan_of
 from Agent.event.values.content_digest import whole_digest
-from Agent.event.values.digest import leaves_out_secrets
+from Agent.event.values.digest import ALGORITHM, digest_bytes, leaves_out_secrets, version_in
 from Agent.event.values.opaque import ReachedObjects
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Hides
@@ -48,12 +61,16 @@ _MOST_PARTS = 64
 """A dict or an object with at most this many members counts member by member."""
 _UNREAD = (ModuleType, type, Logger, random.Random)
 _FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+_KEPT = (MethodType, functools.partial)
 _ACCESSORS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     functools.cached_property: ("func",),
     functools.partialmethod: ("func",),
 }
+_NO_METHODS = frozenset({"__annotate__", "__annotate_func__"})
 _LARGE = 1 << 53
+OF_CLASS = "class "
+"""What stands before the names of classes among the digests with code."""
 _WRAPPED = "__wrapped__"
 _CONTAINERS = (list, dict, set, frozenset, tuple, deque)
 
@@ -69,7 +86,7 @@ class ProgramState:
         self._hides = hides
         self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
-        self._first: dict[str, str | None] = {}
+        self._first: dict[str, _Look] = {}
         forget_met()
 
     def begin(self, obj: object) -> None:
@@ -82,8 +99,8 @@ class ProgramState:
         # Objects in its fields are classes of the program that its methods call without naming them.
         held = [type(value) for value in plain_attributes(obj).values() if _is_own_class(type(value))]
         self._roots.update(dict.fromkeys(held))
-        for name, digest, _ in self._look([type(obj), *held]):
-            self._first.setdefault(name, digest)
+        for name, look in self._look([type(obj), *held]):
+            self._first.setdefault(name, look._replace(value=None, held=()))
         forget_met(kept=met)  # what this look met is not part of any value
 
     def told(self) -> dict[str, Any]:
@@ -91,28 +108,38 @@ class ProgramState:
 
         `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
         other names, `redacted` those of them in which a secret may have changed, and `unknown` those without
-        a digest; `carried` is {name: digest} of the attributes of classes that values have. {} if nothing is
-        known.
+        a digest; `code` is {name: digest} with the code of functions that came in, and of the classes of
+        values that no module has; `carried` is {name: digest} of the attributes of classes that values have.
+        {} if nothing is known.
         """
         carried: dict[str, str] = {}
         met = classes_met()  # before the look, which meets others
         changed: dict[str, str] = {}
+        code: dict[str, str] = {}
         numbers: dict[str, int | float] = {}
         unchanged: list[str] = []
         redacted: list[str] = []
         unknown: list[str] = []
-        for name, digest, value in self._look(list(self._roots)):
-            if digest is None or self._first.get(name, "") is None:
+        looks = list(self._look(list(self._roots)))
+        for name, look in looks:
+            first, digest = self._first.get(name), look.digest
+            if look.is_definition and (first is None or first.has_same_code(look)):
+                continue
+            if digest is None or (first is not None and first.digest is None):
                 unknown.append(name)
                 continue
-            if self._first.get(name) == digest:
+            if first is None or first.digest != digest or not first.has_same_code(look):
+                code |= self._with_code(name, look, first)
+            if first is not None and first.digest == digest:
                 unchanged.append(name)
                 if leaves_out_secrets(digest):
                     redacted.append(name)
                 continue
             changed[name] = digest
-            if _is_shown(value):
-                numbers[name] = value
+            if _is_shown(look.value):
+                numbers[name] = look.value
+        inside = self._met_in(look.value for name, look in looks if name in changed)
+        code |= self._of_classes([*met, *inside])
         for name, value in self._carried(met):
             digest = self._digest({name.rpartition(".")[2]: value}, ReachedObjects())
             if digest is not None:
@@ -121,8 +148,59 @@ class ProgramState:
                     numbers[name] = value
         if not changed and not unchanged and not carried:
             return {}
-        told = {"changed": changed, "numbers": numbers, "unchanged": unchanged, "unknown": unknown}
+        told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
+        told |= {"unknown": unknown, "code": code}
         return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
+
+    def _with_code(self, name: str, look: _Look, first: _Look | None) -> dict[str, str]:
+        """Return the digest with code under a name, if code came in.
+
+        A module's function under another name counts by its own name alone.
+        """
+        digest = look.with_code
+        known = set() if first is None else set(map(id, first.code))
+        code = [
+            each
+            for one in look.held
+            if not (type(one) is FunctionType and is_at_its_name(one) and _own_name(one) != name)
+            for each in _code_of(one)
+            if id(each) not in known
+        ]
+        if code:
+            digest = self._digest(code, ReachedObjects(), with_code=True)
+        return {} if digest is None else {name: digest}
+
+    def _met_in(self, values: Iterable[object]) -> list[type]:
+        """Return the classes of objects inside values."""
+        met = classes_met()
+        forget_met()
+        for value in values:
+            self._digest(value, ReachedObjects())
+        found = classes_met()
+        for cls in met:
+            plan_of(cls)  # which meets it again
+        return found
+
+    def _of_classes(self, classes: Iterable[type]) -> dict[str, str]:
+        """Return {class: digest with the code of its methods} of classes that no module has, as local ones.
+
+        Those of one name, made by one statement that ran repeatedly, have one digest.
+        """
+        by_name: dict[str, dict[tuple[CodeType, ...], None]] = {}
+        for cls in classes:
+            if cls not in self._agents and len(by_name) < _MOST_FOUND:
+                code = _code_of(cls)
+                if code:
+                    by_name.setdefault(class_text(cls), {})[code] = None
+        told: dict[str, str] = {}
+        for name, codes in by_name.items():
+            found = {self._digest(code, ReachedObjects(), with_code=True) for code in codes}
+            digests = sorted(digest for digest in found if digest is not None)
+            if len(digests) > 1:
+                algorithm = digests[0].partition(":")[0]
+                digests = [f"{algorithm}:{digest_bytes(' '.join(digests).encode())}"]
+            told |= {f"{OF_CLASS}{name}": digest for digest in digests}
+        return told
 
     def _carried(self, met: Iterable[type]) -> Iterator[tuple[str, Any]]:
         """Yield the plain attributes of classes of the program that are no agents; not those of enums."""
@@ -142,20 +220,49 @@ class ProgramState:
                 if not attribute.startswith("__") and not is_default and _is_plain(value):
                     yield f"{name}.{attribute}", value
 
-    def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
+    def _look(self, classes: list[type]) -> Iterator[tuple[str, _Look]]:
         nodes = 0
-        for name, value in _Search(classes).parts():
-            digest = None
+        search = _Search(classes)
+        for name, value in search.parts():
+            digest = with_code = None
             if type(value) in SCALARS:
                 digest = self._digest(value, ReachedObjects())
             elif nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
                 reached = ReachedObjects()
                 digest = self._digest(value, reached)
                 nodes += reached.nodes
-            yield name, digest, value
+                if digest is not None and version_in(digest.partition(":")[0]):
+                    with_code = self._digest(value, ReachedObjects(), with_code=True)
+            yield name, _Look(digest, value, with_code=with_code)
+        for name, held in search.code.items():
+            names = tuple(map(_own_name, held))
+            code = tuple(each for one in held for each in _code_of(one))
+            digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
+            yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
 
-    def _digest(self, value: object, reached: ReachedObjects) -> str | None:
-        return whole_digest(value, agent_id_of, self._hides, reached)
+    def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
+        return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)
+
+
+class _Look(NamedTuple):
+    """What is under a name at one moment."""
+
+    digest: str | None
+    """Without code; None if it is unknown."""
+    value: object = None
+    with_code: str | None = None
+    """The digest of data with code in it; None if it has none."""
+    code: tuple[CodeType, ...] = ()
+    """That of functions and classes under the name."""
+    held: tuple[FunctionType | type, ...] = ()
+    """These functions and classes."""
+    is_definition: bool = False
+    """Whether it is a function or a class under its own name, as most are."""
+
+    def has_same_code(self, other: _Look) -> bool:
+        """Whether the same code is under the name at another moment of the process."""
+        is_same = len(self.code) == len(other.code) and all(map(is_, self.code, other.code))
+        return is_same and self.with_code == other.with_code
 
 
 def functions_reached(root: type | FunctionType) -> list[FunctionType]:
@@ -177,6 +284,8 @@ class _Search:
         self._methods: dict[str, tuple[str, ...]] = {}
         """{class: each method, with the name of its function}; functions may be added at run time."""
         self.functions: list[FunctionType] = []
+        self.code: dict[str, tuple[FunctionType | type, ...]] = {}
+        """{name: the functions that it leads to, or the class}."""
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield names and values; dicts and objects member by member."""
@@ -249,37 +358,74 @@ class _Search:
     def _value(self, name: str, value: Any) -> None:
         """Follow a value to functions and classes, and keep it if it is data of the program."""
         kind = type(value)
-        if kind in _FUNCTIONS:
-            self._follow(value if kind is FunctionType else value.__func__)
-            if kind is not MethodType:
-                return
-        elif issubclass(kind, type):
+        if issubclass(kind, type):
             if _is_own_class(value):
                 self._waiting.append((class_text(value), value))
+                self._note(name, (value,))
             return
-        elif kind in _ACCESSORS:
-            for accessor in _ACCESSORS[kind]:
-                self._follow(getattr(value, accessor))
+        if kind in SCALARS or kind in _CONTAINERS:
+            self._found.setdefault(name, value)
             return
-        elif kind is functools.partial:
-            self._follow(value.func)
-        elif kind is ContextVar:
+        functions = tuple(_functions_in(value, kind))
+        self._waiting += [("", each) for each in functions]
+        if kind is ContextVar:
             value = value.get(None)
-        elif _is_left_out(value, kind):
-            self._follow(value)
+        elif kind not in _KEPT and (kind in _FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
+            self._note(name, functions)
             return
         if _is_own_class(kind):
             self._waiting.append((class_text(kind), kind))
         self._found.setdefault(name, value)
 
-    def _follow(self, function: Any) -> None:
-        """Follow a function, or what it wraps."""
+    def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
+        own = tuple(
+            one
+            for one in held
+            if (_is_own_function(one) if isinstance(one, FunctionType) else _is_own_class(one))
+        )
+        if own and len(self.code) < _MOST_FUNCTIONS:
+            self.code.setdefault(name, own)
+
+
+def _functions_in(value: Any, kind: type) -> Iterator[FunctionType]:
+    """Yield the functions that a function, a descriptor or a callable consists of, and what they wrap."""
+    first = (value,)
+    if kind in _FUNCTIONS:
+        first = (value if kind is FunctionType else value.__func__,)
+    elif kind in _ACCESSORS:
+        first = tuple(getattr(value, accessor) for accessor in _ACCESSORS[kind])
+    elif kind is functools.partial:
+        first = (value.func,)
+    elif _is_own_class(kind):
+        return
+    for each in first:
+        function = each
         for _ in range(_MOST_PARTS):
             if function is None:
-                return
+                break
             if type(function) is FunctionType:
-                self._waiting.append(("", function))
+                yield function
             function = _wrapped(function)
+
+
+def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
+    """Return the code of a function, or of the methods of a class that no module has under its name."""
+    if isinstance(value, FunctionType):
+        return (value.__code__,)
+    members = [
+        member
+        for base in mro_of(value)
+        if _is_own_class(base) and find_class(class_name(base)) is not base
+        for name, member in sorted(namespace_of(base).items())
+        if name not in _NO_METHODS
+    ]
+    return tuple(each.__code__ for member in members for each in _functions_in(member, type(member)))
+
+
+def _own_name(value: FunctionType | type) -> str:
+    if isinstance(value, FunctionType):
+        return f"{module_name(value.__globals__.get('__name__'))}.{value.__qualname__}"
+    return class_text(value)
 
 
 def _wrapped(value: Any) -> Any:
@@ -298,6 +444,10 @@ def _is_left_out(value: object, kind: type) -> bool:
     if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
         return True
     return class_name(kind).startswith("Agent.") or (callable(value) and not _is_own_class(kind))
+
+
+def _is_own_function(value: FunctionType) -> bool:
+    return is_of_program(value.__globals__.get("__name__"))
 
 
 def _is_own_class(cls: type) -> bool:

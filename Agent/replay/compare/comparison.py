@@ -409,7 +409,8 @@ class Comparison:
             return Difference(path, text_with_digest(one), text_with_digest(other))
         left, right = (form.get("attributes") or {} for form in (one, other))
         for name in (*left, *(name for name in right if name not in left)):
-            if left.get(name, ABSENT) != right.get(name, ABSENT):
+            # That of a static method tells the script by another name.
+            if name != "__module__" and left.get(name, ABSENT) != right.get(name, ABSENT):
                 at = f"{path}/{escape(name)}"
                 return Difference(at, *shown_beside(left.get(name, ABSENT), right.get(name, ABSENT)))
         return None

@@ -228,6 +228,7 @@ NOT_READ_IN_CALLS: Final = (
 )
 RECORD_LARGE: Final = 'to compare their content, record with large_arguments="always"'
 MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"
+MADE_BY_RUNS: Final = "values agree but for ids and times, which each run makes anew"
 _SHORTEST_ID: Final = 8
 _UUID_DIGITS: Final = 32
 _GAIN_US: Final = 50
@@ -242,6 +243,8 @@ _DURATION: Final = re.compile(r"(?<![\w:.-])(?:\d{1,2}:[0-5]\d:[0-5]\d\.\d{6}|0:
 
 class LibraryValues:
     """Collects values that libraries made, and checks whether values differ only in those."""
+
+    note = MADE_BY_LIBRARIES
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
@@ -342,6 +345,8 @@ class ValuesOfRun(LibraryValues):
         durations: gets the replayed durations, as `str(timedelta)` writes them, that differ from the recorded
             ones, which then agree, too; None compares durations.
     """
+
+    note = MADE_BY_RUNS
 
     def __init__(self, runs_s: tuple[float, float], *, durations: list[str] | None = None) -> None:
         super().__init__()

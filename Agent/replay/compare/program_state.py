@@ -13,12 +13,17 @@ import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from Agent.event.model import Event
 from Agent.event.values.digest import HIDING, leaves_out_secrets
+from Agent.record.tracing.program_state import OF_CLASS
 
 UNCHANGED = "unchanged"
+OF_STORED_CODE: Final = (
+    "and what it does there is not recorded: return or store what it computes, in a traced action"
+)
+"""Why code that an action stores proves nothing."""
 _NO_VALUE = "no value"
 _DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place of a secret
 
@@ -37,6 +42,8 @@ class LeftInProgram(NamedTuple):
     """Names whose digests leave out secrets, which equal digests therefore do not compare."""
     carried: Mapping[str, str] = MappingProxyType({})
     """{name: digest} of the attributes of classes of which values are instances."""
+    code: Mapping[str, str] | None = None
+    """{name: digest} with the code that came in while agents acted; None if the recording predates it."""
 
     def shown(self, name: str) -> Any:
         """Return the content under a name for a report."""
@@ -68,7 +75,8 @@ class LeftInProgram(NamedTuple):
         hidden = {name for name, digest in (digests | of_classes).items() if leaves_out_secrets(digest)}
         hidden |= redacted or set()
         numbers = numbers if type(numbers) is dict else {}
-        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes)
+        code = _digests_in(recorded["code"]) if "code" in recorded else None
+        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, code)
 
 
 def _names_in(recorded: object) -> frozenset[str] | None:
@@ -146,6 +154,28 @@ def left_otherwise(
             continue
         differing.append(LeftOtherwise(name, one, others))
     return sorted(differing, key=lambda each: not each.is_steady)
+
+
+def code_otherwise(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> list[str]:
+    """Return the names whose content is equal except for code that came in while agents acted.
+
+    A class is compared if all have values of it.
+    """
+    sides = [side for side in (recorded, *runs) if side is not None]
+    codes = [side.code for side in sides if side.code is not None]
+    if len(codes) <= len(runs):
+        return []
+    found = []
+    for name in dict.fromkeys(name for code in codes for name in code):
+        if name.startswith(OF_CLASS):
+            is_comparable = all(name in code for code in codes)
+        else:
+            contents = {side.at(name) for side in sides}
+            is_comparable = len(contents) == 1 and None not in contents
+        one, *others = (code.get(name) for code in codes)
+        if is_comparable and {*others} != {one} and not _is_of_another_python(one or UNCHANGED, others):
+            found.append(name)
+    return found
 
 
 def redacted_in_all(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> int:

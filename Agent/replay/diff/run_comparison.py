@@ -28,8 +28,9 @@ from Agent.record.encode.artifact_bytes import is_text
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, Recorded
 from Agent.replay.compare.emitted_events import describe, pair_difference
-from Agent.replay.compare.normaliser import MADE_BY_LIBRARIES, NOT_READ_IN_CALLS, LibraryValues
+from Agent.replay.compare.normaliser import NOT_READ_IN_CALLS, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, listed
+from Agent.replay.compare.program_state import OF_STORED_CODE
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
     PASSED_OVER,
@@ -218,19 +219,20 @@ def compare_actions(a: Path, b: Path, made: LibraryValues | None, *, is_whole: b
     return _walked(one, other, _same_ids(one, other), [], made=made, are_of_one_program=True)
 
 
-def unseen_effects(comparison: RunComparison, events: Iterable[Event], *, has_changed: bool) -> Iterator[str]:
+def unseen_effects(
+    comparison: RunComparison, events: Iterable[Event], in_program: Iterable[str], *, has_changed: bool
+) -> Iterator[str]:
     """Yield why a program whose runs agree may do otherwise where its untraced code uses what actions made.
 
     Args:
         comparison: the comparison of its runs.
         events: the recorded events.
+        in_program: the globals and the like that differ only in code.
         has_changed: whether any code of the program changed.
     """
-    if comparison.changed_code:
-        yield (
-            f"code changed in {listed(comparison.changed_code, _MOST_NAMED)}, and what it does there is not "
-            "recorded: return or store what it computes, in a traced action"
-        )
+    changed = (*comparison.changed_code, *in_program)
+    if changed:
+        yield f"code changed in {listed(changed, _MOST_NAMED)}, {OF_STORED_CODE}"
     for event in events if has_changed else ():
         if event.code is not None and event.extra.get("yielded"):
             yield f"code changed, and {describe(event)} {ONLY_COUNTED}"
@@ -319,7 +321,7 @@ def _walked(
         each += [divergence] if divergence is not None and every_agent else []
         progress(number / len(keys))
     if comparison.overlooked.of_libraries:
-        notes.append(f"{comparison.overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
+        notes.append(f"{comparison.overlooked.of_libraries:,} {(made or LibraryValues).note}")
     if comparison.agreement.unread:
         notes.append(f"{comparison.agreement.unread:,} {NOT_READ_IN_CALLS}")
     if walk.reordered:

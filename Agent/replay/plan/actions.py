@@ -168,6 +168,8 @@ class Plan:
     """{garbage-collected agent: number of the last replayed action in which it acted}."""
     undriven: Counter[str] = field(default_factory=Counter)
     """{agent, or "" for none: number of its actions that are neither replayed nor inside replayed ones}."""
+    of_no_agent: list[PlannedCall] = field(default_factory=list)
+    """Those of no agent, in order."""
     functions: int = 0
     """The number of replayed agents' actions that are calls of functions, not of methods."""
     moved_last: list[Event] = field(default_factory=list)
@@ -209,6 +211,7 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
             plan.functions += 1
         else:
             plan.undriven[call.agent_id or ""] += 1
+            plan.of_no_agent += [call] if call.agent_id is None else []
     plan.take(tree.roots.values())
     _mark_overlaps(plan.actions)
     _add_surroundings(recording, plan, tree, given)

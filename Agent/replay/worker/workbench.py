@@ -42,8 +42,10 @@ from Agent.replay.compare.normaliser import (
 )
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, listed, redacted_texts
 from Agent.replay.compare.program_state import (
+    OF_STORED_CODE,
     LeftInProgram,
     carried_otherwise,
+    code_otherwise,
     left_otherwise,
     program_state_of,
     redacted_in_all,
@@ -524,6 +526,7 @@ def _drive(bench: Workbench) -> None:
         )
     if outcome.is_same_code and outcome.divergence is not None:
         outcome.varying = _varying_lines(bench, outcome.divergence)
+        _doubt_after_actions_of_no_agent(outcome, plan)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
 
@@ -559,10 +562,27 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
         differing = left_otherwise(recorded, final_state)
     else:
         differing = carried_otherwise(recorded, final_state)
+    for name in code_otherwise(recorded, final_state):
+        bench.outcome.ask(f"code changed in {name}, {OF_STORED_CODE}")
     for each in differing[:_MOST_QUESTIONS]:
         bench.outcome.ask(
             f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
             "shows: replay in the script's directory, or keep it in a field"
+        )
+
+
+def _doubt_after_actions_of_no_agent(outcome: ReplayOutcome, plan: Plan) -> None:
+    """Note the actions of no agent before a difference: what they wrote is lacking here."""
+    step = outcome.divergence.step if outcome.divergence is not None else 0
+    if outcome.changed_modules or not 0 < step <= len(plan.actions):
+        return
+    began_us = plan.actions[step - 1].call.began_us
+    names = dict.fromkeys(call.name for call in plan.of_no_agent if call.began_us < began_us)
+    if names:
+        outcome.doubts.append(
+            f"actions of no agent ran before and were not replayed ({listed([*names], 4)}), so what they "
+            "wrote to classes or globals is lacking: replay in the script's directory, or make them methods "
+            "of agents"
         )
 
 
