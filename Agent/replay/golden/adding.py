@@ -45,7 +45,7 @@ from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions
 from Agent.replay.worker.fork_server import Progress
-from Agent.tree.files.session import SessionInfo, replace_file
+from Agent.tree.files.session import SessionInfo, replace_file, write_output
 from Agent.tree.layout import make_private
 from Agent.tree.retention import delete_tree
 
@@ -289,7 +289,7 @@ def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> 
     if target.exists() and f"golden_trace({_quoted(golden.name)}" not in target.read_text("utf-8"):
         raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
     target.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(target, source_of_test(golden, why, target).encode())
+    write_output(target, source_of_test(golden, why, target).encode())
     return target
 
 
