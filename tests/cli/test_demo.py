@@ -83,7 +83,9 @@ def test_as_it_comes_it_finds_the_call_that_stopped_the_creator(run, tmp_path):
     done = run("demo", "--json", "--place", tmp_path / "place")
     assert done.returncode == 0, done.stdout + done.stderr
     first = json.loads(done.stdout)["debug"]["causes"][0]
-    assert first["title"].startswith("trend_service: an error that is new at tick 34: lookup: TrendQuotaExceeded")
+    assert first["title"].startswith(
+        "trend_service: an error that is new at tick 34: lookup: TrendQuotaExceeded"
+    )
     assert "TrendQuotaExceeded" in first["explanation"]
     assert "cooldown_until" in first["explanation"]
 
