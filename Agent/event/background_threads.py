@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # without the enumerations of `signal`
 import _thread
+import importlib
 import os
 import sys
 import threading
@@ -42,7 +43,12 @@ class BackgroundThread:
         self._done = _thread.allocate_lock()
 
     def start(self) -> None:
-        """Start the thread, once, and wait until it runs; RuntimeError if no thread can be started."""
+        """Start the thread, once, and wait until it runs; RuntimeError if no thread can be started.
+
+        None can in a subinterpreter: CPython ends the process if a thread is left when that is destroyed.
+        """
+        if _is_in_subinterpreter():
+            raise RuntimeError("can't start a thread of recording in a subinterpreter")
         begun = _thread.allocate_lock()
         begun.acquire()
         self._done.acquire()
@@ -81,6 +87,16 @@ class BackgroundThread:
         """Wait until it has ended, at most that many seconds; not in itself."""
         if self.is_alive() and not self.is_current() and self._done.acquire(timeout=timeout):
             self._done.release()
+
+
+def _is_in_subinterpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):  # of Python 3.13, and before
+        try:
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() != interpreters.get_main())
+    return False
 
 
 def current() -> BackgroundThread | None:

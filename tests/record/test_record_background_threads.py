@@ -2,6 +2,7 @@
 
 import _thread
 import signal
+import sys
 import threading
 
 import pytest
@@ -134,3 +135,30 @@ def test_a_thread_that_cannot_be_started_is_told_by_a_runtime_error(monkeypatch)
         thread.start()
     assert not thread.is_alive()
     thread.join(10)
+
+
+IN_A_SUBINTERPRETER = """
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+one = interpreters.create(*(["legacy"] if interpreters.__name__ == "_interpreters" else []), %s)
+interpreters.run_string(one, '''
+from Agent import AgentLogger, setup_logging, shutdown_logging
+setup_logging(trace_root="trace", %s)
+log = AgentLogger("a1", "walker")
+for n in range(5): log.log_action("go", {"n": n})
+log.error("lost")
+shutdown_logging()
+''')
+interpreters.destroy(one)
+print("ended")
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("options", ["", 'durability="queued"'], ids=["kernel", "queued"])
+def test_a_subinterpreter_records_without_threads_and_can_be_destroyed(tmp_path, options):
+    isolated = "isolated=False" if sys.version_info < (3, 13) else ""
+    done = run_python("-c", IN_A_SUBINTERPRETER % (isolated, options), cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+    (session,) = (tmp_path / "trace").glob("session_*")
+    assert len((session / "agents" / "a1.log").read_bytes().splitlines()) == 6
