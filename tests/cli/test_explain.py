@@ -158,7 +158,7 @@ def test_nothing_is_coloured_in_a_pipe(ask, command):
 
 
 @pytest.mark.parametrize(
-    "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.process)]
+    "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.integration)]
 )
 def test_a_page_is_written_through_a_link_and_into_a_pipe_which_both_stay(command, run, recorded, tmp_path):
     (tmp_path / "kept").mkdir()

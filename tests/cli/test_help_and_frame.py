@@ -374,7 +374,7 @@ def test_a_closed_pipe_ends_quietly(recorded):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.process
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "JSON"])
 def test_a_closed_pipe_leaves_a_negative_answer_negative(recorded, options):
     command = [sys.executable, "-m", "Agent", "debug", "nothing is called like this", *options]
