@@ -6,7 +6,7 @@ from test_root_causes import Diary, found
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.analysis import debug_issue
-from Agent.analysis.debug.root_causes.acts import CODE
+from Agent.analysis.debug.root_causes.acts import RANDOM_ID
 from Agent.analysis.debug.root_causes.causes import cause_of
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
@@ -46,8 +46,10 @@ def test_two_values_that_recur_together_are_no_distance_from_the_tick() -> None:
 
 def test_a_random_id_numbers_nothing() -> None:
     """Two recordings of one program differ in such ids, and must get the same causes."""
-    assert all(map(CODE.match, ("7be5fa2900000001", "148e521a00000036", "9f0c1d2e-0001")))
-    assert not any(map(CODE.match, ("P-058", "order_0250", "2026-11-29", "bay-01ac", "00000036", "deadbeef")))
+    assert all(map(RANDOM_ID.match, ("7be5fa2900000001", "148e521a00000036", "9f0c1d2e-0001")))
+    assert not any(
+        map(RANDOM_ID.match, ("P-058", "order_0250", "2026-11-29", "bay-01ac", "00000036", "deadbeef"))
+    )
 
 
 def test_a_value_that_is_rare_is_not_listed_among_the_usual_ones() -> None:

@@ -333,7 +333,7 @@ class _Walk:
         self._places: dict[int, int] = {}
         self._order: list[int] = []
         self._generators: dict[int, tuple[str, Any] | bytes] = {}
-        """A generator that occurred before, as reduced; from its second time on, the digest of that: many
+        """The reduced form of each generator met so far, replaced by its digest when it occurs again: many
         objects may draw from one, and its state may have hundreds of numbers."""
         self._read = None if reached is None else reached.generators
         self._kept: list[Any] = []

@@ -58,9 +58,9 @@ class LargeContents:
 
 
 BYTES_AN_ITEM = 8
-"""An item of a large container takes as long to read as this much content of objects, a few at most."""
+"""Reading an item of a large container takes about as long as reading this much content of objects."""
 CHARS_A_BYTE = 64
-"""A text is read that much faster than the content of objects."""
+"""Reading this many characters of a text takes as long as reading one byte of the content of objects."""
 
 # By `id`, because a metaclass may have its own `__hash__`.
 _TEXT_IDS = frozenset(map(id, (str, bytes, bytearray)))

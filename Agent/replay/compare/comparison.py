@@ -409,7 +409,7 @@ class Comparison:
             return Difference(path, text_with_digest(one), text_with_digest(other))
         left, right = (form.get("attributes") or {} for form in (one, other))
         for name in (*left, *(name for name in right if name not in left)):
-            # That of a static method tells the script by another name.
+            # A script is `__main__` when it runs and has another name as a target.
             if name != "__module__" and left.get(name, ABSENT) != right.get(name, ABSENT):
                 at = f"{path}/{escape(name)}"
                 return Difference(at, *shown_beside(left.get(name, ABSENT), right.get(name, ABSENT)))

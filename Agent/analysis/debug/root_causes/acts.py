@@ -480,8 +480,8 @@ MAX_NAME: Final = 40
 MAX_SAME: Final = 8
 MAX_TOKEN_SHARE: Final = 0.3
 _LAST_NUMBER: Final = re.compile(r"(?:^|[^0-9])0*([0-9]{1,4})$")
-CODE: Final = re.compile(r"(?=.*[0-9][a-f])[0-9a-f-]{8,}$")
-"""A random id in hexadecimal digits, such as that of a message: its last digits number nothing."""
+RANDOM_ID: Final = re.compile(r"(?=.*[0-9][a-f])[0-9a-f-]{8,}$")
+"""A random id in hexadecimal digits, such as that of a message; its last digits are no number of a thing."""
 
 
 def _add_tokens(log: Log) -> None:
@@ -550,7 +550,7 @@ def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Ite
         elif 0 < len(value) <= MAX_NAME and value.count(" ") < 3:
             yield value
             number = _LAST_NUMBER.search(value)
-            if number and not CODE.match(value):
+            if number and not RANDOM_ID.match(value):
                 yield "#", int(number[1])
     elif not path.endswith("#"):
         yield leaf(path), value

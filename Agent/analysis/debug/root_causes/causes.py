@@ -205,7 +205,7 @@ def _shared(step: ChainStep, before: Act, line: str) -> str:
         return " (in the same call)"
     if kind == "event":
         return " (recorded as its cause)"
-    if kind == "#":  # the number of a thing: as both events name it, such as P-058
+    if kind == "#":  # a number such as 58: show the name that both events use, such as P-058
         texts = [text for text in before.values.values() if isinstance(text, str) and str(value) in text]
         value = next((text for text in texts if text in step.act.values.values()), value)
     if str(value) in line:

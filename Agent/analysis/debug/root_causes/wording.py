@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import CODE, TICK, Act, Log, Sort, is_number
+from Agent.analysis.debug.root_causes.acts import RANDOM_ID, TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
 from Agent.analysis.debug.root_causes.scan import Beside, Finding, Recurring
 from Agent.event.clock import format_timestamp
@@ -29,7 +29,7 @@ _PART: Final = re.compile(r"~([0-9]+)$")
 _PLUMBING: Final = frozenset({"message_id", "sender", "recipient", "direction", "thread_id", "content_type"})
 """Fields of a message that its description has said already, or that identify it for programs only."""
 _NEAR: Final = 8
-"""The error of a call stands at most so many events before the call."""
+"""The error of a failed call is looked for among this many events before the call."""
 _SAID_ANYWAY: Final = frozenset({"name", "failed"})
 """Values that are part of the words for an event."""
 
@@ -48,10 +48,9 @@ class Wording:
         Args:
             whose: the agent that the sentence has named already.
         """
-        is_later = finding is not None and any(each.place == act.place for each in finding.acts[1:])
-        if finding is not None and is_later and finding.beside is None and finding.rule not in _OF_SERIES:
-            finding = replace(finding, acts=[act])
-        elif finding is None or finding.rule == "about it" or is_later:
+        if finding is not None and any(each.place == act.place for each in finding.acts[1:]):
+            finding = _at_later(finding, act)
+        if finding is None or finding.rule == "about it":
             return f"{_prefix(act.agent, act, whose)}{self.act(act)} at {moment(act)}"
         return f"{self.who(finding, whose)}{self.finding(finding)}"
 
@@ -79,7 +78,7 @@ class Wording:
         return f"{told}, which failed{self._with_error(act)}" if act.failed and _is_called(act) else told
 
     def _with_error(self, act: Act) -> str:
-        """Return the error with which a call failed, if it is on record; the call is recorded after it."""
+        """Return the error of a failed call, if it was recorded, which happens before the call itself is."""
         inside = self.log.acts[max(0, act.place - _NEAR) : act.place]
         errors = [each for each in inside if each.kind == "error" and act.span in {each.span, each.parent}]
         return f" with {short(errors[-1].message)}" if act.span and errors else ""
@@ -123,7 +122,7 @@ class Wording:
         if finding.rule == "rate changes":
             return _rate(finding, since)
         if finding.rule == "fields differ":
-            # That a call which failed has no result is not worth saying.
+            # A failed call has no result; saying so explains nothing.
             return (
                 f"{self.act(finding.first)} at {since}" if finding.first.failed else _fields(finding, since)
             )
@@ -144,7 +143,7 @@ class Wording:
         if finding.local:
             said = _SAID_OF_ONE.get(finding.rule, said)
         if finding.rule == "rounded" and finding.group:
-            said = _ROUND_IN_GROUP  # how many events the group has is not known here
+            said = _ROUND_IN_GROUP  # `of` counts the events of all groups
         if finding.rule == "value beyond range" and not finding.local and not finding.since:
             said = _ALONE
         return said.format(
@@ -155,11 +154,11 @@ class Wording:
         )  # fmt: skip
 
     def _same(self, finding: Finding) -> str:
-        """Return which thing lacks what happens about others, or what the event about it holds."""
+        """Return the thing for which an event is missing, or a value of the event that it should follow."""
         if not isinstance(finding.found, Recurring):
             return ""
         act = finding.first
-        if not CODE.match(str(finding.found.thing)):
+        if not RANDOM_ID.match(str(finding.found.thing)):
             return f" of {_thing(finding)}"
         return "".join(f" with {holds(path, act.values[path])}" for path in self._worth_saying(act)[:1])
 
@@ -185,6 +184,13 @@ class Wording:
         if earlier is None:
             return f"{subject} with {others} has {own} at {since}, not {usual} as usual"
         return f"{subject} has {own} at {since}, not {usual} as usual after {_any(beside)} with {others}"
+
+
+def _at_later(finding: Finding, act: Act) -> Finding | None:
+    """Return a finding as one about a later event of it; None if its words hold for the first event only."""
+    if finding.beside is not None or finding.rule in _OF_SERIES:
+        return None
+    return replace(finding, acts=[act])
 
 
 def _gap(beside: Beside) -> str:
@@ -390,7 +396,7 @@ _MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
 _ROUND_IN_GROUP: Final = "{about}{where} is round {found} times, first at {since}"
 _ALONE: Final = "{about} is {found} at {since} (all others: {range})"
 _OF_SERIES: Final = frozenset({"level shifts", "drifts", "duration shifts", "rate changes", "rounded"})
-"""Rules about a series, which is told from where it changes."""
+"""Rules about a series; their sentences describe where the series changes."""
 _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
     "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",

@@ -74,7 +74,7 @@ def _counts(log: Log) -> Iterator[Finding]:
 
 
 def _per_step(change: Finding, width: int) -> Finding:
-    """Return a change of counts in slices of `width` steps as one of counts in a step."""
+    """Convert counts per slice of `width` steps to counts per step."""
     return replace(change, usual=change.usual / width, found=change.found / width)
 
 

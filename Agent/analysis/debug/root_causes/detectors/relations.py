@@ -308,7 +308,7 @@ def _difference(beside: _Column, values: _Column) -> Any:
     if usual is False or times <= (1 - MAY_BREAK) * len(values.values):
         return None
     first = gaps.index(usual)
-    # Two values that recur together are no difference: both of them may stand for the same start.
+    # One pair of values that recurs, such as a start value at tick 0, is no relation.
     level = beside.values[first]
     return (
         usual
