@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from Agent.event.values import short_walk
+from Agent.event.values.arrays import small_array
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.event.values.short_walk import common_bytes
 from Agent.event.values.values import encode_value, to_json
@@ -242,3 +243,23 @@ def test_what_could_break_a_bound_is_left_to_the_whole_walk():
     limits = Limits(max_string_chars=64, max_items=64)
     assert common_bytes({"a": "x" * 100, "b": (1,)}, "", limits) is None
     assert common_bytes([(1,)] * 40, "", limits) is None
+
+
+any_dtype = (
+    arrays.boolean_dtypes()
+    | arrays.integer_dtypes()
+    | arrays.floating_dtypes()
+    | arrays.complex_number_dtypes()
+)
+any_array = arrays.arrays(any_dtype, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9))
+
+
+@given(any_array, st.booleans())
+def test_a_small_array_has_the_json_and_the_tag_that_the_whole_walk_gives(array, is_transposed):
+    array = array.T if is_transposed else array
+    found = small_array(array)
+    if found is None:
+        assert array.size > 64 or array.dtype.kind == "c" or not np.isfinite(array).all()
+    else:
+        whole = to_json(array, "")
+        assert (found[0], {"": found[1]}) == (whole.json, whole.types)

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from Agent.event.classes import class_name, remember
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import Binding, Builder, Reducer
 from Agent.event.values.digest import ALGORITHM, digest_bytes
+from Agent.event.values.plain import any_nonfinite
 from Agent.event.values.reading import Limits
 
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
@@ -25,6 +28,7 @@ _TEXT_OF = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FLOAT_OF = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _HEAD_ITEMS = 64
 _MOST_BYTES = 1 << 26  # for an array that is built from recorded data
+_SMALL_ITEMS = 64
 
 
 def _numpy() -> Any:
@@ -142,6 +146,19 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     if value.dtype.kind in "fc":
         data = [_number(item) for item in data]
     return f"ndarray:{dtype}", {"shape": shape, "data": data}
+
+
+def small_array(value: Any) -> tuple[bytes, str] | None:
+    """Return the JSON and the tag of an array of at most 64 finite numbers or booleans; None for all else."""
+    if type(value) is not getattr(sys.modules.get("numpy"), "ndarray", None):
+        return None
+    dtype = value.dtype
+    if dtype.kind not in "biuf" or dtype.itemsize > 8 or value.size > _SMALL_ITEMS:
+        return None
+    data = value.ravel().tolist()
+    if dtype.kind == "f" and any_nonfinite(data):
+        return None
+    return orjson.dumps({"shape": list(value.shape), "data": data}), f"ndarray:{dtype.str}"
 
 
 def _is_unicode(texts: Any) -> bool:

@@ -18,7 +18,7 @@ import orjson
 
 from Agent.event.classes import MOST_CLASSES
 from Agent.event.limits_of_time import pass_on
-from Agent.event.values.arrays import number_tag
+from Agent.event.values.arrays import number_tag, small_array
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.codecs import is_queue
 from Agent.event.values.content_digest import content_of, often_reference
@@ -512,10 +512,7 @@ class StateTracker:
         """Return the bytes by which a value is compared; None if it is compared only at full states."""
         kind = type(value)
         raw = self._judge.value(value) if kind is dict or kind is list else None
-        if raw is None and (tag := number_tag(kind)) is not None:
-            number = value.item()
-            if type(number) is not float or number - number == 0.0:
-                return b'%s{"":"%s"}' % (orjson.dumps(number), tag.encode())
+        raw = raw or self._number(name, value)
         if raw is None:
             sort = sort_of(kind)
             if sort is Sort.GENERATOR:
@@ -548,6 +545,19 @@ class StateTracker:
             self.last.pop(name, None)
             return None
         return raw
+
+    def _number(self, name: str, value: Any) -> bytes | None:
+        """Return the bytes of a finite number or a small array of numpy; None for other values."""
+        if (tag := number_tag(type(value))) is not None:
+            number = value.item()
+            if type(number) is float and number - number != 0.0:
+                return None
+            return b'%s{"":"%s"}' % (orjson.dumps(number), tag.encode())
+        if (small := small_array(value)) is None:
+            return None
+        data, tag = small
+        self.encoded = {**self.encoded, name: EncodedField(id(value), data, {"": tag})}
+        return b'%s{"":"%s"}' % (data, tag.encode())
 
     def _is_environment(self, name: str, value: Any) -> bool:
         """Whether the class of a value shows that it contains agents; then note its reference."""
