@@ -403,6 +403,15 @@ def test_a_large_group_is_recorded_with_its_first_hundred_exceptions_and_the_num
     assert "many (5000 sub-exceptions)" in errors[1]["error_message"]
 
 
+def test_a_group_whose_members_are_shared_at_each_level_costs_no_more_than_a_large_one(recorded, log):
+    group = ValueError("once")
+    for level in range(60):  # printed by Python, the innermost would stand there 2**60 times
+        group = ExceptionGroup(f"level {level}", [group, group])
+    log.error("oops", exc_info=group)
+    error = recorded.only("error")["extra"]
+    assert error["error_message"] == "level 59 (2 sub-exceptions)" and error["error_left_out"] == 2
+
+
 def test_a_group_with_an_argument_nobody_can_print_keeps_its_notes(recorded, log):
     class Huge:
         def __repr__(self):

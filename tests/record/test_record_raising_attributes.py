@@ -1,5 +1,6 @@
 """What an attribute of a user's object raises costs the agent's name at most; an interrupt from outside goes through."""
 
+import contextlib
 import signal
 import sys
 
@@ -157,3 +158,39 @@ def test_the_text_of_an_error_that_exits_does_not_replace_the_error(kind, is_gro
             Fails().fail(error)
         assert recorded.only("error")["extra"]["error_type"] == type(error).__name__
         assert recorded.of("agent_action")[-1]["extra"]["outcome"] == "error"
+
+
+class Refused(Exception):
+    def __init__(self, code):
+        super().__init__("refused")
+        self.code = code
+
+
+class Asks:
+    agent_id = "asks"
+
+    @trace_agent_action
+    def ask(self, code):
+        try:
+            Fails().fail(Refused(code))
+        except Refused as error:
+            return dict(vars(error))
+
+
+def test_the_attributes_of_a_recorded_exception_are_those_of_the_program():
+    with recording() as recorded:
+        assert Asks().ask(3) == {"code": 3}
+        assert recorded.only("error")["extra"]["error_attributes"] == {"code": 3}
+
+
+def test_an_exception_is_recorded_once_and_another_at_its_address_is_too():
+    with recording() as recorded:
+        kept = Refused(0)
+        for _ in range(2):
+            with pytest.raises(Refused):
+                Fails().fail(kept)
+        for number in range(1, 20):  # each is freed before the next is made, mostly at the same address
+            with contextlib.suppress(Refused):
+                Fails().fail(Refused(number))
+        told = [event["extra"]["error_attributes"]["code"] for event in recorded.of("error")]
+        assert told == list(range(20))

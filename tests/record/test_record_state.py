@@ -341,6 +341,7 @@ VALUES = {
     "array": (np.array([1, 2]), np.array([1, 3])),
     "numpy scalar": (np.float32(1), np.float32(2)),
     "nan": (1.0, float("nan")),
+    "sign of zero": (0.0, -0.0),
     "nan in a list": ([1.0, None], [1.0, float("nan")]),
     "infinity": (float("inf"), float("-inf")),
     "dataclass": (dataclasses.make_dataclass("Made", ["a"])(1), None),

@@ -268,6 +268,7 @@ def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> di
     """The spans inside the slow ones, by parent span, one query per level, in order of start."""
     wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
     children: dict[str, list[dict[str, Any]]] = {}
+    asked: set[str] = set()
     if not wanted:
         return children
     # spans inside ended between the slow span's start and its end
@@ -281,8 +282,8 @@ def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> di
             f"FROM {spans} {within}) WHERE place <= {MAX_TREE + 1} ORDER BY started_us, {BY_ORDER}",
             [wanted],
         )
-        seen = set(children)
-        wanted = list({row["span_id"] for row in rows if row["span_id"] is not None} - seen)
+        asked.update(wanted)
+        wanted = list({row["span_id"] for row in rows if row["span_id"] is not None} - asked)
         for row in rows:
             children.setdefault(row["parent_span_id"], []).append(row)
         if not wanted:

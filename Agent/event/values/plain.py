@@ -5,6 +5,7 @@ Plain means: exact dict, list, str, int, float, bool and None, with nothing to t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -314,6 +315,15 @@ def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bo
         seen += len(below)
         level = below
     return False
+
+
+def is_same_scalar(one: Any, other: Any) -> bool:
+    """Whether two scalars have the same type and value: NaN equals NaN, and 0.0 differs from -0.0."""
+    if type(one) is not type(other):
+        return False
+    if one == other:
+        return one != 0.0 or type(one) is not float or math.copysign(1.0, one) == math.copysign(1.0, other)
+    return bool(one != one and other != other)
 
 
 def any_nonfinite(values: Iterable[Any]) -> bool:

@@ -35,10 +35,6 @@ static PyObject *dict_of(PyObject *object) {
 
 enum { MOST_DEPTH_COMPARED = 16 };
 
-static int is_same_float(double one, double other) {
-    return memcmp(&one, &other, sizeof one) == 0 || (isnan(one) && isnan(other));
-}
-
 /* Whether an array of numpy surely has the type, shape and bytes of a copy; 0 for what has no plain buffer, such as times. */
 static int is_same_array(PyObject *copy, PyObject *now) {
     Py_buffer one, other;

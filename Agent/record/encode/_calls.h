@@ -741,7 +741,7 @@ static int is_open(PyObject *actions, PyObject *binding) {
 static int is_same_scalar(PyObject *before, PyObject *value) {
     if (before == value) return 1;
     if (before == NULL || Py_TYPE(before) != Py_TYPE(value)) return 0;
-    if (PyFloat_CheckExact(value) && isnan(PyFloat_AS_DOUBLE(before)) && isnan(PyFloat_AS_DOUBLE(value))) return 1;
+    if (PyFloat_CheckExact(value)) return is_same_float(PyFloat_AS_DOUBLE(before), PyFloat_AS_DOUBLE(value));
     /* of these types the comparison runs no code of others */
     return PyObject_RichCompareBool(before, value, Py_EQ) == 1;
 }

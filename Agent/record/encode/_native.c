@@ -1054,6 +1054,10 @@ static int is_scalar(PyTypeObject *kind) {
     return kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyFloat_Type || kind == &PyBool_Type;
 }
 
+static int is_same_float(double one, double other) {
+    return memcmp(&one, &other, sizeof one) == 0 || (isnan(one) && isnan(other));
+}
+
 /* Whether an attribute is known: a scalar that is in `last`, or of a type that is ignored there. -1: an error. */
 static int is_as_before(PyObject *key, PyObject *value, PyObject *last, PyObject *ignored, Py_ssize_t *met) {
     if (!PyUnicode_CheckExact(key)) return 0;
@@ -1061,8 +1065,9 @@ static int is_as_before(PyObject *key, PyObject *value, PyObject *last, PyObject
     *met += before != NULL;
     if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) return 1;
     if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
-        /* of these four types the comparison runs no code of others */
-        int same = PyObject_RichCompareBool(before, value, Py_EQ);
+        /* of the other three types the comparison runs no code of others */
+        int same = PyFloat_CheckExact(value) ? is_same_float(PyFloat_AS_DOUBLE(before), PyFloat_AS_DOUBLE(value))
+                                             : PyObject_RichCompareBool(before, value, Py_EQ);
         if (same != 0) return same;
     }
     return PyDict_GetItemWithError(ignored, key) == (PyObject *)Py_TYPE(value);

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from Agent.event.system_clock import turns
 from Agent.event.values.codecs import UNFINISHED, is_queue, parts_of_queue
-from Agent.event.values.plain import SCALARS
+from Agent.event.values.plain import SCALARS, is_same_scalar
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
@@ -500,4 +500,4 @@ def _is_other(mark: object, value: Any) -> bool:
     if type(mark) is _Members:
         now = _mark(value)
         return type(now) is not _Members or now != mark
-    return type(mark) is not type(value) or bool(mark != value and (mark == mark or value == value))  # NaN
+    return not is_same_scalar(mark, value)

@@ -24,7 +24,7 @@ from Agent.event.classes import is_partial
 from Agent.event.limits_of_time import undisturbed
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
-from Agent.event.values.plain import SCALARS
+from Agent.event.values.plain import SCALARS, is_same_scalar
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.followed_values import (
@@ -238,7 +238,7 @@ class HeldObject:
                 before = last.get(name, _NEVER)
                 last[name] = new
                 self._skipped.pop(name, None)
-                if not _is_long(new) and (before == before or new == new):  # NaN after NaN is no change
+                if not _is_long(new) and not is_same_scalar(before, new):  # another NaN may differ in its bits
                     is_told = before is not _NEVER and not _is_long(before)
                     found[name] = {"was": before, "now": new} if is_told else {"now": new}
                 continue
@@ -606,7 +606,7 @@ def _differing_in_python(
         (name, value)
         for name, value in present.items()
         if skipped.get(name) is not type(value)
-        and (name not in last or type(last[name]) is not type(value) or last[name] != value)
+        and not is_same_scalar(last.get(name, _NEVER), value)
     ]
 
 

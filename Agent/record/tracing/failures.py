@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,9 +65,7 @@ def remake_error(
         Unanswerable: its class is not loaded, or cannot be instantiated.
     """
     error, lack = _remade(told, (), part, find_class)
-    try:
-        BaseException.__setattr__(error, ERROR_MARK, (session_id, error_id))
-    except (AttributeError, TypeError):
+    if not _mark_as_recorded(error, session_id, error_id):
         lack = lack or "it refuses the mark of an exception that was recorded already"
     return Remade(error, lack)
 
@@ -195,6 +195,8 @@ _CAUSE, _CONTEXT, _TRACEBACK, _NO_CONTEXT, _DICT = (
     vars(BaseException)[name]
     for name in ("__cause__", "__context__", "__traceback__", "__suppress_context__", "__dict__")
 )
+_recorded: dict[int, tuple[weakref.ref[BaseException], tuple[str, str]]] = {}
+"""The session and the event of each exception that has been recorded and is alive, by its id."""
 _MEMBERS_OF_GROUP = vars(BaseExceptionGroup)["exceptions"]
 
 
@@ -240,10 +242,29 @@ def _user_frames(error: BaseException) -> TracebackType | None:
 
 def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
     """Return the id of the event already recorded for this exception object in this session, or None."""
-    mark = _attributes(error).get(ERROR_MARK)
+    ref, mark = _recorded.get(id(error)) or (None, None)
+    if ref is None or ref() is not error:
+        mark = _attributes(error).get(ERROR_MARK)
     if type(mark) is tuple and len(mark) == 2 and mark[0] == pipeline.session_id:
         return str(mark[1])
     return None
+
+
+def _mark_as_recorded(error: BaseException, session_id: str, error_id: str) -> bool:
+    """Note the event of an exception; return False if that is impossible.
+
+    Python's own exceptions allow no weak references, so theirs is an attribute. The program may look at the attributes
+    of its own exceptions, where it would find another.
+    """
+    key, mark = id(error), (session_id, error_id)
+    try:
+        _recorded[key] = weakref.ref(error, partial(_recorded.pop, key)), mark
+    except TypeError:
+        try:
+            BaseException.__setattr__(error, ERROR_MARK, mark)
+        except (AttributeError, TypeError):  # its class has no attributes
+            return False
+    return True
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
@@ -265,17 +286,23 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _everything(error: BaseException) -> list[BaseException]:
-    """Return the exception, its chain, and the members of exception groups; stops above `_MAX_MEMBERS`."""
-    found: dict[int, BaseException] = {}
+    """Return the exception, its chain, and the members of exception groups; stops above `_MAX_MEMBERS`.
+
+    A member of several groups stands there several times, as Python prints it.
+    """
+    found: list[BaseException] = []
+    met: set[int] = set()
     waiting = [error]
     while waiting and len(found) <= _MAX_MEMBERS:
         one = waiting.pop()
-        if id(one) not in found:
-            found[id(one)] = one
-            waiting += _chain(one)
-            if isinstance(one, BaseExceptionGroup):
-                waiting += _MEMBERS_OF_GROUP.__get__(one)
-    return list(found.values())
+        found.append(one)
+        met.add(id(one))
+        before = [each for each in _chain(one) if id(each) not in met]
+        met.update(map(id, before))
+        waiting += before
+        if isinstance(one, BaseExceptionGroup):
+            waiting += _MEMBERS_OF_GROUP.__get__(one)
+    return found
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -341,11 +368,9 @@ def record_error(
         body, types = pipeline.capture.joined((body, types), own)
     label = message or f"{type(error).__qualname__}: {text}"
     identity = pipeline.emit(slot, label, causes=causes, body=body, types=types)
-    if identity:
-        try:
-            BaseException.__setattr__(error, ERROR_MARK, (pipeline.session_id, identity))
-        except (AttributeError, TypeError):  # its class has no attributes: outer calls write it again
-            pipeline.health.note("an exception could not be marked as recorded")
+    if identity and not _mark_as_recorded(error, pipeline.session_id, identity):
+        # outer calls write it again
+        pipeline.health.note("an exception could not be marked as recorded")
     return identity
 
 
