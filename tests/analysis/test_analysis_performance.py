@@ -114,7 +114,9 @@ def test_own_times_add_up_to_the_time_of_the_outermost(shape: list[tuple[int, in
     for child in range(len(shape)):
         if parents[child] in inside:
             inside.add(child)
-    assert sorted(row["name"] for row in deepest["tree"]) == sorted(f"n{child}" for child in inside - {number})
+    assert sorted(row["name"] for row in deepest["tree"]) == sorted(
+        f"n{child}" for child in inside - {number}
+    )
 
 
 def test_children_side_by_side_are_said_to_be_so(builder: SessionBuilder) -> None:

@@ -1,6 +1,7 @@
 """What an attribute of a user's object raises costs the agent's name at most; an interrupt from outside goes through."""
 
 import contextlib
+import os
 import signal
 import sys
 
@@ -194,3 +195,29 @@ def test_an_exception_is_recorded_once_and_another_at_its_address_is_too():
                 Fails().fail(Refused(number))
         told = [event["extra"]["error_attributes"]["code"] for event in recorded.of("error")]
         assert told == list(range(20))
+
+
+class Describes(Exception):
+    def __str__(self):
+        Fails().fail(Describes())
+        return "never"
+
+
+def test_an_exception_whose_text_records_another_ends():
+    with recording() as recorded:
+        with pytest.raises(Describes):
+            Fails().fail(Describes())
+        assert len(recorded.of("error")) <= 3
+
+
+def test_a_source_that_is_a_pipe_is_not_read(tmp_path):
+    file = tmp_path / "made.py"
+    os.mkfifo(file)
+    names = {"trace_agent_action": trace_agent_action}
+    text = "class Made:\n agent_id = 'made'\n @trace_agent_action\n def act(self): return 1 / 0\n"
+    exec(compile(text, str(file), "exec"), names)
+    with recording() as recorded:
+        with pytest.raises(ZeroDivisionError):
+            names["Made"]().act()
+        assert str(file) in recorded.only("error")["extra"]["traceback"]
+        assert "source" not in recorded.of("code")[-1]["extra"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from types import FunctionType
 from typing import Any
@@ -84,11 +86,30 @@ def as_message(value: object) -> str:
         return f"<{class_name(type(value))}>"
 
 
+class _Here(threading.local):
+    is_asking = False
+    """Whether this thread runs the `__str__` of an exception."""
+
+
+_here = _Here()
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Note that exceptions are asked for their texts within the block."""
+    before, _here.is_asking = _here.is_asking, True
+    try:
+        yield
+    finally:
+        _here.is_asking = before
+
+
 def message_of(error: BaseException) -> str:
     """Return the text of an exception; a short one if `__str__` is broken or an argument may be huge."""
     try:
         if has_plain_text(error):
-            return str(error)
+            with asking():
+                return str(error)
         return ", ".join(as_text(argument) for argument in _ARGS.__get__(error))
     except RAISED as trouble:
         pass_on(trouble)
@@ -96,9 +117,12 @@ def message_of(error: BaseException) -> str:
 
 
 def has_plain_text(error: BaseException) -> bool:
-    """Whether an exception's text comes from `__str__` of its class, or from scalars and enum members."""
+    """Whether an exception's text comes from `__str__` of its class, or from scalars and enum members.
+
+    An exception that is raised while one is asked for its text is not asked, which may never end.
+    """
     if isinstance(type(error).__str__, FunctionType):
-        return True
+        return not _here.is_asking
     if type(error).__str__ is BaseExceptionGroup.__str__:
         # Its text is its message and the number of its exceptions.
         return True

@@ -238,7 +238,9 @@ class HeldObject:
                 before = last.get(name, _NEVER)
                 last[name] = new
                 self._skipped.pop(name, None)
-                if not _is_long(new) and not is_same_scalar(before, new):  # another NaN may differ in its bits
+                if not _is_long(new) and not is_same_scalar(
+                    before, new
+                ):  # another NaN may differ in its bits
                     is_told = before is not _NEVER and not _is_long(before)
                     found[name] = {"was": before, "now": new} if is_told else {"now": new}
                 continue
@@ -605,8 +607,7 @@ def _differing_in_python(
     return [
         (name, value)
         for name, value in present.items()
-        if skipped.get(name) is not type(value)
-        and not is_same_scalar(last.get(name, _NEVER), value)
+        if skipped.get(name) is not type(value) and not is_same_scalar(last.get(name, _NEVER), value)
     ]
 
 

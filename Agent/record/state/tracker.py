@@ -24,7 +24,15 @@ from Agent.event.values.codecs import is_queue
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.digest import HIDING, digest_bytes, leaves_out_secrets
 from Agent.event.values.opaque import OpaqueKind, describe
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_strings, exceeds, is_same_scalar, read_json, write_json
+from Agent.event.values.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_strings,
+    exceeds,
+    is_same_scalar,
+    read_json,
+    write_json,
+)
 from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
 from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, EncodedField, Judge, Noted, Types, is_plain
@@ -243,7 +251,8 @@ class StateTracker:
             if name in self.heavy:
                 continue
             if type(value) in SCALARS:
-                if not is_same_scalar(last.get(name, _ABSENT), value) and not (type(value) is str and len(value) > HEAVY_BYTES):
+                is_heavy_text = type(value) is str and len(value) > HEAVY_BYTES
+                if not is_heavy_text and not is_same_scalar(last.get(name, _ABSENT), value):
                     found.add(name)
             else:
                 raw, held = self._held.get(name, _NOTHING_HELD)[:2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,15 @@ from Agent.event.classes import ERROR_MARK, class_name, find_in_classes, mro_of,
 from Agent.event.kinds import LEVELS, Category
 from Agent.event.limits_of_time import RAISED, pass_on
 from Agent.record.emit.installed import LIMITS
-from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
+from Agent.record.encode.safe_text import (
+    as_text,
+    asking,
+    clean_head,
+    clean_tail,
+    has_plain_text,
+    message_of,
+)
+from Agent.record.tracing.function_facts import leave_unread
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
@@ -253,8 +261,8 @@ def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
 def _mark_as_recorded(error: BaseException, session_id: str, error_id: str) -> bool:
     """Note the event of an exception; return False if that is impossible.
 
-    Python's own exceptions allow no weak references, so theirs is an attribute. The program may look at the attributes
-    of its own exceptions, where it would find another.
+    The program may look at the attributes of its own exceptions, so they get none. Python's allow no weak
+    references, so theirs is an attribute.
     """
     key, mark = id(error), (session_id, error_id)
     try:
@@ -312,8 +320,10 @@ def _traceback_of(error: BaseException) -> str:
     frames = _user_frames(error)
     chain = _chain(error)
     everything = _everything(error)
+    leave_unread({file for one in everything for file in _files_of(_TRACEBACK.__get__(one))})
     if len(everything) <= _MAX_MEMBERS and all(map(has_plain_text, everything)):
-        return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
+        with asking():
+            return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
     parts: list[str] = []
     for one in chain:
         steps = traceback.format_tb(frames if one is error else _TRACEBACK.__get__(one), limit=-_MAX_FRAMES)
@@ -329,6 +339,12 @@ def _traceback_of(error: BaseException) -> str:
                 for inner in _MEMBERS_OF_GROUP.__get__(one)[:_MAX_CHAIN]
             ]
     return "".join(parts)
+
+
+def _files_of(step: TracebackType | None) -> Iterator[str]:
+    while step is not None:
+        yield step.tb_frame.f_code.co_filename
+        step = step.tb_next
 
 
 def _notes_of(error: BaseException) -> list[str]:

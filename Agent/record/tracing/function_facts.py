@@ -124,6 +124,15 @@ def _importable(module: str) -> str:
     return os.path.splitext(os.path.basename(getattr(script, "__file__", None) or module))[0]  # noqa: PTH119, PTH122
 
 
+def leave_unread(files: Iterable[str]) -> None:
+    """Have `linecache` not open those source files that are no regular files: a pipe would block it."""
+    import linecache
+
+    for file in files:
+        if file not in linecache.cache and os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113
+            linecache.cache[file] = (0, None, [], file)
+
+
 class CodeIdentity:
     """Module, qualified name, source and digest of one function.
 
@@ -141,6 +150,7 @@ class CodeIdentity:
 
         self.source: str | None
         try:
+            leave_unread({inspect.getsourcefile(function) or ""})
             self.source = inspect.getsource(function)
         except (OSError, TypeError):
             self.source = None
