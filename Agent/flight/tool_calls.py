@@ -230,7 +230,7 @@ def active_player() -> Player | None:
     # A thread does not inherit the context of the one that started it, so fall back to the newest replay.
     if player is None and OPEN_PLAYERS:
         return OPEN_PLAYERS[-1]
-    return player
+    return player or None
 
 
 # Modules whose frames lie between a call and its caller: this package, event loops, executors, wrappers.

@@ -390,7 +390,7 @@ class replaying_tools:  # noqa: N801 - used like a function
         self._models = models
         self._tolerance, self._codecs = tolerance, codecs
         self._outer: Player | None = None
-        self._token: Token[Player | None] | None = None
+        self._token: Token[Player | Literal[False] | None] | None = None
         self.replayer: ToolReplayer | None = None
 
     def __enter__(self) -> ToolReplayer:
@@ -398,7 +398,7 @@ class replaying_tools:  # noqa: N801 - used like a function
         if not isinstance(run, ToolReplayer):
             run = ToolReplayer(run, self._root, tolerance=self._tolerance, codecs=self._codecs)
         self.replayer = run
-        self._outer = current_player.get()
+        self._outer = current_player.get() or None
         self._token = current_player.set(self)
         OPEN_PLAYERS.append(self)
         return run

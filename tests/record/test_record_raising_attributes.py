@@ -221,3 +221,38 @@ def test_a_source_that_is_a_pipe_is_not_read(tmp_path):
             names["Made"]().act()
         assert str(file) in recorded.only("error")["extra"]["traceback"]
         assert "source" not in recorded.of("code")[-1]["extra"]
+
+
+class Named:
+    """Its role and its state come from methods that are traced."""
+
+    agent_id = "named"
+
+    def __init__(self):
+        self.roles = self.states = 0
+
+    @property
+    def agent_role(self):
+        return self.role()
+
+    @trace_agent_action
+    def role(self):
+        self.roles += 1
+        return "clerk"
+
+    def trace_state(self):
+        return {"sum": self.sum()}
+
+    @trace_agent_action
+    def sum(self):
+        self.states += 1
+        return 3
+
+
+def test_traced_methods_that_recording_itself_calls_are_not_recorded():
+    with recording() as recorded:
+        agent = Named()
+        assert [agent.sum() for _ in range(3)] == [3, 3, 3]
+        told = [event["extra"]["action_type"] for event in recorded.of("agent_action")]
+        assert told == ["sum"] * 3
+        assert agent.roles <= 3 and agent.states <= 12 and not recorded.health.notes

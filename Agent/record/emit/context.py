@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from Agent.event.ids import split_event_id
 from Agent.record.health import note
+from Agent.record.state.introspection import player_of_calls
 
 if TYPE_CHECKING:
     from Agent.record.encode.capture import Capture, Types
@@ -105,7 +106,7 @@ class Player(Protocol):
         """Receive the result of a body that ran."""
 
 
-current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
+current_player: ContextVar[Player | Literal[False] | None] = player_of_calls
 
 making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
 """True while a model runs or its recorded response is rebuilt: reads of sources then belong to no action."""

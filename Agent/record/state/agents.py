@@ -43,6 +43,7 @@ from Agent.record.state.identity import (
     inherited,
     object_identities,
 )
+from Agent.record.state.introspection import unrecorded
 from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()
@@ -171,7 +172,7 @@ def _agent_id_of(obj: object) -> str | None:
             logger = getattr(obj, "logger", None)
             if getattr(logger, "agent_id", None) is None:
                 return None
-        described = describe(obj)
+        described = unrecorded(describe, obj)
     except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise; then it is no agent
         pass_on(error)
         return None
@@ -373,7 +374,7 @@ class Agents:
                 and (known.named is None or getattr(obj, "agent_id", None) is known.named)
             ):
                 return known
-            described = describe(obj)
+            described = unrecorded(describe, obj)
         except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise
             pass_on(error)
             _note_unnamed(obj, error)

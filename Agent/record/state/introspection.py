@@ -16,6 +16,7 @@ from array import array
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
@@ -239,12 +240,25 @@ def clear_exposure(cls: type) -> None:
     exposure_of.known.clear()
 
 
+player_of_calls: ContextVar[Any] = ContextVar("agent_trace_player", default=None)
+"""The player of traced calls; False while recording itself calls the program, so that they are not recorded."""
+
+
+def unrecorded(function: Callable[[Any], Any], value: object) -> Any:
+    """Call a function of the program without recording the traced calls in it, which may lead here again."""
+    token = player_of_calls.set(False)
+    try:
+        return function(value)
+    finally:
+        player_of_calls.reset(token)
+
+
 def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[str, Any]]:
     """Wrap a user's function so that it returns a mapping with text keys."""
 
     def read_named(obj: Any) -> Mapping[str, Any]:
         try:
-            fields: Any = read(obj)
+            fields: Any = unrecorded(read, obj)
         except Exception:
             raise
         except BaseException as error:

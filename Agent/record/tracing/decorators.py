@@ -72,7 +72,8 @@ class TraceSpec(FunctionFacts):
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Response | None:
         """Return the open call, a Response that replaces the body, or None if nothing is recorded."""
-        if self.limit.value > self.level:
+        player = current_player.get()
+        if self.limit.value > self.level or player is False:
             return None
         try:
             pipeline = installed.active
@@ -84,7 +85,6 @@ class TraceSpec(FunctionFacts):
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
             call_type = self.call_type or self._prepare()
-            player = current_player.get()
             if player is None:
                 return call_type(self, pipeline, target, known, scope, args, kwargs)
             leave = self.admitted(player, known, scope, target, self.arguments(args, kwargs))
@@ -93,7 +93,7 @@ class TraceSpec(FunctionFacts):
             call = call_type(self, pipeline, target, known, scope, args, kwargs)
             call.leave = leave
         except Exception as error:
-            if current_player.get() is not None:
+            if player is not None:
                 raise  # in a replay, an exception is the player's answer to the call
             self.not_recorded(error)
             return None
