@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from Agent.event.ids import split_event_id
 from Agent.record.health import note
-from Agent.record.state.introspection import player_of_calls
+from Agent.record.state.identity import player_of_calls
 
 if TYPE_CHECKING:
     from Agent.record.encode.capture import Capture, Types

@@ -42,8 +42,8 @@ from Agent.record.state.identity import (
     identity_of,
     inherited,
     object_identities,
+    unrecorded,
 )
-from Agent.record.state.introspection import unrecorded
 from Agent.record.state.tracker import Known, StateTracker
 
 _told: set[str] = set()

@@ -1,9 +1,10 @@
-"""The agent ids and roles that `instrument` set for classes and objects; `agents.py` looks here first."""
+"""Agent ids and roles that `instrument` set (`agents.py` looks here first), and calls of the program."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from Agent.event.classes import remember
@@ -12,6 +13,19 @@ TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
 traced_files: set[str] = set()
 """Files of traced functions: they count as the program's own code, even in an installed library."""
+
+
+player_of_calls: ContextVar[Any] = ContextVar("agent_trace_player", default=None)
+"""The player of traced calls; False while recording itself calls the program: they are not recorded."""
+
+
+def unrecorded(function: Callable[[Any], Any], value: object) -> Any:
+    """Call a function of the program without recording the traced calls in it, which may lead here again."""
+    token = player_of_calls.set(False)
+    try:
+        return function(value)
+    finally:
+        player_of_calls.reset(token)
 
 
 class Identity:

@@ -16,7 +16,6 @@ from array import array
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
@@ -42,6 +41,7 @@ from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 from Agent.event.values.codecs import fill_queue, is_queue
 from Agent.event.values.plain import all_strings
 from Agent.record.encode.native import native
+from Agent.record.state.identity import unrecorded
 
 
 class Sort(IntEnum):
@@ -238,19 +238,6 @@ def clear_exposure(cls: type) -> None:
     """Undo `set_exposure`."""
     _functions.pop(cls, None)
     exposure_of.known.clear()
-
-
-player_of_calls: ContextVar[Any] = ContextVar("agent_trace_player", default=None)
-"""The player of traced calls; False while recording itself calls the program, so that they are not recorded."""
-
-
-def unrecorded(function: Callable[[Any], Any], value: object) -> Any:
-    """Call a function of the program without recording the traced calls in it, which may lead here again."""
-    token = player_of_calls.set(False)
-    try:
-        return function(value)
-    finally:
-        player_of_calls.reset(token)
 
 
 def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[str, Any]]:
