@@ -252,6 +252,7 @@ class AgentWrites:
             fields = looked.moved(present) if looked.marks and tracker is not own else ()
             if fields:
                 unrecorded = tracker.rewritten(obj)
+                tracker.note_late(present, unrecorded.intersection(fields))
                 for name in fields:
                     if name not in unrecorded:
                         looked.pending.pop(name, None)  # the agent's own nested action recorded it

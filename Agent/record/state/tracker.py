@@ -86,9 +86,11 @@ class LastSeen(NamedTuple):
     values: dict[str, Any]
     dumped: dict[str, tuple[bytes, Types]]
     """Fields of which only the JSON is known, with tags by pointers relative to the value."""
-    unseen: Collection[str]
+    unseen: set[str]
+    late: Collection[str] = ()
+    """Fields with what actions of others wrote after its own last one."""
     body: tuple[bytes, Types | None] | None = None
-    """All of it as inner JSON, with its tags, from the fast path; then the other two are empty."""
+    """All of it as inner JSON, with its tags, from the fast path; then the others are empty."""
 
 
 class StateTracker:
@@ -107,8 +109,8 @@ class StateTracker:
         "__weakref__", "_actions_before", "_agent_of", "_held", "_hides", "_ignored", "_is_listed", "_judge",
         "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "actions", "borrowed",
         "cls", "compared", "encoded", "environments", "failure", "forms", "heavy", "held", "held_together",
-        "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
-        "unmarked", "watched", "written_outside",
+        "init", "is_due", "is_explicit", "kept", "large_bytes_left", "last", "late", "probed", "shared",
+        "streams", "unmarked", "watched", "written_outside",
     )  # fmt: skip
     streams: Mapping[str, Position]
     """By field, where generators stood whose draws are not recorded one by one."""
@@ -168,6 +170,8 @@ class StateTracker:
         """By field, the reference to an object that contains agents; only its name is compared."""
         self.actions, self.large_bytes_left, self.streams = 0, _MOST_LARGE_BYTES, NONE
         """The budget left for recording large fields that code outside of actions changed."""
+        self.late: tuple[int, Mapping[str, Dumped | None]] = (0, NONE)
+        """After how many own actions others wrote which fields, until they are recorded; None: not seen."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None
@@ -205,6 +209,13 @@ class StateTracker:
             only: the fields to compare; None for all.
             present: the present fields; None to read them.
         """
+        if self.late[1]:
+            left = (
+                {}
+                if only is None
+                else {name: each for name, each in self.late[1].items() if name not in only}
+            )
+            self.late = self.late[0], left
         try:
             present, heavy = self._read(obj) if present is None else present, self.heavy
             items: Iterable[tuple[str, Any]] | None
@@ -306,6 +317,18 @@ class StateTracker:
                 self.last.pop(name, None)
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
+
+    def note_late(self, present: Mapping[str, Any], names: Iterable[str]) -> None:
+        """Keep fields that another agent's action wrote, since the agent may be gone before it acts again."""
+        late = {**self.late[1]} if self.late[0] == self.actions else {}
+        for name in names:
+            if name in self.heavy:
+                continue  # `kept` has it
+            late[name] = None
+            with suppress(Exception):  # the user's classes may raise anything; the field is then not seen
+                dumped = self._dumped(present[name], Places(present))[0]
+                late[name] = dumped if len(dumped.json) <= HEAVY_BYTES else None
+        self.late = self.actions, late
 
     def probe(self, obj: object) -> None:
         """Store digests of large objects, which the comparison at an action's end does not cover."""
@@ -493,10 +516,13 @@ class StateTracker:
         kept, self.kept = dict(self.kept), NONE
         forms = {**self.probed, **self.environments}.items()
         dumps = {name: orjson.dumps(form) for name, form in forms if name in self.heavy and name not in kept}
-        unseen = self._opaque & self.heavy - kept.keys() - dumps.keys() - self.written_outside
-        if not kept and (body := noted(self.last, self.heavy, dumps)) is not None:
-            return LastSeen({}, {}, unseen, body)
-        found = LastSeen(kept, {name: (form, {"": "opaque"}) for name, form in dumps.items()}, unseen)
+        unseen = set(self._opaque & self.heavy - kept.keys() - dumps.keys() - self.written_outside)
+        late = self.late[1] if self.late[0] == self.actions else NONE
+        if not kept and not late and (body := noted(self.last, self.heavy, dumps)) is not None:
+            return LastSeen({}, {}, unseen, body=body)
+        found = LastSeen(
+            kept, {name: (form, {"": "opaque"}) for name, form in dumps.items()}, unseen, tuple(late)
+        )
         for name, value in self.last.items():
             if name in self.heavy:
                 continue  # a text that has become heavy: `last` has its old value
@@ -512,6 +538,13 @@ class StateTracker:
                 _, end = _first_of(text)
                 tags = orjson.loads(text[end:]) if end < len(text) else {}
                 found.dumped[name] = text[:end].encode(), tags
+        for name, written in late.items():
+            found.values.pop(name, None)
+            found.dumped.pop(name, None)
+            if written is not None:
+                found.dumped[name] = written.json, written.types or {}
+            else:
+                found.unseen.add(name)
         return found
 
     def _bytes_of(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
@@ -705,9 +738,9 @@ class Known:
 
     @property
     def has_unrecorded(self) -> bool:
-        """Whether it has acted, and has heavy fields, which only a full state records."""
+        """Whether it has acted, and has fields that only a full state records: heavy or late ones."""
         tracker = self.tracker
-        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
+        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy or tracker.late[1])
 
 
 _name_sets: dict[frozenset[str], frozenset[str]] = {}

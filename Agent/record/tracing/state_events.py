@@ -313,6 +313,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "shared_with": tracker.shared,
         "shared_objects": tracker.held_together,
         "written_outside": sorted(tracker.written_outside),
+        "written_late": sorted(seen.late),
         "adopted": adopted,
     }
     _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen, [])

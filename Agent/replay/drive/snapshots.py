@@ -432,7 +432,8 @@ class LastStates:
         fold = StateFold()
         fold.add(event)
         drawn, unseen = event.extra.get("adopted") or {}, event.extra.get("unseen") or ()
-        names = ({*fold.sampled, *heavy} & fold.fields.keys()) - {*unseen, *drawn}
+        late = event.extra.get("written_late") or ()
+        names = ({*fold.sampled, *heavy, *late} & fold.fields.keys()) - {*unseen, *drawn}
         return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
