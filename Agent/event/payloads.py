@@ -109,7 +109,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array written_late?:array streams?:array outside_content?:object end_content?:object adopted?:object adopted_at?:object held?:object held_values?:any opaque?:array unseen?:array handles?:array ignored?:array loop_turn?:integer",
+        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array written_late?:array unchecked?:boolean streams?:array outside_content?:object end_content?:object adopted?:object adopted_at?:object held?:object held_values?:any opaque?:array unseen?:array handles?:array ignored?:array loop_turn?:integer",
         view="states",
         meaning=Meaning.OBSERVATION,
     ),

@@ -6,7 +6,7 @@ actions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import describe
-from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome
+from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, listed
 from Agent.replay.compare.program_state import (
     code_otherwise,
     left_otherwise,
@@ -25,7 +25,7 @@ from Agent.replay.compare.program_state import (
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison
 from Agent.replay.plan.actions import is_outside_write
-from Agent.replay.plan.recording import Recording, ends_of, is_traced_action
+from Agent.replay.plan.recording import Recording, ends_of, is_traced_action, method_name
 
 _MOST_NAMED = 4
 
@@ -225,3 +225,42 @@ def difference_between_actions(
         )
     why = f"what is recorded between actions differs: {found[0]}"
     return EndDifference(why, found[0], is_of_program=True)
+
+
+def unrecorded_ends(recording: Recording, changed_code: Collection[str], changed_script: str) -> list[str]:
+    """Return why changed code may have written to agents that were gone before recording ended.
+
+    Args:
+        recording: the recording.
+        changed_code: the changed methods, as `agent.action`.
+        changed_script: the name of the program's script if it changed, and no method in it did; else empty.
+    """
+    actions = sorted(filter(is_traced_action, recording.events), key=order_key)
+    last = {event.agent_id: order_key(event) for event in actions}
+    ends = {
+        event.agent_id: bool(event.extra.get("unchecked"))
+        for event in recording.events
+        if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in last
+        if order_key(event) > order_key(actions[-1])
+    }
+    begun: dict[str, Event] = {}
+    changed: set[str] = set()
+    for event in actions:
+        call = str(event.extra.get("call"))
+        begun.setdefault(call, event)
+        if f"{event.agent_id}.{method_name(event)}" in changed_code:
+            changed.add(call)
+    unknown = {changed_script: sorted(map(str, ends))} if changed_script else {}
+    for call in sorted(changed):  # what it wrote in earlier calls was seen at the agents' later actions
+        late = (
+            each
+            for each, is_unchecked in ends.items()
+            if is_unchecked and last[each] < order_key(begun[call])
+        )
+        unknown[call] = sorted(map(str, late))
+    return [
+        f"{what} changed, and what it wrote after the last actions of {listed(agents)} is not recorded: they "
+        "were gone when recording ended; call shutdown_logging() before that"
+        for what, agents in unknown.items()
+        if agents
+    ]

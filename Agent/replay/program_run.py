@@ -55,6 +55,7 @@ from Agent.replay.program_ends import (
     order_difference,
     program_state_difference,
     redacted_at_end,
+    unrecorded_ends,
 )
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
@@ -475,6 +476,11 @@ class _Reruns:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if self.has_changed:
             compare_beyond_agents(proved, recording, sessions)
+            is_script = self.script.stem in self.outcome.changed_modules and not self.outcome.changed_code
+            for why in unrecorded_ends(
+                recording, self.outcome.changed_code, self.script.stem if is_script else ""
+            ):
+                proved.reason(why)
         return proved
 
     def _diverged(self, divergence: RunDivergence) -> ReplayOutcome:

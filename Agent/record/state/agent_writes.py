@@ -302,6 +302,17 @@ class AgentWrites:
         looked.list_compared()
         return writers
 
+    def late(self, tracker: StateTracker) -> dict[str, Any]:
+        """Return the scalars that actions of others wrote to an agent, and that are not recorded yet."""
+        looked = self._looked.get(tracker)
+        marks = {} if looked is None else {name: looked.marks.get(name, self) for name in looked.pending}
+        return {name: mark for name, mark in marks.items() if type(mark) in SCALARS}
+
+    def is_checked(self, tracker: StateTracker) -> bool:
+        """Whether all fields of an agent are checked."""
+        looked = self._looked.get(tracker)
+        return looked is not None and looked.fields is None and len(looked.marks) == looked.number
+
     def note_thread(self) -> None:
         """An outermost action begins in this thread."""
         thread = threading.get_ident()

@@ -350,7 +350,7 @@ class Agents:
         def leave(ref: _KeyedRef) -> None:
             # A weak reference's callback may run in any thread and under any lock, so it does the minimum.
             lost = known.pop(ref.key, None)
-            if is_keeping and lost is not None and lost.has_unrecorded:
+            if is_keeping and lost is not None and lost.tracker is not None and lost.tracker.actions:
                 gone.append(lost)
 
         self._leave = leave

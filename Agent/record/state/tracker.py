@@ -322,8 +322,8 @@ class StateTracker:
         """Keep fields that another agent's action wrote, since the agent may be gone before it acts again."""
         late = {**self.late[1]} if self.late[0] == self.actions else {}
         for name in names:
-            if name in self.heavy:
-                continue  # `kept` has it
+            if name in self.heavy or type(present[name]) in SCALARS:
+                continue  # `kept` and the marks of `AgentWrites` have these
             late[name] = None
             with suppress(Exception):  # the user's classes may raise anything; the field is then not seen
                 dumped = self._dumped(present[name], Places(present))[0]
@@ -507,18 +507,19 @@ class StateTracker:
         self._is_listed = obj is not None and bool(self.kept)
         return self._is_listed
 
-    def last_seen(self, noted: Noted) -> LastSeen:
+    def last_seen(self, noted: Noted, late: Mapping[str, Any]) -> LastSeen:
         """Return the known state of a garbage-collected agent, and drop the kept values.
 
         Args:
             noted: encodes it from `last`, `heavy` and the JSON of objects (`Judge.noted`), None if it cannot.
+            late: the scalars that actions of others wrote after its own last one.
         """
         kept, self.kept = dict(self.kept), NONE
         forms = {**self.probed, **self.environments}.items()
         dumps = {name: orjson.dumps(form) for name, form in forms if name in self.heavy and name not in kept}
         unseen = set(self._opaque & self.heavy - kept.keys() - dumps.keys() - self.written_outside)
-        late = self.late[1] if self.late[0] == self.actions else NONE
-        if not kept and not late and (body := noted(self.last, self.heavy, dumps)) is not None:
+        written = self.late[1] if self.late[0] == self.actions else NONE
+        if not (kept or late or written) and (body := noted(self.last, self.heavy, dumps)) is not None:
             return LastSeen({}, {}, unseen, body=body)
         found = LastSeen(
             kept, {name: (form, {"": "opaque"}) for name, form in dumps.items()}, unseen, tuple(late)
@@ -538,11 +539,13 @@ class StateTracker:
                 _, end = _first_of(text)
                 tags = orjson.loads(text[end:]) if end < len(text) else {}
                 found.dumped[name] = text[:end].encode(), tags
-        for name, written in late.items():
+        for name in found.late:
             found.values.pop(name, None)
             found.dumped.pop(name, None)
-            if written is not None:
-                found.dumped[name] = written.json, written.types or {}
+        found.values.update(late)
+        for name, dumped in written.items():
+            if dumped is not None:
+                found.dumped[name] = dumped.json, dumped.types or {}
             else:
                 found.unseen.add(name)
         return found

@@ -275,10 +275,11 @@ def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[ob
     ]
 
 
-def emit_gone_states(pipeline: Pipeline) -> None:
-    """Write the last known state of each agent that was garbage-collected.
+def emit_gone_states(pipeline: Pipeline, *, is_over: bool = False) -> None:
+    """Write the last known state of each agent that was garbage-collected, as far as no action recorded it.
 
-    These events have no scope, because the call that happens to write them is unrelated to the agent.
+    At the end of recording, it is written of all that were garbage-collected after the last action. These
+    events have no scope, because the call that happens to write them is unrelated to the agent.
     """
     gone = pipeline.agents.gone
     token = current_scope.set(None)
@@ -289,19 +290,24 @@ def emit_gone_states(pipeline: Pipeline) -> None:
             except IndexError:  # another thread was faster
                 break
             try:
-                _emit_gone_state(pipeline, known)
+                _emit_gone_state(pipeline, known, is_over=is_over)
             except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
                 pipeline.health.trouble("the last state of an agent that is gone", error)
     finally:
         current_scope.reset(token)
 
 
-def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
+def _emit_gone_state(pipeline: Pipeline, known: Known, *, is_over: bool) -> None:
     tracker, binding = known.tracker, known.binding
     if tracker is None:
         return
-    capture = pipeline.capture
-    seen = tracker.last_seen(lambda last, heavy, forms: capture.judge.noted(last, heavy, forms, _FIELDS))
+    writes, capture = pipeline.agents.between.writes, pipeline.capture
+    late = writes.late(tracker)
+    if not (is_over or late or known.has_unrecorded):
+        return
+    seen = tracker.last_seen(
+        lambda last, heavy, forms: capture.judge.noted(last, heavy, forms, _FIELDS), late
+    )
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
     inner, types = seen.body or capture.joined(
@@ -314,6 +320,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "shared_objects": tracker.held_together,
         "written_outside": sorted(tracker.written_outside),
         "written_late": sorted(seen.late),
+        "unchecked": is_over and not writes.is_checked(tracker),
         "adopted": adopted,
     }
     _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen, [])
@@ -641,7 +648,7 @@ _NO_CODEC = frozenset({"opaque", "truncated"})
 
 def emit_last_states(pipeline: Pipeline) -> None:
     """Write the final state of every agent, living or garbage-collected, at the end of recording."""
-    emit_gone_states(pipeline)
+    emit_gone_states(pipeline, is_over=True)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
             if pipeline.options.entry_looks:
