@@ -97,10 +97,13 @@ def test_the_end_of_recording_writes_the_last_states_of_all_that_are_gone(record
     assert len(gone(recorded)) == 3
 
 
-def test_agents_whose_actions_show_all_of_their_state_leave_none(recorded):
-    act_and_go(x=1, rows=[1, 2], text="short", last=None)
+def test_agents_whose_actions_show_all_of_their_state_leave_one_only_after_the_last_action_of_all(recorded):
+    act_and_go("first", x=1, rows=[1, 2], text="short", last=None)
+    act_and_go("second", x=1, rows=[1, 2], text="short", last=None)
     emit_last_states(recorded.pipeline)
-    assert gone(recorded) == []
+    (last,) = gone(recorded)
+    assert (last["extra"]["agent_id"], last["extra"]["fields"]["rows"]) == ("second", [1, 2])
+    assert "unchecked" not in last["extra"]
 
 
 def test_agents_that_never_acted_leave_none(recorded):

@@ -428,7 +428,7 @@ def in_python(capture, last, heavy, forms):
     tracker = StateTracker(Capture, lambda _: None, "a", types.SimpleNamespace(), None)
     tracker.last, tracker.heavy = dict(last), heavy | forms.keys()
     tracker.environments = {name: orjson.loads(form) for name, form in forms.items()}
-    seen = tracker.last_seen(lambda *_: None)
+    seen = tracker.last_seen(lambda *_: None, {})
     values = capture.user_body(seen.values, "/extra/fields", "a")
     return capture.joined(values, capture.dumped_body(seen.dumped, "/extra/fields"))
 

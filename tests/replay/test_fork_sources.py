@@ -6,6 +6,7 @@ from test_whole_runs import SIMULATION
 
 from Agent.flight import list_runs
 from Agent.replay import compare_runs, fork_run, replay_run, resume_from_checkpoint
+from Agent.replay.diff.run_comparison import differing_events
 from Agent.tree.layout import list_sessions
 
 SOURCES = """
@@ -358,5 +359,6 @@ def test_an_agent_that_is_born_in_a_fork_is_a_difference(toy):
     toy.record(BORN)
     run, target = origin(toy, ""), f"{toy.name}:build"
     _, other = fork_run(run, "step_2", {"has_child": True}, target, toy.root)
-    assert other.comparison.divergence.agent_id == "child", str(other)
-    assert "an event that only one run has" in str(other)
+    assert other.comparison.divergence.where == "field has_child", str(other)  # of the last state, as patched
+    (found, *_), _ = differing_events(run, other.comparison.b, "child", toy.root)
+    assert found.where == "an event that only one run has"

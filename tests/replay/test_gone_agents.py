@@ -151,8 +151,7 @@ def main():
 def test_agents_that_go_in_the_midst_of_anothers_action_are_compared_too(toy):
     report = toy.record(INSIDE).replay("last")
     assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
-    # Six walkers and the world's own clean end, which is none: it went, too, and has no large field.
-    assert report.outcome.counts.full_states == 6
+    assert report.outcome.counts.full_states == 7  # of six walkers, and of the world after its last action
     toy.change("tick * self.number", "tick * self.number + (tick == self.number == 2)")
     report = toy.replay("last")
     assert report.verdict == "UNVERIFIED", str(report)

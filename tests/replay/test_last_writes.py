@@ -60,6 +60,7 @@ if __name__ == "__main__":
 def replayed(tmp_path, monkeypatch):
     """Record the program with so many rounds, change it, and replay it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
 
     def run(rounds, old, new, **options):
         text = PROGRAM.replace("ROUNDS", str(rounds))
