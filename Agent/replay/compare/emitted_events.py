@@ -6,9 +6,11 @@ Ids, times, durations and measured numbers differ in every run, and are not comp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import canonical_bytes
@@ -219,6 +221,7 @@ def pair_difference(one: Event | None, other: Event | None, comparison: Comparis
 
 def event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
     """Return the first difference of two events of one kind, except times and measurements; None if equal."""
+    other = _with_names_of(one, other)
     for name in ("level", "logger", "tick"):
         if getattr(one, name) != getattr(other, name):
             return Difference(f"/{name}", getattr(one, name), getattr(other, name))
@@ -238,6 +241,30 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     if rules is not None:
         rules.note_state(str(one.agent_id), agreed)
     return None if difference is None else as_change(difference).under("/state")
+
+
+def _with_names_of(one: Event, other: Event) -> Event:
+    """Return the second event with the argument names of the first where only names of parameters differ."""
+    names, others = one.extra.get("args"), other.extra.get("args")
+    if not isinstance(names, dict) or not isinstance(others, dict) or names.keys() == others.keys():
+        return other
+    renamed = {new: old for old, new in zip(names, others, strict=False) if new != old}
+    is_other = len(names) != len(others) or one.kind not in ACTION_KINDS
+    if is_other or not (renamed.keys().isdisjoint(names) and {*renamed.values()}.isdisjoint(others)):
+        return other
+    extra = dict(other.extra)
+    for key in {"args", ARGS_AFTER} & extra.keys():
+        extra[key] = {renamed.get(name, name): value for name, value in extra[key].items()}
+    if "result_is" in extra:
+        extra["result_is"] = renamed.get(extra["result_is"], extra["result_is"])
+    types = {}
+    for pointer, tag in (other.types or {}).items():
+        parts = pointer.split("/")
+        if len(parts) > 3 and parts[1] == "extra" and parts[2] in {"args", ARGS_AFTER}:
+            name = unescape(parts[3])
+            parts[3] = escape(renamed.get(name, name))
+        types["/".join(parts)] = tag
+    return replace(other, extra=extra, types=types or None)
 
 
 def raised_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
@@ -298,6 +325,7 @@ ARGS_AFTER = "args_after"
 
 def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
     """Return the first argument that two calls changed in place differently; None if they agree."""
+    other = _with_names_of(one, other)
     recorded, replayed = (event.extra.get(ARGS_AFTER) or {} for event in (one, other))
     unread = {*unread_arguments(one.extra), *unread_arguments(other.extra)}
     for name in (*recorded, *(name for name in replayed if name not in recorded)):

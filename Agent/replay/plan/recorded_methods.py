@@ -161,10 +161,14 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
     Raises:
         MisfitArguments: the method's signature does not take them.
     """
-    if type(method) is MethodType and type(method.__func__) is FunctionType:
-        binding = _binding_of(method.__func__, tuple(recorded))
-    else:
-        binding = _bind(method, tuple(recorded))
+    try:
+        binding = _binding(method, tuple(recorded))
+    except MisfitArguments:
+        renamed = _renamed(method, tuple(recorded))
+        if not renamed:
+            raise
+        recorded = {renamed.get(name, name): value for name, value in recorded.items()}
+        binding = _binding(method, tuple(recorded))
     if binding is _BY_KEYWORD:
         return [], recorded
     keywords = dict(recorded)
@@ -174,12 +178,29 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
     return positions, {name.removeprefix(BESIDE_PARAMETER): value for name, value in keywords.items()}
 
 
+def _binding(method: Any, names: tuple[str, ...]) -> _Binding:
+    if type(method) is MethodType and type(method.__func__) is FunctionType:
+        return _binding_of(method.__func__, names)
+    return _bind(method, names)
+
+
+def _renamed(method: Any, names: tuple[str, ...]) -> dict[str, str]:
+    """Return {recorded name: present name} if only names of parameters changed, else an empty dict."""
+    parameters = inspect.signature(method).parameters.values()
+    present = [each.name for each in parameters if each.kind not in _MANY]
+    recorded = [name for name in names if name[:1] != "*"]
+    renamed = {old: new for old, new in zip(recorded, present, strict=False) if old != new}
+    is_other = not {*renamed}.isdisjoint(present) or not {*renamed.values()}.isdisjoint(names)
+    return {} if is_other else renamed
+
+
 @lru_cache(maxsize=1024)
 def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
     """Return how methods of a function take arguments, which depends only on the names of the arguments."""
     return _bind(MethodType(function, object()), names)
 
 
+_MANY = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 _NOT_BY_POSITION = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY})
 
 
@@ -205,8 +226,8 @@ def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
     except (TypeError, ValueError):
         return _BY_KEYWORD  # the signature is not known
     parameters = list(signature.parameters.values())
-    rest = next((f"*{p.name}" for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
-    has_rest = rest in names
+    rest = next((each for each in names if each[:1] == "*" and not each.startswith(BESIDE_PARAMETER)), None)
+    has_rest = rest is not None and any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
     beside = [name for name in names if name.startswith(BESIDE_PARAMETER)]
     takes_positions = has_rest or bool(beside) or _takes_positions_alone(method)
     positions: list[str] = []
@@ -216,7 +237,7 @@ def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
         by_position = takes_positions or parameter.kind is inspect.Parameter.POSITIONAL_ONLY
         if by_position and parameter.name in names:
             positions.append(parameter.name)
-    passed = {*positions, rest} if has_rest else set(positions)
+    passed = {*positions, *([rest] if has_rest else [])}
     named = dict.fromkeys(name.removeprefix(BESIDE_PARAMETER) for name in names if name not in passed)
     try:
         signature.bind(*positions, **named)
