@@ -117,6 +117,19 @@ def test_a_container_that_is_cut_deep_inside_an_argument_is_not_read_after_it():
     assert seen == [True, False, False]
 
 
+class Thing:
+    def __init__(self):
+        self.number, self.rows = 1, [1]
+
+
+def test_a_container_that_is_cut_for_what_its_objects_hold_is_not_read_after_it():
+    things = [Thing() for _ in range(8_000)]
+    seen = calls(lambda reader: [reader.see(things) for _ in range(3)])
+    assert [is_read(call["args"]["given"]) for call in seen] == [True, False, False]
+    seen = calls(lambda reader: [reader.give(lambda: {"all": things}) for _ in range(3)])
+    assert [is_read(call["result"]) for call in seen] == [True, False, False]
+
+
 def test_results_are_read_as_often_by_an_account_of_their_own():
     seen = calls(lambda reader: [reader.give(MADE["dict"]) for _ in range(3)])
     assert [is_read(call["result"]) for call in seen] == [True, False, False]

@@ -11,6 +11,7 @@ whole, and can be given again in a replay, is in every call. Their size is known
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,11 +112,12 @@ def sizes_if_cut(values: Mapping[str, Any], limits: Limits) -> dict[str, int]:
 
 
 def sizes_of_large(
-    body: bytes, types: Mapping[str, str] | None, key: str, above: str = "/extra"
+    body: bytes, types: Mapping[str, str] | None, key: str, limits: Limits, above: str = "/extra"
 ) -> dict[str, int]:
     """Return {name: bytes} of the values below a key that have over 4 KiB and an object without a codec.
 
-    A container that was cut deep inside a value counts, too: `size_if_cut` did not look there.
+    A container that was cut deep inside a value, or for what its objects hold, counts, too: `size_if_cut` did
+    not see that.
 
     Args:
         body: a payload's inner JSON.
@@ -130,18 +132,26 @@ def sizes_of_large(
     contents: dict[str, set[int]] = {}
     for pointer, tag in types.items():
         if tag in {"opaque", "truncated"} and pointer.startswith(start):
-            if tag == "truncated" and "/" not in pointer[len(start) :]:
-                continue  # its present size says more
             form: Any = value_at(payload, pointer.removeprefix(above))
             size = form.get("size_bytes", 0) if type(form) is dict else 0
-            if tag == "truncated" and type(form) is dict:
-                size = form.get("items", 0) * BYTES_AN_ITEM
+            if tag == "truncated":
+                items = form.get("items", 0) if type(form) is dict else 0
+                if "/" not in pointer[len(start) :] and not 0 < items <= limits.max_items:
+                    continue  # `size_if_cut` has counted it
+                size = items * BYTES_AN_ITEM
             # Objects that lead to one graph have equal sizes, and it was walked once.
             contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
     held = payload[key]
     raw = {name: held[int(name)] if type(held) is list else held[name] for name in contents}
     sizes = {name: len(write_json(raw[name])) + sum(found) for name, found in contents.items()}
     return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
+
+
+def size_of_cut(body: bytes, types: Mapping[str, str] | None) -> int:
+    """Return how much content the containers count for that the limits cut for what their items hold."""
+    if types is None or "truncated" not in types.values():
+        return 0
+    return sum(map(int, re.findall(rb'"items":(\d{1,18})', body))) * BYTES_AN_ITEM
 
 
 class LargeArguments(Protocol):
@@ -182,7 +192,7 @@ def constructor_body(
         }
         return capture.constructor_body(args, kwargs, _INIT, positional)
     body, types = capture.constructor_body(args, kwargs, _INIT, positional)
-    sizes = [sizes_of_large(body, types, key, _INIT) for key in ("args", "kwargs")]
+    sizes = [sizes_of_large(body, types, key, capture.limits, _INIT) for key in ("args", "kwargs")]
     large.large_args, large.large_kwargs = sizes
     contents.spend(sum(sum(each.values()) for each in (*sizes, cut_by_name)) + sum(cut.values()))
     return body, types

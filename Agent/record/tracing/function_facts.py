@@ -340,6 +340,7 @@ class FunctionFacts:
         """How many objects of its arguments it pays to note, by the last call; at first a guess."""
         self.large_arguments: dict[str, int] = {}
         self.large_changes: dict[str, int] = {}
+        self.large_result = 0
         # In bytes of content, by argument, when it was read last: at the beginning, and what a call changed.
         self.is_stepped = False
         """Whether it is a generator, whose calls are suspended and resumed."""

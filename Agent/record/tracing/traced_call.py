@@ -23,7 +23,13 @@ from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
-from Agent.record.encode.large_contents import size_if_cut, sizes_if_cut, sizes_of_large, unread
+from Agent.record.encode.large_contents import (
+    size_if_cut,
+    size_of_cut,
+    sizes_if_cut,
+    sizes_of_large,
+    unread,
+)
 from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import BY, wait_for_turn
 from Agent.record.state.agents import agent_id_of, tell_nameless
@@ -185,7 +191,7 @@ class Call:
         self.args_body = body + b","
         if read is arguments:
             spec.most_whole = most_whole(body)
-            spec.large_arguments = sizes_of_large(body, self.types, "args")
+            spec.large_arguments = sizes_of_large(body, self.types, "args", self.pipeline.capture.limits)
             contents.spend(sum(spec.large_arguments.values()) + sum(cut.values()))
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
@@ -272,21 +278,23 @@ class Call:
 
     def _with_result(self, body: bytes, result: object) -> bytes:
         """Append a result that is not plain to the body."""
-        whole, types = self.pipeline.capture.body({"result": self._read_result(result)})
+        whole, types = self._told_result("result", result)
         self.types = _tags(self.types, types)
         return body + whole + b","
 
-    def _read_result(self, result: object) -> object:
-        """Return the result, or what stands for one that this call cannot afford to read."""
-        pipeline = self.pipeline
+    def _told_result(self, key: str, result: object) -> tuple[bytes, Types | None]:
+        """Encode a result, or what stands for one that this call cannot afford to read."""
+        spec, pipeline = self.spec, self.pipeline
         size = size_if_cut(result, pipeline.capture.limits)
-        if size:
-            # An account of its own: a call may be asked about its arguments, too.
-            contents = pipeline.large_contents((self.spec, "result"))
-            if not contents.is_due():
-                return unread(result, is_cut=True)
-            contents.spend(size)
-        return result
+        # An account of its own: a call may be asked about its arguments, too.
+        account = spec, "result"
+        if (size or spec.large_result) and not pipeline.large_contents(account).is_due():
+            return pipeline.capture.body({key: unread(result, is_cut=True)})
+        whole, types = pipeline.capture.body({key: result})
+        spec.large_result = 0 if size else size_of_cut(whole, types)
+        if size or spec.large_result:
+            pipeline.large_contents(account).spend(size or spec.large_result)
+        return whole, types
 
     def fail(self, error: BaseException) -> None:
         """The body raised: write the error once, the event, and the full state."""
@@ -356,7 +364,9 @@ class Call:
             capture, arguments, entry, self.types, returned, was_plain=was_plain, now=now, unread=grown
         )
         if arguments.keys() >= spec.large_changes.keys():
-            spec.large_changes = sizes_of_large(changes[:-1], types, "args_after")
+            spec.large_changes = sizes_of_large(
+                changes[:-1], types, "args_after", self.pipeline.capture.limits
+            )
             contents.spend(sum(spec.large_changes.values()))
         is_told, self.types = bool(self.types), _tags(self.types, types)
         places: dict[str, Place] = {}
@@ -557,7 +567,7 @@ class SteppedCall(Call):
         body = b""
         if result is not None and self.spec.capture_result:
             try:
-                raw, returned_types = self.pipeline.capture.body({"returned": self._read_result(result)})
+                raw, returned_types = self._told_result("returned", result)
             except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
                 self._trouble(error)
             else:
