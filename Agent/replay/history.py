@@ -43,7 +43,7 @@ from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import drive_again
 from Agent.replay.worker.fork_server import Progress, Workers, cores, in_parallel
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import readable_sessions
+from Agent.tree.layout import readable, readable_sessions
 
 _MOST_NAMED = 5
 _MOST_GROUPS = 20
@@ -318,6 +318,7 @@ def _replayed(
         TargetNotFound: the target was given for all runs and cannot be imported.
     """
     try:
+        readable(reference.session)
         name = target or target_name(None, session_info(reference.session), reference.agent_id)
         report = _report(reference, name, options, pool, stop)
     except AgentTraceError as error:

@@ -100,6 +100,20 @@ def test_the_lists_name_what_is_encrypted(run, places):
     assert "closed" in known and "encrypted" not in known
 
 
+@pytest.mark.integration
+def test_commands_over_many_sessions_pass_over_what_is_encrypted_and_say_so(run, recorded, places, tmp_path):
+    root, (place, _, _) = tmp_path / "trace", places
+    shutil.copytree(place / "encrypted", root, symlinks=True)
+    shutil.copytree(recorded.session, root / "session_20990101_000000", symlinks=True)
+    here = {"AGENT_TRACE_ROOT": str(root)}
+    metrics = run("runs", "--metrics", **here)
+    assert metrics.returncode == 0 and "it is encrypted" in metrics.stdout + metrics.stderr, metrics.stderr
+    shipped = run("ship", "--all", "--to", "http://127.0.0.1:9", "--patience", "0.1", **here)
+    assert "the session is encrypted" in shipped.stdout and "accepts no events" in shipped.stderr
+    replayed = run("replay", "--all", "--no-program", **here)
+    assert "proved nothing: the session is encrypted" in replayed.stdout
+
+
 def test_a_session_is_encrypted_and_restored(run, recorded, places, tmp_path):
     root = tmp_path / "trace"
     shutil.copytree(recorded.root, root, symlinks=True)

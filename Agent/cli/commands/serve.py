@@ -322,7 +322,6 @@ def ship(
         agent-trace ship --to https://traces.example.com last --follow
     """
     from Agent.client.destination import Destination
-    from Agent.tree.layout import readable
 
     if every and follow:
         raise misuse("--follow needs a single session")
@@ -332,7 +331,7 @@ def ship(
     answers = []
     for path in parameters.sessions_of(session, root, every=every):
         how = {"content": content, "again": again, "patience_s": patience_s}
-        answer = _ship_one(readable(path), destination, how, follow=follow, goes_on=every)
+        answer = _ship_one(path, destination, how, follow=follow, goes_on=every)
         answers.append(answer)
         if not render.wants_json():
             _show_shipment(answer, destination.place)
@@ -348,7 +347,8 @@ def _ship_one(
     follow: bool,
     goes_on: bool,
 ) -> dict[str, Any]:
-    from Agent.errors import SessionInUse
+    from Agent.errors import SessionEncrypted, SessionInUse
+    from Agent.tree.layout import readable
 
     def problem() -> str | None:
         text = shipment.outcome.problem
@@ -356,9 +356,9 @@ def _ship_one(
         return f"{destination.place}: {text}, {again}" if text else None
 
     try:
-        shipment = _take_over(path, destination, patient(problem), how, follow=follow)
-    except (SessionInUse, SessionNotFound) as error:
-        # a session that is busy, or has no name yet, must not prevent the others from being sent
+        shipment = _take_over(readable(path), destination, patient(problem), how, follow=follow)
+    except (SessionEncrypted, SessionInUse, SessionNotFound) as error:
+        # a session that is busy, encrypted, or has no name yet must not prevent the others from being sent
         if not goes_on:
             raise
         return {**_answer(path, None), "skipped": error.message}

@@ -58,7 +58,14 @@ from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names, session_info
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
-from Agent.tree.layout import entries_in, files_below, read_file, readable_sessions, run_dirs
+from Agent.tree.layout import (
+    entries_in,
+    files_below,
+    is_encrypted,
+    read_file,
+    readable_sessions,
+    run_dirs,
+)
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 ONLY_COUNTED: Final = "is a generator, and the recording has only the number of its items"
@@ -479,6 +486,9 @@ def replay_metrics(
     forks: list[bool] = []
     unread: list[str] = []
     for number, session in enumerate(sessions, start=1):
+        if is_encrypted(session):
+            unread.append(f"{session.name}: it is encrypted, and no key is given")
+            continue
         lineage = lineage_of(session)
         if lineage is None:
             own, sound = _checkpointed(directory, session)
