@@ -34,6 +34,7 @@ def asked(platform: Platform, text: str) -> DebugReport:
     return debug_issue(text, session=platform.builder.path)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "field",
     [

@@ -236,6 +236,7 @@ def test_an_agent_that_another_one_names_is_left_in_its_record(trace_root):
             if b"listen" in line] == [{"from": "a"}]  # fmt: skip
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("how", ["live", "sealed", "removed"])
 @pytest.mark.parametrize(
     "damage",

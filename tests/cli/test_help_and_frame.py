@@ -412,6 +412,7 @@ FIRST = ("sessions", "--help", "journey nobody")
 """An answer, a help and an error; the others are further cases."""
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     "commands",

@@ -105,6 +105,7 @@ _DAMAGES = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("damage", "told"), _DAMAGES.values(), ids=_DAMAGES)
 def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(run, root, damage, told):
     assert run("seal", "--remove", "--root", root).returncode == 0

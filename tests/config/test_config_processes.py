@@ -292,6 +292,7 @@ def test_a_subprocess_with_a_root_of_its_own_stays_apart(trace_root, tmp_path):
     assert of_kind(session_events(only_session(trace_root)), "log") == []
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ if pid: assert os.waitpid(pid, 0)[1] == 0; print("both went on")
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize(

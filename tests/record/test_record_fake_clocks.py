@@ -50,6 +50,7 @@ with clock():
 SINCE = ["in between", "before the first event", "before the package"]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("clock", "since"),
     [

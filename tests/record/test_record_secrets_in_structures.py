@@ -191,6 +191,7 @@ IN_FORMS = [
 QUOTED = ['"password"', "'password'", '\\"api_key\\"', "'passWord'", "\u201cpassword\u201d"]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("name", [*IN_TWO_WORDS, *IN_FORMS, *QUOTED])
 def test_a_sure_name_in_two_words_or_in_quotes_names_a_secret_of_any_value(name):
     for value in ("weak", "Hunter2xY", 4711, ["a", "b"]):

@@ -58,6 +58,7 @@ def test_entropy_of_an_import_that_reaches_an_agent_is_unverified_with_its_place
     assert f"({toy.name}.py:{line})" in " ".join(report.reasons), report.reasons
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.parametrize("name", IDENTICAL)
 def test_entropy_of_an_import_that_reaches_no_agent_or_is_recorded_does_no_harm(toy, name):

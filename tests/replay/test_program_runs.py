@@ -415,6 +415,7 @@ WAITS = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_a_changed_scheduler_of_tasks_that_something_else_may_order_is_not_green(farm, wait):
     farm.record(HERD.replace("await asyncio.sleep(0)", wait))
@@ -582,6 +583,7 @@ def flip_a_bit_of_the_archive():
     part.write_bytes(data)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "edit", [change_a_number, swap_two_events, remove_the_digests, flip_a_bit_of_the_archive]
 )
@@ -624,6 +626,7 @@ def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     assert len(list(Path("trace").glob("session_*"))) == 1
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.parametrize(
     ("reads", "verdict"),
@@ -658,6 +661,7 @@ def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.parametrize(
     ("attempt", "told"),

@@ -540,6 +540,7 @@ def test_a_draw_in_an_action_that_drew_nothing_is_never_green(toy, kind):
     assert "Agent.count_up" in str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.parametrize("kind", ["random", "odd", "old"])
 def test_another_seed_is_a_difference_though_it_is_drawn_from_in_a_later_action(toy, kind):

@@ -80,6 +80,7 @@ def test_what_is_recorded_the_same_is_identical(program):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -264,6 +264,7 @@ shutdown_logging()
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "step", "where"),
     [
@@ -624,6 +625,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("body", "use", "old", "new", "place"),
     [
@@ -651,6 +653,7 @@ def test_changed_code_that_untraced_code_calls_is_never_green(desk, monkeypatch,
     assert replayed(target="main:Maker").verdict in {"UNVERIFIED", "DIVERGED"}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "body",
     [

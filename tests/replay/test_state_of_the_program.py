@@ -434,6 +434,7 @@ def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("edit", ["self.total += load", "self.total = self.total + load"])
 @pytest.mark.parametrize(
     "built",

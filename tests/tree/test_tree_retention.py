@@ -307,6 +307,7 @@ def _killed_at_unlink(session, limit, removals=0):
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.first_case
 @pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("seed", range(12))
