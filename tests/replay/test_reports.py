@@ -117,6 +117,15 @@ def test_values_are_written_as_python_writes_them():
         assert python_text(value) == text
 
 
+def test_values_of_classes_with_one_name_are_told_apart():
+    order, moved = ({"tag": f"dataclass:{module}.Order", "value": {"n": 0}} for module in ("shop", "menu"))
+    assert differing_texts(order, moved) == (
+        "Order(n=0) of class shop.Order",
+        "Order(n=0) of class menu.Order",
+    )
+    assert differing_texts({"a": 1}, {"a": 2}) == ("{'a': 1}", "{'a': 2}")
+
+
 def test_the_piece_around_the_first_difference_holds_it():
     for length in (10, 500, 5_000):
         for at in (0, length // 2, length - 1):

@@ -202,7 +202,13 @@ def _tagged(tag: str, value: Any) -> str:
 
 def differing_texts(recorded: Any, replayed: Any, most_chars: int = 160) -> tuple[str, str]:
     """Return two differing values as texts of about `most_chars`, both around the first difference."""
-    return differing_pieces(python_text(recorded), python_text(replayed), most_chars)
+    one, other = differing_pieces(python_text(recorded), python_text(replayed), most_chars)
+    classes = [
+        str(each.get("tag", "")).partition(":")[2] for each in (recorded, replayed) if type(each) is dict
+    ]
+    if one != other or len(set(classes)) < 2:
+        return one, other
+    return f"{one} of class {classes[0]}", f"{other} of class {classes[1]}"
 
 
 def differing_pieces(one: str, other: str, most_chars: int) -> tuple[str, str]:
