@@ -264,9 +264,18 @@ def causes(
     elif form == "svg":
         render.emit(graph.to_svg().rstrip("\n"), verbatim=True)
     else:
-        for line in graph.to_text(limit).splitlines():
-            render.emit(layout.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+        width = render.width_of_terminal()
+        for line in map(render.clean, graph.to_text(limit).splitlines()):
+            render.emit(line if width is None else _clipped(line, width))
     return 0 if graph.causes or graph.effects or graph.missing else 1
+
+
+def _clipped(line: str, width: int) -> str:
+    """The line in at most `width` columns; the id in brackets at the end, for the next command, stays."""
+    text, gap, event_id = line.rpartition("  [")  # other texts in the line have no two blanks
+    if not gap or not line.endswith("]"):
+        return layout.clip(line, width)
+    return layout.clip(text, width - len(gap + event_id)) + gap + event_id
 
 
 STATE_STYLES = {"running": "good", "paused": "warn", "crashed": "bad"}
