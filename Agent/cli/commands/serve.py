@@ -523,7 +523,7 @@ def view(
     is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
     at: Annotated[str | None, "--at WHEN"] = None,
     other: Annotated[str | None, "--compare SESSION"] = None,
-    file: Annotated[Path | None, "--share FILE.html"] = None,
+    file: Annotated[Path | None, "--share FILE.html", parameters.OUTPUT] = None,
     editor: Annotated[
         str, "--editor NAME|TEMPLATE", {"envvar": "AGENT_TRACE_EDITOR", "show_envvar": True}
     ] = "vscode",
@@ -564,6 +564,10 @@ def view(
     from Agent.analysis.session import unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
+    if at is not None:
+        from Agent.view.sharing import parsed_moment
+
+        parsed_moment(at)
     name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
     if agent and not (reader := open_reader(path)).holds_agent(agent):
