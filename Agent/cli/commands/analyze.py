@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def analyze(
     run: OneRun,
     more: More,
-    page: Annotated[Path | None, "--html FILE"],
+    page: Annotated[Path | None, "--html FILE", parameters.OUTPUT],
     root: Root,
     **across: Unpack[Across],
 ) -> None:
@@ -107,8 +107,8 @@ def debug(
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
     An event id in TEXT says which event shows the problem, so that it need not be guessed.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
-    reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1: no
-    explanation was found.
+    reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1:
+    no cause has a confidence of 0.5 or more; what is printed then is a hint.
 
     Args:
         markdown: Print Markdown, to paste into an issue.
@@ -127,6 +127,7 @@ def debug(
     from Agent.analysis.debug.selected import around_complaint
     from Agent.analysis.session import unknown_agent
 
+    parameters.exclusive(markdown=markdown, json=render.wants_json())
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
     across: Across = {"engine": how["engine"], "master": how["master"]}
@@ -247,6 +248,9 @@ def causes(
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.causality.graph import around_event
+
+    if render.wants_json() and form in {"dot", "svg"}:
+        raise misuse(f"--json and --format {form} exclude each other; give one")
 
     def choose(engine: Any) -> Any:
         return around_event(engine, event_id, lookback, with_effects=effects)

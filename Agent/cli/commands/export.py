@@ -77,7 +77,7 @@ def otlp(
         "--traces-endpoint URL",
         {"envvar": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "show_envvar": True},
     ],
-    file: Annotated[Path | None, "--file FILE"],
+    file: Annotated[Path | None, "--file FILE", parameters.OUTPUT],
     headers: Annotated[tuple[str, ...], "--header NAME=VALUE"],
     service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
     root: Root,
@@ -263,7 +263,7 @@ def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) 
     return shipment
 
 
-NewFile = Annotated[Path, "FILE", click.Path(dir_okay=False, path_type=Path)]
+NewFile = Annotated[Path, "FILE", parameters.OUTPUT]
 Query = Annotated[str, "--query -q SQL", "The rows to write, as for agent-trace sql."]
 _ALL: Final = "SELECT * FROM events ORDER BY ts_us, writer, seq"
 

@@ -88,6 +88,12 @@ def journey(
         limit or any(how[form] for form in ("tree", "summary", "gaps", "all_sessions"))
     ):
         raise misuse("--first lists events, and cannot be combined with -n or a summary")
+    parameters.exclusive(
+        tree=how["tree"],
+        summary=how["summary"],
+        gaps=how["gaps"] and not how["summary"],  # a summary with gaps is one answer
+        all_sessions=how["all_sessions"],
+    )
     if across["engine"] is not None and (how["gaps"] or how["all_sessions"]):
         raise misuse("--gaps and --all-sessions are without --engine")
     if how["all_sessions"]:
@@ -338,6 +344,7 @@ def state(
         agent-trace state creator_001 --plot followers
         agent-trace state creator_001 --checkpoints
     """
+    parameters.exclusive(why=why, plot=plot, checkpoints=checkpoints)
     analyzer = parameters.analyzer_of(run, root, agent)
     if at is not None:
         from Agent.analysis.questions.states import check_within

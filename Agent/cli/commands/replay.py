@@ -312,6 +312,7 @@ def fork(
         agent-trace fork last/a_7 --step 9 --modify '{"wait": 0}' --latest --outcome 'served>50'
         agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'
     """
+    parameters.exclusive(sweep=sweep, latest=latest)
     patch = None if modify is None else _json(modify)
     name = _of_agent(run, agent)
     parameters.make_code_importable()

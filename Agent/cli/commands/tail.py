@@ -80,7 +80,7 @@ def tail(
     short: Annotated[Any, "-f [CONDITION]", _SHORT],
     where: Where,
     lines: Annotated[int | None, "--lines -n N", FROM_ZERO],
-    cursor: Annotated[Path | None, "--cursor FILE"],
+    cursor: Annotated[Path | None, "--cursor FILE", parameters.OUTPUT],
     run: OneRun,
     root: Root,
     **filters: Unpack[TailFilter],
