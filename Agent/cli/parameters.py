@@ -652,7 +652,7 @@ class Across(TypedDict):
     """The options of commands that read many sealed sessions together.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        engine: Read RUN and PATH (sealed sessions) together, with DuckDB on this machine or with Spark.
         master: Where Spark runs; default: this machine, local[*].
     """
 

@@ -74,7 +74,8 @@ class DebugOptions(Across):
     """The options of `debug`: those of --test, and of many sessions.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together, and explain what surrounds TEXT.
+        engine: Read RUN and PATH (sealed sessions) together, and explain the events around what TEXT
+            names.
         master: Where Spark runs; default: this machine, local[*].
         target: Test: the target, preferably one that builds all agents; default: the one the session
             remembers.
@@ -105,7 +106,7 @@ def debug(
     """Find what explains an issue described in words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
-    An event id in TEXT says which event shows the problem, so that it need not be guessed.
+    If TEXT contains an event id, that event is taken as the problem; otherwise debug chooses one.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
     reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1:
     no cause has a confidence of 0.5 or more; what is printed then is a hint.
@@ -113,7 +114,8 @@ def debug(
     Args:
         markdown: Print Markdown, to paste into an issue.
         show_all: Show every cause, and every candidate.
-        baseline: A session in which all was well: what no such session has is unusual; repeatable.
+        baseline: A session without the problem: what none of these sessions has counts as unusual;
+            repeatable.
         test: Test the leading causes by forks with and without them.
 
     Examples:

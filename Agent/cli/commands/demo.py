@@ -283,7 +283,7 @@ def run(
     content: bool,
     root: parameters.Root,
 ) -> None:
-    """Run a program and record it, without an edit of it.
+    """Run a program and record it, without changing it.
 
     Records what the program records itself, the classes that agent-trace.toml names under [[instrument]], and
     the spans of all libraries with an installed OpenTelemetry instrumentation, each in the action of the

@@ -34,7 +34,7 @@ _STILL_WRITTEN: Final = "a program is still writing to it: what has not ended is
 
 @parameters.group(no_args_is_help=True)
 def export() -> None:
-    """Give recorded sessions to other tools.
+    """Export recorded sessions for other tools.
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
@@ -92,7 +92,7 @@ def otlp(
 
     Args:
         endpoint: A receiver of OTLP over HTTP with protobuf.
-        traces_endpoint: The same as its whole address, to which /v1/traces is not added.
+        traces_endpoint: The same as a complete URL: /v1/traces is not appended.
         file: Write lines of OTLP JSON to this new file.
         headers: A header for the receiver, such as a key; repeatable.
         service: The name of the program; in Phoenix the project. Default: agent-trace.
@@ -400,7 +400,7 @@ Map = Annotated[
 
 @parameters.group(no_args_is_help=True)
 def import_() -> None:
-    """Make a session of what another program logged.
+    """Import another program's log as a session.
 
     Secrets are replaced before anything is written. import bundle takes sessions of Agent Trace.
 

@@ -28,7 +28,7 @@ class JourneyForm(Across):
     """What `journey` shows.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        engine: Read RUN and PATH (sealed sessions) together, with DuckDB on this machine or with Spark.
         master: Where Spark runs; default: this machine, local[*].
         everything: Every event, without a summary.
         tree: Show how actions are nested, and how long each took.
@@ -336,7 +336,7 @@ def state(
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
         why: How this field got its value; below a field: values.video, or the JSON pointer /values/video.
         plot: Draw how this field, a number, changed over time, up to --at.
-        checkpoints: The moments whose full state was recorded.
+        checkpoints: List the moments at which a full state was recorded.
 
     Examples:
         agent-trace state creator_001

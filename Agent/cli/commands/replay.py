@@ -92,7 +92,7 @@ class HowToReplay(TypedDict):
 
     Args:
         timeout_seconds: Stop after this many seconds; with --all, per run.
-        strict_factory: Treat another first state than the recorded one as a difference.
+        strict_factory: Count a first state other than the recorded one as a difference.
         no_writes: Refuse to open existing files for writing.
         program: Run the recorded program again as a whole if calls of its actions prove nothing.
     """
