@@ -106,10 +106,9 @@ def test_every_answer_fits(place, run, monkeypatch):
     assert not {asked: lines for asked, lines in wide.items() if lines}
 
 
-def test_causes_keep_the_ids_for_the_next_command(place, run, monkeypatch):
-    _, session, _ = place
-    begin = ("journey", AGENT, session, "--since", "tick:16", "--first", "1", "--json")
-    asked = ("causes", json.loads(run(*begin).stdout)["id"], session, "--effects")
+def test_causes_keep_the_ids_for_the_next_command(recorded, run, monkeypatch):
+    begin = ("journey", AGENT, recorded.session, "--since", "tick:16", "--first", "1", "--json")
+    asked = ("causes", json.loads(run(*begin).stdout)["id"], recorded.session, "--effects")
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     with monkeypatch.context() as terminal:
         terminal.setattr(sys.stdout, "isatty", lambda: True, raising=False)
