@@ -282,6 +282,7 @@ class _Rows:
             body["logger"] = _text(values["logger"])
         if kind == "agent_action":
             body["action_type"] = _text(values["action"])
+            body.setdefault("message", f"Agent action: {body['action_type']}")  # as of a recorded action
             if values.get("error"):
                 body["outcome"] = "error"
                 body["user.error"] = values["error"]

@@ -44,7 +44,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     _section(
         "Everyday",
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
-        ("run", "demo", "Run a program and record it, without an edit of it."),
+        ("run", "demo", "Run a program and record it, without changing it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
         ("view", "serve", "Show a session in the browser: what went wrong, when, and why."),
         ("analyze", "analyze", "Report what happened in a session."),
@@ -88,8 +88,8 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
-        ("import", "export", "Make a session of what another program logged."),
-        ("export", "export", "Give recorded sessions to other tools."),
+        ("import", "export", "Import another program's log as a session."),
+        ("export", "export", "Export recorded sessions for other tools."),
         ("mcp", "serve", "Answer questions of an MCP client about sessions."),
     ),
     _section(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 import sys
 import threading
 import time
@@ -76,6 +77,25 @@ class _Directory(click.Path):
 
 
 DIRECTORY = _Directory(file_okay=False, path_type=Path)
+
+
+class _Output(click.Path):
+    """A file to write, in a directory that is there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value; InputError if its directory is missing, click.BadParameter for "-"."""
+        if str(value) == "-":
+            self.fail("'-' is no file here; name one", param, ctx)
+        place = Path(value).parent
+        if not place.is_dir():
+            from Agent.errors import InputError
+
+            remedy = f"create it: mkdir -p {shlex.quote(str(place))}"
+            raise InputError("there is no such directory", path=place, remedy=remedy)
+        return super().convert(value, param, ctx)
+
+
+OUTPUT = _Output(dir_okay=False, path_type=Path)
 
 
 class Count(click.IntRange):
@@ -239,6 +259,13 @@ def _json_option() -> click.Option:
 def misuse(message: str) -> click.UsageError:
     """A usage error for options that cannot be combined; click's handler adds the help command."""
     return click.UsageError(message, click.get_current_context(silent=True))
+
+
+def exclusive(**given: object) -> None:
+    """click.UsageError if more than one of these options has a value; names are those of the flags."""
+    flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(flags) > 1:
+        raise misuse(f"{' and '.join(flags)} exclude each other; give one")
 
 
 def make_code_importable() -> None:
@@ -625,7 +652,7 @@ class Across(TypedDict):
     """The options of commands that read many sealed sessions together.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        engine: Read RUN and PATH (sealed sessions) together, with DuckDB on this machine or with Spark.
         master: Where Spark runs; default: this machine, local[*].
     """
 

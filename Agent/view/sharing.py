@@ -67,25 +67,39 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
     """
     snapshot = view.snapshot
     index = snapshot.index
-    tick = when.removeprefix("tick:")
-    if tick != when and tick.lstrip("-").isdecimal():
+    tick, unix_us = parsed_moment(when)
+    if tick is not None:
         ticks, rows = index.ticks
-        position = int(np.searchsorted(ticks, int(tick), "right"))
-        if position == 0 or int(ticks[position - 1]) != int(tick):
+        position = int(np.searchsorted(ticks, tick, "right"))
+        if position == 0 or int(ticks[position - 1]) != tick:
             raise UsageError(f"the session has no tick {tick}", remedy="the page shows its ticks")
         return SharedMoment(index.time(int(rows[position])) - 1 if position < len(rows) else index.length_us)
+    if unix_us is not None:
+        return SharedMoment(unix_us - index.first_us)
+    row = snapshot.row_of(when)
+    return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])
+
+
+def parsed_moment(when: str) -> tuple[int | None, int | None]:
+    """Return the tick, or the epoch time in microseconds, that a text names; both None for an event's id.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    tick = when.removeprefix("tick:")
+    if tick != when and tick.lstrip("-").isdecimal():
+        return int(tick), None
     try:
         split_event_id(when)
     except ValueError:
         try:
-            return SharedMoment(parse_timestamp(when) - index.first_us)
+            return None, parse_timestamp(when)
         except ValueError:
             raise UsageError(
                 f"{when[:80]!r} is not a moment",
                 remedy="give tick:17, the id of an event, or a time (RFC 3339)",
             ) from None
-    row = snapshot.row_of(when)
-    return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])
+    return None, None
 
 
 def shared_session(view: SessionView, around: float | None, most: int = MOST_EVENTS) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_lines_with_usual_names_need_no_mapping(tmp_path, trace_root):
     )
     assert (low["event_type"], low["extra"]["stock"]) == ("log", 2)
     assert (buy["event_type"], buy["tick"], buy["extra"]["duration_ms"]) == ("agent_action", 7, 250.0)
+    assert buy["message"] == "Agent action: buy"
     assert buy["extra"]["action_type"] == "buy" and buy["extra"]["paid"] == [1] and buy["span_id"]
     (error,) = analyzer.get_errors("waiter")
     assert error["extra"]["error_message"] == "dropped a cup"

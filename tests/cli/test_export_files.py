@@ -36,7 +36,12 @@ def test_mistakes_are_one_line_with_a_remedy(run, recorded, tmp_path):
         (("csv", "last", "new.csv", "-q", "DROP VIEW events"), 2, "only a single reading statement"),
         (("parquet", "20010101_000000", "new.parquet"), 3, "no session"),
         (("perfetto", "last"), 2, "missing argument 'FILE'"),
-        (("csv", "last", "no/such/folder.csv"), 3, "no such file or directory"),
+        (
+            ("csv", "last", "no/such/folder.csv"),
+            3,
+            "no such directory (no/such); create it: mkdir -p no/such",
+        ),
+        (("csv", "last", "-"), 2, "'-' is no file here; name one"),
     ):
         done = run("export", *arguments, *place)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr

@@ -40,6 +40,7 @@ def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "; its test: tests/test_golden_the_one.py" in done.stdout
     assert 'golden_trace("the one")' in (tmp_path / "tests/test_golden_the_one.py").read_text()
+    (tmp_path / "checks").mkdir()
     done = ask("golden", "add", "last/creator_001", "--name", "two", "--json", "--test", "checks/test_two.py")
     assert json.loads(done.stdout)["test"] == "checks/test_two.py"
     assert 'golden_trace("two")' in (tmp_path / "checks/test_two.py").read_text()

@@ -14,6 +14,7 @@ import click
 import orjson
 import pytest
 from click.testing import CliRunner
+from support.commands import COMMANDS
 
 import Agent
 from Agent.cli import main as entry
@@ -199,6 +200,44 @@ def test_versions_are_those_that_are_installed(run):
     assert (done.returncode, found["agent-trace"]) == (0, Agent.__version__)
     assert found["python"] == platform.python_version()
     assert found["orjson"] == orjson.__version__
+
+
+def outputs():
+    """Every option and argument that names a file to write, after its command."""
+    for name, each in COMMANDS.items():
+        for option in each.params:
+            if option.type is parameters.OUTPUT:
+                flag = option.opts[-1] if isinstance(option, click.Option) else None
+                yield [*name.split(), *(["last"] if flag is None else [flag])]
+
+
+@pytest.mark.parametrize("words", [*outputs()], ids=" ".join)
+def test_a_file_to_write_needs_a_name_and_a_directory_that_is_there(run, tmp_path, words):
+    done = run(*words, "-")
+    assert done.returncode == 2 and "'-' is no file here; name one" in done.stderr
+    done = run(*words, "new/x")
+    assert (done.returncode, done.stderr) == (
+        3,
+        "agent-trace: there is no such directory (new); create it: mkdir -p new\n",
+    )
+    assert not [*tmp_path.iterdir()]
+
+
+def test_two_forms_of_one_answer_exclude_each_other(run):
+    for words in (
+        "sql q --csv --json",
+        "sql q --csv --table",
+        "debug text --markdown --json",
+        "causes id --format svg --json",
+        "journey ann --tree --summary",
+        "journey ann --gaps --all-sessions --tree",
+        "state ann --why a --plot b",
+        "runs last --steps --tools",
+        "runs last --models --export x.zip",
+        "fork last --step 1 --sweep --latest",
+    ):
+        done = run(*words.split())
+        assert done.returncode == 2 and "exclude each other; give one" in done.stderr, words
 
 
 @pytest.mark.process

@@ -106,6 +106,18 @@ def test_every_answer_fits(place, run, monkeypatch):
     assert not {asked: lines for asked, lines in wide.items() if lines}
 
 
+def test_causes_keep_the_ids_for_the_next_command(recorded, run, monkeypatch):
+    begin = ("journey", AGENT, recorded.session, "--since", "tick:16", "--first", "1", "--json")
+    asked = ("causes", json.loads(run(*begin).stdout)["id"], recorded.session, "--effects")
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    with monkeypatch.context() as terminal:
+        terminal.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        shown = STYLE.sub("", run(*asked).stdout)
+    assert not too_wide(shown) and "…" in shown
+    ids = re.compile(r"  \[\S+\]$", re.MULTILINE)
+    assert ids.findall(shown) == ids.findall(run(*asked).stdout) != []
+
+
 @pytest.mark.further
 @pytest.mark.process
 def test_curves_fit_a_terminal_of_40_columns(tmp_path, run, monkeypatch):

@@ -330,7 +330,7 @@ def test_a_line_fits_into_any_terminal_and_says_when_and_what(width, recorded):
 def test_a_cursor_that_cannot_be_kept_is_refused_before_anything_is_shown(ask):
     done = ask("tail", "--cursor", "nowhere/place.json")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "(nowhere/place.json); choose a file in an existing directory" in done.stderr
+    assert "no such directory (nowhere); create it: mkdir -p nowhere" in done.stderr
 
 
 def test_the_session_or_one_agent_of_it_is_an_argument(ask, recorded):

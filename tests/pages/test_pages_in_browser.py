@@ -286,6 +286,37 @@ def test_hostile_content_is_shown_as_text_on_every_page(hostile, open_tab):
         assert len(page.content()) < 2_000_000, section
 
 
+def test_an_agent_with_an_empty_id_is_shown_with_words_and_its_state(open_tab, tmp_path):
+    class Nobody:
+        agent_id, agent_role = "", "worker"
+
+        def __init__(self):
+            self.done = 0
+
+        @trace_agent_action("work")
+        def work(self):
+            self.done += 1
+
+    setup_logging(trace_root=tmp_path)
+    Nobody().work()
+    shutdown_logging()
+    with PagesServer(tmp_path) as server:
+        page = open_tab(server).page
+        page.get_by_role("button", name="(no name)", exact=True).click()
+        page.locator(".states .fields").get_by_text("done", exact=True).wait_for()
+        assert page.locator(".states h2").inner_text().startswith("(no name)")
+        page.close()
+
+
+def test_an_address_with_a_moment_that_the_session_lacks_shows_the_session_and_says_so(demo, open_tab):
+    tab = open_tab(demo)
+    tab.page.goto(f"{tab.page.url.partition('?')[0]}?at=tick:9999")
+    tab.page.locator(".notice").get_by_text("no tick 9999").wait_for()
+    found(tab)
+    assert all("moment" in each or "Failed to load resource" in each for each in tab.complaints)
+    tab.complaints.clear()
+
+
 def test_the_code_of_an_event_is_a_link_into_the_editor_and_a_strange_path_is_text(open_tab, tmp_path):
     setup_logging(trace_root=tmp_path / "trace")
     Hostile().act("words")

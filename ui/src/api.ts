@@ -249,7 +249,7 @@ export const reportNames = (document.body.dataset["reports"] ?? "").split(" ").f
 export type Query = Record<string, string | number | undefined>;
 
 function address(path: string, query: Query, of: string): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  const given = Object.entries(query).filter(([name, value]) => value !== undefined && (value !== "" || name === "agent"));
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   const base = of ? `${home}/api/${encodeURIComponent(of)}/` : `${home}/api/`;
   return base + path + (text ? `?${text}` : "");

@@ -6,7 +6,7 @@ import {
   type SessionRow, type State,
 } from "./api.ts";
 import { plural } from "./axis.ts";
-import { h, refill, shown } from "./dom.ts";
+import { h, named, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 const MOST_SESSIONS = 60;
@@ -159,7 +159,7 @@ export function makeDifferences(): HTMLElement {
   effect(() => {
     const [id, agent] = [store.compared.value, store.agents.value.at(-1)];
     if (store.comparison.value === null || id === null) return;
-    heading.textContent = agent === undefined ? "Events that differ" : `Events of ${shown(agent, 40)} that differ`;
+    heading.textContent = agent === undefined ? "Events that differ" : `Events of ${named(agent, 40)} that differ`;
     if (agent === undefined) return pairs.replaceChildren(h("li", { class: "hint" }, "Choose an agent on the left."));
     pairs.replaceChildren(h("li", { class: "hint" }, h("span", { role: "status" }, "Comparing its events …")));
     void latest.run((signal) => answered<Differences>("compare", { other: id, agent }, signal)).then((found) => {

@@ -4,7 +4,7 @@ import { effect } from "@preact/signals-core";
 import { ask, home, Latest, page, type Place, reportNames, type Row } from "./api.ts";
 import { count, plural } from "./axis.ts";
 import { makeComparer } from "./compare.ts";
-import { h, shown } from "./dom.ts";
+import { h, named, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 export function makeHead(): HTMLElement {
@@ -34,10 +34,10 @@ export function makeHead(): HTMLElement {
     if (found === undefined) return;
     const agents = found.agents.slice(0, 8).map((lane) => {
       const each = store.overview.value!.lanes[lane]!;
-      return h("button", { type: "button", onclick: () => done(() => store.choose(each.agent)) }, h("b", {}, shown(each.agent, 60)), h("span", { class: "text" }, plural(each.events, "event")));
+      return h("button", { type: "button", onclick: () => done(() => store.choose(each.agent)) }, h("b", {}, named(each.agent, 60)), h("span", { class: "text" }, plural(each.events, "event")));
     });
     const events = found.events.slice(0, 20).map((row) =>
-      h("button", { type: "button", onclick: () => done(() => void store.open(row.id)) }, h("span", { class: "at" }, row.tick === null ? "" : `tick ${row.tick}`), h("span", { class: "who" }, shown(row.agent, 30)), h("span", { class: "text" }, shown(row.text, 120))),
+      h("button", { type: "button", onclick: () => done(() => void store.open(row.id)) }, h("span", { class: "at" }, row.tick === null ? "" : `tick ${row.tick}`), h("span", { class: "who" }, named(row.agent, 30)), h("span", { class: "text" }, shown(row.text, 120))),
     );
     hits.replaceChildren(...agents, ...events);
     if (agents.length + events.length === 0) hits.append(h("p", { class: "hint" }, "Nothing found."));

@@ -35,6 +35,9 @@ export function shown(text: string, most = 2000): string {
   });
 }
 
+/** The id of an agent for people: one that is empty gets the words that reports use, too. */
+export const named = (agent: string, most: number): string => shown(agent || "(no name)", most);
+
 /** The keyed children of a list: those that stay are reused, so that focus and scrolling stay, too. */
 export function refill(parent: Element, children: readonly Element[]): void {
   const active = document.activeElement;

@@ -3,7 +3,7 @@
 import { effect } from "@preact/signals-core";
 import { ask, type Field, fork, type Forked, type ForkAsked, mayFork, type Row, type State } from "./api.ts";
 import { duration } from "./axis.ts";
-import { h, shown } from "./dom.ts";
+import { h, named, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 /** Values longer than this are folded away: generators and caches are seldom what one wants to change. */
@@ -170,7 +170,7 @@ export function makeForkForm(): HTMLElement {
 
     const where = at.tick === null ? duration(at.t) : `tick ${at.tick}`;
     element.replaceChildren(
-      h("div", { class: "head" }, h("h2", {}, `What if, from here: ${shown(agent, 60)}`),
+      h("div", { class: "head" }, h("h2", {}, `What if, from here: ${named(agent, 60)}`),
         h("button", { class: "quiet close", type: "button", "aria-label": "Close the form", onclick: () => (store.forking.value = null) }, "×")),
       h("p", { class: "hint" }, `The run goes on from ${where} with your code of today. Change what you want to.`),
       form,

@@ -3,7 +3,7 @@
 import { effect } from "@preact/signals-core";
 import { type Arrow, ask, ERROR_BIT, Latest, MOST_LEVEL, type Node, type Row, type Tile, tile } from "./api.ts";
 import { count, duration, plural } from "./axis.ts";
-import { h, shown } from "./dom.ts";
+import { h, named, shown } from "./dom.ts";
 import * as store from "./store.ts";
 import { type Colours, colours, nearest, paint, type Painted, ROW_PX } from "./tiles.ts";
 
@@ -434,11 +434,11 @@ export function makeLanes(): Lanes {
           "button",
           {
             class: isOther ? "label beside" : "label", type: "button", "data-lane": number, "aria-pressed": isChosen ? "true" : "false",
-            title: [isOther && lane.agent, lane.role, plural(lane.events, "event"), lane.errors ? plural(lane.errors, "error") : "", lane.why]
+            title: [isOther && named(lane.agent, 200), lane.role, plural(lane.events, "event"), lane.errors ? plural(lane.errors, "error") : "", lane.why]
               .filter(Boolean).map((text) => shown(String(text), 200)).join(", "),
             onclick: (event) => store.choose(lane.agent, event.shiftKey || event.metaKey || event.ctrlKey),
           },
-          h("span", { class: "name" }, isOther ? `↳ in ${store.compared.value}` : shown(lane.agent, 60)),
+          h("span", { class: "name" }, isOther ? `↳ in ${store.compared.value}` : named(lane.agent, 60)),
           lane.errors > 0 && h("span", { class: "errors" }, count(lane.errors)),
         );
         button.style.top = `${(first + place) * ROW_PX}px`;
@@ -545,7 +545,7 @@ export function makeLanes(): Lanes {
     const where = [tick === null ? "" : `tick ${tick}`, duration(t)].filter(Boolean).join(" · ");
     const kinds = lane >= store.OTHER ? store.other.value?.kinds : overview.value?.kinds;
     const kind = hit ? (kinds?.[hit.tile.data.kind[hit.n]!] ?? "") : "";
-    tip.replaceChildren(h("b", {}, shown(found.agent, 60)), h("span", {}, where), h("span", { class: "what" }, kind));
+    tip.replaceChildren(h("b", {}, named(found.agent, 60)), h("span", {}, where), h("span", { class: "what" }, kind));
     tip.hidden = false;
     const box = element.getBoundingClientRect();
     tip.style.left = `${Math.min(event.clientX - box.left + 14, box.width - 260)}px`;

@@ -65,7 +65,7 @@ async function start(): Promise<void> {
   for (let wait = SOON_MS; ; wait = Math.min(BUILDING_MS, wait * 1.5)) {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
-      await goTo(store.given.get("at"));
+      await goTo(store.given.get("at")).catch((error: Error) => (store.notice.value = error.message));
       building.hidden = true;
       if (store.isAddressed) store.begin(found);
       else store.grow(found);

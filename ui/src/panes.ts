@@ -10,7 +10,7 @@ import { forker, makeForkForm } from "./fork.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
 import { held } from "./offline.ts";
-import { type Child, h, refill, shown } from "./dom.ts";
+import { h, named, refill, shown, type Child } from "./dom.ts";
 import * as store from "./store.ts";
 
 const EVENTS_EACH_SIDE = 40;
@@ -91,10 +91,10 @@ function showStates(parent: HTMLElement): void {
     const number = store.laneOf.value.get(agent);
     const lane = number === undefined ? undefined : store.overview.value?.lanes[number];
     return h(
-      "h2", {}, shown(agent, 80),
+      "h2", {}, named(agent, 80),
       lane?.role && h("span", { class: "role" }, shown(lane.role, 40)),
       store.agents.value.length > 1 &&
-        h("button", { class: "quiet", type: "button", title: "Leave out", "aria-label": `Leave out ${agent}`, onclick: () => store.choose(agent, true) }, "×"),
+        h("button", { class: "quiet", type: "button", title: "Leave out", "aria-label": `Leave out ${named(agent, 80)}`, onclick: () => store.choose(agent, true) }, "×"),
     );
   }
 
@@ -223,7 +223,7 @@ function showEvents(parent: HTMLElement): void {
     const [before, after] = [found[0].events.toReversed(), found[1].events];
     const seen = new Set(before.map((each) => each.row));
     const rows = [...before, ...after.filter((each) => !seen.has(each.row))];
-    heading.textContent = store.agents.value.length === 1 ? `Events of ${shown(store.agents.value[0]!, 40)}` : "Events";
+    heading.textContent = store.agents.value.length === 1 ? `Events of ${named(store.agents.value[0]!, 40)}` : "Events";
     if (rows.length === 0) {
       list.replaceChildren(h("li", { class: "hint" }, "No event matches."));
       return;
@@ -238,7 +238,7 @@ function showEvents(parent: HTMLElement): void {
           "button",
           { type: "button", "data-key": row.id, "aria-current": isOpen ? "true" : undefined, class: row.t > t ? "later" : "", onclick: () => void store.open(row.id) },
           h("span", { class: "at" }, row.tick === null ? duration(row.t) : String(row.tick)),
-          store.agents.value.length !== 1 && h("span", { class: "who" }, shown(row.agent, 30)),
+          store.agents.value.length !== 1 && h("span", { class: "who" }, named(row.agent, 30)),
           h("span", { class: "text" }, shown(row.text, 220)),
         ),
       );
@@ -341,7 +341,7 @@ function step(node: Node, edge: Edge | undefined): HTMLElement {
   return h(
     "li", { class: edge?.basis ?? "" },
     h("button", { class: "link", type: "button", "data-key": node.id, onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
-    node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
+    node.agent !== null && h("span", { class: "who" }, named(node.agent, 40)),
     h("span", { class: "text" }, shown(node.text, 200)),
     edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${edge.basis}: ${edge.rule.replaceAll("_", " ")}`),
   );

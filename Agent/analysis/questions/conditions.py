@@ -8,7 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression
+from simpleeval import (
+    DEFAULT_OPERATORS,
+    DISALLOW_METHODS,
+    DISALLOW_PREFIXES,
+    AttributeDoesNotExist,
+    EvalWithCompoundTypes,
+    InvalidExpression,
+    NumberTooHigh,
+)
 
 from Agent.analysis.session import agent_events
 from Agent.errors import UsageError
@@ -25,17 +33,20 @@ _MOST_BITS = 100_000
 
 def _power(base: Any, exponent: Any) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > _MOST_BITS:
-        raise InvalidExpression(f"{base} ** {exponent} is too large")
+        raise NumberTooHigh
     return operator.pow(base, exponent)
 
 
 def _remainder(value: Any, divisor: Any) -> Any:
     if isinstance(value, str | bytes):  # `%` formats a text, of any width
-        raise InvalidExpression("% is for numbers")
+        raise TypeError("% is for numbers")
     return operator.mod(value, divisor)
 
 
 _OPERATORS = {**DEFAULT_OPERATORS, ast.Pow: _power, ast.Mod: _remainder}
+_HIDDEN = tuple(DISALLOW_PREFIXES)
+_KNOWN_NODES = (*EvalWithCompoundTypes().nodes, *_OPERATORS, ast.Starred)
+_REMEDY = f"use fields, operators, and {', '.join(sorted(_FUNCTIONS))}"
 _OF_THE_EVENT = ("tick", "agent_id")
 """Names that a condition may use although no agent has a field of that name."""
 
@@ -96,22 +107,18 @@ class _Condition:
 
     def __init__(self, text: str) -> None:
         try:
-            self._tree = EvalWithCompoundTypes.parse(text)
-            names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name)]
-        except (InvalidExpression, SyntaxError, ValueError, RecursionError) as error:
+            # "eval" refuses statements: `coins = 3` would hold always
+            self._tree = ast.parse(text.strip(), mode="eval").body
+            nodes = list(ast.walk(self._tree))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(
                 f"the condition {text!r} is not an expression: {getattr(error, 'msg', error)}",
-                remedy="write it as in Python, such as 'cooldown_until > 1000 and not active'",
+                remedy="write it as in Python, such as 'cooldown_until > 1000 and tick == 40'",
             ) from error
-        for node in ast.walk(self._tree):
-            # `'{:>999999999}'.format(x)` and the like make texts of any length
-            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or (
-                isinstance(node, ast.FormattedValue) and node.format_spec is not None
-            ):
-                raise UsageError(
-                    f"the condition {text!r} calls a method or formats a text",
-                    remedy=f"use operators, and {', '.join(sorted(_FUNCTIONS))}",
-                )
+        for node in nodes:
+            if why := _refusal(node):
+                raise UsageError(f"the condition {text!r} {why}", remedy=_REMEDY)
+        names = [node for node in nodes if isinstance(node, ast.Name)]
         self._text = text
         of_loops = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         self._names = {node.id for node in names} - _FUNCTIONS.keys() - of_loops
@@ -130,12 +137,37 @@ class _Condition:
             return False
         try:
             return bool(EvalWithCompoundTypes(_OPERATORS, _FUNCTIONS, values).eval(self._text, self._tree))
+        except AttributeDoesNotExist as error:
+            self.failures[f"AttributeError: it has no member {error.attr!r}"] += 1
+            return False
         except InvalidExpression as error:
-            # A forbidden operation fails for every state.
-            raise UsageError(f"the condition {self._text!r} cannot be evaluated: {error}") from error
+            raise UsageError(
+                f"the condition {self._text!r} makes a number, text or list that is too large",
+                remedy="compare with smaller values",
+            ) from error
         except Exception as error:  # noqa: BLE001 - a state that the condition does not fit is counted, not hidden
             self.failures[f"{type(error).__name__}: {error}"] += 1
             return False
+
+
+def _refusal(node: ast.AST) -> str:
+    """Why a condition may not contain a node; "" if it may."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
+            return f"calls {name}"
+        case ast.Call(func=ast.Attribute()):  # `'{:>999999999}'.format(x)` makes a text of any length
+            return "calls a method"
+        case (
+            ast.FormattedValue(format_spec=ast.AST())
+            | ast.BinOp(left=ast.JoinedStr() | ast.Constant(value=str() | bytes()), op=ast.Mod())
+        ):
+            return "formats a text"
+        case ast.Attribute(attr=name) if name.startswith(_HIDDEN) or name in DISALLOW_METHODS:
+            return f"reads the attribute {name}"
+        case ast.expr() | ast.operator() | ast.unaryop() | ast.cmpop() if not isinstance(node, _KNOWN_NODES):
+            return f"contains {ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__}"
+        case _:
+            return ""
 
 
 def _of_agent(

@@ -599,7 +599,7 @@ def _write(
             raise DamagedInput(
                 f"{read_back.lines} of {marks.lines} lines were read while it was sealed",
                 path=each.path,
-                remedy="the JSON lines are unchanged; please report this",
+                remedy="the JSON lines are unchanged; if agent-trace verify finds no edit, report this",
             )
     return back
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def analyze(
     run: OneRun,
     more: More,
-    page: Annotated[Path | None, "--html FILE"],
+    page: Annotated[Path | None, "--html FILE", parameters.OUTPUT],
     root: Root,
     **across: Unpack[Across],
 ) -> None:
@@ -74,7 +74,8 @@ class DebugOptions(Across):
     """The options of `debug`: those of --test, and of many sessions.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together, and explain what surrounds TEXT.
+        engine: Read RUN and PATH (sealed sessions) together, and explain the events around what TEXT
+            names.
         master: Where Spark runs; default: this machine, local[*].
         target: Test: the target, preferably one that builds all agents; default: the one the session
             remembers.
@@ -105,15 +106,16 @@ def debug(
     """Find what explains an issue described in words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
-    An event id in TEXT says which event shows the problem, so that it need not be guessed.
+    If TEXT contains an event id, that event is taken as the problem; otherwise debug chooses one.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
-    reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1: no
-    explanation was found.
+    reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1:
+    no cause has a confidence of 0.5 or more; what is printed then is a hint.
 
     Args:
         markdown: Print Markdown, to paste into an issue.
         show_all: Show every cause, and every candidate.
-        baseline: A session in which all was well: what no such session has is unusual; repeatable.
+        baseline: A session without the problem: what none of these sessions has counts as unusual;
+            repeatable.
         test: Test the leading causes by forks with and without them.
 
     Examples:
@@ -127,6 +129,7 @@ def debug(
     from Agent.analysis.debug.selected import around_complaint
     from Agent.analysis.session import unknown_agent
 
+    parameters.exclusive(markdown=markdown, json=render.wants_json())
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
     across: Across = {"engine": how["engine"], "master": how["master"]}
@@ -248,6 +251,9 @@ def causes(
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.causality.graph import around_event
 
+    if render.wants_json() and form in {"dot", "svg"}:
+        raise misuse(f"--json and --format {form} exclude each other; give one")
+
     def choose(engine: Any) -> Any:
         return around_event(engine, event_id, lookback, with_effects=effects)
 
@@ -264,9 +270,18 @@ def causes(
     elif form == "svg":
         render.emit(graph.to_svg().rstrip("\n"), verbatim=True)
     else:
-        for line in graph.to_text(limit).splitlines():
-            render.emit(layout.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+        width = render.width_of_terminal()
+        for line in map(render.clean, graph.to_text(limit).splitlines()):
+            render.emit(line if width is None else _clipped(line, width))
     return 0 if graph.causes or graph.effects or graph.missing else 1
+
+
+def _clipped(line: str, width: int) -> str:
+    """The line in at most `width` columns; the id in brackets at the end, for the next command, stays."""
+    text, gap, event_id = line.rpartition("  [")  # other texts in the line have no two blanks
+    if not gap or not line.endswith("]"):
+        return layout.clip(line, width)
+    return layout.clip(text, width - len(gap + event_id)) + gap + event_id
 
 
 STATE_STYLES = {"running": "good", "paused": "warn", "crashed": "bad"}

@@ -283,7 +283,7 @@ def run(
     content: bool,
     root: parameters.Root,
 ) -> None:
-    """Run a program and record it, without an edit of it.
+    """Run a program and record it, without changing it.
 
     Records what the program records itself, the classes that agent-trace.toml names under [[instrument]], and
     the spans of all libraries with an installed OpenTelemetry instrumentation, each in the action of the
@@ -319,7 +319,7 @@ Request = Literal["status", "pause", "step", "resume", "set"]
 def control(
     name: Annotated[str, "SESSION", {"shell_complete": complete_runs}],
     what: Annotated[Request, "{status|pause|step|resume|set}"],
-    arguments: Annotated[tuple[str, ...], "[N | AGENT FIELD=VALUE]"],
+    arguments: Annotated[tuple[str, ...], "[ARGUMENT]..."],
     wait: Annotated[float, "--wait SECONDS", parameters.NOT_NEGATIVE] = _WAIT_S,
     *,
     root: Root,
@@ -327,9 +327,10 @@ def control(
     """Pause a running program, step it, and change its agents.
 
     The program has to allow it, with setup_logging(control=True), and to mark its steps, with tick(n). It
-    takes requests where a tick begins. pause holds it there until resume; step [N] lets one tick or N ticks
-    begin and holds it again; set changes a field that the agent exposes, while the program is paused or at
-    the next tick. Each of these becomes an event, and a replay repeats the changes.
+    takes requests where a tick begins. pause holds it there until resume; step, or step N, lets one tick
+    or N ticks begin and holds it again; set AGENT FIELD=VALUE changes a field that the agent exposes, while
+    the program is paused or at the next tick. Each of these becomes an event, and a replay repeats the
+    changes.
 
     VALUE is JSON, or a text; it must have the type that the field has. SESSION is an id, a unique prefix of
     one, a path, or last. Exit code 1: the program is not in the state for that, or began no tick in time, and

@@ -34,7 +34,7 @@ _STILL_WRITTEN: Final = "a program is still writing to it: what has not ended is
 
 @parameters.group(no_args_is_help=True)
 def export() -> None:
-    """Give recorded sessions to other tools.
+    """Export recorded sessions for other tools.
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
@@ -77,7 +77,7 @@ def otlp(
         "--traces-endpoint URL",
         {"envvar": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "show_envvar": True},
     ],
-    file: Annotated[Path | None, "--file FILE"],
+    file: Annotated[Path | None, "--file FILE", parameters.OUTPUT],
     headers: Annotated[tuple[str, ...], "--header NAME=VALUE"],
     service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
     root: Root,
@@ -92,7 +92,7 @@ def otlp(
 
     Args:
         endpoint: A receiver of OTLP over HTTP with protobuf.
-        traces_endpoint: The same as its whole address, to which /v1/traces is not added.
+        traces_endpoint: The same as a complete URL: /v1/traces is not appended.
         file: Write lines of OTLP JSON to this new file.
         headers: A header for the receiver, such as a key; repeatable.
         service: The name of the program; in Phoenix the project. Default: agent-trace.
@@ -263,7 +263,7 @@ def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) 
     return shipment
 
 
-NewFile = Annotated[Path, "FILE", click.Path(dir_okay=False, path_type=Path)]
+NewFile = Annotated[Path, "FILE", parameters.OUTPUT]
 Query = Annotated[str, "--query -q SQL", "The rows to write, as for agent-trace sql."]
 _ALL: Final = "SELECT * FROM events ORDER BY ts_us, writer, seq"
 
@@ -400,7 +400,7 @@ Map = Annotated[
 
 @parameters.group(no_args_is_help=True)
 def import_() -> None:
-    """Make a session of what another program logged.
+    """Import another program's log as a session.
 
     Secrets are replaced before anything is written. import bundle takes sessions of Agent Trace.
 

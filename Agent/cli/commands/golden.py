@@ -68,7 +68,9 @@ class HowToAdd(TypedDict):
 @command(of=golden)
 def add(
     run: Run,
-    test_file: Annotated[str | None, "--test [FILE]", {"is_flag": False, "flag_value": ""}],
+    test_file: Annotated[
+        Path | None, "--test [FILE]", parameters.OUTPUT, {"is_flag": False, "flag_value": ""}
+    ],
     **how: Unpack[HowToAdd],
 ) -> int:
     """Keep a run as a golden trace.
@@ -94,7 +96,7 @@ def add(
         show(1.0)
     test = None
     if added.is_kept and test_file is not None:
-        test = write_test(added.golden, Path(test_file) if test_file else None)
+        test = write_test(added.golden, test_file if test_file.name else None)
     render.document(lambda: _added(added, test))
     _show(added.failing)
     if added.ignorable:
@@ -155,8 +157,8 @@ def check(
     names: SomeNames,
     target: OtherTarget,
     workers: Workers,
-    junit: Annotated[Path | None, "--junit FILE"],
-    markdown: Annotated[Path | None, "--markdown FILE"],
+    junit: Annotated[Path | None, "--junit FILE", parameters.OUTPUT],
+    markdown: Annotated[Path | None, "--markdown FILE", parameters.OUTPUT],
     directory: Directory,
 ) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
@@ -323,7 +325,7 @@ class HowToShrink(TypedDict):
 @command(of=golden)
 def shrink(
     trace: Annotated[str, "NAME|RUN"],
-    test_path: Annotated[Path | None, "--test FILE"],
+    test_path: Annotated[Path | None, "--test FILE", parameters.OUTPUT],
     **how: Unpack[HowToShrink],
 ) -> int:
     """Find the smallest part of a golden trace, or run, that still fails.

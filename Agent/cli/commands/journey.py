@@ -28,7 +28,7 @@ class JourneyForm(Across):
     """What `journey` shows.
 
     Args:
-        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        engine: Read RUN and PATH (sealed sessions) together, with DuckDB on this machine or with Spark.
         master: Where Spark runs; default: this machine, local[*].
         everything: Every event, without a summary.
         tree: Show how actions are nested, and how long each took.
@@ -88,6 +88,12 @@ def journey(
         limit or any(how[form] for form in ("tree", "summary", "gaps", "all_sessions"))
     ):
         raise misuse("--first lists events, and cannot be combined with -n or a summary")
+    parameters.exclusive(
+        tree=how["tree"],
+        summary=how["summary"],
+        gaps=how["gaps"] and not how["summary"],  # a summary with gaps is one answer
+        all_sessions=how["all_sessions"],
+    )
     if across["engine"] is not None and (how["gaps"] or how["all_sessions"]):
         raise misuse("--gaps and --all-sessions are without --engine")
     if how["all_sessions"]:
@@ -330,7 +336,7 @@ def state(
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
         why: How this field got its value; below a field: values.video, or the JSON pointer /values/video.
         plot: Draw how this field, a number, changed over time, up to --at.
-        checkpoints: The moments whose full state was recorded.
+        checkpoints: List the moments at which a full state was recorded.
 
     Examples:
         agent-trace state creator_001
@@ -338,6 +344,7 @@ def state(
         agent-trace state creator_001 --plot followers
         agent-trace state creator_001 --checkpoints
     """
+    parameters.exclusive(why=why, plot=plot, checkpoints=checkpoints)
     analyzer = parameters.analyzer_of(run, root, agent)
     if at is not None:
         from Agent.analysis.questions.states import check_within

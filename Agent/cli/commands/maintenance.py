@@ -47,7 +47,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     changed or dropped; a session that ended well is not changed. Without RUN: the newest.
 
     Args:
-        every: Every session under the root to which nobody writes.
+        every: Every session under the root that no process writes to.
         mirrors: Also rebuild the category files of all sessions.
 
     Examples:
@@ -477,9 +477,9 @@ def seal(
 ) -> int:
     """Convert finished segments to Parquet.
 
-    Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
-    still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
-    or last (the default).
+    Parquet takes a tenth of the space, and queries are faster with the same answers. Segments that a running
+    process still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one,
+    a path, or last (the default).
 
     Args:
         every: Every session of the trace root.

@@ -92,7 +92,7 @@ class HowToReplay(TypedDict):
 
     Args:
         timeout_seconds: Stop after this many seconds; with --all, per run.
-        strict_factory: Treat another first state than the recorded one as a difference.
+        strict_factory: Count a first state other than the recorded one as a difference.
         no_writes: Refuse to open existing files for writing.
         program: Run the recorded program again as a whole if calls of its actions prove nothing.
     """
@@ -312,6 +312,7 @@ def fork(
         agent-trace fork last/a_7 --step 9 --modify '{"wait": 0}' --latest --outcome 'served>50'
         agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'
     """
+    parameters.exclusive(sweep=sweep, latest=latest)
     patch = None if modify is None else _json(modify)
     name = _of_agent(run, agent)
     parameters.make_code_importable()

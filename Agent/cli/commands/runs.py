@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from Agent.flight.run_reading import RunRecord, RunRef
 
 
-def export_file(ref: RunRef, target: str) -> None:
+def export_file(ref: RunRef, target: Path) -> None:
     """Write a run to a new file, and report what it contains."""
     from Agent.archive.run_export import export_run
 
@@ -94,7 +94,7 @@ def runs(
     run: Annotated[str | None, "[RUN]", {"shell_complete": _complete}],
     metrics: bool,
     artifact: Annotated[str | None, "--artifact REF"],
-    target: Annotated[str | None, "--export FILE"],
+    target: Annotated[Path | None, "--export FILE", parameters.OUTPUT],
     source: Annotated[str | None, "--import FILE"],
     limit: SomeLimit,
     root: Root,
@@ -122,6 +122,8 @@ def runs(
         agent-trace runs 01a1f918 --export run.zip
         agent-trace runs --import run.zip
     """
+    flags = {name.replace("_calls", "s"): wanted for name, wanted in parts.items()}
+    parameters.exclusive(artifact=artifact, export=target, **flags)
     part = next((name for name, wanted in parts.items() if wanted), None)
     if metrics:
         if any(given is not None for given in (run, part, artifact, target, source, limit)):
@@ -139,7 +141,7 @@ def runs(
         _list(root, limit)
 
 
-def _show_run(run: str, root: Path, part: str | None, artifact: str | None, target: str | None) -> None:
+def _show_run(run: str, root: Path, part: str | None, artifact: str | None, target: Path | None) -> None:
     """Show a run, one part of it or one artifact, or export it to a file."""
     from Agent.flight.run_reading import find_run, read_run
 

@@ -66,10 +66,10 @@ class ServeOptions(TypedDict):
         replay_timeout_s: Seconds that a replay may take.
     """
 
-    host: Annotated[str, {"default": "127.0.0.1"}]
+    host: Annotated[str, "--host HOST", {"default": "127.0.0.1"}]
     require_key: bool
-    ingest_port: Annotated[int, "--port", _PORT, {"default": 8000}]
-    query_port: Annotated[int, _PORT, {"default": 8001}]
+    ingest_port: Annotated[int, "--port N", _PORT, {"default": 8000}]
+    query_port: Annotated[int, "--query-port N", _PORT, {"default": 8001}]
     tls_certificate: Annotated[Path | None, "--tls-certificate FILE"]
     tls_key: Annotated[Path | None, "--tls-key FILE"]
     requests_per_second: Annotated[float, "--rate N", parameters.Number(0, 100_000), {"default": 100.0}]
@@ -93,7 +93,7 @@ def serve(
     Accepts runs and events on port 8000 and answers queries on 8001; checkpoints and replays of runs that
     were sent with content are also on 8000. By default it listens on this machine only, needs no key, and
     keeps an SQLite file. Prompts, answers and other content are not stored. On this machine the query role
-    also serves the pages of the trace root, as agent-trace view does. Stop it with Ctrl-C or SIGTERM.
+    also serves the pages of the trace root, as view does. Stop it with Ctrl-C or SIGTERM.
 
     Args:
         role: ingest only writes, query only reads, replay continues runs from checkpoints.
@@ -171,7 +171,7 @@ def add(
     Args:
         project: Project of the key; a new name creates a project.
         scopes: What the key allows; repeatable.
-        label: A name for people.
+        label: A description of the key.
 
     Examples:
         agent-trace keys add --project shop --scope ingest --label 'agents in production'
@@ -481,10 +481,10 @@ def mcp(
 ) -> None:
     """Answer questions of an MCP client about sessions.
 
-    So an agent can debug its own runs. Speaks the Model Context Protocol on stdin and stdout; a client starts
-    this command itself. The tools are sessions, analyze, journey, errors, debug, causes, state, diff and sql.
-    All only read, and only under the trace root. What they return, recorded content without secrets, goes to
-    the client and so to its model.
+    With it, an agent can debug its own runs. Speaks the Model Context Protocol on stdin and stdout; clients
+    start this command themselves. The tools are sessions, analyze, journey, errors, debug, causes, state,
+    diff and sql. All only read, and only under the trace root. What they return, recorded content without
+    secrets, goes to the client and so to its model.
 
     Args:
         timeout: Stop an answer that takes longer.
@@ -523,7 +523,7 @@ def view(
     is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
     at: Annotated[str | None, "--at WHEN"] = None,
     other: Annotated[str | None, "--compare SESSION"] = None,
-    file: Annotated[Path | None, "--share FILE.html"] = None,
+    file: Annotated[Path | None, "--share FILE.html", parameters.OUTPUT] = None,
     editor: Annotated[
         str, "--editor NAME|TEMPLATE", {"envvar": "AGENT_TRACE_EDITOR", "show_envvar": True}
     ] = "vscode",
@@ -564,6 +564,10 @@ def view(
     from Agent.analysis.session import unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
+    if at is not None:
+        from Agent.view.sharing import parsed_moment
+
+        parsed_moment(at)
     name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
     if agent and not (reader := open_reader(path)).holds_agent(agent):

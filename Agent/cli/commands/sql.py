@@ -58,13 +58,14 @@ def sql(
     from Agent.analysis.query.progress import bounds
     from Agent.analysis.query.tables import SqlResult
 
+    parameters.exclusive(csv=as_csv, table=table, json=render.wants_json())
     if schema:
         run = query or run  # with --schema the only argument is the session
     elif not (query or "").strip():
         raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
     run = parameters.one_of(run, more, **across)
     engine = across["engine"]
-    form = "json" if render.wants_json() else "csv" if as_csv and not table else "table"
+    form = "json" if render.wants_json() else "csv" if as_csv else "table"
     if engine is None:
         opened = parameters.engine_of(run, root)
     else:

@@ -80,7 +80,7 @@ def tail(
     short: Annotated[Any, "-f [CONDITION]", _SHORT],
     where: Where,
     lines: Annotated[int | None, "--lines -n N", FROM_ZERO],
-    cursor: Annotated[Path | None, "--cursor FILE"],
+    cursor: Annotated[Path | None, "--cursor FILE", parameters.OUTPUT],
     run: OneRun,
     root: Root,
     **filters: Unpack[TailFilter],
@@ -506,7 +506,7 @@ def lnav() -> None:
 def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
     """Write the format file to lnav's directory, and print its path.
 
-    Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
+    Replaces an older one. With --to, start lnav with -I and the directory above `formats`.
 
     Args:
         directory: Another directory of formats.  [default: lnav's own]
