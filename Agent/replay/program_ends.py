@@ -227,6 +227,18 @@ def difference_between_actions(
     return EndDifference(why, found[0], is_of_program=True)
 
 
+def has_same_script(recording: Recording, sessions: Sequence[Path]) -> bool:
+    """Whether the main script of all runs is the recorded one but for comments, docstrings and formatting."""
+    events = [recording.events, *(open_reader(each).events() for each in sessions)]
+    scripts = {
+        program.get("script") if isinstance(program := event.extra.get("program"), dict) else None
+        for each in events
+        for event in each
+        if event.kind == "log.closed"
+    }
+    return len(scripts) == 1 and None not in scripts
+
+
 def unrecorded_ends(recording: Recording, changed_code: Collection[str], changed_script: str) -> list[str]:
     """Return why changed code may have written to agents that were gone before recording ended.
 

@@ -52,6 +52,7 @@ from Agent.replay.program_ends import (
     compare_beyond_agents,
     difference_between_actions,
     end_difference_of,
+    has_same_script,
     order_difference,
     program_state_difference,
     redacted_at_end,
@@ -476,10 +477,10 @@ class _Reruns:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if self.has_changed:
             compare_beyond_agents(proved, recording, sessions)
-            is_script = self.script.stem in self.outcome.changed_modules and not self.outcome.changed_code
-            for why in unrecorded_ends(
-                recording, self.outcome.changed_code, self.script.stem if is_script else ""
-            ):
+            changed = self.outcome.changed_code
+            is_script = self.script.stem in self.outcome.changed_modules and not changed
+            script = self.script.stem if is_script and not has_same_script(recording, sessions) else ""
+            for why in unrecorded_ends(recording, changed, script):
                 proved.reason(why)
         return proved
 

@@ -111,6 +111,19 @@ def test_a_script_that_changed_outside_of_actions_may_write_to_them_unseen(repla
     assert report.reasons[0].startswith("game changed, and what it wrote after the last actions of a, b")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('print("the end")', 'print("the end")  # it is'),
+        ("def main():\n", 'def main():\n    """Play."""\n'),
+        ('{"judge": Judge(), "a"', '{\n        "judge": Judge(), "a"'),
+    ],
+)
+def test_comments_and_docstrings_of_the_script_write_nothing(replayed, old, new):
+    report = replayed(4, old, new)
+    assert report.verdict == "IDENTICAL", str(report)
+
+
 def test_with_calls_alone_they_make_the_verdict_uncertain(replayed):
     report = replayed(4, "points > 6", "points >= 6", target="game:build", program=False)
     assert report.verdict == "UNVERIFIED", str(report)

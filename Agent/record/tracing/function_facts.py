@@ -223,7 +223,7 @@ def _is_library(module: object) -> bool:
     return path is not None and (is_of_library(path) or path.startswith(_NOT_THE_PROGRAM))
 
 
-def _program_file(module: object) -> str | None:
+def program_file(module: object) -> str | None:
     """Return the path of a module's source file; None for a library and for what has no such file."""
     path = _file_of(module)
     return path if path is not None and path.endswith(".py") and not _is_library(module) else None
@@ -234,7 +234,7 @@ def is_of_program(module: object) -> bool:
     if type(module) is not str:
         return False
     # `__main__` loses its `__file__` when the script ends, before what is registered for the exit runs.
-    if module not in _of_program and _program_file(sys.modules.get(module)) is not None:
+    if module not in _of_program and program_file(sys.modules.get(module)) is not None:
         _of_program.add(module)
     return module in _of_program
 
@@ -256,7 +256,7 @@ def directories_of(names: Iterable[str]) -> set[str]:
     """Return the directories from which the loaded modules among these were imported, without libraries."""
     found = set()
     for name in names:
-        place = _program_file(sys.modules.get(name))
+        place = program_file(sys.modules.get(name))
         if place is not None:
             is_package = os.path.basename(place) == "__init__.py"  # noqa: PTH119
             for _ in range(name.count(".") + is_package + 1):
@@ -273,7 +273,7 @@ def module_digest(name: str, directories: Iterable[str] = ()) -> str | None:
         directories: where to look for a module that is not loaded, such as the script or a world that a
             target does not import.
     """
-    path = _program_file(sys.modules[name]) if name in sys.modules else _file_below(name, directories)
+    path = program_file(sys.modules[name]) if name in sys.modules else _file_below(name, directories)
     if path is None:
         return None
     from Agent.event.values.digest import digest_bytes

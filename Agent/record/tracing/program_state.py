@@ -17,9 +17,12 @@ holds follows from its function. Random generators are left out, too: their draw
 
 from __future__ import annotations
 
+import ast
 import functools
 import math
+import os
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -49,7 +52,7 @@ from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, plain_attributes, sort_of
-from Agent.record.tracing.function_facts import is_of_program
+from Agent.record.tracing.function_facts import is_of_program, program_file
 
 MOST_NODES = 10_000
 """How many values all digests of one look may cover; what comes after them is unknown."""
@@ -75,6 +78,18 @@ _WRAPPED = "__wrapped__"
 _CONTAINERS = (list, dict, set, frozenset, tuple, deque)
 
 
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_MOST_SCRIPT_BYTES = 1 << 20
+
+
+def _written_ns(file: str | None) -> int | None:
+    """Return when a file was written last; None if it cannot be told."""
+    try:
+        return os.stat(file or "").st_mtime_ns  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+
+
 class ProgramState:
     """Looks twice at what the agents of one recording reach by name.
 
@@ -87,6 +102,9 @@ class ProgramState:
         self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
         self._first: dict[str, _Look] = {}
+        # `__main__` loses its `__file__` when the script ends.
+        self._script = program_file(sys.modules.get("__main__"))
+        self._script_written_ns = _written_ns(self._script)
         forget_met()
 
     def begin(self, obj: object) -> None:
@@ -151,6 +169,21 @@ class ProgramState:
         told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
         told |= {"unknown": unknown, "code": code}
         return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
+
+    def script_told(self) -> dict[str, str]:
+        """Return `{"script": digest}` of the main script without comments and docstrings; {} if unknown."""
+        written_ns = _written_ns(self._script)
+        if self._script is None or written_ns is None or written_ns != self._script_written_ns:
+            return {}  # it was edited while it ran
+        try:
+            with open(self._script, "rb") as opened:
+                tree = ast.parse(opened.read(_MOST_SCRIPT_BYTES))
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # such as one that was cut
+            return {}
+        for node in ast.walk(tree):
+            if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+        return {"script": f"{ALGORITHM}:{digest_bytes(ast.dump(tree).encode('utf-8', 'surrogatepass'))}"}
 
     def _with_code(self, name: str, look: _Look, first: _Look | None) -> dict[str, str]:
         """Return the digest with code under a name, if code came in.

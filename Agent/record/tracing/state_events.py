@@ -648,6 +648,7 @@ _NO_CODEC = frozenset({"opaque", "truncated"})
 
 def emit_last_states(pipeline: Pipeline) -> None:
     """Write the final state of every agent, living or garbage-collected, at the end of recording."""
+    are_any_gone = bool(pipeline.agents.gone)
     emit_gone_states(pipeline, is_over=True)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
@@ -662,5 +663,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
     if pipeline.program_state is not None:
         try:
             pipeline.program_told = pipeline.program_state.told()
+            if are_any_gone:  # what the script did to them after the last action is not recorded
+                pipeline.program_told |= pipeline.program_state.script_told()
         except Exception as error:  # noqa: BLE001 - as above
             pipeline.health.trouble("reading the program's own globals", error)
