@@ -234,9 +234,7 @@ def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: 
     assert {each.step for each in parted} == ({odd} if odd is not None else set())
     if odd is not None:
         apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
-        told = (
-            f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 such events due is the tick{apart}"
-        )
+        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 such events due is the tick{apart}"
         assert Wording(log).told(parted[0].first, parted[0]) == told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import OUTCOMES, Act, Log, leaf
@@ -27,6 +27,7 @@ class Absences:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._found: dict[Step, Places] = {}
+        self._kept: dict[Hashable, dict[int, bool]] = {}
 
     def fails(self, step: Step) -> bool:
         """Whether acts of the sort of a step fail, too, although the step is of those that do not."""
@@ -53,6 +54,14 @@ class Absences:
             group: (field, value) pairs of the acts to count; empty for all.
             is_after: whether it is missing after these acts, not before.
         """
+        key = missing, tuple(group), is_after
+        if key not in self._kept:
+            self._kept[key] = self._recounted(missing, group, is_after=is_after)
+        return self._kept[key]
+
+    def _recounted(
+        self, missing: Missing, group: Collection[tuple[str, str]], *, is_after: bool
+    ) -> dict[int, bool]:
         others = self.places(missing.other)
         kept: dict[int, bool] = {}
         for thing, own in self.places(missing.step).items():
