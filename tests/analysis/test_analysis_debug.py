@@ -212,7 +212,7 @@ def test_the_errors_of_a_named_agent_are_told_even_where_they_explain_nothing(
         "error", "a", level="ERROR", message="OSError: refused", error_type="OSError", error_message="x"
     )
     report = debug_issue("a does not create content", session=builder.path)
-    assert any("'OSError: refused'" in told and error in told for told in report.observations)
+    assert any('"OSError: refused"' in told and error in told for told in report.observations)
 
 
 def test_an_event_named_by_its_id_is_followed_back(builder: SessionBuilder) -> None:
@@ -250,8 +250,7 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     assert values["causes"][0]["edges"][0]["basis"] == "inferred"
     session, root = platform.builder.session_id, platform.builder.root
     assert f"agent-trace journey creator_005 --session {session} --root {root}" in report.commands
-    replay = f"agent-trace replay {session} --root {root}"
-    assert replay in report.commands
+    assert not [each for each in report.commands if "replay" in each]  # neither a target nor a script is here
     assert report.causes[0].title in report.to_markdown()
     text = [line for line in str(report).splitlines() if "agent-trace" not in line]
     assert max(len(line) for line in text) <= 120

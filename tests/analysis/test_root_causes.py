@@ -234,9 +234,7 @@ def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: 
     assert {each.step for each in parted} == ({odd} if odd is not None else set())
     if odd is not None:
         apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
-        told = (
-            f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 events it is the tick{apart}"
-        )
+        told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 such events due is the tick{apart}"
         assert Wording(log).told(parted[0].first, parted[0]) == told
 
 
@@ -679,22 +677,22 @@ def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
             "not carried on",
             {"paid": 3},
             "till: charge has paid 3 at tick 20, but the last quote of the same order has price 10; "
-            "in 39 of 40 events they are equal",
+            "in 39 of 40 such events they are equal",
         ),
         (
             "amounts part",
             {"paid": 3},
-            "till: charge has paid 3 and price 10 at tick 20; in 39 of 40 events they are equal",
+            "till: charge has paid 3 and price 10 at tick 20; in 39 of 40 such events they are equal",
         ),
         (
             "not as beside it",
             {"table": "bar"},
-            "till: charge with price 10 has table bar at tick 20, not hall as usual",
+            "till: charge with price 10 has table bar at tick 20; elsewhere it is mostly hall",
         ),
         (
             "follow-up missing",
             {"order": "o-lost"},
-            "desk: no charge follows quote of order o-20 at tick 20 (it does in 38 of 39)",
+            "desk: no charge follows quote with order o-20 at tick 20 (it does in 39 of 40)",
         ),
         (
             "value beyond range",
@@ -767,7 +765,7 @@ def test_a_change_of_several_fields_is_named_by_all_of_them() -> None:
         == "store: count is 900 at tick 40 (earlier values: 0 to 40)"
     )
     assert _noun(log.acts[0].name) == "change of count, drug and version"
-    assert _noun("rider_# refused, overload, overload") == "rider_# refused, overload, overload"
+    assert _noun("rider_# refused, overload, overload") == '"rider_... refused, overload, overload"'
 
 
 def test_an_amount_that_parts_is_linked_to_the_balance_that_lacks_it() -> None:

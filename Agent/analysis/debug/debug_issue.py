@@ -21,11 +21,12 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.debug.experiments import tested
 from Agent.analysis.debug.observations import observations
-from Agent.analysis.debug.question.entity_mentions import events_naming
+from Agent.analysis.debug.question.entity_mentions import absent, events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import Question, read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Baseline, Issue, Log, read_log, root_causes, survey
+from Agent.analysis.debug.root_causes.causes import less_sure
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
@@ -138,6 +139,10 @@ def explain(
             issue = Issue(question, log)
             found = root_causes(log, question, issue, Baseline(usual) if usual else None)
         _add_errors(found, log, question)
+        names = {*seen.roles, *(token for token in log.by_token if isinstance(token, str))}
+        unknown = absent(engine, lines, text, question.things, names)
+        if unknown:  # the answer is about something else than what the text names
+            found = [*map(less_sure, found)]
         causes = _in_order(found, question, reader, engine, account)
         causes = _with_places(causes, path, engine, lines)
     if usual:
@@ -148,7 +153,8 @@ def explain(
     tests: list[str] = []
     if how is not None:
         causes, tests = tested(causes, question, path, how)
-    told = [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
+    told = [f"{each} is not in this session." for each in unknown]
+    told += [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
     if missing := recorded.missing_events(account):
         told.append(
             f"{plural(missing, 'event')} are missing from the recording: what seems not to have happened "

@@ -136,18 +136,22 @@ def _from(cause: Cause, event_id: str) -> Cause:
     """Return a cause that begins with a later event of its path, because only that one has the effect."""
     reasons = [edge.reason for edge in cause.edges if edge.effect_id == event_id and edge.reason]
     lines = cause.explanation.splitlines()
+    _, therefore, end = cause.title.rpartition("; therefore ")
+    # The title says the end of the path, and lines before what is not of the path say the rest.
+    path = [*(line for line in lines if line.startswith(("first: ", "then: "))), f"then: {end}"]
     places = (
-        (n, told) for told in reasons for n, line in enumerate(lines) if line.startswith(f"then: {told}")
+        (n, told)
+        for told in reasons
+        for n, line in enumerate(path)
+        if line.startswith(f"then: {told}") or (therefore and n == len(path) - 1 and told.endswith(end))
     )
     at, told = next(places, (None, ""))
     if at is None:
         return cause
-    _, therefore, end = cause.title.rpartition("; therefore ")
-    is_end = told.endswith(end)
     return replace(
         cause,
-        title=told if is_end else f"{told}{therefore}{end}",
-        explanation="\n".join([f"first: {told}", *lines[at + 1 :]]),
+        title=told if told.endswith(end) else f"{told}{therefore}{end}",
+        explanation="\n".join([f"first: {told}", *path[at + 1 : -1], *lines[len(path) - 1 :]]),
         event_ids=tuple(dict.fromkeys((event_id, *cause.event_ids))),
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import Log
-from Agent.event.clock import format_timestamp
+from Agent.analysis.debug.root_causes.wording import moment
 from Agent.render.formats import plural
 
 __all__ = ["observations"]
@@ -38,13 +38,14 @@ def _done(log: Log, agent: str, name: str) -> list[str]:
     others = sorted(counts[peer] for peer in log.peers.get(role or "", ()) if peer != agent)
     if not counts[agent] and not any(others):
         return []
-    line = f"{agent} called {name} {plural(counts[agent], 'time')}"
+    line = f"{agent} never called {name}"
     if counts[agent]:
         last = next(act for act in reversed(acts) if act.agent == agent)
-        at = f"tick {last.tick}" if last.tick is not None else format_timestamp(last.us)
-        line += f", last at {at} (event {last.id})"
+        often = plural(counts[agent], "time")
+        line = f"{agent} called {name} {often}, last at {moment(last)} (event {last.id})"
     if others:
-        times = f"{others[0]} to {others[-1]}" if others[0] != others[-1] else f"{others[0]} each"
+        same = plural(others[0], "time") + " each" * (len(others) > 1)
+        times = f"{others[0]} to {others[-1]} times" if others[0] != others[-1] else same
         line += f"; its {plural(len(others), 'peer')} {times}"
     return [f"{line}."]
 
@@ -55,7 +56,7 @@ def _errors(log: Log, agent: str) -> list[str]:
         return []
     common, number = Counter(act.message for act in errors).most_common(1)[0]
     last = next(act for act in reversed(errors) if act.message == common)
-    return [
-        f"{agent} has {plural(len(errors), 'error')}, most often {common!r} "
-        f"({plural(number, 'time')}, last at {format_timestamp(last.us)}, event {last.id})."
-    ]
+    line = f"{agent} has {plural(len(errors), 'error')}"
+    if number < len(errors):
+        line += f", {plural(number, 'time')}"
+    return [f'{line} "{common}", last at {moment(last)} (event {last.id}).']

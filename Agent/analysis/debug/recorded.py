@@ -117,6 +117,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
     every = [act for act in log.acts if act.kind == "error"]
     quoted = [act for act in every if _is_quoted(act.message, question.text)]
     named = question.agents if "error" in question.topics else ()
+    called = {act.name for act in log.acts if act.kind == "agent_action"}
     causes = []
     for agent in dict.fromkeys([*named, *(act.agent for act in quoted)]):
         own = [act for act in quoted if act.agent == agent]
@@ -125,7 +126,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
             continue
         common, number = Counter(act.message for act in errors).most_common(1)[0]
         first = next(act for act in errors if act.message == common)
-        where = f" in {first.name}" if first.name else ""
+        where = f" in {first.name}" if first.name in called else ""
         told = (
             f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r}{where} "
             f"(first event {first.id}); `agent-trace causes {first.id}` shows the call with its arguments."

@@ -133,11 +133,8 @@ class DebugReport:
     @staticmethod
     def _cause(number: int, cause: Cause, width: int) -> str:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
-        # What the title says is not said again: how the cause begins, and its only consequence.
+        # What the title says is not said again: how the cause begins.
         lines = [line for line in cause.explanation.splitlines() if not _begins(line, cause.title)]
-        steps = [line for line in lines if line.startswith("then: ")]
-        if len(steps) == 1 and cause.title.endswith(steps[0].rpartition(": ")[2]):
-            lines.remove(steps[0])
         body = "".join(
             "\n" + textwrap.fill(line, width, initial_indent="   ", subsequent_indent="     ")
             for line in lines
@@ -269,10 +266,11 @@ def commands_for(
     if agents:
         run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
         made.append(f"agent-trace play {run}")
-        target = _remembered_target(path, agents[0])
-        # Without a target, a replay runs the recorded program again, as a whole.
-        whole = shlex.quote(session) + _root_option(path)
-        made.append(f"agent-trace replay {f'{run} --target {shlex.quote(target)}' if target else whole}")
+        target, has_script = _remembered(path, agents[0])
+        if target:
+            made.append(f"agent-trace replay {run} --target {shlex.quote(target)}")
+        elif has_script:  # the replay runs the recorded program again, as a whole
+            made.append(f"agent-trace replay {shlex.quote(session)}{_root_option(path)}")
     return made or [f"agent-trace analyze{where}"]
 
 
@@ -282,9 +280,12 @@ def _root_option(path: Path) -> str:
     return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
 
 
-def _remembered_target(path: Path, agent_id: str) -> str | None:
-    """The target that replays the agent, if the session remembers one."""
+def _remembered(path: Path, agent_id: str) -> tuple[str | None, bool]:
+    """Return the target that replays the agent, if the session has one, and whether its script is here."""
     try:
-        return open_session(path).target_for(agent_id)
+        info = open_session(path)
     except InputError:
-        return None  # its events are readable without it
+        return None, False  # its events are readable without it
+    script = Path.cwd() / info.argv[0] if info.argv else None
+    is_here = script is not None and script.suffix == ".py" and script.resolve().is_relative_to(Path.cwd())
+    return info.target_for(agent_id), script is not None and is_here and script.is_file()

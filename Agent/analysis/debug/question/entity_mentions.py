@@ -8,13 +8,14 @@ what happened to it, in any notation: book_030, "book": 30, book-id 30.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.question.numbered_agents import BEFORE_AMOUNTS, bare
 from Agent.analysis.query.engine import Engine
 
-__all__ = ["Naming", "Things", "events_naming", "things_in"]
+__all__ = ["Naming", "Things", "absent", "events_naming", "things_in"]
 
 Things = tuple[tuple[str, ...], ...]
 """Numbered names, each split into words and numbers."""
@@ -56,7 +57,7 @@ def things_in(text: str) -> Things:
         words = _PART.findall(name.lower())
         if len(name) > MAX_NAME or not words or bare(words[0]) in BEFORE_AMOUNTS:
             continue
-        parts = tuple((word.lstrip("0") or "0") if word.isdigit() else word for word in words)
+        parts = _parts(name)
         if any(map(str.isdigit, parts)) and not all(map(str.isdigit, parts)) and len("".join(parts)) > 2:
             found[parts] = None
     return tuple(found)[:_MAX_THINGS]
@@ -68,14 +69,51 @@ def pattern_of(thing: tuple[str, ...]) -> str:
     return f"(^|[^a-z0-9]){_BETWEEN.join(parts)}([^a-z0-9]|$)"
 
 
-def events_naming(engine: Engine, lines: str, things: Things) -> tuple[Naming, ...]:
+def events_naming(
+    engine: Engine, lines: str, things: Things, most: int = MAX_NAMED + 1
+) -> tuple[Naming, ...]:
     """Return the events that name any of some things, by writer; none if there are too many to be useful."""
     if not things:
         return ()
     rows = engine.rows(
         f"SELECT writer, seq, tick, ts_us FROM {lines} WHERE event_type <> 'code' AND "
         f"regexp_matches(lower(concat_ws(' ', message, extra::VARCHAR)), $1) "
-        f"ORDER BY writer, seq LIMIT {MAX_NAMED + 1}",
+        f"ORDER BY writer, seq LIMIT {most}",
         ["|".join(map(pattern_of, things))],
     )
     return () if len(rows) > MAX_NAMED else tuple(Naming(**row) for row in rows)
+
+
+def absent(engine: Engine, lines: str, text: str, things: Things, names: Collection[str]) -> list[str]:
+    """Return the names in a text that no event has, although the session has others with other numbers.
+
+    Args:
+        engine, lines: as for `events_naming`.
+        text: the issue.
+        things: the numbered names in it.
+        names: agents, and values of events.
+    """
+    if not things:
+        return []
+    known = set(map(_parts, names))
+    shapes = {_shape(parts) for parts in known}
+    found = []
+    for thing in things:
+        said = re.search(pattern_of(thing), text.lower())
+        if (
+            said
+            and thing not in known
+            and _shape(thing) in shapes
+            and not events_naming(engine, lines, (thing,), most=1)
+        ):
+            found.append(text[said.start() : said.end()].strip(" \t\n,;:.!?'\"()[]"))
+    return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    words = _PART.findall(name.lower())
+    return tuple((word.lstrip("0") or "0") if word.isdigit() else word for word in words)
+
+
+def _shape(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("#" if part.isdigit() else part for part in parts)

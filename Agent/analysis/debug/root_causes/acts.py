@@ -13,7 +13,7 @@ from typing import Any, Final, TypeGuard
 from Agent.event.kinds import SNAPSHOT, Meaning
 from Agent.event.payloads import kinds_of
 
-__all__ = ["TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
+__all__ = ["MAX_SAME", "OUTCOMES", "TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -43,6 +43,8 @@ ENVELOPE: Final = frozenset(
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
     }
 )  # fmt: skip
+OUTCOMES: Final = ("result", "outcome", "status")
+"""Fields that say how an act ended."""
 TICK: Final = "tick"
 """The path under which relations compare values with the tick of their event."""
 BEFORE: Final = ("old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous")

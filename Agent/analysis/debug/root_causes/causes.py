@@ -11,7 +11,7 @@ from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
-from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
 from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.event.payloads import KINDS
 
-__all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
+__all__ = ["DETECTORS", "causes_in", "findings_in", "less_sure", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
@@ -36,8 +36,8 @@ OF_ODDS: Final = 0.62
 OF_SCORE: Final = 0.18
 LEAST: Final = 0.05
 """Lowest confidence, and the share reserved for causes that the session does not show."""
-OTHER_MOMENT: Final = 0.5
-"""Factor on the confidence of a cause that begins after the moment that the text names."""
+ELSEWHERE: Final = 0.5
+"""Factor on the confidence of a cause of something else than what the text names: another time or thing."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
 _OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "far from usual", UNLIKE})
@@ -53,11 +53,16 @@ def root_causes(log: Log, question: Question, issue: Issue, baseline: Baseline |
     for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
         cause = cause_of(each, words)
         if not fits:
-            cause = replace(cause, confidence=round(max(LEAST, OTHER_MOMENT * cause.confidence), 2))
+            cause = less_sure(cause)
         # A lower-ranked cause must not get a higher confidence.
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))
     return found
+
+
+def less_sure(cause: Cause) -> Cause:
+    """Return a cause of something else than what the text says with less confidence."""
+    return replace(cause, confidence=round(max(LEAST, ELSEWHERE * cause.confidence), 2))
 
 
 def causes_in(log: Log, question: Question, issue: Issue | None = None) -> list[Hypothesis]:
@@ -86,8 +91,13 @@ def findings_in(
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     """Return a hypothesis in words."""
-    hypothesis = replace(hypothesis, findings=_led(hypothesis.findings))
-    acts, findings = hypothesis.acts, hypothesis.findings
+    chain = [
+        step._replace(finding=None) if step.finding and not words.is_true(step.finding) else step
+        for step in hypothesis.chain
+    ]
+    findings = _led([*filter(words.is_true, hypothesis.findings)])
+    hypothesis = replace(hypothesis, findings=findings, chain=chain)
+    acts = hypothesis.acts
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
     return Cause(
@@ -122,11 +132,48 @@ def confidence(hypothesis: Hypothesis) -> float:
 def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
     """Return one sentence: who, what, when, and the consequence."""
     told = words.told(hypothesis.first, next(iter(hypothesis.findings), None))
-    # An event without anything unusual, which the text need not speak of, is no consequence.
-    steps = [step for step in _steps(hypothesis) if step.shared and (_news(step) or step.is_asked)]
-    if not steps:
+    effect = _effect(hypothesis, words.log)
+    if effect is None:
         return told
-    return f"{told}; therefore {_then(steps[-1], words, whose=_owner(hypothesis))}"
+    steps = _steps(hypothesis)
+    before = [hypothesis.first, *(step.act for step in steps)][steps.index(effect)]
+    return f"{told}; therefore {_then(effect, before, words, whose=_owner(hypothesis))}"
+
+
+def _effect(hypothesis: Hypothesis, log: Log) -> ChainStep | None:
+    """Return the last step of the path that is linked with what is before it, if it is worth a sentence."""
+    # An event without anything unusual, which the text need not speak of, is no consequence.
+    steps, before = _steps(hypothesis), hypothesis.first
+    effect = None
+    for step in hypothesis.chain:
+        if not _is_link(step, before, log):
+            break
+        before = step.act
+        if step in steps and (_news(step) or step.is_asked):
+            effect = step
+    return effect
+
+
+def _is_link(step: ChainStep, before: Act, log: Log) -> bool:
+    """Whether an event and the one before it share more than a value that they may both have by chance."""
+    if before.agent and before.agent == step.act.agent:
+        return step.shared is not None
+    if not isinstance(step.shared, tuple):
+        return step.shared is not None and len(log.by_token[step.shared]) <= nearby.MAX_SHARED
+    kind, value = step.shared
+    if kind == "#":
+        return _same_text(str(value), before, step.act) is not None
+    is_thing = step.shared in {*before.things, *step.act.things}
+    return kind in _RECORDED or is_thing or len(log.by_token[step.shared]) <= MAX_SAME
+
+
+_RECORDED: Final = frozenset({"agent", "span", "event"})
+
+
+def _same_text(part: str, one: Act, other: Act) -> str | None:
+    """Return a text that two events have and that contains a part; None if there is none."""
+    texts = [text for text in one.values.values() if isinstance(text, str) and part in text]
+    return next((text for text in texts if text in other.values.values()), None)
 
 
 def _owner(hypothesis: Hypothesis) -> str:
@@ -151,9 +198,11 @@ def _steps(hypothesis: Hypothesis) -> list[ChainStep]:
     return found
 
 
-def _then(step: ChainStep, words: Wording, *, whose: str = "") -> str:
-    """Describe a later event: what changed with it, or what it did if only its place is new."""
-    return words.told(step.act, _news(step), whose=whose)
+def _then(step: ChainStep, before: Act, words: Wording, *, whose: str = "") -> str:
+    """Describe a later event: what changed with it, or only what it did if that began before the last one."""
+    news = _news(step)
+    is_earlier = news is not None and news.first.place < before.place
+    return words.told(step.act, None if is_earlier else news, whose=whose)
 
 
 def _news(step: ChainStep) -> Finding | None:
@@ -165,12 +214,14 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
     """Return the path from the first act to the issue, then what else is unusual, one line each."""
     first, findings = hypothesis.first, hypothesis.findings
     lines = [f"first: {words.told(first, next(iter(findings), None))}"]
-    before = first
-    for step in _steps(hypothesis):
-        line = _then(step, words)
-        lines.append(f"then: {line}{_shared(step, before, line)}")
-        before = step.act
+    effect, before = _effect(hypothesis, words.log), first
     said = {fact for each in findings[:1] for fact in _facts(each)}
+    for step in _steps(hypothesis):
+        line = _then(step, before, words)
+        if step != effect:  # the title says it
+            lines.append(f"then: {line}{_shared(step, before, line)}")
+        said |= _facts(news) if (news := _news(step)) else set()
+        before = step.act
     also: list[str] = []
     for each in findings[1:]:
         # A result and the state that it set often show the same deviation.
@@ -206,10 +257,14 @@ def _shared(step: ChainStep, before: Act, line: str) -> str:
     if kind == "event":
         return " (recorded as its cause)"
     if kind == "#":  # a number such as 58: show the name that both events use, such as P-058
-        texts = [text for text in before.values.values() if isinstance(text, str) and str(value) in text]
-        value = next((text for text in texts if text in step.act.values.values()), value)
+        value = _same_text(str(value), before, step.act) or value
     if str(value) in line:
         return ""
+    if kind == "agent":
+        return f" (both concern {short(value)})"
+    if RANDOM_ID.match(str(value)):
+        named = next((path for path, own in step.act.values.items() if own == value), "")
+        return f" (both have the same {leaf(named)})" if named else ""
     return f" (both have {kind} {short(value)})" if kind.isidentifier() else f" (both have {short(value)})"
 
 
@@ -220,7 +275,7 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
         yield _edge(earlier, later, _rule(earlier, later), words.act(act))
     for step in hypothesis.chain:
         rule = "change_after" if step.shared is None else _rule(before, step.act)
-        yield _edge(before, step.act, rule, words.told(step.act, step.finding))
+        yield _edge(before, step.act, rule, _then(step, before, words))
         before = step.act
     ends = [step.finding for step in hypothesis.chain if step.finding is not None]
     for each in [*hypothesis.findings, *ends]:

@@ -22,6 +22,8 @@ from Agent.analysis.stats import exponent_of, fmean, scaled, unscaled
 __all__ = [
     "Beside",
     "Finding",
+    "Missing",
+    "Step",
     "members_of",
     "Observation",
     "onset",
@@ -81,6 +83,27 @@ class Recurring(NamedTuple):
     thing: Any
 
 
+class Step(NamedTuple):
+    """A kind of act in the life of a thing: its sort, how it ended, and the field that names the thing."""
+
+    sort: Sort
+    ended: str
+    named: str
+
+
+class Missing(NamedTuple):
+    """What is missing about the things of some acts."""
+
+    step: Step
+    """The acts that lack it."""
+    other: Step
+    """What they lack."""
+    is_until_again: bool = True
+    """Whether only what happens before such an act about the same thing recurs counts."""
+    is_of_repeated: bool = False
+    """Whether the acts that lack it are those that recur about their thing."""
+
+
 @dataclass(slots=True)
 class Finding:
     """A change or a violation: the acts that show it, first to last."""
@@ -103,6 +126,8 @@ class Finding:
     """Other acts that belong to it."""
     beside: Beside | None = None
     """Of a broken relation between two values: both, at the first act."""
+    missing: Missing | None = None
+    """Of a missing act: which."""
     local: bool = False
     """Whether it is a single deviation near what the issue names; its nats then measure its rarity."""
 

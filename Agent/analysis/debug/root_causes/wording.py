@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
+from Agent.analysis.debug.root_causes.absences import Absences, plain
 from Agent.analysis.debug.root_causes.acts import RANDOM_ID, TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
-from Agent.analysis.debug.root_causes.scan import Beside, Finding, Recurring
+from Agent.analysis.debug.root_causes.scan import Beside, Finding, Missing, Recurring, Step
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import SNAPSHOT
 from Agent.event.payloads import KINDS
@@ -25,6 +26,7 @@ _LOCATION: Final = re.compile(
     r"\b(?:new_state|state|args|action_data|decision_data|metadata|body|metrics|result|observation)\.(?=\w)"
 )
 """Prefixes that locate a field inside an event; they mean nothing to a reader."""
+_ITEM: Final = re.compile(r"\[[0-9]+\]")
 _PART: Final = re.compile(r"~([0-9]+)$")
 _PLUMBING: Final = frozenset({"message_id", "sender", "recipient", "direction", "thread_id", "content_type"})
 """Fields of a message that its description has said already, or that identify it for programs only."""
@@ -40,7 +42,9 @@ class Wording:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._telling: dict[Sort, frozenset[str]] = {}
+        self._absences = Absences(log)
         self._ids = {act.id for act in log.acts}
+        self._called = {_name(act) for act in log.acts if _is_called(act)}
 
     def told(self, act: Act, finding: Finding | None, *, whose: str = "") -> str:
         """Return who, what and when: what is unusual about an event, otherwise what it did.
@@ -50,13 +54,28 @@ class Wording:
         """
         if finding is not None and any(each.place == act.place for each in finding.acts[1:]):
             finding = _at_later(finding, act)
+        did = f"{_prefix([act.agent], act, whose)}{self.act(act)} at {moment(act)}"
         if finding is None or finding.rule == "about it":
-            return f"{_prefix(act.agent, act, whose)}{self.act(act)} at {moment(act)}"
-        return f"{self.who(finding, whose)}{self.finding(finding)}"
+            return did
+        # A series has no event of its own: the acts that stand for it are some of many.
+        is_of_it = finding.first.place == act.place or finding.rule in _OF_SERIES
+        said = f"{self.who(finding, whose if is_of_it else act.agent)}{self.finding(finding)}"
+        return said if is_of_it else f"{did}; {said}"
 
     def who(self, finding: Finding, whose: str = "") -> str:
         """Return the beginning of a sentence about a finding: its agent."""
-        return _prefix(dict(finding.group).get("agent") or finding.first.agent, finding.first, whose)
+        of_group = dict(finding.group).get("agent")
+        acts = finding.acts if finding.rule in _OF_ALL else finding.acts[:1]
+        if finding.rule in _OF_SERIES:
+            acts = [
+                act
+                for sort, own in self.log.by_sort.items()
+                if f"{finding.about} ".startswith(f"{sort[2] or sort[1]} ")
+                for act in own
+            ]
+            acts = acts if len({act.agent for act in acts}) == 1 else []
+        agents = [of_group] if of_group else [*dict.fromkeys(act.agent for act in acts)]
+        return _prefix(agents, finding.first, whose)
 
     def act(self, act: Act) -> str:
         """Return what an event did, with the values that distinguish it from others of its sort."""
@@ -71,9 +90,12 @@ class Wording:
             return f"set {_and(moves[:2])}" + (f" in {_name(act)}" if _is_called(act) else "")
         if act.kind == "error" and act.message:  # its fields lack the class of the error
             name = _verb(act).removeprefix("failed with ")
-            where = f" in {name}" if name not in act.message else ""
-            return f"failed{where} with {short(act.message)}"
-        said = dict.fromkeys(holds(path, act.values[path]) for path in self._worth_saying(act))
+            if name in act.message:
+                return f"failed with {short(act.message)}"
+            if name in self._called:
+                return f"failed in {name} with {short(act.message)}"
+            return f"logged {short(act.message)} with {name}"  # an error that was handled
+        said = dict.fromkeys(_holds_of(act, path) for path in self._worth_saying(act))
         told = f"{_verb(act)} ({', '.join(said)})" if said else _verb(act)
         return f"{told}, which failed{self._with_error(act)}" if act.failed and _is_called(act) else told
 
@@ -112,13 +134,13 @@ class Wording:
         ]
         paths.sort(key=lambda path: act.values[path] not in act.things)
         # Of a list, and of things of one kind, one is enough.
-        return [*{_field(path): path for path in reversed(paths)}.values()][::-1][:MAX_VALUES]
+        return [*{_ITEM.sub("", _field(path)): path for path in reversed(paths)}.values()][::-1][:MAX_VALUES]
 
     def finding(self, finding: Finding) -> str:
         """Return what is unusual, and when."""
         since = moment(finding.first)
         number = len(finding.acts)
-        times = f"{number} times from {since} on" if number > 1 else f"at {since}"
+        times = _times(finding.acts)
         if finding.rule == "rate changes":
             return _rate(finding, since)
         if finding.rule == "fields differ":
@@ -129,15 +151,15 @@ class Wording:
         if finding.rule == "order never seen":
             before, after, _ = finding.found
             about = finding.about.removeprefix("events about one ")
-            return (
-                f"{_noun(after)} directly follows {_noun(before)} about the same {about} for the first time "
-                f"at {since}"
-            )
+            same = "" if about in _PLUMBING else f" about the same {about}"
+            return f"{_noun(after)} directly follows {_noun(before)}{same} for the first time at {since}"
         if finding.rule == UNLIKE and finding.usual is None:
             return f"{_noun_of(finding.first.sort)} at {since}, which no baseline has"
         if finding.beside is not None:
             return f"{self._related(finding, finding.beside, since)}{_more(number)}"
-        first, _, second = finding.about.replace(" before ", " -> ").partition(" -> ")
+        if finding.missing is not None:
+            return self._missing(finding, finding.missing)
+        first, _, second = finding.about.partition(" -> ")
         ends = list(dict.fromkeys(map(short, finding.usual))) if isinstance(finding.usual, tuple) else []
         said = _SAID.get(finding.rule, "{about}{where}: {rule} {times}")
         if finding.local:
@@ -149,18 +171,66 @@ class Wording:
         return said.format(
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
-            present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
-            again=_thing(finding), same=self._same(finding),
+            failed="failed in" if finding.first.name in self._called else "had the error",
+            first=_noun(first), second=_noun(second), range=" to ".join(ends), again=_thing(finding),
         )  # fmt: skip
 
-    def _same(self, finding: Finding) -> str:
-        """Return the thing for which an event is missing, or a value of the event that it should follow."""
-        if not isinstance(finding.found, Recurring):
-            return ""
-        act = finding.first
-        if not RANDOM_ID.match(str(finding.found.thing)):
-            return f" of {_thing(finding)}"
-        return "".join(f" with {holds(path, act.values[path])}" for path in self._worth_saying(act)[:1])
+    def is_true(self, finding: Finding) -> bool:
+        """Whether what seems to be missing is: a list may name it at a place that seldom names any."""
+        if finding.missing is None:
+            return True
+        kept = self._absences.kept(finding.missing, (), is_after=finding.rule == "follow-up missing")
+        return not all(kept.get(act.place, False) for act in finding.acts)
+
+    def _missing(self, finding: Finding, missing: Missing) -> str:
+        """Return what does not follow, or come before, some acts, and in how many of all it does."""
+        step, other, act = missing.step, missing.other, finding.first
+        is_after = finding.rule == "follow-up missing"
+        noun, lacks, where = self._noun_of_step(step), self._noun_of_step(other), _where(finding)
+        if other.sort[1] == "agent_message" and other.sort[0] != step.sort[0]:
+            lacks += f" by {other.sort[0]}"
+        one = isinstance(finding.found, Recurring)
+        if one:
+            things = [(act, plain(finding.found.thing))]
+            # A random id tells a reader less than another value.
+            is_random = RANDOM_ID.match(str(things[0][1])) is not None
+            known = [_holds_of(act, path) for path in self._worth_saying(act)[:1]]
+            for told in known if is_random else [_thing(finding)]:
+                if f" {told}" not in where:  # the group may have said it
+                    where += f" {'and' if where else 'with'} {told}"
+        else:
+            things = [(each, thing) for each in finding.acts for thing in self._absences.things(each, step)]
+            lacks += (
+                f" of the same {step.named}"
+                if step.named == other.named
+                else f" with its {step.named} in {other.named}"
+            )
+        again = ""
+        if missing.is_until_again and any(
+            self._absences.comes_anyway(each, thing, other, is_after=is_after) for each, thing in things
+        ):
+            again = f"{' before the next' if is_after else ' since the last'} {noun} of the same {step.named}"
+        elif one and self._absences.comes_elsewhere(*things[0], other, is_after=is_after):
+            by = f" by {other.sort[0]}"
+            lacks += by if other.sort[0] != step.sort[0] and by not in lacks else ""
+            lacks += f" with {other.named} {short(things[0][1])}"
+        group = [] if missing.is_until_again else finding.group
+        shown = missing if again else missing._replace(is_until_again=False)
+        kept = self._absences.kept(shown, group, is_after=is_after)
+        lacking = [each for each in finding.acts if not kept.get(each.place, False)]
+        times = _times(lacking or finding.acts)
+        verb = "follows" if is_after else "comes before"
+        all_of = " in all" if finding.group and not group else ""
+        repeated = "a repeated " if missing.is_of_repeated else ""
+        how_often = f"(it does in {sum(kept.values())} of {len(kept)}{all_of})"
+        return f"no {lacks} {verb} {repeated}{noun}{where} {times}{again} {how_often}"
+
+    def _noun_of_step(self, step: Step) -> str:
+        """Return a step in the life of a thing as a noun, with how it ended."""
+        noun = _noun_of(step.sort)
+        if step.ended:
+            return f"{noun} ({step.ended})"
+        return f"successful {noun}" if self._absences.fails(step) else noun
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
         """Return which relation of two values an event breaks."""
@@ -176,14 +246,21 @@ class Wording:
                 apart = (
                     f" {'+' if beside.usual > 0 else '-'} {short(abs(beside.usual))}" if beside.usual else ""
                 )
-                return f"{subject} has {own} at {since}; {_shares(beside)} it is the tick{apart}"
+                return f"{subject} has {own} at {since}; {_shares(beside)} {name} is the tick{apart}"
             if earlier is None:
                 return f"{subject} has {own} and {others} at {since}; {_gap(beside)}"
             return f"{subject} has {own} at {since}, but {_which(beside)} has {others}; {_gap(beside)}"
-        usual = f"about {short(beside.usual)}" if finding.rule == "far from usual" else short(beside.usual)
+        # What is usual is known from the whole session, so from later events, too.
+        usual = f"it is {'about' if finding.rule == 'far from usual' else 'mostly'} {short(beside.usual)}"
+        if (
+            isinstance(beside.level, str)
+            and beside.level != beside.usual
+            and beside.level in str(beside.usual)
+        ):
+            usual = f"{name} contains {other}"
         if earlier is None:
-            return f"{subject} with {others} has {own} at {since}, not {usual} as usual"
-        return f"{subject} has {own} at {since}, not {usual} as usual after {_any(beside)} with {others}"
+            return f"{subject} with {others} has {own} at {since}; elsewhere {usual}"
+        return f"{subject} has {own} at {since} after {_any(beside)} with {others}; elsewhere {usual} then"
 
 
 def _at_later(finding: Finding, act: Act) -> Finding | None:
@@ -202,71 +279,86 @@ def _gap(beside: Beside) -> str:
 
 
 def _shares(beside: Beside) -> str:
-    return "in {} of {} events".format(*beside.shares)
+    return "in {} of {} such events".format(*beside.shares)
 
 
 def _which(beside: Beside) -> str:
     """Return the earlier event of a relation, and what links it."""
-    noun = _noun_of(beside.earlier or ("", "event", ""))
-    ends = {"agent": " before it", "span": " in the same call", "event": " recorded as its cause"}
-    return f"the last {noun}{ends.get(beside.link, f' of the same {beside.link}')}"
+    return f"the last {_noun_of(beside.earlier or ('', 'event', ''))}{_linked(beside, ' before it')}"
 
 
 def _any(beside: Beside) -> str:
     """Return an earlier event like that of a relation, and what would link it."""
     noun = _noun_of(beside.earlier or ("", "event", ""))
-    ends = {"agent": "", "span": " in the same call", "event": " recorded as its cause"}
-    return (
-        f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}{ends.get(beside.link, f' of the same {beside.link}')}"
-    )
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}{_linked(beside)}"
+
+
+def _linked(beside: Beside, of_agent: str = "") -> str:
+    ends = {"agent": of_agent, "span": " in the same call", "event": " recorded as its cause"}
+    # The noun for a message says its direction.
+    return "" if beside.link in _PLUMBING else ends.get(beside.link, f" of the same {beside.link}")
+
+
+def _times(acts: Sequence[Act]) -> str:
+    """Return how often something happens, and when for the first time."""
+    number = len({act.place for act in acts})
+    return f"{number} times from {moment(acts[0])} on" if number > 1 else f"at {moment(acts[0])}"
 
 
 def _more(number: int) -> str:
     return f" ({number - 1} more later)" if number > 1 else ""
 
 
-def _prefix(agent: str, act: Act, whose: str) -> str:
-    """Return an agent's name as the beginning of a sentence, with its role if the name is a bare number."""
-    if not agent or agent == whose:
+def _prefix(agents: Iterable[str], act: Act, whose: str) -> str:
+    """Return agents as the beginning of a sentence, with their role if a name is a bare number."""
+    told = [f"{act.role} {each}" if each.isdigit() and act.role != each else each for each in agents if each]
+    if not told or told == [whose]:
         return ""
-    return f"{act.role} {agent}: " if agent.isdigit() and act.role != agent else f"{agent}: "
+    return f"{_and(told) if len(told) <= MAX_VALUES else plural(len(told), 'agent')}: "
 
 
 def _where(finding: Finding) -> str:
-    group = [f"{_field(name)} {short(value)}" for name, value in finding.group if name != "agent"]
+    group = [
+        holds(name, int(value) if name.endswith("#") else value)
+        for name, value in finding.group
+        if name != "agent"
+    ]
     return f" with {_and(group)}" if group else ""
 
 
 def _about(finding: Finding) -> str:
     """Return what a finding is about: a field of a sort of events, or the events."""
-    act = finding.first
-    label = act.sort[2] or act.sort[1]
+    sort = finding.first.sort
+    label = sort[2] or sort[1]
+    if finding.about == label:
+        return _noun_of(sort)
     path = finding.about.removeprefix(f"{label} ")
     if path == finding.about:
         return _noun(finding.about)
-    field, noun = _field(path), _noun_of(act.sort)
-    return field if field in noun.replace(",", "").split() else f"{field} of {noun}"
+    field, noun = _field(path), _noun_of(sort)
+    if field in noun.replace(",", "").split():
+        return field
+    return f"{field} {'in' if _PART.search(path) else 'of'} {noun}"
 
 
 def _noun(name: str) -> str:
     """Return the name of a class of events, without prefixes of fields."""
-    plain = " ".join(_LOCATION.sub("", name).split())
-    if " " not in plain:  # else it is a text of the program's, whose commas and repetitions are its own
-        *names, last = dict.fromkeys(plain.split(","))
-        plain = f"{', '.join(names)} and {last}" if names else last
-    for begin in ("sent", "received"):
-        if plain.split(" ", 1)[0] == begin:
-            return f"message {plain.removeprefix(begin).strip()}".rstrip()
+    if name.split(" ", 1)[0] in {"sent", "received"}:
+        return f"message {name}"
+    if " " in name:  # a text of the program's, in which a number stands for all
+        return short(name.replace("#", "..."))
+    *names, last = dict.fromkeys(_LOCATION.sub("", name).split(","))
+    plain = f"{', '.join(names)} and {last}" if names else last
     if name.startswith("new_state."):
         return f"change of {plain}"
-    return plain or "event"
+    return _KINDS.get(plain, plain) or "event"
 
 
 def _noun_of(sort: Sort) -> str:
     """Return a sort of events as a noun."""
     kind, name = sort[1], sort[2]
     if kind == "agent_message":
-        return f"message {name.partition(' ')[2]}".rstrip() if name != "sent" else "message"
+        return _noun(name)
     if kind == "state_change":
         return _noun(name) if name else "change of state"
     return _noun(name) if name else _KINDS.get(kind, _spaced(kind))
@@ -295,9 +387,13 @@ def _verb(act: Act) -> str:
         return f"received a message from {act.values.get('sender') or 'another agent'}"
     if act.kind == SNAPSHOT:
         return "its state was recorded"
-    name = _LOCATION.sub("", _name(act)).replace(",", " and ")
+    name = _LOCATION.sub("", _name(act))
     if not name:
-        return _spaced(act.kind)
+        return "changed state" if act.kind == "state_change" else _spaced(act.kind)
+    if act.kind == "log":
+        return f"logged {short(act.message, is_text=True)}"
+    if act.kind == "state_change":
+        name = _and(name.split(","))
     return KINDS[act.kind].verb.format(name=name) if act.kind in KINDS else name
 
 
@@ -305,31 +401,39 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ").replace(".", " ")
 
 
-_KINDS: Final = {"agent_action": "action", "state_change": "change of state"}
+_KINDS: Final = {"agent_action": "action", "state_change": "change of state", SNAPSHOT: "recorded state"}
 
 
 @lru_cache(maxsize=4096)
 def _field(path: str) -> str:
     """Return the name of a field as a reader knows it: args.order.items# becomes items."""
-    path = path.removesuffix("@").removesuffix("#")
+    path = path.removesuffix("@").removesuffix("#").replace("[]", "").replace(".*", "")
     part = _PART.search(path)
     if part:
-        return f"part {int(part[1]) + 1} of {_field(path[: part.start()])}"
-    names = [name.partition("[")[0] for name in path.split(".")]
+        return f"the {_ordinal(int(part[1]) + 1)} part of {_field(path[: part.start()])}"
+    names = path.split(".")
     while len(names) > 1 and names[-1] in {"*", ""}:
         names.pop()
-    return names[-1].removeprefix("new_") if len(names) == 1 else names[-1]
+    # An item of a list is told with its index, and with the list that it is in.
+    item = next((n for n, name in enumerate(names) if "[" in name), len(names) - 1)
+    return ".".join(names[item:]).removeprefix("new_")
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _whole(path: str) -> str:
     """Return the name of a field with the field that it is in, to tell it from another one of its name."""
     names = path.removesuffix("@").removesuffix("#").split(".")
-    return f"{_field(path)} of {names[-2]}" if len(names) > 1 else _field(path)
+    return f"{_field(path)} of {names[-2]}" if len(names) > 1 and "[" not in path else _field(path)
 
 
 def holds(path: str, value: Any, name: str = "") -> str:
     """Return that a field has a value."""
     name = name or _field(path)
+    if _PART.search(path):
+        return f"{short(value)} as {name}"
     if path.endswith("#") and isinstance(value, int):
         return f"{name} of {plural(value, 'item')}"
     if path == "failed":
@@ -337,13 +441,24 @@ def holds(path: str, value: Any, name: str = "") -> str:
     return f"no {name}" if value is None else f"{name} {short(value)}"
 
 
+def _holds_of(act: Act, path: str) -> str:
+    """Return that an event has the value of a field, and of an item of a list the whole list."""
+    base = path.rpartition("[")[0]
+    size = act.values.get(f"{base}#") if path.endswith("]") else None
+    items = [act.values.get(f"{base}[{n}]") for n in range(size)] if isinstance(size, int) else [None]
+    if None in items:
+        return holds(path, act.values[path])
+    return f"{_field(base)} [{', '.join(map(short, items))}]"
+
+
 def moment(act: Act) -> str:
     """Return when an event happened: its tick, otherwise the time of day."""
     return f"tick {act.tick}" if act.tick is not None else format_timestamp(act.us)[11:23]
 
 
-def short(value: Any) -> str:
-    """Return a value in few characters."""
+def short(value: Any, *, is_text: bool = False) -> str:
+    """Return a value in few characters; a text as it is, in quotes."""
+    is_quoted = False
     if isinstance(value, list | tuple):
         text = ", ".join(map(short, value))
     elif isinstance(value, bool):
@@ -351,9 +466,10 @@ def short(value: Any) -> str:
     elif isinstance(value, float):
         text = short_number(value)
     else:
-        text = " ".join(str(value).split())
-        text = f'"{text}"' if " " in text else text
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
+        text = " ".join(str(value).splitlines())
+        is_quoted = is_text or " " in text
+    text = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
+    return f'"{text}"' if is_quoted else text
 
 
 def _listed(value: Any, between: str = ", ") -> str:
@@ -363,7 +479,8 @@ def _listed(value: Any, between: str = ", ") -> str:
 
 
 def _and(parts: Iterable[str]) -> str:
-    return " and ".join(parts)
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _fields(finding: Finding, since: str) -> str:
@@ -380,7 +497,7 @@ def _thing(finding: Finding) -> str:
     if len(finding.acts) > 1 or not isinstance(finding.found, Recurring):
         return "the same thing"
     named, thing = finding.found
-    return f"{_field(named)} {short(thing[1] if isinstance(thing, tuple) else thing)}"
+    return f"{_field(named)} {short(plain(thing))}"
 
 
 def _rate(finding: Finding, since: str) -> str:
@@ -389,30 +506,31 @@ def _rate(finding: Finding, since: str) -> str:
     about = f"{_noun(finding.about)}{_where(finding)}"
     if finding.found == 0:
         return f"no {about} from {since} on ({before} per {each} before)"
-    return f"{about} went from {before} to {after} per {each} at {since}"
+    return f"on average {after} {about} per {each} from {since} on ({before} before)"
 
 
-_MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
+_MOVED: Final = "{about}{where} is {found} on average from {since} on ({usual} before)"
 _ROUND_IN_GROUP: Final = "{about}{where} is round {found} times, first at {since}"
 _ALONE: Final = "{about} is {found} at {since} (all others: {range})"
 _OF_SERIES: Final = frozenset({"level shifts", "drifts", "duration shifts", "rate changes", "rounded"})
 """Rules about a series; their sentences describe where the series changes."""
+_OF_ALL: Final = frozenset(
+    {"follow-up missing", "precondition missing", "fails", "error comes up", "empty", "happens again"}
+)
+"""Rules whose sentences count the events of all agents that show it."""
 _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
-    "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
-    "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
+    "drifts": "{about}{where} drifts from {since} on: about {usual} before, {found} at the end",
+    "duration shifts": "{about}{where} takes about {found} ms from {since} on (about {usual} ms before)",
     UNLIKE: "{about} is {found} at {since}, as in no baseline (there: {usual})",
     "value beyond range": "{about} is {found} at {since} (earlier values: {range})",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",
     "new error": "an error that is new at {since}: {found}",
-    "follow-up missing": "no {second} follows {first}{where}{same} {times} (it does in {present} of {of})",
-    "precondition missing": (
-        "no {first} comes before {second}{where}{same} {times} (it does in {present} of {of})"
-    ),
-    "left open": "{first} is not followed by {second} {found} times, first at {since}",
+    "left open": "{first} is not followed by {second} before its agent does it again, {found} times, "
+    "first at {since}",
     "rounded": "{about}{where} is round {found} of {of} times, first at {since}",
     "fails": "{about}{where} fails {times}",
-    "error comes up": "an error in {about}{where} {times}",
+    "error comes up": "{failed} {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} is repeated for {again} {times}",

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
+from Agent.analysis.debug.root_causes.acts import OUTCOMES, Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     MIN_SEEN,
     Finding,
+    Missing,
     Observation,
     Recurring,
+    Step,
     onset,
     scan_novel,
     scan_rare,
@@ -93,7 +95,7 @@ def _outcomes(log: Log) -> dict[Any, str]:
     """Return {sort: the field of its result that has few values}."""
     found: dict[Any, str] = {}
     for sort, acts in log.by_sort.items():
-        for path in ("result", "outcome", "status"):
+        for path in OUTCOMES:
             values = {act.values.get(path) for act in acts}
             if 2 <= len(values) <= 6 and all(isinstance(value, str | bool | None) for value in values):
                 found[sort] = path
@@ -111,13 +113,15 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
 def _undone(log: Log, entities: Entities, outcomes: dict[Any, str]) -> Iterator[Finding]:
     """Yield breaks in what is done to an entity and undone again: opened and closed, lent and returned."""
     seldom: dict[tuple[str, str], list[Act]] = {}
+    often: dict[tuple[str, str], set[Sort]] = {}
     for entity, acts in entities.items():
         counts = Counter(act.sort for act in acts)
-        kept = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
+        often[entity] = {sort for sort, number in counts.items() if number > MAX_SELDOM}
+        kept = [act for act in acts if act.sort not in often[entity]]
         if len(kept) > 1:
             seldom[entity] = kept
     turns = {act.place: _turn(act, outcomes) for acts in seldom.values() for act in acts}
-    yield from _missing(log, seldom, turns, lambda _, entity: str(entity[0]))
+    yield from _missing(log, seldom, turns, lambda _, entity: str(entity[0]), often)
 
 
 MAX_SELDOM: Final = 30
@@ -129,15 +133,23 @@ def _named(act: Act, thing: Any) -> str:
 
 
 def _missing(
-    log: Log, lives: Mapping[Any, list[Act]], turns: dict[int, Turn], named: Callable[[Act, Any], str]
+    log: Log,
+    lives: Mapping[Any, list[Act]],
+    turns: dict[int, Turn],
+    named: Callable[[Act, Any], str],
+    often: Mapping[Any, Collection[Sort]] | None = None,
 ) -> Iterator[Finding]:
     """Yield acts without the act about the same thing that nearly always follows, or precedes, them.
 
     A follow-up counts until the same act recurs: a bed is cleaned after each guest.
-    """
+
+    Args:
+        often: {thing: sorts of acts about it that its life leaves out}; these are not missing.
+    """  # fmt: skip
+    often = often or {}
     for forward in (True, False):
         lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
-        starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
+        starts: dict[Turn, list[tuple[Act, dict[Turn, int], Any]]] = defaultdict(list)
         about_of: dict[tuple[int, Turn], Any] = {}
         for thing, life in lives.items():
             last: dict[Turn, int] = {}
@@ -147,7 +159,7 @@ def _missing(
                 turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
                 since = again[turn] if turn in last else last
                 after = {other: abs(last[other] - act.step) for other in since if other != turn}
-                starts[turn].append((act, after))
+                starts[turn].append((act, after, thing))
                 about_of[act.place, turn] = thing
                 for other, lag in after.items():
                     lags[turn, other].append(lag)
@@ -157,24 +169,31 @@ def _missing(
                     if other != turn:
                         seen[turn] = None
         for (turn, other), found in sorted(lags.items()):
-            begun = sorted(starts[turn], key=lambda pair: pair[0].place)
+            begun = sorted(starts[turn], key=lambda start: start[0].place)
             if len(begun) < MIN_TIMES or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
                 continue
             # The follow-up may still happen within the longest time it ever took.
             horizon = max(found) + 1
             inside = [
-                Observation(act, other not in after) for act, after in begun
+                Observation(act, other not in after and other[:3] not in often.get(thing, ()))
+                for act, after, thing in begun
                 if (act.step + horizon < log.steps if forward else act.step >= horizon)
             ]  # fmt: skip
             rule = "follow-up missing" if forward else "precondition missing"
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
             for each in scan_rare(rule, about, inside, most=MAY_BREAK):
+                each.missing = Missing(_step(turn), _step(other))
                 if len(each.acts) == 1:
                     thing = about_of[each.first.place, turn]
                     each.found = Recurring(named(each.first, thing), thing)
                     if forward:
                         each.extras = _ends(each.first, lives[thing], each.first.step + horizon)
                 yield each
+
+
+def _step(turn: Turn) -> Step:
+    ended, _, named = turn[3].rpartition(" ")
+    return Step(turn[:3], ended, named)
 
 
 def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
@@ -203,7 +222,8 @@ def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Findi
             if any(each.sort == act.sort for each in lives[thing] if each.place < act.place):
                 values.append(_REPEATED)
             for value in values:
-                if value[0] != "agent" and not value[0].startswith(_ENDS):
+                # How an act ended is part of each turn already.
+                if value[0] != "agent" and not value[0].startswith(OUTCOMES):
                     begun[*key, value].append((thing, act, after))
     strongest: dict[int, Finding] = {}
     for (sort, name, value), found in begun.items():
@@ -218,18 +238,23 @@ def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Findi
             nats = math.log((len(things) + 1) / (lacking + 0.5))
             about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
             group = () if value == _REPEATED else (value,)
+            missing = Missing(
+                Step(sort, "", name),
+                Step(other, "", name),
+                is_until_again=False,
+                is_of_repeated=value == _REPEATED,
+            )
             for thing, act in without:
                 if act.place not in strongest or strongest[act.place].nats < nats:
                     about_it = Recurring(name, thing)
                     strongest[act.place] = Finding(
-                        "follow-up missing", about, [act], nats, group, of=len(things), found=about_it
-                    )
+                        "follow-up missing", about, [act], nats, group, of=len(things), found=about_it,
+                        missing=missing,
+                    )  # fmt: skip
     yield from strongest.values()
 
 
 _REPEATED: Final = ("", "again")
-_ENDS: Final = ("result", "outcome", "status")
-"""Fields that are part of each turn already."""
 EXCEPTIONS: Final = 0.1
 """Largest share of things without a follow-up that the others have; of few things, one may lack it."""
 
