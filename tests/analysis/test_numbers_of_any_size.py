@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent import AgentLogger, LearningLogger, LogAnalyzer, setup_logging, shutdown_logging, tick
+from Agent import (
+    AgentLogger,
+    LearningLogger,
+    LogAnalyzer,
+    setup_logging,
+    shutdown_logging,
+    tick,
+    trace_performance,
+)
 from Agent.analysis.causality.chains import judged, judged_chance
 from Agent.analysis.debug.root_causes.scan import (
     Observation,
@@ -165,3 +173,39 @@ def test_a_session_with_the_largest_numbers_is_analysed_and_drawn(tmp_path):
     assert all(math.isfinite(each["moving_mean"]) for each in report["curves"]["rewards"])
     assert json.loads(analyzer.export_analysis(tmp_path / "all.json").read_text())
     assert analyzer.write_html(tmp_path / "all.html").stat().st_size > 10_000
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [-(2**63), 0, 1],
+        [-(2**63), 2**63 - 1],
+        [-1, 2**63 - 1],
+        [*range(2**63 - 60, 2**63)],
+        [-(2**63), *range(60), 2**63 - 1],
+    ],
+    ids=lambda numbers: f"{numbers[0]} to {numbers[-1]}",
+)
+def test_ticks_of_any_size_divide_a_session_into_parts(tmp_path, numbers):
+    setup_logging(trace_root=tmp_path / "trace")
+
+    @trace_performance("work")
+    def work(name):
+        LearningLogger(name, name).log_reward("walk", 1.0)
+        LearningLogger(name, name).log_exploration_exploitation("walk", True, 0.5)
+
+    for number in numbers:
+        with tick(number):
+            work("a")
+            work("b")
+    shutdown_logging()
+    analyzer = LogAnalyzer(root=tmp_path / "trace")
+    curves = analyzer.learning_report(by="tick")["curves"]
+    for parts, key in ((curves["rewards"], "count"), (curves["exploration"], "choices")):
+        assert sum(part[key] for part in parts) == 2 * len(numbers)
+        assert (parts[0]["first"], parts[-1]["last"]) == (numbers[0], numbers[-1])
+        assert len(parts) <= 50
+    assert analyzer.performance_report()["latency_steps"]["by"] == "tick"
+    compared = analyzer.compare_by("agent_id", ["a", "b"]).differences
+    assert all(each.first == each.second for each in compared if each.what == "kind")

@@ -9,6 +9,7 @@ import pytest
 from record_kit import recording
 
 from Agent import instrument
+from Agent.flight import record_tool, recorder
 from Agent.utils import AgentLogger, trace_agent_action
 
 
@@ -198,16 +199,46 @@ def test_an_exception_is_recorded_once_and_another_at_its_address_is_too():
 
 
 class Describes(Exception):
+    """Its text records another one in the same way."""
+
+    def __init__(self, raised):
+        self.raised = raised
+
     def __str__(self):
-        Fails().fail(Describes())
+        self.raised()
         return "never"
 
 
-def test_an_exception_whose_text_records_another_ends():
+def _in_an_agent():
+    Fails().fail(Describes(_in_an_agent))
+
+
+@record_tool
+def _in_a_tool():
+    raise Describes(_in_a_tool)
+
+
+@record_tool
+def _stream():
+    yield 1
+    raise Describes(_in_a_stream)
+
+
+def _in_a_stream():
+    list(_stream())
+
+
+def _in_a_run():
+    with recorder.run("inner"):
+        raise Describes(_in_a_run)
+
+
+@pytest.mark.parametrize("raised", [_in_an_agent, _in_a_tool, _in_a_stream, _in_a_run])
+def test_an_exception_whose_text_records_another_ends(raised):
     with recording() as recorded:
         with pytest.raises(Describes):
-            Fails().fail(Describes())
-        assert len(recorded.of("error")) <= 3
+            raised()
+        assert 1 <= recorded.text.count('"error_type":"Describes"') <= 4
 
 
 def test_a_source_that_is_a_pipe_is_not_read(tmp_path):

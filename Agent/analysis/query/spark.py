@@ -58,7 +58,7 @@ _MEMBER: Final = (
 """The JSON of a member: the original text of an object or a list, the VARIANT's text of other values."""
 WORDS: Final = {
     "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
-    "each": "explode", "keys": "json_object_keys", "as_json": "",
+    "wide": "DECIMAL(38, 0)", "each": "explode", "keys": "json_object_keys", "as_json": "",
     "object": _OBJECT.format(
         entries="array_sort(collect_list(struct(field, value)) FILTER (WHERE value IS NOT NULL))",
         key=_QUOTED.format("e.field"),

@@ -99,6 +99,8 @@ ABOUT: Final = "{{about}}"
 """An estimated quantile of a column, for a share of 0 to 1."""
 DIV: Final = "{{div}}"
 """The operator for integer division of non-negative numbers."""
+WIDE: Final = "{{wide}}"
+"""A type that holds the difference of any two 64-bit integers."""
 EVERY: Final = "{{every}}"
 """The last argument of `regexp_replace`, so that every match is replaced."""
 FIRST: Final = "{{first}}"
@@ -113,7 +115,7 @@ AS_JSON: Final = "{{as_json}}"
 """After an expression: the conversion of JSON text to the engine's type for JSON, if it has one."""
 WORDS: Final = {
     "total": "fsum", "about": "approx_quantile", "div": "//", "every": "'g'", "first": "array_slice",
-    "each": "unnest", "keys": "json_keys", "as_json": "::JSON",
+    "wide": "HUGEINT", "each": "unnest", "keys": "json_keys", "as_json": "::JSON",
     "object": "to_json(map(coalesce(list(field ORDER BY field) FILTER (WHERE value IS NOT NULL), []), "
     "coalesce(list(value ORDER BY field) FILTER (WHERE value IS NOT NULL), [])))",
 }  # fmt: skip
@@ -164,6 +166,13 @@ def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:
 def is_finite(column: str) -> str:
     """SQL: a number that is neither NULL, NaN nor infinite; both engines order NaN after all numbers."""
     return f"abs({column}) <= 1.7976931348623157e308"
+
+
+def part_of(column: str, low: int, high: int, width: int) -> str:
+    """Return SQL for the number of the part, of this width from `low` on, that a value up to `high` is in."""
+    # the difference of two 64-bit integers may need more bits, which are slower
+    value = f"CAST({column} AS {WIDE})" if high - low >= 1 << 63 else column
+    return f"(({value} - {low}) {DIV} {width})"
 
 
 def scan(*keys: str, only: Only = EVERYTHING) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from Agent.analysis.query.engine import Engine, open_engine
-from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
+from Agent.analysis.query.views import IS_ERROR, part_of, scan, whole_lines
 from Agent.analysis.questions.errors import FINGERPRINT, shape_of
 from Agent.analysis.stats import holm, welch
 from Agent.errors import UsageError
@@ -419,7 +419,7 @@ def _blocks(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -
     of = "tick" if all(by_label[row["side"]].ticks >= _MIN_TICKS for row in rows) else "us"
     first, last = min(row[f"first_{of}"] for row in rows), max(row[f"last_{of}"] for row in rows)
     width = max(1, -(-(last - first + 1) // BLOCKS))
-    return f"({'tick' if of == 'tick' else 'ts_us'} - {first}) // {width}"
+    return part_of("tick" if of == "tick" else "ts_us", first, last, width)
 
 
 def _count(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, unit: str) -> None:

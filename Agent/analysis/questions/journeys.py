@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.tables import Rows
-from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, QueryEngine, event_row, is_error, scan
+from Agent.analysis.query.views import (
+    BY_ORDER,
+    IS_ERROR,
+    Only,
+    QueryEngine,
+    event_row,
+    is_error,
+    part_of,
+    scan,
+)
 from Agent.analysis.session import agent_events, code_places, counted_losses, file_and_line, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
@@ -159,7 +168,7 @@ def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, A
     width = max(1, -(-(last - first + 1) // buckets))
     count = -(-(last - first + 1) // width)
     intervals = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
-    bucket = f"((ts_us - {first}) {DIV} {width})"
+    bucket = part_of("ts_us", first, last, width)
     query = (
         f"(SELECT {bucket} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
         f"max(tick) AS high, count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "

@@ -16,6 +16,7 @@ from Agent.analysis.query.views import (
     EACH,
     KEYS,
     TOTAL,
+    WIDE,
     Only,
     QueryEngine,
     is_finite,
@@ -316,9 +317,10 @@ def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableEx
 
 
 _BUCKETS: Final = f"""
-    e AS (SELECT min(place) AS low, max(place) AS high FROM placed),
+    e AS (SELECT CAST(min(place) AS {WIDE}) AS low, max(place) AS high FROM placed),
     b AS (SELECT *, CASE WHEN high - low < {POINTS} THEN place - low
-        ELSE CAST(place - low AS DOUBLE) * {POINTS} / (high - low + 1) END AS spot FROM placed, e)"""
+        ELSE least(CAST(place - low AS DOUBLE) * {POINTS} / CAST(high - low + 1 AS DOUBLE), {POINTS - 1}) END
+        AS spot FROM placed, e)"""
 
 
 def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:

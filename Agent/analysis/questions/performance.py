@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.query.kept import kept
-from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, QueryEngine, scan
+from Agent.analysis.query.views import ABOUT, BY_ORDER, TOTAL, Only, QueryEngine, part_of, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -355,7 +355,7 @@ def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
     exact = "percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)"
     middle = exact if edges["n"] <= EXACT_ROWS else f"{ABOUT}(duration_ms, 0.5)"
     width = max(1, -(-(high - low + 1) // BUCKETS))
-    bucket = f"(({'tick' if by_tick else 'ts_us'} - {low}) {DIV} {width})"
+    bucket = part_of("tick" if by_tick else "ts_us", low, high, width)
     rows = engine.rows(
         f"SELECT kind, name, {bucket} AS bucket, count(*) AS n, {middle} AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} JOIN (SELECT kind, name FROM "
@@ -408,8 +408,8 @@ def _bucketed(
     low, high = ends_us
     width = max(1, -(-(high - low + 1) // BUCKETS))
     rows = engine.rows(
-        f"SELECT (ts_us - {low}) {DIV} {width} AS bucket, {columns} FROM {source} WHERE ts_us IS NOT NULL "
-        "GROUP BY bucket ORDER BY bucket"
+        f"SELECT {part_of('ts_us', low, high, width)} AS bucket, {columns} FROM {source} "
+        "WHERE ts_us IS NOT NULL GROUP BY bucket ORDER BY bucket"
     )
     for row in rows:
         start = low + row.pop("bucket") * width

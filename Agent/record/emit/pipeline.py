@@ -202,7 +202,7 @@ class Pipeline(PipelineSlots):
         self.mirrors = mirrors
         # Cached, so that all agents of a category share one function.
         self.mirror_of = None if mirrors is None else cache(mirrors.adder)
-        self.board = board
+        self._use_board(board)
         self.health = Health()
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
@@ -577,9 +577,14 @@ class Pipeline(PipelineSlots):
         if self.mirrors is not None:
             self.mirrors.flush()
 
+    def _use_board(self, board: Board | None) -> None:
+        self.board = board
+        if board is not None:
+            board.clean = self.redactor.text
+
     def after_fork_in_child(self, board: Board | None) -> None:
         """Continue as a separate process with its own board; buffered lines belong to the parent."""
-        self.board = board
+        self._use_board(board)
         self.stamps.after_fork_in_child(board)
         self._begin_span_ids()
         # The parent reports its own losses, and its files hold the states of its agents.

@@ -8,7 +8,6 @@ token, so that comparisons and digests work on redacted values.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -23,8 +22,10 @@ from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.native import native
 from Agent.record.encode.repeats import BYTES_TAGS, PAIR_TAGS, Repeats, plain_text
 from Agent.record.encode.safe_text import printable
+from Agent.record.secrets.commands import command_secrets
 from Agent.record.secrets.introduced import scheme_and_credential
 from Agent.record.secrets.issuers import looks_clean
+from Agent.record.secrets.members import ATTRIBUTES, ROWS, WORDS, columns_of, named_members, program_of
 from Agent.record.secrets.names import (
     LIKELY,
     NONE,
@@ -33,12 +34,13 @@ from Agent.record.secrets.names import (
     is_random,
     least_secret_number,
     looks_drawn,
+    may_be_chosen,
     may_be_number,
     name_says,
     plain_name,
 )
 from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
-from Agent.record.secrets.patterns import command_secrets, replaced
+from Agent.record.secrets.patterns import replaced
 from Agent.record.secrets.structures import (
     SCHEMA_VALUES,
     begins_key,
@@ -55,31 +57,11 @@ _AUTHORITIES = frozenset({"netloc", "userinfo"})
 """Parts of a URL with its user and password, which no `://` introduces."""
 TELLING_KEYS = frozenset({"kty"}) | _AUTHORITIES
 """Keys that are harmless but describe secrets: their mapping always takes the slow path."""
-_PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
-"""The members of a JSON Web Key that are private (RFC 7518, section 6)."""
-
-# Members of an object that name the value of another member, as in headers, variables and forms.
-_NAMING = frozenset(
-    "name k key header field param parameter variable option attribute setting property".split()
-)
-_LABELING = frozenset("id label selector placeholder title element target locator control arg".split())
-_ATTRIBUTES = _NAMING | _LABELING | {"type"}
-_FIELD_OF_FORM = re.compile(r"(?i)(?:[ _-](?:text|input|field|box|textbox|entry|label|prompt|placeholder))+$")
-_TYPES_OF_FIELDS = frozenset({"password", "Password", "passwd"})
-_TYPED = frozenset({"value", "v", "val"})
-"""Members that hold what was entered into a field of the type `password`; others hold its labels."""
-_HELD = frozenset("value v val text content contents data input default string".split())
-_ELEMENTS = frozenset("element target locator field control node".split())
-"""Members that describe the element of a page in which a text is typed."""
-_SELECTOR = re.compile(r"[#.\[=>]")
 _MODES = frozenset(
     "basic bearer digest oauth oauth2 oidc openid saml ldap kerberos ntlm jwt token password session cookie "
     "api_key apikey api-key iam sso mtls anonymous custom managed native local".split()
 )
 """Ways to authenticate, which are no secrets under `auth`."""
-
-_COLUMNS = frozenset("columns column_names fields field_names header names keys".split())
-_ROWS = frozenset("row rows data values records".split())
 
 _LONGEST_ANSWER = 200
 _DEPTH_BESIDE = 4
@@ -115,7 +97,7 @@ class RedactionWalk:
         if isinstance(value, str):
             return self._string(value, pointer)
         if isinstance(value, dict):
-            return self._members(value, pointer, _named_members(value))
+            return self._members(value, pointer, named_members(value))
         if isinstance(value, list):
             return self._items(value, pointer)
         return value
@@ -125,16 +107,19 @@ class RedactionWalk:
             self._held_as |= {f"{pointer}/{place}": name for name, place in value[HELD_AS].items()}
             value = {key: item for key, item in value.items() if key != HELD_AS}
         result: dict[str, Any] = {}
-        columns = _columns_of(value)
+        columns, begun = columns_of(value), program_of(value)
         told = {key for key, item in value.items() if _speaks(item)}
         for key, item in value.items():
             clean = self.redactor.text(key)
             place = self._place(pointer, key, clean)
-            if columns and key in _ROWS and isinstance(item, list):
+            if columns and key in ROWS and isinstance(item, list):
                 result[clean] = self._rows(columns, item, place)
                 continue
             if key in _AUTHORITIES and isinstance(item, str):
                 result[clean] = self._authority(item, place)
+                continue
+            if begun and key in WORDS and isinstance(item, list) and place not in self._held_as:
+                result[clean] = self._words(item, place, begun)
                 continue
             says = max(self.redactor.says(key), named.get(key, NONE))
             if says == NONE and len(told) > (key in told) and self.redactor.reads_texts:
@@ -187,7 +172,13 @@ class RedactionWalk:
             return False
         if not all(isinstance(name, str) for name in value[0]) or self.redactor.says(value[0][0]) != NONE:
             return False
-        return any(self.redactor.says(name) == SURE for name in value[0])
+        # commands may be lists of as many words as each other
+        if any(name.startswith("-") for name in value[0]) or any(map(_is_command, value)):
+            return False
+        return any(
+            self.redactor.says(name) == SURE and any(row[at] != name for row in value[1:])
+            for at, name in enumerate(value[0])
+        )
 
     def _row(self, columns: list[str], row: list[Any], pointer: str, most: int = SURE) -> list[Any]:
         return [
@@ -199,7 +190,7 @@ class RedactionWalk:
         tag = self.types.get(pointer, "") if self.types else ""
         if not tag and self._is_table(value) and not self._names_items_of(pointer):
             # two columns may also be pairs, such as the attributes of an element in HTML
-            are_pairs = len(value[0]) == 2 and not _ATTRIBUTES.isdisjoint(
+            are_pairs = len(value[0]) == 2 and not ATTRIBUTES.isdisjoint(
                 row[0].lower() for row in value if isinstance(row[0], str)
             )
             most = LIKELY if are_pairs else SURE
@@ -210,13 +201,18 @@ class RedactionWalk:
         if tag == "tuple" and len(value) == 2:
             pair: list[Any] = self._pair(value, pointer)
             return pair
+        return self._words(value, pointer)
+
+    def _words(self, value: list[Any], pointer: str, begun: Sequence[str] = ()) -> list[Any]:
+        """Redact a list whose texts may be the words of a command, after other words of it."""
         result: list[Any] = []
-        before = ""
+        before = begun[-1] if begun else ""
         words = [
             self._told(item, f"{pointer}/{index}") if isinstance(item, str) else ""
             for index, item in enumerate(value)
         ]
-        carried = command_secrets(words) if self.redactor.reads_texts else {}
+        found = command_secrets([*begun, *words]) if self.redactor.reads_texts else {}
+        carried = {index - len(begun): at for index, at in found.items()}
         for index, (item, told) in enumerate(zip(value, words, strict=True)):
             place = f"{pointer}/{index}"
             if index in carried:
@@ -243,7 +239,8 @@ class RedactionWalk:
         if " " in name or value.startswith(("-", _MARK)):
             return False
         says = self.redactor.says(name.lstrip("-"))
-        return says != NONE and (looks_drawn(value) or (says == SURE and name.startswith("--")))
+        is_option = name.startswith("--") or (name.startswith("-") and may_be_chosen(value))
+        return says != NONE and (looks_drawn(value) or (says == SURE and is_option))
 
     def _string(self, value: str, pointer: str) -> str:
         tag = self.types.get(pointer) if self.types else None
@@ -349,10 +346,10 @@ class RedactionWalk:
         if not isinstance(pair, list) or len(pair) != 2 or pointer in self._held_as:
             return self.value(pair, pointer)
         name = self._name_of(pair[0], f"{pointer}/0")
-        return [
-            self.value(pair[0], f"{pointer}/0"),
-            self._under(name, self.redactor.says(name), pair[1], f"{pointer}/1"),
-        ]
+        says = self.redactor.says(name)
+        if says == NONE:
+            return self._words(pair, pointer)
+        return [self.value(pair[0], f"{pointer}/0"), self._under(name, says, pair[1], f"{pointer}/1")]
 
     def _name_of(self, key: Any, pointer: str) -> str:
         """Return the name in a key of any type; of several in a tuple, the one most certain to be secret."""
@@ -367,60 +364,9 @@ def _speaks(value: Any) -> bool:
     return any(map(speaks_of_secret, value.values())) if isinstance(value, dict) else speaks_of_secret(value)
 
 
-def _columns_of(value: dict[str, Any]) -> list[str]:
-    """Return the column names, as in `{"columns": ["user", "password"], "rows": [...]}`; empty if none."""
-    if _COLUMNS.isdisjoint(value) or _ROWS.isdisjoint(value):
-        return []
-    found = next(value[key] for key in value if key in _COLUMNS)
-    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else []
-
-
-def _named_members(value: dict[str, Any]) -> dict[str, int]:
-    """Return members that another member names as secrets: `{"name": "Authorization", "value": ...}`."""
-    if len(value) < 2:
-        return {}
-    if "kty" in value:
-        return dict.fromkeys(_PRIVATE_MEMBERS, SURE)
-    says = NONE
-    owned: dict[str, int] = {}
-    for key, name in value.items():
-        lower = key.lower()
-        if isinstance(name, str) and lower in _NAMING | _LABELING:
-            says = max(says, name_says(name) if lower in _NAMING else _label_says(name))
-        elif lower == "loc" and isinstance(name, list) and name and isinstance(name[-1], str):
-            says = max(says, name_says(name[-1]))  # an error of pydantic
-        elif lower in _ELEMENTS and isinstance(name, dict):
-            labels = (each for part, each in name.items() if part.lower() in _NAMING | _LABELING | {"type"})
-            says = max([says, *(_label_says(each) for each in labels if isinstance(each, str))])
-        elif lower == "type" and isinstance(name, str) and name in _TYPES_OF_FIELDS:
-            owned |= dict.fromkeys(_TYPED, SURE)
-        elif isinstance(name, str) and lower.endswith(("key", "name")):
-            # `ParameterKey` next to `ParameterValue`
-            owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
-    if says == NONE and not any(owned.values()):
-        return {}
-    named = {
-        key: _held_says(says, item, value)
-        for key, item in value.items()
-        if key.lower().endswith("value") or key.lower() in _HELD
-    }
-    return {key: max(owned.get(key.lower(), NONE), named.get(key, NONE)) for key in value}
-
-
-def _label_says(label: str) -> int:
-    """Return how certain the label of a field, or a selector of it, names a secret."""
-    if _SELECTOR.search(label) and len(label) <= _LONGEST_SELECTOR:
-        return max(map(name_says, re.findall(r"[A-Za-z][\w\-]*", label)), default=NONE)
-    return name_says(_FIELD_OF_FORM.sub("", label))
-
-
-_LONGEST_SELECTOR = 200
-
-
-def _held_says(says: int, item: Any, holder: dict[str, Any]) -> int:
-    """Return how certain a value next to a name is a secret; a text next to a label may be for people."""
-    is_named = any(key.lower() in _NAMING for key in holder)
-    return LIKELY if not is_named and isinstance(item, str) and " " in item.strip() else says
+def _is_command(words: list[Any]) -> bool:
+    """Whether a list has the words of a command with a password."""
+    return bool(command_secrets([word if isinstance(word, str) else "" for word in words]))
 
 
 def _are_pairs(value: Sequence[Any]) -> bool:

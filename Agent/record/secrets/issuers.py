@@ -201,26 +201,57 @@ OTHER_SCRIPTS: Final = tuple(
     )
 )
 """Names of secrets with letters beyond ASCII, whose ASCII letters are in lower case, and characters without a width."""
+_SNMP: Final = "snmpwalk snmpget snmpgetnext snmpset snmpbulkwalk snmpbulkget snmptrap".split()
 PASSWORD_OPTIONS: Final = {
-    "-p": "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login".split(),
-    "-P": "sqlcmd bcp zip unzip".split(),
-    "-a": "redis-cli valkey-cli".split(),
-    "-w": "ldapsearch ldapadd ldapmodify ldapdelete ldappasswd ldapwhoami".split(),
-    "-u": ["curl"],
-    "--user": ["curl"],
+    "-p": (
+        "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login cqlsh cypher-shell psexec evil-winrm "
+        "smbmap twine poetry rabbitmqadmin beeline couchbase-cli"
+    ).split(),
+    "-P": "sqlcmd osql tsql bcp zip unzip mosquitto_pub mosquitto_sub mosquitto_rr ipmitool".split(),
+    "-a": "redis-cli valkey-cli http https".split(),
+    "-w": "ldapsearch ldapadd ldapmodify ldapdelete ldappasswd ldapwhoami kadmin".split(),
+    **{option: ["curl"] for option in ("-u", "-U", "--proxy-user")},
+    "--user": ["curl", "etcdctl"],
+    "--auth": ["http", "https"],
+    **dict.fromkeys(("-A", "-X"), _SNMP),
+    **{option: ["swaks"] for option in ("-ap", "-xp")},
+    "-pw": ["plink", "pscp", "psftp"],
+    "password": ["nmcli"],
 }
 """Options of commands whose value is a password, in the next word or in the same one."""
 JOINED_OPTIONS: Final = {
-    "-p": "mysql mysqldump mysqladmin mysqlimport mysqlcheck mariadb mariadb-dump mariadb-admin 7z 7za".split()
+    "-p": "mysql mysqldump mysqladmin mysqlimport mysqlcheck mariadb mariadb-dump mariadb-admin 7z 7za unrar mysqlsh".split()
 }
 """Options with a password only in the same word: the word after `mysql -p` is a database."""
-LOGINS: Final = frozenset("docker podman nerdctl buildah skopeo az oc".split())
+LOGINS: Final = frozenset("docker podman nerdctl buildah skopeo az oc helm oras crane regctl".split())
 """Commands whose subcommand `login` takes a password."""
-_COMMANDS: Final = {
+WHOLE_COMMANDS: Final = {
+    **{
+        name: (f"{name} ",)
+        for name in (
+            "smbclient rpcclient smbget sqlplus radtest mysqladmin ssh-keygen lftp schtasks wpa_passphrase rar swaks sendemail"
+        ).split()
+    },
+    **dict.fromkeys(_SNMP, ("snmp",)),
+    **dict.fromkeys(("xfreerdp", "xfreerdp3", "wlfreerdp", "sdl-freerdp"), ("freerdp",)),
+    "vault": ("vault login ",),
+    "rabbitmqctl": ("add_user ",),
+    "openssl": ("-pass", " -k", "openssl passwd "),
+    "net": ("net ads ", "net use ", "net user "),
+    "qpdf": ("--encrypt ",),
+    "rclone": ("rclone obscure ",),
+    "gh": ("gh secret set ",),
+    "cargo": ("cargo login ",),
+    "wandb": ("wandb login ",),
+    "htpasswd": ("htpasswd",),
+}
+"""Programs with passwords elsewhere, each with the literals of its forms in `introduced.COMMAND_FORMS`."""
+COMMANDS: Final = frozenset(
     program
-    for programs in (LOGINS, *PASSWORD_OPTIONS.values(), *JOINED_OPTIONS.values())
+    for programs in (LOGINS, WHOLE_COMMANDS, *PASSWORD_OPTIONS.values(), *JOINED_OPTIONS.values())
     for program in programs
-} - {"login"}
+) - {"login"}
+_SCHEMES: Final = {"http", "https"}
 _STEMS: Final = "key token secret".split()
 _GOES_ON: Final = (
     "id pem b64 base64 value val string str raw plain text header prod dev staging test live v base".split()
@@ -279,7 +310,8 @@ _NAME_ENDS: Final = {
         b"issecret",
     ),
     # as a word of a list, with or without its path
-    *(f"{before}{program}".encode() for program in _COMMANDS for before in ('"', "'", "/")),
+    *(f"{before}{program}".encode() for program in COMMANDS - _SCHEMES for before in ('"', "'", "/")),
+    *(b'"-a', b"'-a"),  # an option of HTTPie, whose own names are values of many payloads
     *OTHER_SCRIPTS,
 }
 NAME_ENDS: Final = tuple(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
+from Agent.record.secrets.commands import command_secrets
 from Agent.record.secrets.introduced import (
     COMMAND_FORMS,
     HEADERS,
@@ -24,10 +25,7 @@ from Agent.record.secrets.introduced import (
 from Agent.record.secrets.issuers import (
     ESCAPE,
     ESCAPE_SIGNS,
-    JOINED_OPTIONS,
-    LOGINS,
     LONGEST_ESCAPE,
-    PASSWORD_OPTIONS,
     Token,
     after_escape,
     tokens_by_head,
@@ -233,7 +231,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
                 if _is_credential(literal, text[begin:end], is_user=match.lastgroup == "alone"):
                     yield begin, end
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
-    if "-" in text:
+    if "[" in text or "(" in text:
         yield from _secrets_of_commands(text)
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
@@ -251,7 +249,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
 
 
 _LIST: Final = r"""[\[(]\\{0,3}["'](?:[^\[\]()]){3,2000}[\])]"""
-_WORD: Final = r"""(?P<quote>\\{0,3}["'])(?P<word>[^"'\\]{0,500})(?P=quote)"""
+_WORD: Final = r"""(?P<quote>\\{0,3}["'])(?P<word>(?:[^"'\\]|\\++(?!["'])){0,500})(?P=quote)"""
 
 
 def _secrets_of_commands(text: str) -> Iterator[Span]:
@@ -260,35 +258,6 @@ def _secrets_of_commands(text: str) -> Iterator[Span]:
         found = list(_compiled(_WORD).finditer(text, *words.span()))
         for index, at in command_secrets([match["word"] for match in found]).items():
             yield found[index].start("word") + at, found[index].end("word")
-
-
-def command_secrets(words: Sequence[str]) -> dict[int, int]:
-    """Return {index of a word: offset in it} of the passwords in options of a command."""
-    found: dict[int, int] = {}
-    program = ""
-    waits = ""  # the option whose value the next word is
-    for index, word in enumerate(words):
-        option, value, at = (waits, word, 0) if waits else (word[:2], word[2:], 2)
-        waits = ""
-        joined = program in JOINED_OPTIONS.get(option, ())
-        if joined or program in PASSWORD_OPTIONS.get(option, ()):
-            is_user = program != "curl" or ":" in value
-            if value and is_user and (at or not value.startswith("-")) and not is_placeholder(value):
-                found[index] = at
-            waits = option if at and not value and not joined else ""
-        elif program in PASSWORD_OPTIONS.get(word, ()):
-            waits = word
-        elif not word.startswith("-"):
-            name = word.rpartition("/")[2].lower()
-            if name in _COMMAND_NAMES and not (name == "login" and program not in LOGINS):
-                program = name
-    return found
-
-
-_COMMAND_NAMES: Final = frozenset(
-    (*LOGINS, *(name for names in PASSWORD_OPTIONS.values() for name in names), *JOINED_OPTIONS["-p"])
-) | {"ssh", "scp", "sftp", "rsync"}
-"""The last four take other options after `sshpass`, so that its `-p` does not apply to them."""
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:

@@ -38,6 +38,7 @@ from Agent.record.tracing.function_facts import (
 )
 
 if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Types
     from Agent.record.state.tracker import Known
     from Agent.record.tracing.traced_call import Call
@@ -53,22 +54,27 @@ class TraceSpec(FunctionFacts):
         """`begin`; after the first call its faster equivalent in C, if that is available."""
 
     @undisturbed()
-    def _prepare(self) -> type[Call]:
+    def _prepare(self, pipeline: Pipeline) -> type[Call]:
         """Compute once what its recorded calls need: their class, and the head of their payload."""
         import orjson
 
         from Agent.record.encode.native import native
+        from Agent.record.secrets.patterns import secrets_in
         from Agent.record.tracing.traced_call import Call, SteppedCall
 
+        self.label, self.qualname = map(pipeline.redactor.text, (self.label, self.qualname))
         # The head is the same for every call, except for the mark of a root action.
         shared = {self.label_key: self.label, "call": self.qualname, **self.unit}
         self.head = orjson.dumps(shared)[1:-1] + b","
         self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
-        self.call_type = SteppedCall if self.is_stepped else Call
+        call_type = SteppedCall if self.is_stepped else Call
         self.is_plain = self.kind != "metric" and not self.is_async and not self.is_stepped
-        if native is not None and self.call_type is Call:
+        if not pipeline.redactor.enabled and any(map(secrets_in, (self.label, self.qualname))):
+            return call_type  # the next recording of this process may redact them
+        self.call_type = call_type
+        if native is not None and call_type is Call:
             self.open = native.Opener(self, self.begin, vars(installed), current_player, current_scope, Call)
-        return self.call_type
+        return call_type
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Response | None:
         """Return the open call, a Response that replaces the body, or None if nothing is recorded."""
@@ -84,7 +90,7 @@ class TraceSpec(FunctionFacts):
             target = args[0] if self.is_method and args and not self.is_undecided else self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
-            call_type = self.call_type or self._prepare()
+            call_type = self.call_type or self._prepare(pipeline)
             if player is None:
                 return call_type(self, pipeline, target, known, scope, args, kwargs)
             leave = self.admitted(player, known, scope, target, self.arguments(args, kwargs))

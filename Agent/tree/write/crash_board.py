@@ -109,6 +109,8 @@ class Board:
         self._registering = False
         self._head_turn = 0
         self._pack = _SPAN.pack_into
+        self.clean: Callable[[str], str] = str
+        """Replaces secrets in a name before it is stored."""
 
     @classmethod
     def create(cls, path: Path) -> Board:
@@ -216,7 +218,7 @@ class Board:
                 self._registering = False
 
     def _place_name(self, name: str) -> int:
-        data = name.encode("utf-8", "surrogatepass")[:_NAME_BYTES]
+        data = self.clean(name).encode("utf-8", "surrogatepass")[:_NAME_BYTES]
         entry = _LENGTH.pack(len(data)) + data
         index, begin = len(self._indices), self._names_end
         end = begin + len(entry)
