@@ -594,7 +594,7 @@ class Snapshot:
         if inside is not None:
             rows = agent_rows[begin : begin + _MOST_INSIDE].tolist()
             for later, one in zip(rows, self.lines.events(index, rows), strict=True):
-                if one.span_id == inside:
+                if inside is not None and one.span_id == inside:
                     row, inside = later, one.parent_span_id
         return index.time(row)
 

@@ -22,8 +22,8 @@ def command_secrets(words: Sequence[str]) -> dict[int, int]:
         waits = ""
         joined = program in JOINED_OPTIONS.get(option, ())
         if joined or program in PASSWORD_OPTIONS.get(option, ()):
-            is_user = program not in _OF_USERS or ":" in value
-            if value and is_user and (at or not value.startswith("-")) and not is_placeholder(value):
+            password = value.partition(":")[2] if program in _OF_USERS else value
+            if password and (at or not value.startswith("-")) and not is_placeholder(password):
                 found[index] = at
             waits = option if at and not value and not joined else ""
         elif program in PASSWORD_OPTIONS.get(word, ()):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import OUTCOMES, Act, Log, leaf
-from Agent.analysis.debug.root_causes.scan import Missing, Step
+from Agent.analysis.debug.root_causes.scan import Absence, KindOfAct
 
 __all__ = ["Absences", "plain"]
 
@@ -26,14 +26,14 @@ class Absences:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._found: dict[Step, Places] = {}
+        self._found: dict[KindOfAct, Places] = {}
         self._kept: dict[Hashable, dict[int, bool]] = {}
 
-    def fails(self, step: Step) -> bool:
+    def fails(self, step: KindOfAct) -> bool:
         """Whether acts of the sort of a step fail, too, although the step is of those that do not."""
         return not step.ended and any(act.failed for act in self._log.by_sort[step.sort])
 
-    def places(self, step: Step) -> Places:
+    def places(self, step: KindOfAct) -> Places:
         """Return {thing: places of the acts of a step about it}."""
         if step not in self._found:
             found: dict[Any, list[int]] = defaultdict(list)
@@ -45,7 +45,7 @@ class Absences:
         return self._found[step]
 
     def kept(
-        self, missing: Missing, group: Collection[tuple[str, str]], *, is_after: bool
+        self, missing: Absence, group: Collection[tuple[str, str]], *, is_after: bool
     ) -> dict[int, bool]:
         """Return {place of an act of a group: whether it has what others lack, about all of its things}.
 
@@ -60,7 +60,7 @@ class Absences:
         return self._kept[key]
 
     def _recounted(
-        self, missing: Missing, group: Collection[tuple[str, str]], *, is_after: bool
+        self, missing: Absence, group: Collection[tuple[str, str]], *, is_after: bool
     ) -> dict[int, bool]:
         others = self.places(missing.other)
         kept: dict[int, bool] = {}
@@ -85,12 +85,12 @@ class Absences:
             }
         return kept
 
-    def comes_anyway(self, act: Act, thing: Any, other: Step, *, is_after: bool) -> bool:
+    def comes_anyway(self, act: Act, thing: Any, other: KindOfAct, *, is_after: bool) -> bool:
         """Whether what an act lacks happens about the thing, but not before such an act recurs."""
         held = self.places(other).get(thing, [])
         return bool(held) and (held[-1] > act.place if is_after else held[0] < act.place)
 
-    def comes_elsewhere(self, act: Act, thing: Any, other: Step, *, is_after: bool) -> bool:
+    def comes_elsewhere(self, act: Act, thing: Any, other: KindOfAct, *, is_after: bool) -> bool:
         """Whether an act of the name that is missing has the thing, in another field or by another role."""
         return any(
             (act.place < each.place if is_after else each.place < act.place)
@@ -101,7 +101,7 @@ class Absences:
         )
 
     @staticmethod
-    def things(act: Act, step: Step) -> list[Any]:
+    def things(act: Act, step: KindOfAct) -> list[Any]:
         """Return the things that an act has in the field that names them."""
         return _under(act, step.named)
 
@@ -111,7 +111,7 @@ def _under(act: Act, named: str) -> list[Any]:
     return [*dict.fromkeys(found)]
 
 
-def _is_of(act: Act, step: Step) -> bool:
+def _is_of(act: Act, step: KindOfAct) -> bool:
     if not step.ended or act.failed:
         return act.failed == (step.ended == _FAILED)
     return step.ended in {str(act.values[path]) for path in OUTCOMES if path in act.values}

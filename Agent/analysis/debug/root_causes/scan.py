@@ -22,8 +22,8 @@ from Agent.analysis.stats import exponent_of, fmean, scaled, unscaled
 __all__ = [
     "Beside",
     "Finding",
-    "Missing",
-    "Step",
+    "Absence",
+    "KindOfAct",
     "members_of",
     "Observation",
     "onset",
@@ -83,7 +83,7 @@ class Recurring(NamedTuple):
     thing: Any
 
 
-class Step(NamedTuple):
+class KindOfAct(NamedTuple):
     """A kind of act in the life of a thing: its sort, how it ended, and the field that names the thing."""
 
     sort: Sort
@@ -91,12 +91,12 @@ class Step(NamedTuple):
     named: str
 
 
-class Missing(NamedTuple):
+class Absence(NamedTuple):
     """What is missing about the things of some acts."""
 
-    step: Step
+    step: KindOfAct
     """The acts that lack it."""
-    other: Step
+    other: KindOfAct
     """What they lack."""
     is_until_again: bool = True
     """Whether only what happens before such an act about the same thing recurs counts."""
@@ -126,7 +126,7 @@ class Finding:
     """Other acts that belong to it."""
     beside: Beside | None = None
     """Of a broken relation between two values: both, at the first act."""
-    missing: Missing | None = None
+    missing: Absence | None = None
     """Of a missing act: which."""
     local: bool = False
     """Whether it is a single deviation near what the issue names; its nats then measure its rarity."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from Agent.analysis.debug.root_causes.absences import Absences, plain
 from Agent.analysis.debug.root_causes.acts import RANDOM_ID, TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
-from Agent.analysis.debug.root_causes.scan import Beside, Finding, Missing, Recurring, Step
+from Agent.analysis.debug.root_causes.scan import Absence, Beside, Finding, KindOfAct, Recurring
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import SNAPSHOT
 from Agent.event.payloads import KINDS
@@ -182,7 +182,7 @@ class Wording:
         kept = self._absences.kept(finding.missing, (), is_after=finding.rule == "follow-up missing")
         return not all(kept.get(act.place, False) for act in finding.acts)
 
-    def _missing(self, finding: Finding, missing: Missing) -> str:
+    def _missing(self, finding: Finding, missing: Absence) -> str:
         """Return what does not follow, or come before, some acts, and in how many of all it does."""
         step, other, act = missing.step, missing.other, finding.first
         is_after = finding.rule == "follow-up missing"
@@ -225,7 +225,7 @@ class Wording:
         how_often = f"(it does in {sum(kept.values())} of {len(kept)}{all_of})"
         return f"no {lacks} {verb} {repeated}{noun}{where} {times}{again} {how_often}"
 
-    def _noun_of_step(self, step: Step) -> str:
+    def _noun_of_step(self, step: KindOfAct) -> str:
         """Return a step in the life of a thing as a noun, with how it ended."""
         noun = _noun_of(step.sort)
         if step.ended:

@@ -16,11 +16,11 @@ from Agent.analysis.debug.root_causes.acts import OUTCOMES, Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     MIN_SEEN,
+    Absence,
     Finding,
-    Missing,
+    KindOfAct,
     Observation,
     Recurring,
-    Step,
     onset,
     scan_novel,
     scan_rare,
@@ -182,7 +182,7 @@ def _missing(
             rule = "follow-up missing" if forward else "precondition missing"
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
             for each in scan_rare(rule, about, inside, most=MAY_BREAK):
-                each.missing = Missing(_step(turn), _step(other))
+                each.missing = Absence(_step(turn), _step(other))
                 if len(each.acts) == 1:
                     thing = about_of[each.first.place, turn]
                     each.found = Recurring(named(each.first, thing), thing)
@@ -191,9 +191,9 @@ def _missing(
                 yield each
 
 
-def _step(turn: Turn) -> Step:
+def _step(turn: Turn) -> KindOfAct:
     ended, _, named = turn[3].rpartition(" ")
-    return Step(turn[:3], ended, named)
+    return KindOfAct(turn[:3], ended, named)
 
 
 def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
@@ -238,9 +238,9 @@ def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Findi
             nats = math.log((len(things) + 1) / (lacking + 0.5))
             about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
             group = () if value == _REPEATED else (value,)
-            missing = Missing(
-                Step(sort, "", name),
-                Step(other, "", name),
+            missing = Absence(
+                KindOfAct(sort, "", name),
+                KindOfAct(other, "", name),
                 is_until_again=False,
                 is_of_repeated=value == _REPEATED,
             )
