@@ -82,7 +82,9 @@ def test_a_renamed_method_is_unverified_by_name(toy):
 
 
 def test_arguments_that_no_longer_fit_are_unverified(toy):
-    toy.record(COUNTER).change("def add(self, amount, *more, scale=1)", "def add(self, amount, unit, scale=1)")
+    toy.record(COUNTER).change(
+        "def add(self, amount, *more, scale=1)", "def add(self, amount, unit, scale=1)"
+    )
     report = toy.change("(amount + sum(more))", "amount").replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "do not fit add of a" in report.reasons[0]
