@@ -85,7 +85,7 @@ class _Output(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert the value; InputError if its directory is missing, click.BadParameter for "-"."""
         if str(value) == "-":
-            self.fail("'-' is no file here; name one", param, ctx)
+            self.fail("'-' is not supported; name a file", param, ctx)
         place = Path(value).parent
         if not place.is_dir():
             from Agent.errors import InputError

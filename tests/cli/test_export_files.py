@@ -41,7 +41,7 @@ def test_mistakes_are_one_line_with_a_remedy(run, recorded, tmp_path):
             3,
             "no such directory (no/such); create it: mkdir -p no/such",
         ),
-        (("csv", "last", "-"), 2, "'-' is no file here; name one"),
+        (("csv", "last", "-"), 2, "'-' is not supported; name a file"),
     ):
         done = run("export", *arguments, *place)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr

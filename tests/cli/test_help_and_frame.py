@@ -214,7 +214,7 @@ def outputs():
 @pytest.mark.parametrize("words", [*outputs()], ids=" ".join)
 def test_a_file_to_write_needs_a_name_and_a_directory_that_is_there(run, tmp_path, words):
     done = run(*words, "-")
-    assert done.returncode == 2 and "'-' is no file here; name one" in done.stderr
+    assert done.returncode == 2 and "'-' is not supported; name a file" in done.stderr
     done = run(*words, "new/x")
     assert (done.returncode, done.stderr) == (
         3,

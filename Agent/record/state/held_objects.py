@@ -238,9 +238,7 @@ class HeldObject:
                 before = last.get(name, _NEVER)
                 last[name] = new
                 self._skipped.pop(name, None)
-                if not _is_long(new) and not is_same_scalar(
-                    before, new
-                ):  # another NaN may differ in its bits
+                if not _is_long(new):
                     is_told = before is not _NEVER and not _is_long(before)
                     found[name] = {"was": before, "now": new} if is_told else {"now": new}
                 continue

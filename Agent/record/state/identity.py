@@ -20,7 +20,7 @@ player_of_calls: ContextVar[Any] = ContextVar("agent_trace_player", default=None
 
 
 def unrecorded(function: Callable[[Any], Any], value: object) -> Any:
-    """Call a function of the program without recording the traced calls in it, which may lead here again."""
+    """Call a function of the program without recording the traced calls in it, which could recurse."""
     token = player_of_calls.set(False)
     try:
         return function(value)

@@ -171,7 +171,7 @@ class StateTracker:
         self.actions, self.large_bytes_left, self.streams = 0, _MOST_LARGE_BYTES, NONE
         """The budget left for recording large fields that code outside of actions changed."""
         self.late: tuple[int, Mapping[str, Dumped | None]] = (0, NONE)
-        """After how many own actions others wrote which fields, until they are recorded; None: not seen."""
+        """The number of actions so far, and what others have written since; None for what is too large."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None
