@@ -18,6 +18,7 @@ from Agent.analysis.causality.chains import INFERRED, Edge, judged
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import Measurable
 from Agent.analysis.debug.experiments import _with_tests
+from Agent.analysis.debug.root_causes.acts import leaf
 from Agent.analysis.debug.root_causes.causes import cause_of
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
@@ -350,3 +351,20 @@ def test_what_a_list_names_at_a_seldom_used_place_is_not_missing() -> None:
     ]
     assert lacking
     assert not [words.finding(each) for each in lacking if words.is_true(each)]
+
+
+@pytest.mark.parametrize("name", ["paid", "grid", "monkey", "casino", "id", "no"])
+def test_a_word_that_ends_like_an_identifier_is_told_whole(name: str) -> None:
+    assert leaf(f"args.{name}") == name
+
+
+@pytest.mark.parametrize("name", ["order_id", "orderId", "order-no", "orderID", "ORDER_KEY", "order_number"])
+def test_a_thing_is_told_without_the_suffix_of_its_field(name: str) -> None:
+    assert leaf(f"args.{name}") == "order"
+
+
+def test_a_name_keeps_a_number_that_does_not_vary() -> None:
+    diary = Diary()
+    for n in range(4):
+        diary.write(n, "node", action_type=["http2_get", f"retry_{n}"][n % 2])
+    assert [act.name for act in diary.log().acts] == ["http2_get", "retry_#", "http2_get", "retry_#"]

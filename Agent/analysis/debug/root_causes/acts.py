@@ -193,14 +193,20 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
 
 
 def _one_name(acts: Sequence[Act], agents: Mapping[str, str]) -> None:
-    """Unify event names that differ only in an agent or a number: limit/till_3 becomes limit/*."""
+    """Unify event names that differ in an agent or a number: limit/till_3 becomes limit/*, try_2 try_#."""
     known: dict[str, tuple[str, str]] = _entity_names(acts, agents)
-    for act in acts:
-        if act.name not in known:
-            parts = _NAME_PARTS.split(act.name)
+    numbered: dict[str, set[str]] = defaultdict(set)
+    for name in {act.name: None for act in acts}:
+        if name not in known:
+            parts = _NAME_PARTS.split(name)
             named = next((part for part in parts if part in agents), "") if len(parts) > 1 else ""
-            known[act.name] = _NUMBER.sub("#", act.name.replace(named, "*") if named else act.name), named
-        act.name, named = known[act.name]
+            known[name] = name.replace(named, "*") if named else name, named
+        numbered[_NUMBER.sub("#", known[name][0])].add(known[name][0])
+    for act in acts:
+        name, named = known[act.name]
+        pattern = _NUMBER.sub("#", name)
+        # A number that does not vary is a part of the name: log2, http2.
+        act.name = pattern if len(numbered[pattern]) > 1 else name
         if named:
             act.values["name"] = named
 
@@ -218,7 +224,7 @@ def _entity_names(acts: Sequence[Act], agents: Collection[str]) -> dict[str, tup
                 if part in said:
                     patterns[kind, name.replace(part, "*")][name] = part
     return {
-        name: (_NUMBER.sub("#", pattern), part)
+        name: (pattern, part)
         for (_, pattern), names in patterns.items()
         if len(names) >= MIN_KEYS
         for name, part in names.items()
@@ -389,7 +395,7 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 def leaf(path: str) -> str:
     """Return the last name of a path without identifier suffixes: args.order_id becomes order."""
     name = path.rsplit(".", 1)[-1].partition("[")[0]
-    return _ID_ENDING.sub("", name.lower()) or name
+    return _ID_ENDING.sub("", name).lower() or name
 
 
 def _one_path(log: Log) -> None:
@@ -558,7 +564,10 @@ def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Ite
         yield leaf(path), value
 
 
-_ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")
+_ID_ENDING: Final = re.compile(
+    r"(?i:(?:(?:^|[_-])(?:id|no|nr|num|key)|[_-]?(?:number|name))$)|(?<=[a-z0-9])(?:I[dD]|N[oO]|N[rR]|Num|Key)$"
+)
+"""A short suffix needs a separator or a capital letter: "paid" and "monkey" are whole words."""
 _SAYS_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|nr|number|uuid|key)$|(?:^|[a-z])Id$")
 
 MIN_THINGS: Final = 6
