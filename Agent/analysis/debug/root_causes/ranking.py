@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
 from Agent.analysis.debug.root_causes.measures import CauseMeasures
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, MAX_NATS, Finding
-from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
+from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame, oddness
 from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import SNAPSHOT
 
@@ -122,6 +122,10 @@ class Hypothesis:
     """The path from the first event to what the issue speaks of."""
     beside: list[Act] = field(default_factory=list)
     """The next likeliest events that are linked to the first and form no other cause."""
+    spread: float = 0.0
+    """Entropy, in nats, of what the issue may speak of: 0 if it is one event for sure."""
+    change: float = 0.0
+    """Mean nats of the strongest change that begins with what the issue speaks of."""
 
     @property
     def first(self) -> Act:
@@ -152,6 +156,9 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
         for place, score in scores.items()
     )
     chances = {place: math.exp(scores[place] - best) / whole for place in ordered}
+    spread = -sum(share * math.log(share) for share in shares.values() if share)
+    changes, _, _ = oddness(findings)
+    change = sum(share * changes.get(place, 0.0) for place, share in shares.items())
     found: list[Hypothesis] = []
     while ordered and len(found) < MAX_KEPT:
         # Together the causes are to hold as much of the probability as they can.
@@ -167,6 +174,8 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
                 scores[place],
                 sum(chances[each] for each in own),
                 _chain(log, place, shares, blamed, told, is_asked=bool(asked.text)),
+                spread=spread,
+                change=change,
             )
         )
     formed = {act.place for each in found for act in each.acts}

@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 
-__all__ = ["LEAST_BLAME", "QUIET", "Blame", "Subject", "blame", "measures_of_symptoms", "symptoms"]
+__all__ = ["LEAST_BLAME", "QUIET", "Blame", "Subject", "blame", "measures_of_symptoms", "oddness", "symptoms"]
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
@@ -107,7 +107,7 @@ def measures_of_symptoms(
     and those of `ValueRarity`
     """
     said, holds = subject.said, _held(log, subject.named)
-    odd, odd_near, changes = _oddness(findings)
+    odd, odd_near, changes = oddness(findings)
     counts = SortCounts(log)
     found = _first_look(log, subject, holds, odd, odd_near, counts)
     first_look = {
@@ -197,7 +197,7 @@ def _first_look(
     }
 
 
-def _oddness(
+def oddness(
     findings: Sequence[Finding],
 ) -> tuple[Mapping[int, float], Mapping[int, float], Counter[int]]:
     """Return nats of changes by the place where they begin, of deviations near the text, and their number."""
