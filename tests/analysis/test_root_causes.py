@@ -899,3 +899,30 @@ def test_a_level_is_told_by_the_numbers_themselves_though_it_is_judged_beside_th
     own = [each.value for each in series["a2"]]
     assert shift.usual == pytest.approx(sum(own[:BREAK]) / BREAK)
     assert shift.found == pytest.approx(sum(own[BREAK:]) / (STEPS - BREAK))
+
+
+def retried(numbers: list[int]) -> Diary:
+    """Return events about things, each tried as often as `numbers` says, one try a tick and all in turns."""
+    diary = Diary()
+    for n in range(max(numbers)):
+        for thing, tries in enumerate(numbers):
+            if n < tries:
+                diary.write(n, "scout", action_type="search", matter=f"M{thing:02}")
+    return diary
+
+
+def test_what_is_tried_far_more_often_for_one_thing_is_found_where_it_exceeds_the_usual() -> None:
+    (best, *_) = found(follow_ups.find, retried([1, 2, 1, 3, 2, 1, 20, 2, 1, 2]), "too often")
+    assert (best.found.thing, best.usual, best.of, len(best.acts)) == ("M06", 3, 20, 18)
+    assert best.first.step == 2
+    told = Wording(retried([1, 2, 1, 3, 2, 1, 20, 2, 1, 2]).log()).finding(best)
+    assert told == (
+        "search happens 20 times for matter M06 (at most 3 for any other), more than usual from tick 2 on"
+    )
+
+
+@pytest.mark.parametrize(
+    "numbers", [[9, 8, 7, 6, 5, 4, 3, 2, 2, 1], [1, 1, 1, 1, 1, 1, 1, 2], [30, 28, 31, 60]]
+)
+def test_what_is_tried_often_for_several_things_is_usual(numbers: list[int]) -> None:
+    assert found(follow_ups.find, retried(numbers), "too often") == []

@@ -30,12 +30,12 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 2.3
-"""0.4 above the fitted value, with which 13 of 103 healthy sessions got a cause of 0.5 or more."""
-OF_ODDS: Final = 0.31
-OF_SCORE: Final = 0.36
-OF_SPREAD: Final = -0.17
-OF_CHANGE: Final = 0.32
+EVEN: Final = 1.85
+"""0.2 above the fitted value, with which 16 of 150 healthy sessions got a cause of 0.5 or more."""
+OF_ODDS: Final = 0.35
+OF_SCORE: Final = 0.3
+OF_SPREAD: Final = -0.21
+OF_CHANGE: Final = 0.26
 LEAST: Final = 0.05
 """Lowest confidence, and the share reserved for causes that the session does not show."""
 ELSEWHERE: Final = 0.5

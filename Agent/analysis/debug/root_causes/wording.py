@@ -173,6 +173,7 @@ class Wording:
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             failed="failed in" if finding.first.name in self._called else "had the error",
             first=_noun(first), second=_noun(second), range=" to ".join(ends), again=_thing(finding),
+            thing=_recurring(finding.found),
         )  # fmt: skip
 
     def is_true(self, finding: Finding) -> bool:
@@ -497,8 +498,11 @@ def _thing(finding: Finding) -> str:
     """Return the thing for which an event happens again."""
     if len(finding.acts) > 1 or not isinstance(finding.found, Recurring):
         return "the same thing"
-    named, thing = finding.found
-    return f"{_field(named)} {short(plain(thing))}"
+    return _recurring(finding.found)
+
+
+def _recurring(found: Any) -> str:
+    return f"{_field(found.named)} {short(plain(found.thing))}" if isinstance(found, Recurring) else ""
 
 
 def _rate(finding: Finding, since: str) -> str:
@@ -535,6 +539,8 @@ _SAID: Final[Mapping[str, str]] = {
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} is repeated for {again} {times}",
+    "too often": "{about} happens {of} times for {thing} (at most {usual} for any other), more than usual "
+    "from {since} on",
 }
 """Sentence templates for the findings of each rule."""
 _SAID_OF_ONE: Final[Mapping[str, str]] = {

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import OUTCOMES, Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
+    CAP,
     MAY_BREAK,
     MIN_SEEN,
     Absence,
@@ -53,6 +54,7 @@ def find(log: Log) -> Iterator[Finding]:
     yield from _missing(log, lives, turns, _named)
     yield from _missing_of_some(log, lives)
     yield from _again(lives)
+    yield from _too_often(log)
 
 
 def _entities(log: Log) -> Entities:
@@ -380,4 +382,27 @@ def _recurring(act: Act, lives: Mapping[Any, list[Act]]) -> Recurring | None:
     return None
 
 
+def _too_often(log: Log) -> Iterator[Finding]:
+    """Yield things that acts of one sort are about far more often than any other: retries without end."""
+    about: dict[tuple[Sort, str], dict[Hashable, list[Act]]] = defaultdict(lambda: defaultdict(list))
+    for act in log.acts:
+        for named, thing in zip(act.named, act.things, strict=True):
+            about[act.sort, named][thing].append(act)
+    for (sort, named), lives in about.items():
+        (thing, most), *rest = sorted(lives.items(), key=lambda pair: -len(pair[1]))
+        numbers = [len(acts) for _, acts in rest]
+        if len(rest) < MIN_TIMES or len(most) < TOO_OFTEN * numbers[0]:
+            continue
+        # As if each act about another thing were the last with the same chance.
+        once_more = (sum(numbers) - len(numbers) + 1) / (sum(numbers) + 2)
+        nats = -(len(most) - numbers[0]) * math.log(once_more) - math.log(len(lives))
+        if nats > 1.0:
+            usual = int(median(numbers))
+            yield Finding(
+                "too often", sort[2] or sort[1], most[usual:], min(CAP, nats), usual=numbers[0],
+                found=Recurring(named, thing), of=len(most), extras=tuple(most[:1]),
+            )  # fmt: skip
+
+
+TOO_OFTEN: Final = 2
 COMES_ROUND: Final = 1 / 3
