@@ -18,11 +18,11 @@ from Agent.analysis.causality.chains import INFERRED, Edge, judged
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import Measurable
 from Agent.analysis.debug.experiments import _with_tests
-from Agent.analysis.debug.root_causes.acts import leaf
+from Agent.analysis.debug.root_causes.acts import leaf, scalars
 from Agent.analysis.debug.root_causes.causes import cause_of
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
-from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.tree.files.session import session_file
 
@@ -368,3 +368,70 @@ def test_a_name_keeps_a_number_that_does_not_vary() -> None:
     for n in range(4):
         diary.write(n, "node", action_type=["http2_get", f"retry_{n}"][n % 2])
     assert [act.name for act in diary.log().acts] == ["http2_get", "retry_#", "http2_get", "retry_#"]
+
+
+def test_only_a_field_that_no_earlier_event_had_is_called_new() -> None:
+    diary = Diary()
+    for n in range(40):
+        fields = {"litres": n} | ({"label": "x"} if n % 4 else {}) | ({"printed": 1} if n in {8, 31} else {})
+        diary.write(n, "packer", action_type="fill", **({**fields, "seal": 2} if n == 35 else fields))
+    told = {Wording(diary.log()).finding(each) for each in found(values.find, diary, "fields differ")}
+    assert "fill has printed for the first time at tick 8" in told
+    assert "fill has a combination of fields (with printed) for the first time at tick 31" in told
+    assert "fill has seal for the first time at tick 35" in told
+
+
+def test_a_new_order_of_two_events_says_whether_they_are_of_one_agent() -> None:
+    diary = Diary()
+    for n in range(60):
+        diary.write(
+            n, f"desk{n % 2}" if n != 50 else "desk1", action_type=["fill", "tap"][n % 2], keg=f"K{n % 3}"
+        )
+        diary.write(n, "yard", action_type="count", keg=f"K{n % 3}")
+    told = {Wording(diary.log()).finding(each) for each in found(follow_ups.find, diary, "order never seen")}
+    assert all(re.search(r"by (the same|another) agent", each) for each in told)
+
+
+def test_the_ratio_of_two_numbers_is_the_mean_of_their_ratios() -> None:
+    diary, chance = Diary(), random.Random(3)
+    kept: list[float] = []
+    for n in range(80):
+        seconds = chance.uniform(400, 1600)
+        kg = seconds * (0.5 if n < 60 else 0.65) + chance.uniform(-9, 9)
+        kept.append(kg / seconds)
+        diary.write(n, "mixer", action_type="feed", kg=kg, auger_s=seconds)
+    (first, *_) = [each for each in values.find(diary.log()) if each.about == "feed kg per auger_s"]
+    at = first.first.place
+    assert (first.usual, first.found) == (
+        pytest.approx(sum(kept[:at]) / at), pytest.approx(sum(kept[at:]) / (80 - at)),
+    )  # fmt: skip
+
+
+def test_what_holds_in_less_than_half_of_all_events_is_no_reason() -> None:
+    diary = Diary()
+    for n in range(40):
+        diary.write(n, "desk", action_type="call", asked=1.0, given=1.0)
+    log = diary.log()
+    for kept, is_said in ((19, False), (20, True)):
+        beside = Beside("asked", 1.0, "given", 1.0, 0.0, shares=(kept, 40))
+        assert (
+            Wording(log).is_true(Finding("amounts part", "call", [log.acts[3]], 9.0, beside=beside))
+            is is_said
+        )
+
+
+def test_what_replays_compare_an_object_by_is_not_told() -> None:
+    form = {"repr": "<shop.Box object>", "class": "shop.Box", "attributes": {"size": 3}, "without_code": "c1/3.11:aa",
+            "digest": "c1/3.11:bb", "made": ["x"], "without_made": "c1/3.11:cc"}  # fmt: skip
+    assert [path for path, _ in scalars(form, "state.box")] == [
+        "state.box.repr", "state.box.class", "state.box.attributes.size",
+    ]  # fmt: skip
+
+
+def test_the_remaining_events_of_a_cause_are_named_by_their_ids() -> None:
+    diary = Diary()
+    for n in range(12):
+        diary.write(n, "desk", action_type=NAMES[n], lot="lot-1")
+    log = diary.log()
+    cause = cause_of(Hypothesis(log.acts[:6], [], 1.0, 0.5, []), Wording(log))
+    assert cause.explanation.splitlines()[-1] == "its other events: e-3, e-4, e-5"

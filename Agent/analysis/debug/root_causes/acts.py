@@ -378,8 +378,10 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         if len(value) > MAX_KEYS or depth >= MAX_DEPTH:
             yield f"{path}#", len(value)
             return
+        is_object = "repr" in value and "class" in value
         for key, inner in value.items():
-            yield from scalars(inner, f"{path}.{key}", depth + 1)
+            if not (is_object and key in _OF_CONTENT):
+                yield from scalars(inner, f"{path}.{key}", depth + 1)
     elif isinstance(value, list):
         yield f"{path}#", len(value)
         if len(value) <= MAX_ITEMS and depth < MAX_DEPTH:
@@ -389,6 +391,10 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, value[:MAX_TEXT]
     else:
         yield path, value
+
+
+_OF_CONTENT: Final = frozenset({"digest", "without_code", "made", "without_made", "size_bytes"})
+"""Of an object without a codec: by what replays compare it, which says nothing about it to a reader."""
 
 
 @lru_cache(maxsize=4096)

@@ -237,7 +237,14 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
         f"{'before' if act.place < first.place else 'beside'}: {words.told(act, None)} (event {act.id})"
         for act in hypothesis.acts[1 : 1 + MAX_ALSO]
     ]
-    return "\n".join([*lines, *also, *beside][:MAX_LINES])
+    shown = [*lines, *also, *beside][:MAX_LINES]
+    told = {first.id, *(step.act.id for step in hypothesis.chain)}
+    untold = [
+        act.id
+        for act in hypothesis.acts
+        if act.id not in told and not any(f"(event {act.id})" in line for line in shown)
+    ]
+    return "\n".join([*shown, *([f"its other events: {', '.join(untold)}"] if untold else [])])
 
 
 def _facts(finding: Finding) -> set[tuple[str, str]]:
@@ -269,7 +276,7 @@ def _shared(step: ChainStep, before: Act, line: str) -> str:
         return f" (both concern {short(value)})"
     if RANDOM_ID.match(str(value)):
         named = next((path for path, own in step.act.values.items() if own == value), "")
-        return f" (both have the same {leaf(named)})" if named else ""
+        return f" (both have the same {leaf(named).removesuffix('@')})" if named else ""
     return f" (both have {kind} {short(value)})" if kind.isidentifier() else f" (both have {short(value)})"
 
 

@@ -145,14 +145,14 @@ class Wording:
             return _rate(finding, since)
         if finding.rule == "fields differ":
             # A failed call has no result; saying so explains nothing.
-            return (
-                f"{self.act(finding.first)} at {since}" if finding.first.failed else _fields(finding, since)
-            )
+            told = self.act(finding.first) if finding.first.failed else self._fields(finding)
+            return f"{told} at {since}"
         if finding.rule == "order never seen":
-            before, after, _ = finding.found
+            before, after, is_own = finding.found
             about = finding.about.removeprefix("events about one ")
-            same = "" if about in _PLUMBING else f" about the same {about}"
-            return f"{_noun(after)} directly follows {_noun(before)}{same} for the first time at {since}"
+            same = "" if about in _PLUMBING else f" about the same {_link(about)}"
+            what = f"{_noun(before)} by {'the same' if is_own else 'another'} agent{same}"
+            return f"{_noun(after)} directly follows {what} for the first time at {since}"
         if finding.rule == UNLIKE and finding.usual is None:
             return f"{_noun_of(finding.first.sort)} at {since}, which no baseline has"
         if finding.beside is not None:
@@ -176,8 +176,30 @@ class Wording:
             thing=_recurring(finding.found),
         )  # fmt: skip
 
+    def _fields(self, finding: Finding) -> str:
+        """Return which fields an event is the first to have, or to lack, of all of its sort."""
+        act, usual = finding.first, set(finding.usual[0])
+        earlier = [set(each.values) for each in self.log.by_sort[act.sort] if each.place < act.place]
+        known, always = set().union(*earlier), set(usual).intersection(*earlier)
+        more = [*dict.fromkeys(_field(path) for path in finding.found if path not in usual)]
+        less = [*dict.fromkeys(map(_field, sorted(usual.difference(finding.found))))]
+        new = [name for name in more if name not in {*map(_field, known)}]
+        gone = [name for name in less if name in {*map(_field, always)}]
+        told = [f"has {', '.join(new[:3])}"] * bool(new) + [f"lacks {', '.join(gone[:3])}"] * bool(gone)
+        if told:
+            return f"{_noun_of(act.sort)} {_and(told)} for the first time"
+        both = [f"with {', '.join(more[:3])}"] * bool(more) + [f"without {', '.join(less[:3])}"] * bool(less)
+        return f"{_noun_of(act.sort)} has a combination of fields ({_and(both)}) for the first time"
+
     def is_true(self, finding: Finding) -> bool:
-        """Whether what seems to be missing is: a list may name it at a place that seldom names any."""
+        """Whether a finding is worth saying.
+
+        What seems to be missing is: a list may name it at a place that seldom names any. A relation that most
+        events of the session do not have is none to its reader.
+        """
+        if finding.beside is not None:
+            having, number = finding.beside.shares
+            return 2 * having >= number
         if finding.missing is None:
             return True
         kept = self._absences.kept(finding.missing, (), is_after=finding.rule == "follow-up missing")
@@ -202,19 +224,20 @@ class Wording:
         else:
             things = [(each, thing) for each in finding.acts for thing in self._absences.things(each, step)]
             lacks += (
-                f" of the same {step.named}"
+                f" of the same {_link(step.named)}"
                 if step.named == other.named
-                else f" with its {step.named} in {other.named}"
+                else f" with its {_link(step.named)} in {_link(other.named)}"
             )
         again = ""
         if missing.is_until_again and any(
             self._absences.comes_anyway(each, thing, other, is_after=is_after) for each, thing in things
         ):
-            again = f"{' before the next' if is_after else ' since the last'} {noun} of the same {step.named}"
+            until = "before the next" if is_after else "since the last"
+            again = f" {until} {noun} of the same {_link(step.named)}"
         elif one and self._absences.comes_elsewhere(*things[0], other, is_after=is_after):
             by = f" by {other.sort[0]}"
             lacks += by if other.sort[0] != step.sort[0] and by not in lacks else ""
-            lacks += f" with {other.named} {short(things[0][1])}"
+            lacks += f" with {_link(other.named)} {short(things[0][1])}"
         group = [] if missing.is_until_again else finding.group
         shown = missing if again else missing._replace(is_until_again=False)
         kept = self._absences.kept(shown, group, is_after=is_after)
@@ -297,7 +320,7 @@ def _any(beside: Beside) -> str:
 def _linked(beside: Beside, of_agent: str = "") -> str:
     ends = {"agent": of_agent, "span": " in the same call", "event": " recorded as its cause"}
     # The noun for a message says its direction.
-    return "" if beside.link in _PLUMBING else ends.get(beside.link, f" of the same {beside.link}")
+    return "" if beside.link in _PLUMBING else ends.get(beside.link, f" of the same {_link(beside.link)}")
 
 
 def _times(acts: Sequence[Act]) -> str:
@@ -417,7 +440,13 @@ def _field(path: str) -> str:
         names.pop()
     # An item of a list is told with its index, and with the list that it is in.
     item = next((n for n, name in enumerate(names) if "[" in name), len(names) - 1)
-    return ".".join(names[item:]).removeprefix("new_")
+    name = ".".join(names[item:]).removeprefix("new_")
+    return "key" if name == "*" else name  # keys of a dict that name things
+
+
+def _link(named: str) -> str:
+    """Return the field by which events are about the same thing."""
+    return _field(named).removeprefix("the ")
 
 
 def _ordinal(number: int) -> str:
@@ -483,15 +512,6 @@ def _listed(value: Any, between: str = ", ") -> str:
 def _and(parts: Iterable[str]) -> str:
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _fields(finding: Finding, since: str) -> str:
-    """Return which fields an event has, or lacks, beside the usual events of its class."""
-    usual = set(finding.usual[0])
-    more = [*dict.fromkeys(_field(path) for path in finding.found if path not in usual)]
-    less = [*dict.fromkeys(map(_field, sorted(usual.difference(finding.found))))]
-    told = [f"has {', '.join(more[:3])}"] * bool(more) + [f"lacks {', '.join(less[:3])}"] * bool(less)
-    return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
 
 
 def _thing(finding: Finding) -> str:

@@ -24,6 +24,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_numbers,
     scan_rare,
 )
+from Agent.analysis.stats import fmean
 
 __all__ = ["find"]
 
@@ -184,9 +185,12 @@ def _ratios(acts: list[Act]) -> Iterator[Finding]:
         if len(series) > 1:
             series[""] = [Observation(act, y - ratio * x) for act, x, y in rows]
         label = f"{acts[0].sort[2] or acts[0].sort[1]} {leaf(small)} per {leaf(large)}"
+        parts = {act.place: y / x for act, x, y in rows}
         for each in scan_numbers("level shifts", label, series, is_apart=True):
-            told = onset(each)
-            told.usual, told.found = ratio + told.usual / middle, ratio + told.found / middle
+            told, begins = onset(each), each.first.place
+            own = [seen.act.place for seen in series[dict(each.group)["agent"]]]
+            told.usual = fmean([parts[place] for place in own if place < begins])
+            told.found = fmean([parts[place] for place in own if place >= begins])
             yield told
 
 
