@@ -16,9 +16,9 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -350,6 +350,7 @@ class DeliveryOutcome:
     """The values that the service dropped, by path; none if events are sent without content."""
 
 
+@dataclass(eq=False)
 class Delivery:
     """Delivers the events of one session.
 
@@ -361,23 +362,15 @@ class Delivery:
         patience_s: the seconds without a response after which `NotDelivered` is raised; None: never.
     """
 
-    what = "events"
+    what: ClassVar = "events"
 
-    def __init__(
-        self,
-        connection: Connection,
-        session: Mapping[str, Any],
-        wait: Callable[[float], bool],
-        *,
-        content: bool = False,
-        patience_s: float | None = None,
-    ) -> None:
-        self.outcome = DeliveryOutcome()
-        self._connection = connection
-        self._session = session
-        self._wait = wait
-        self._content = content
-        self._patience_s = patience_s
+    _connection: Connection
+    _session: Mapping[str, Any]
+    _wait: Callable[[float], bool]
+    _: KW_ONLY
+    content: bool = False
+    patience_s: float | None = None
+    outcome: DeliveryOutcome = field(default_factory=DeliveryOutcome, init=False)
 
     def deliver(self, events: Sequence[bytes]) -> None:
         """Send events, and return when the service has all of them, except those it refused.
@@ -388,7 +381,7 @@ class Delivery:
             Stopped: `wait` returned True.
             NotDelivered: the service accepts nothing from this sender, or `patience_s` is over.
         """
-        body = encode_body(self._session, events, content=self._content)
+        body = encode_body(self._session, events, content=self.content)
         answer = self._final_response(body, len(events))
         if answer.status in _TOO_MUCH_OR_WRONG:
             self._divide(self.deliver, events, answer)
@@ -451,15 +444,15 @@ class Delivery:
             waited_s += time.monotonic() - began_s
             self.outcome.problem = problem
             # A single stuck connection may use up all the time, so at least 2 connections are tried.
-            is_over = self._patience_s is not None and waited_s >= self._patience_s
+            is_over = self.patience_s is not None and waited_s >= self.patience_s
             if is_over and tries >= _LEAST_TRIES:
                 raise self._not_delivered(problem, "nothing is lost: send again when it is back")
             # Random waits, so that many senders do not retry at the same time.
             wait_s = min(random.uniform(next_s / 2, next_s), _LONGEST_WAIT_S)
             if asked_s is not None:
                 wait_s = min(asked_s, _LONGEST_WAIT_S)
-            if self._patience_s is not None:
-                wait_s = min(wait_s, max(self._patience_s - waited_s, 0.01))
+            if self.patience_s is not None:
+                wait_s = min(wait_s, max(self.patience_s - waited_s, 0.01))
             self.outcome.retries += 1
             if self._wait(wait_s):
                 raise Stopped
@@ -488,9 +481,9 @@ class Delivery:
 
     def _longest_s(self, waited_s: float) -> float:
         """Return the timeout of the next request, after `waited_s` without a response."""
-        if self._patience_s is None:
+        if self.patience_s is None:
             return _TIMEOUT_S
-        return min(_TIMEOUT_S, max(self._patience_s - waited_s, _LEAST_TIMEOUT_S))
+        return min(_TIMEOUT_S, max(self.patience_s - waited_s, _LEAST_TIMEOUT_S))
 
     def _not_delivered(self, problem: str, remedy: str | None) -> NotDelivered:
         url = self._connection.destination.place

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from Agent.archive.sealed.reader import open_reader
@@ -226,21 +226,13 @@ def _pairs(text: str) -> dict[str, str]:
     return {unquote(name.strip()): unquote(value.strip()) for name, equals, value in pairs if equals}
 
 
+@dataclass(eq=False)
 class OtlpDelivery(Delivery):
     """Delivers spans; `outcome` counts them."""
 
-    what = "spans"
+    what: ClassVar = "spans"
 
-    def __init__(
-        self,
-        connection: Connection,
-        destination: OtlpDestination,
-        wait: Callable[[float], bool],
-        *,
-        patience_s: float | None = None,
-    ) -> None:
-        super().__init__(connection, {}, wait, patience_s=patience_s)
-        self._destination = destination
+    destination: OtlpDestination = field(kw_only=True)
 
     def send(self, spans: list[Span]) -> None:
         """Send spans, and return when the receiver has answered for all of them.
@@ -254,7 +246,7 @@ class OtlpDelivery(Delivery):
             self._send(list(portion))
 
     def _send(self, spans: list[Span]) -> None:
-        body = as_protobuf(spans, self._destination.service, dict(self._destination.attributes))
+        body = as_protobuf(spans, self.destination.service, dict(self.destination.attributes))
         answer = self._final_response(body, len(spans))
         if answer.status == _TOO_LARGE:
             self._divide(self._send, spans, answer)
@@ -266,7 +258,7 @@ class OtlpDelivery(Delivery):
         self._count(body, len(spans), rejected)
 
     def _post(self, body: bytes, timeout_s: float) -> ServiceResponse:
-        answer = self._connection.post(body, self._destination.path, media_type=PROTOBUF, timeout_s=timeout_s)
+        answer = self._connection.post(body, self.destination.path, media_type=PROTOBUF, timeout_s=timeout_s)
         if answer.status < 400 or answer.body:
             return answer
         return replace(answer, body={"error": {"message": status_message(answer.content)}})
@@ -316,7 +308,7 @@ class OtlpShipment(OutgoingSession):
         allowed = AllowList(redaction_key())
         self._maker = SpanMaker(session, open_session(session), allowed, content=content)
         connection = Connection(destination)
-        delivery = OtlpDelivery(connection, destination, wait, patience_s=patience_s)
+        delivery = OtlpDelivery(connection, {}, wait, destination=destination, patience_s=patience_s)
         super().__init__(session, destination, connection, delivery, allowed)
         self.already = 0
         """The spans that were left out, since the receiver has them."""
@@ -471,6 +463,7 @@ class _EventSet:
         return restored
 
 
+@dataclass
 class _OtlpCursor:
     """The events whose spans a receiver has.
 
@@ -478,14 +471,13 @@ class _OtlpCursor:
     spans after it.
     """
 
-    def __init__(self) -> None:
-        self.place: Mapping[str, Any] = {"version": CURSOR_VERSION, "files": []}
-        """The position up to which everything was sent, for retention."""
-        self.content = False
-        self.ended_after: int | None = None
-        """The number of events of the session when the roots of its traces were sent."""
-        self.sent = _EventSet()
-        """The events whose spans the receiver has, or that made none."""
+    place: Mapping[str, Any] = field(default_factory=lambda: {"version": CURSOR_VERSION, "files": []})
+    """The position up to which everything was sent, for retention."""
+    content: bool = False
+    ended_after: int | None = None
+    """The number of events of the session when the roots of its traces were sent."""
+    sent: _EventSet = field(default_factory=_EventSet)
+    """The events whose spans the receiver has, or that made none."""
 
     def to_object(self) -> dict[str, Any]:
         options = {"content": self.content, "ended_after": self.ended_after, "sent": self.sent.to_object()}
@@ -494,14 +486,12 @@ class _OtlpCursor:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
         """Return a stored cursor; an empty one, with which all is sent, if it is missing or damaged."""
-        state = cls()
         try:
-            state.sent = _EventSet.from_object(stored["sent"])
-            state.place = {"version": stored["version"], "files": list(stored["files"])}
-            state.content, state.ended_after = stored["content"] is True, stored["ended_after"]
+            place = {"version": stored["version"], "files": list(stored["files"])}
+            sent = _EventSet.from_object(stored["sent"])
+            return cls(place, stored["content"] is True, stored["ended_after"], sent)
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
-        return state
 
 
 def spans_of(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -86,6 +87,7 @@ def stored_cursor(session: Path, destination: Destination) -> dict[str, Any]:
     return stored if isinstance(stored, dict) else {}
 
 
+@dataclass(eq=False)
 class OutgoingSession:
     """A session that is being sent to a destination, by one process at a time.
 
@@ -100,28 +102,21 @@ class OutgoingSession:
         SessionInUse: another process sends the session to this destination.
     """
 
-    _follower: Follower
+    session: Path
+    destination: Destination
+    _connection: Connection
+    _delivery: Delivery
+    _allowed: AllowList
+    cursor_problem: str | None = None
+    """Why the cursor cannot be stored; then the next sender starts from the beginning."""
+    _follower: Follower = field(init=False)
 
-    def __init__(
-        self,
-        session: Path,
-        destination: Destination,
-        connection: Connection,
-        delivery: Delivery,
-        allowed: AllowList,
-    ) -> None:
-        self.session = session
-        self.destination = destination
-        self.cursor_problem: str | None = None
-        """Why the cursor cannot be stored; then the next sender starts from the beginning."""
-        self._connection = connection
-        self.outcome = delivery.outcome
+    def __post_init__(self) -> None:
+        self.outcome = self._delivery.outcome
         """The counts and state of the delivery."""
-        self.dropped = allowed.dropped
+        self.dropped = self._allowed.dropped
         """The values that were left out before sending, by path."""
-        self._delivery = delivery
-        self._allowed = allowed
-        self._lock: int | None = lock_sending(session, destination)
+        self._lock: int | None = lock_sending(self.session, self.destination)
 
     @property
     def damaged_lines(self) -> int:

@@ -59,6 +59,7 @@ _PATIENCE_S: Final = 10.0
 _LAST_PASS_S: Final = 1.0
 
 
+@dataclass(eq=False, repr=False)
 class RetentionThread:
     """Applies the retention policies of the options to this process's session.
 
@@ -67,26 +68,19 @@ class RetentionThread:
         options: `max_session_bytes` and `keep_sessions`.
         pipeline: gets the `log.retired` events, and errors of retention.
         rolled: returns the number of segments that this process has rolled.
-        began: whether this process created the session; only then it removes old sessions.
+        removes_sessions: whether to apply `keep_sessions`: only if this process created the session.
     """
 
-    def __init__(
-        self,
-        session: Path,
-        options: Options,
-        pipeline: Pipeline,
-        rolled: Callable[[], int],
-        *,
-        began: bool,
-    ) -> None:
-        self._session = session
-        self._options = options
-        self._pipeline = pipeline
-        self._rolled = rolled
-        self._removes_sessions = began and options.keep_sessions > 0
-        self._retention: retention.Retention | None = None
-        self._rolled_before = 0
-        self._burst_began = 0.0
+    _session: Path
+    _options: Options
+    _pipeline: Pipeline
+    _rolled: Callable[[], int]
+    _removes_sessions: bool
+    _retention: retention.Retention | None = None
+    _rolled_before: int = 0
+    _burst_began: float = 0.0
+
+    def __post_init__(self) -> None:
         self._begin()
 
     def _begin(self) -> None:
@@ -221,7 +215,7 @@ def retention_thread_for(
     """Start a retention thread if the options set a policy that this process applies; else None."""
     if options.max_session_bytes <= 0 and not (began and options.keep_sessions > 0):
         return None
-    return RetentionThread(session, options, pipeline, rolled, began=began)
+    return RetentionThread(session, options, pipeline, rolled, began and options.keep_sessions > 0)
 
 
 # The first event imports the tree, so that importing the package is fast.

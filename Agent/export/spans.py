@@ -150,6 +150,7 @@ def _digest(size: int, *parts: str) -> bytes:
     return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
+@dataclass
 class SpanMaker:
     """Makes the spans of one session, from its events in order.
 
@@ -161,38 +162,31 @@ class SpanMaker:
         runs: the runs to export, None among them for everything outside of runs; by default all.
     """
 
-    def __init__(
-        self,
-        session: Path,
-        info: SessionInfo,
-        allowed: AllowList,
-        *,
-        content: bool = False,
-        runs: frozenset[str | None] | None = None,
-    ) -> None:
-        self._session = session
-        self._info = info
-        self._allowed = allowed
-        self._payloads = allowed.uncounted() if content else allowed
+    session: Path
+    info: SessionInfo
+    allowed: AllowList
+    content: bool = False
+    runs: frozenset[str | None] | None = None
+    _traces: dict[str | None, _Trace] = field(default_factory=dict)
+    _steps: dict[str, Event] = field(default_factory=dict)
+    """By span, the beginnings of the steps that have not ended."""
+    _event_spans: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    """{event id: its own span, or the enclosing one}."""
+    _errors: dict[str, str] = field(default_factory=dict)
+    _codes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """{digest of the code: the attributes with the function's location}."""
+    _digests: dict[str, str | None] = field(default_factory=dict)
+    """By name of a function, its digest; None if several functions have the name."""
+
+    def __post_init__(self) -> None:
+        self._payloads = self.allowed.uncounted() if self.content else self.allowed
         """The allow-list for content, which is not counted as dropped when it is exported."""
-        self._content = content
-        self._runs = runs
-        self._traces: dict[str | None, _Trace] = {}
-        self._steps: dict[str, Event] = {}
-        """By span, the beginnings of the steps that have not ended."""
-        self._event_spans: dict[str, tuple[bytes, bytes]] = {}
-        """{event id: its own span, or the enclosing one}."""
-        self._errors: dict[str, str] = {}
-        self._codes: dict[str, dict[str, Any]] = {}
-        """{digest of the code: the attributes with the function's location}."""
-        self._digests: dict[str, str | None] = {}
-        """By name of a function, its digest; None if several functions have the name."""
 
     def add(self, event: Event) -> Span | None:
         """Take one event; return the span that it ends, if any."""
         if event.kind == "code":
             self._note_code(event)
-        if self._runs is not None and event.run_id not in self._runs:
+        if self.runs is not None and event.run_id not in self.runs:
             return None
         trace = self._trace(event.run_id)
         trace.last_us = max(trace.last_us, event.timestamp_us)
@@ -209,7 +203,7 @@ class SpanMaker:
             return self._root(trace, event)
         elif event.span_id is not None or kind == "model.call":
             return self._span(trace, event)
-        elif kind not in _NOT_EXPORTED and (kind != "log" or self._content):
+        elif kind not in _NOT_EXPORTED and (kind != "log" or self.content):
             self._note(trace, event)
         return None
 
@@ -239,10 +233,10 @@ class SpanMaker:
     def _trace(self, run_id: str | None) -> _Trace:
         trace = self._traces.get(run_id)
         if trace is None:
-            trace_id = trace_id_of(self._info.session_uid, run_id)
+            trace_id = trace_id_of(self.info.session_uid, run_id)
             trace = self._traces[run_id] = _Trace(trace_id, root_span_id(trace_id), run_id)
-            if run_id is None and self._info.started_at:
-                trace.started_us = parse_timestamp(self._info.started_at)
+            if run_id is None and self.info.started_at:
+                trace.started_us = parse_timestamp(self.info.started_at)
         return trace
 
     def _begin(self, trace: _Trace, event: Event) -> None:
@@ -259,7 +253,7 @@ class SpanMaker:
         if isinstance(labels, dict) and "agent_version" in labels:
             trace.attributes["gen_ai.agent.version"] = labels["agent_version"]
         if event.parent_span_id is not None:
-            outer = trace_id_of(self._info.session_uid, event.extra.get("parent_run_id"))
+            outer = trace_id_of(self.info.session_uid, event.extra.get("parent_run_id"))
             link = SpanLink(outer, span_bytes(event.parent_span_id), {OWN + "link": "started_in"})
             trace.open_span(trace.root_id).link(link)
 
@@ -309,30 +303,30 @@ class SpanMaker:
 
     def _add_lineage(self, trace: _Trace, attributes: dict[str, Any], span: Span) -> None:
         """Add what a forked or resumed run continues, with a link to the original."""
-        lineage = lineage_within(self._info)
+        lineage = lineage_within(self.info)
         if lineage is None or trace.run_id not in {None, lineage.run_id}:
             return
         attributes[OWN + "fork.relation"] = lineage.relation
         for key in ("run", "step"):
-            if (shown := self._allowed.identity(getattr(lineage, key), f"/fork/{key}")) is not None:
+            if (shown := self.allowed.identity(getattr(lineage, key), f"/fork/{key}")) is not None:
                 attributes[f"{OWN}fork.{key}"] = shown
         if lineage.seed is not None:
             attributes[OWN + "fork.seed"] = lineage.seed
-        if self._content and lineage.patch is not None:
+        if self.content and lineage.patch is not None:
             attributes[OWN + "fork.patch"] = json_text(lineage.patch)
         origin = trace_id_of(lineage.session_uid, None)
         span.link(SpanLink(origin, root_span_id(origin), {OWN + "link": lineage.relation}))
 
     def _replays(self, trace: _Trace) -> Iterator[SpanEvent]:
         """Yield the results of the run's replays, from their reports."""
-        directory = run_dir(self._session, trace.run_id or ROOT_RUN) / "replays"
+        directory = run_dir(self.session, trace.run_id or ROOT_RUN) / "replays"
         for path in [file for place in entries_in(directory) for file in entries_in(place, "report.json")]:
             try:
                 report = orjson.loads(read_file(path))
                 verdict = str(report["verdict"])
                 time_ns = path.stat().st_mtime_ns
             except (OSError, ValueError, KeyError, TypeError):
-                self._allowed.dropped.note("/replays/*/report.json")  # listed with the dropped values
+                self.allowed.dropped.note("/replays/*/report.json")  # listed with the dropped values
                 continue
             attributes: dict[str, Any] = {
                 OWN + "replay.id": path.parent.name,
@@ -355,9 +349,9 @@ class SpanMaker:
                 attributes[f"{OWN}divergence.{key}"] = divergence[key]
         for key in ("agent_id", "action", "field", "event_id"):
             value = divergence.get(key)
-            if value and (shown := self._allowed.name(value, f"/divergence/{key}")) is not None:
+            if value and (shown := self.allowed.name(value, f"/divergence/{key}")) is not None:
                 attributes[f"{OWN}divergence.{key}"] = shown
-        if self._content:
+        if self.content:
             attributes |= {
                 f"{OWN}divergence.{key}": json_text(divergence[key])
                 for key in ("recorded", "replayed")
@@ -370,7 +364,7 @@ class SpanMaker:
     def _span(self, trace: _Trace, event: Event) -> Span:
         trace.is_used = True
         own_id = event.span_id
-        span_id = _digest(8, self._info.session_uid, event.id) if own_id is None else span_bytes(own_id)
+        span_id = _digest(8, self.info.session_uid, event.id) if own_id is None else span_bytes(own_id)
         span = trace.ended(span_id)
         trace.awaited.pop(span_id, None)
         parent = self._parent(trace, event)
@@ -388,8 +382,8 @@ class SpanMaker:
         if event.kind == "model.call":
             _add_model(attributes, payload)
         attributes |= _attributes(payload, about=KINDS[event.kind].about if event.kind in KINDS else "")
-        if self._content:
-            attributes |= content_of(event, sort, self._session)
+        if self.content:
+            attributes |= content_of(event, sort, self.session)
         if event.extra.get("outcome") == "error":
             attributes["error.type"] = span.error_type or self._error_type(event) or "_OTHER"
             span.status, span.status_message = ERROR, self._message(event)
@@ -432,7 +426,7 @@ class SpanMaker:
             started_us, parent = step.timestamp_us, self._parent(trace, step)
         elif open_span is not None:
             started_us = open_span.started_us
-            name = self._allowed.label(open_span.name, "/open_spans/*/name") or name
+            name = self.allowed.label(open_span.name, "/open_spans/*/name") or name
             attributes |= self._named(open_span.agent_id)
         span.parent_span_id, span.name, span.attributes = parent, name, attributes
         span.start_ns, span.end_ns = started_us * _US, max(trace.last_us, started_us) * _US
@@ -455,13 +449,13 @@ class SpanMaker:
             span.add(SpanEvent("exception", event.timestamp_us * _US, self._exception(event, payload)))
             return
         about = _attributes(payload)
-        if self._content:
-            about |= content_of(event, BLOCK, self._session)
+        if self.content:
+            about |= content_of(event, BLOCK, self.session)
         span.add(SpanEvent(OWN + event.kind, event.timestamp_us * _US, {**self._of_agent(event), **about}))
 
     def _exception(self, event: Event, payload: dict[str, Any]) -> dict[str, Any]:
         attributes = {"exception.type": self._full_type(event), **self._of_agent(event)}
-        if self._content:
+        if self.content:
             for name, key in (("message", "error_message"), ("stacktrace", "traceback")):
                 if isinstance(text := event.extra.get(key), str):
                     attributes[f"exception.{name}"] = text
@@ -479,7 +473,7 @@ class SpanMaker:
         shown = [
             text
             for part in parts
-            if isinstance(part, str) and (text := self._allowed.label(part, "/extra/error_type")) is not None
+            if isinstance(part, str) and (text := self.allowed.label(part, "/extra/error_type")) is not None
         ]
         return ".".join(shown if shown[:1] != ["builtins"] else shown[1:]) or "_OTHER"
 
@@ -489,7 +483,7 @@ class SpanMaker:
 
     def _message(self, event: Event) -> str:
         error = event.extra.get("error")
-        return error if self._content and isinstance(error, str) else ""
+        return error if self.content and isinstance(error, str) else ""
 
     def _remember(self, event: Event, span: Span) -> None:
         """Remember the span of an event, and link it to the spans of the event's recorded causes."""
@@ -503,8 +497,8 @@ class SpanMaker:
     # attributes
 
     def _common(self, trace: _Trace, event: Event | None = None) -> dict[str, Any]:
-        attributes: dict[str, Any] = {"session.id": self._info.session_uid}
-        run_id = None if trace.run_id is None else self._allowed.identity(trace.run_id, "/run_id")
+        attributes: dict[str, Any] = {"session.id": self.info.session_uid}
+        run_id = None if trace.run_id is None else self.allowed.identity(trace.run_id, "/run_id")
         if run_id is not None:
             attributes[OWN + "run_id"] = run_id
         if event is None:
@@ -521,7 +515,7 @@ class SpanMaker:
     def _code(self, digest: str) -> dict[str, Any]:
         """Return the attributes of a function; its event may be in a file that is read later."""
         if digest not in self._codes:
-            for event in open_reader(self._session).category_events("system"):
+            for event in open_reader(self.session).category_events("system"):
                 if event.kind == "code":
                     self._note_code(event)
             self._codes.setdefault(digest, {})  # searched only once
@@ -532,13 +526,13 @@ class SpanMaker:
         if self._codes.get(digest):
             return
         attributes: dict[str, Any] = {}
-        name = self._allowed.label(code_name(event.extra), "/extra/qualname")
+        name = self.allowed.label(code_name(event.extra), "/extra/qualname")
         if name is not None:
             attributes[names.CODE_FUNCTION] = name
         location = code_place(event.extra)
         if location is not None:
             attributes[names.CODE_LINE] = location.line
-            if self._content:
+            if self.content:
                 attributes[names.CODE_FILE] = location.file
         self._codes[digest] = attributes
         if self._digests.setdefault(qualname, digest) != digest:
@@ -546,12 +540,12 @@ class SpanMaker:
 
     def _of_agent(self, event: Event) -> dict[str, Any]:
         attributes = self._named(event.agent_id or None)
-        if event.agent_role and (role := self._allowed.name(event.agent_role, "/agent_role")) is not None:
+        if event.agent_role and (role := self.allowed.name(event.agent_role, "/agent_role")) is not None:
             attributes[OWN + "role"] = role
         return attributes
 
     def _named(self, agent_id: str | None) -> dict[str, Any]:
-        shown = None if agent_id is None else self._allowed.name(agent_id, "/agent_id")
+        shown = None if agent_id is None else self.allowed.name(agent_id, "/agent_id")
         return {} if shown is None else dict.fromkeys(AGENT.written, shown)
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -313,6 +314,7 @@ _MAX_ITEM_BYTES = 32 * 1024 * 1024
 """Items of a generator are held in memory until it ends; above this size, all are dropped."""
 
 
+@dataclass(slots=True, eq=False)
 class CallParts:
     """Collects the parts of one call; each value is encoded at once, so that later changes do not matter.
 
@@ -322,33 +324,19 @@ class CallParts:
         tool: the name of the tool or model, which selects the capture level.
     """
 
-    __slots__ = (
-        "_call_id",
-        "_item_bytes",
-        "_item_types",
-        "_items",
-        "_lost",
-        "_members",
-        "_pipeline",
-        "_run",
-        "_secrets_found",
-        "_tool",
-        "types",
-    )  # fmt: skip
-
-    def __init__(self, pipeline: Pipeline, run: Run, call_id: str, tool: str | None = None) -> None:
-        self._tool = tool
-        self._pipeline = pipeline
-        self._run = run
-        self._call_id = call_id
-        self._members: list[bytes] = []
-        self._items: list[bytes] = []
-        self._item_types: dict[str, str] = {}
-        self._secrets_found: list[str] = []
-        self._item_bytes = 0
-        self._lost = False
-        self.types: dict[str, str] = {}
-        """The tags of the members, as pointers into the event's payload."""
+    _pipeline: Pipeline
+    _run: Run
+    _call_id: str
+    _tool: str | None = None
+    _members: list[bytes] = field(default_factory=list)
+    _items: list[bytes] = field(default_factory=list)
+    _item_types: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    """The secrets found by their key names in the parts so far; later parts are searched for them."""
+    _item_bytes: int = 0
+    _lost: bool = False
+    types: dict[str, str] = field(default_factory=dict)
+    """The tags of the members, as pointers into the event's payload."""
 
     def members(self) -> bytes:
         """The members of a JSON object, with commas between them."""
@@ -358,22 +346,17 @@ class CallParts:
         """Add a member that is already JSON."""
         self._members.append(member)
 
-    @property
-    def secrets(self) -> list[str]:
-        """The secrets found by their key names in the parts so far; later parts are searched for them."""
-        return self._secrets_found
-
     def take(self, part: str, value: Any) -> None:
         """Add a value as `"part": ...`, or as `"part_ref": ...` if it has `LARGE_BYTES` or more."""
         capture = self._pipeline.capture
         # The judge encodes plain values fast; None means that the value needs the full capture.
-        raw = None if self._secrets_found else capture.judge.value(value)
+        raw = None if self.secrets else capture.judge.value(value)
         if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
             self._members.append(b'"%s":%s' % (part.encode(), raw))
             return
         if raw is None or len(raw) < LARGE_BYTES:
-            secrets = tuple(self._secrets_found)
-            body, types = capture.body({part: value}, found=self._secrets_found)
+            secrets = tuple(self.secrets)
+            body, types = capture.body({part: value}, found=self.secrets)
             if secrets:
                 body, types = self._pipeline.redactor.without(secrets, body, types, "/extra")
             if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):

@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,6 +59,7 @@ class ModelFacts(NamedTuple):
     step_id: str | None = None
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class OpenModelCall:
     """An open model call. Failures to record are counted and never raised.
 
@@ -68,21 +70,12 @@ class OpenModelCall:
         owner: the `id()` of the model; None if nested calls of it are recorded, too.
     """
 
-    __slots__ = ("_leave", "_owner", "_recording", "answer", "ending_keys")
-
-    def __init__(
-        self,
-        answer: Response | None,
-        recording: _Recording | None,
-        leave: Leave | None,
-        owner: int | None = None,
-    ) -> None:
-        self.answer = answer
-        self._recording = recording
-        self._leave = leave
-        self._owner = owner
-        self.ending_keys: dict[str, Any] = {}
-        """The payload keys for output, tokens and cost; empty until the call has ended."""
+    answer: Response | None = None
+    _recording: _Recording | None = None
+    _leave: Leave | None = None
+    _owner: int | None = None
+    ending_keys: dict[str, Any] = field(default_factory=dict)
+    """The payload keys for output, tokens and cost; empty until the call has ended."""
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -243,7 +236,7 @@ def open_model_call(
     """
     player = active_player()
     if id(owner) in _at_work.get() or (player is None and not is_recorded()):
-        return OpenModelCall(None, None, None)
+        return OpenModelCall()
     site = call_site(2)
     try:
         request_value = request()
@@ -251,7 +244,7 @@ def open_model_call(
         if player is not None:
             raise  # without the request, the replay cannot find the recorded call
         note_trouble("the request of a model", error, _LOST)
-        return OpenModelCall(None, None, None)
+        return OpenModelCall()
     answer, leave = None, None
     if player is not None:
         name = facts.model_name
@@ -457,6 +450,7 @@ def _first_count(data: Any, names: tuple[str, ...]) -> int | None:
     return None
 
 
+@dataclass(eq=False, repr=False)
 class ModelStream:
     """A stream that is recorded while it is read, once, with `for` or `async for`.
 
@@ -464,29 +458,20 @@ class ModelStream:
     `output_ref` are set when the stream has ended.
     """
 
-    def __init__(
-        self,
-        source: Any,
-        facts: ModelFacts,
-        prompt: Any,
-        text: Callable[[Any], str | None] | None,
-        usage: Callable[[Any], Any] | None,
-        codec: Codec | None,
-    ) -> None:
-        self._source = source
-        self._facts = facts
-        self._prompt = prompt
-        self._text_of = text
-        self._usage_of = usage
-        self._codec = codec
-        self._texts: list[str] = []
-        self._call: OpenModelCall | None = None
-        self.usage: Usage | None = None
-        """The token counts that its pieces reported; None if none did."""
-        self.cost: float | None = None
-        """The cost according to `set_prices`; None if unknown."""
-        self.output_ref: str | None = None
-        """The reference to the artifact of its text."""
+    _source: Any
+    _facts: ModelFacts
+    _prompt: Any
+    _text_of: Callable[[Any], str | None] | None
+    _usage_of: Callable[[Any], Any] | None
+    _codec: Codec | None
+    _texts: list[str] = field(default_factory=list)
+    _call: OpenModelCall | None = None
+    usage: Usage | None = None
+    """The token counts that its pieces reported; None if none did."""
+    cost: float | None = None
+    """The cost according to `set_prices`; None if unknown."""
+    output_ref: str | None = None
+    """The reference to the artifact of its text."""
 
     @property
     def output(self) -> str | None:

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import Token
+from dataclasses import KW_ONLY, dataclass, field
 from threading import Lock
 from types import TracebackType
 from typing import Any, Literal
@@ -354,6 +355,7 @@ def _cut(text: str, begin: int, chars: int) -> str:
     return f"{'...' if begin else ''}{text[begin:end]}{'...' if end < len(text) else ''}"
 
 
+@dataclass(eq=False, repr=False)
 class replaying_tools:  # noqa: N801 - used like a function
     """A block in which tools of `record_tool` and models of `recorded_model` return responses of a run.
 
@@ -373,30 +375,27 @@ class replaying_tools:  # noqa: N801 - used like a function
         codecs: likewise.
     """
 
-    def __init__(
-        self,
-        run: str | os.PathLike[str] | RunRef | ToolReplayer | None = None,
-        root: str | os.PathLike[str] | None = None,
-        *,
-        live: bool | Collection[str] = False,
-        on_miss: Literal["stop", "live"] = "stop",
-        models: bool = True,
-        tolerance: float = 0.5,
-        codecs: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._run, self._root = run, root
-        self._live = {live} if isinstance(live, str) else live
-        self._calls_missed = on_miss == "live"
-        self._models = models
-        self._tolerance, self._codecs = tolerance, codecs
-        self._outer: Player | None = None
-        self._token: Token[Player | Literal[False] | None] | None = None
-        self.replayer: ToolReplayer | None = None
+    run: str | os.PathLike[str] | RunRef | ToolReplayer | None = None
+    root: str | os.PathLike[str] | None = None
+    _: KW_ONLY
+    live: bool | Collection[str] = False
+    on_miss: Literal["stop", "live"] = "stop"
+    models: bool = True
+    tolerance: float = 0.5
+    codecs: Mapping[str, Any] | None = None
+    replayer: ToolReplayer | None = field(default=None, init=False)
+    """None until the block is entered."""
+    _outer: Player | None = field(default=None, init=False)
+    _token: Token[Player | Literal[False] | None] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.live, str):
+            self.live = {self.live}
 
     def __enter__(self) -> ToolReplayer:
-        run = self._run
+        run = self.run
         if not isinstance(run, ToolReplayer):
-            run = ToolReplayer(run, self._root, tolerance=self._tolerance, codecs=self._codecs)
+            run = ToolReplayer(run, self.root, tolerance=self.tolerance, codecs=self.codecs)
         self.replayer = run
         self._outer = current_player.get() or None
         self._token = current_player.set(self)
@@ -433,13 +432,13 @@ class replaying_tools:  # noqa: N801 - used like a function
         if call.kind not in CALL_KINDS or self.replayer is None:
             return None if self._outer is None else self._outer.enter(call)
         name = call.action_type
-        if (call.kind == "model.call" and not self._models) or is_live(self._live, name):
+        if (call.kind == "model.call" and not self.models) or is_live(self.live, name):
             check_live(name, call.place)
             return None
         try:
             return self.replayer.answer(call.kind, name, dict(call.args), call.place, call.defaults)
         except RecordingMiss:
-            if not self._calls_missed:
+            if self.on_miss != "live":
                 raise
             check_live(name, call.place)
             self.replayer.forget_miss()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -48,6 +49,7 @@ _CODES: Final = {
 """{status: the default error code of a problem}; for all other statuses it is `malformed`."""
 
 
+@dataclass(eq=False, repr=False)
 class Problem(Exception):
     """A refused request.
 
@@ -61,25 +63,18 @@ class Problem(Exception):
         errors: (path, message) of each mistake, if there are several.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        code: str | None = None,
-        path: str | None = None,
-        remedy: str | None = None,
-        headers: dict[str, str] | None = None,
-        errors: Sequence[tuple[str, str]] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code or _CODES.get(status, "malformed")
-        self.message = message
-        self.path = path
-        self.remedy = remedy
-        self.headers = headers
-        self.errors = errors
+    status: int
+    message: str
+    _: KW_ONLY
+    code: str = ""
+    path: str | None = None
+    remedy: str | None = None
+    headers: dict[str, str] | None = None
+    errors: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+        self.code = self.code or _CODES.get(self.status, "malformed")
 
     def answer(self) -> JSONResponse:
         """Return the response with this problem, in the form of RFC 9457."""

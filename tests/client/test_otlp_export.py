@@ -48,7 +48,7 @@ def status(code, message):
 def delivered(session, receiver, wait=never, **how):
     destination = OtlpDestination(receiver.url, headers=(("x-key", "k1"),), service="shop")
     connection = Connection(destination)
-    delivery = OtlpDelivery(connection, destination, wait, **how)
+    delivery = OtlpDelivery(connection, {}, wait, destination=destination, **how)
     try:
         delivery.send(list(spans_of(session, open_session(session), AllowList())))
     finally:

@@ -241,7 +241,7 @@ def _send(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) 
 
     allowed = AllowList(redaction_key())
     with closing(Connection(destination)) as connection:
-        delivery = OtlpDelivery(connection, destination, wait, patience_s=how["patience_s"])
+        delivery = OtlpDelivery(connection, {}, wait, destination=destination, patience_s=how["patience_s"])
         for portion in in_batches(_spans(ref, allowed, how["content"])):
             delivery.send(list(portion))
     return delivery.outcome, allowed.dropped
