@@ -292,10 +292,10 @@ class ReplayCounts(NamedTuple):
     replays: int
     """The replays that have ended."""
     completed: int
-    latency_s: float
-    """The time of all replays that have ended, together."""
     diverged: int
     """Of the completed ones, those that differ from what was recorded."""
+    latency_s: float
+    """The time of all replays that have ended, together."""
 
 
 def count_replays(connection: Connection, project: Project | None, at_us: int) -> ReplayCounts:
@@ -326,15 +326,7 @@ def count_replays(connection: Connection, project: Project | None, at_us: int) -
         *(func.coalesce(func.sum(case((which, 1), else_=0)), 0) for which in (ended, completed, diverged)),
         func.coalesce(func.sum(took), 0),
     )
-    return ReplayCounts(
-        int(runs[0]),
-        int(stored[0]),
-        int(stored[1]),
-        int(done[0]),
-        int(done[1]),
-        float(done[3]) / 1e6,
-        int(done[2]),
-    )
+    return ReplayCounts._make([*map(int, [*runs, *stored, *done[:-1]]), float(done[-1]) / 1e6])
 
 
 def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> None:

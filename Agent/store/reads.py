@@ -235,22 +235,34 @@ def count_runs(
     Args:
         interval: `hour` or `day`, to count by it too; the newest 1,000 intervals are returned.
     """
+    begins = None if interval is None else _begin_us(interval)
+    number = func.count().label("runs")
+    failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
 
     def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
-        number = func.count().label("runs")
+        order, most = (func.count().desc(), *by), _MAX_GROUPS
+        if by[0] is begins:
+            order, most = (begins.desc(),), _MAX_INTERVALS
         statement = _select_matching(project, filters, *by, number, *more).group_by(*by)
-        rows = connection.execute(statement.order_by(func.count().desc(), *by).limit(_MAX_GROUPS))
-        return [dict(row) for row in rows.mappings()]
+        return plain_rows(connection, statement.order_by(*order).limit(most))
+
+    def used(rows: Iterable[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+        return [row | _summed(usage, **{column: row[column]}) for row in rows]
 
     by_status = counted(RUNS.c.status)
-    failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
-    usage = _usage(connection, project, filters, interval)
+    usage = _usage(connection, project, filters, begins)
+    # Both times are known, and the clock was not set back.
+    timed = _newest(project, filters, _RUN_MS, _OF_ALL).where(RUNS.c.ended_us >= RUNS.c.started_us)
+    newest = _newest(project, filters, RUNS.c.run_id).subquery()
+    steps = (
+        select(STEPS.c.latency_ms.label("ms"), STEPS.c.step_type)
+        .join(newest, newest.c.run_id == STEPS.c.run_id)
+        .where(matching(STEPS, project), STEPS.c.latency_ms.is_not(None))
+    )
+    run_ms = _latencies(connection, timed)
     return {
-        "versions": [
-            row | _summed(usage, agent_version=row["agent_version"])
-            for row in counted(RUNS.c.agent_version, more=[failed])
-        ],
-        "intervals": _by_interval(connection, project, filters, interval, failed, usage),
+        "versions": used(counted(RUNS.c.agent_version, more=[failed]), "agent_version"),
+        "intervals": None if begins is None else used(reversed(counted(begins, more=[failed])), "begins_us"),
         "usage": _summed(usage),
         "runs": sum(row["runs"] for row in by_status),
         "by_status": {row["status"]: row["runs"] for row in by_status},
@@ -260,10 +272,15 @@ def count_runs(
             for row in counted(RUNS.c.failure_type, RUNS.c.failure_code)
             if row["failure_type"] is not None
         ],
-        "run_ms": _run_latency(connection, project, filters),
-        "steps": _step_latencies(connection, project, filters),
+        "run_ms": {name: run_ms[0][name] for name in run_ms[0] if name != "step_type"} if run_ms else None,
+        "steps": _latencies(connection, steps),
         "sampled_runs": SAMPLED_RUNS,
     }
+
+
+_RUN_MS: Final = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
+_OF_ALL: Final[ColumnElement[Any]] = literal_column("''").label("step_type")
+"""Groups the latencies of runs as one."""
 
 
 def _begin_us(interval: str) -> ColumnElement[Any]:
@@ -271,24 +288,6 @@ def _begin_us(interval: str) -> ColumnElement[Any]:
     return (RUNS.c.listed_us - RUNS.c.listed_us % literal_column(str(INTERVALS_US[interval]))).label(
         "begins_us"
     )
-
-
-def _by_interval(
-    connection: Connection,
-    project: Project,
-    filters: RunFilter,
-    interval: str | None,
-    failed: ColumnElement[Any],
-    usage: _Usage,
-) -> list[dict[str, Any]] | None:
-    if interval is None:
-        return None
-    begins = _begin_us(interval)
-    statement = _select_matching(project, filters, begins, func.count().label("runs"), failed).group_by(
-        begins
-    )
-    rows = connection.execute(statement.order_by(begins.desc()).limit(_MAX_INTERVALS)).mappings()
-    return [dict(row) | _summed(usage, begins_us=row["begins_us"]) for row in reversed(rows.all())]
 
 
 _Usage = list[dict[str, Any]]
@@ -306,15 +305,12 @@ def _summed(usage: _Usage, **equal: object) -> dict[str, Any]:
     return {name: sum(int(row[name] or 0) for row in rows) for name in names} | {"cost": dict(cost)}
 
 
-def _usage(connection: Connection, project: Project, filters: RunFilter, interval: str | None) -> _Usage:
-    """Sum up the model calls of the newest matching runs."""
-    begins = _begin_us(interval) if interval is not None else literal_column("0").label("begins_us")
-    newest = (
-        _select_matching(project, filters, RUNS.c.run_id, RUNS.c.agent_version, begins)
-        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
-        .limit(SAMPLED_RUNS)
-        .subquery()
-    )
+def _usage(
+    connection: Connection, project: Project, filters: RunFilter, begins: ColumnElement[Any] | None
+) -> _Usage:
+    """Sum up the model calls of the newest matching runs, by interval if its start is given."""
+    begins = literal_column("0").label("begins_us") if begins is None else begins
+    newest = _newest(project, filters, RUNS.c.run_id, RUNS.c.agent_version, begins).subquery()
     currency = cast(EVENTS.c.body["currency"].as_string(), Text).label("currency")
     by = (newest.c.agent_version, newest.c.begins_us, currency)
     statement = (
@@ -348,70 +344,38 @@ def _select_matching(project: Project, filters: RunFilter, *columns: ColumnEleme
     return narrowed_runs(select(*columns).where(matching(RUNS, project)), filters)
 
 
-def _newest(project: Project, filters: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
+def _newest(project: Project, filters: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
     newest_first = RUNS.c.listed_us.desc(), RUNS.c.run_id.desc()
-    return _select_matching(project, filters, column).order_by(*newest_first).limit(SAMPLED_RUNS)
+    return _select_matching(project, filters, *columns).order_by(*newest_first).limit(SAMPLED_RUNS)
 
 
-def _summary(value: ColumnElement[Any], rank: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
-    """Return columns for the count, the mean, p50 and p95 (values that occurred), and the maximum."""
+def _latencies(connection: Connection, values: Select[Any]) -> list[dict[str, Any]]:
+    """Return the count, the mean, p50 and p95 (values that occurred), and the maximum of `ms`, by type."""
+    each = values.subquery()
+    of_type = each.c.step_type
+    ranked = select(
+        each,
+        func.row_number().over(partition_by=of_type, order_by=each.c.ms).label("place"),
+        func.count().over(partition_by=of_type).label("total"),
+    ).subquery()
+    by, value = ranked.c.step_type, ranked.c.ms
 
     def quantile(part: float) -> ColumnElement[Any]:
-        return func.min(case((rank >= total * part, value)))
+        return func.min(case((ranked.c.place >= ranked.c.total * part, value)))
 
-    return [
-        func.count().label("count"),
-        func.avg(value).label("mean"),
-        quantile(0.5).label("p50"),
-        quantile(0.95).label("p95"),
-        func.max(value).label("max"),
-    ]
-
-
-def _run_latency(connection: Connection, project: Project, filters: RunFilter) -> dict[str, Any] | None:
-    lasted = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
-    newest = (
-        _newest(project, filters, lasted)
-        .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both times are known, and the clock was not set back
-        .subquery()
-    )
-    ranked = select(
-        newest.c.ms,
-        func.row_number().over(order_by=newest.c.ms).label("place"),
-        func.count().over().label("total"),
-    ).subquery()
-    row = connection.execute(select(*_summary(ranked.c.ms, ranked.c.place, ranked.c.total))).mappings().one()
-    return _plain(dict(row)) if row["count"] else None
-
-
-def _step_latencies(connection: Connection, project: Project, filters: RunFilter) -> list[dict[str, Any]]:
-    newest = _newest(project, filters, RUNS.c.run_id).subquery()
-    of_type = STEPS.c.step_type
-    ranked = (
-        select(
-            STEPS.c.step_type,
-            STEPS.c.latency_ms,
-            func.row_number().over(partition_by=of_type, order_by=STEPS.c.latency_ms).label("place"),
-            func.count().over(partition_by=of_type).label("total"),
-        )
-        .join(newest, newest.c.run_id == STEPS.c.run_id)
-        .where(matching(STEPS, project), STEPS.c.latency_ms.is_not(None))
-        .subquery()
-    )
-    rows = connection.execute(
-        select(ranked.c.step_type, *_summary(ranked.c.latency_ms, ranked.c.place, ranked.c.total))
-        .group_by(ranked.c.step_type)
-        .order_by(ranked.c.step_type)
-    )
-    return [_plain(dict(row)) for row in rows.mappings()]
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert a row to floats: PostgreSQL returns decimals, SQLite floats."""
-    return {
-        name: round(float(value), 3) if name in ("mean", "p50", "p95", "max") else value
-        for name, value in row.items()
+    numbers = {
+        "mean": func.avg(value),
+        "p50": quantile(0.5),
+        "p95": quantile(0.95),
+        "max": func.max(value),
     }
+    columns = [number.label(name) for name, number in numbers.items()]
+    statement = select(by, func.count().label("count"), *columns).group_by(by).order_by(by)
+    # PostgreSQL returns decimals, SQLite floats.
+    return [
+        row | {name: round(float(row[name]), 3) for name in numbers}
+        for row in plain_rows(connection, statement)
+    ]
 
 
 SAMPLED_ERRORS: Final = 100_000

@@ -11,7 +11,7 @@ from functools import partial
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 
 from Agent.analysis.causality.chains import MAX_HOPS, chain
 from Agent.analysis.causality.event_links import EventWindow, Row, time_us
@@ -106,17 +106,13 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
             raise Problem(404, "no run with that id", remedy="/v1/runs lists them")
         return run
 
-    @lists("/runs", schemas.RunAnswer, "List runs, newest first")
-    def list_runs(
-        project: Granted,
-        filters: Annotated[RunFilter, Depends(_run_filter)],
-        limit: schemas.Limit = 50,
-        cursor: schemas.Cursor = None,
-    ) -> Response:
-        """All given filters apply."""
-        return schemas.page_answer(
-            store.list_runs(project, filters, limit=limit, cursor=cursor), schemas.run_answer
-        )
+    @lists("/runs", schemas.RunAnswer, schemas.run_answer)
+    def list_runs(project: Granted, filters: Annotated[RunFilter, Depends(_run_filter)], **page: Any) -> Page:
+        """List runs, newest first.
+
+        All given filters apply.
+        """
+        return store.list_runs(project, filters, **page)
 
     @router.get(
         "/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=schemas.WholeRunAnswer
@@ -132,66 +128,56 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
             "next_steps_cursor": steps.next_cursor,
         }
 
-    @lists(
-        "/runs/{run_id}/steps", schemas.StepAnswer, "List the steps of a run, in order", responses=_MISSING
-    )
-    def list_steps(
-        project: Granted, run_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
-    ) -> Response:
-        """With their latency and metadata."""
-        known(project, run_id)
-        return schemas.page_answer(
-            store.list_steps(project, run_id, limit=limit, cursor=cursor), schemas.step_answer
-        )
+    of_run = partial(lists, limit=200, responses=_MISSING)
 
-    @lists("/runs/{run_id}/failures", schemas.FailureAnswer, "List the failures of a run", responses=_MISSING)
-    def list_failures(project: Granted, run_id: str) -> Response:
-        """The first thousand; there is one page."""
-        known(project, run_id)
-        return schemas.page_answer(Page(store.list_failures(project, run_id), None), schemas.failure_answer)
+    @of_run("/runs/{run_id}/steps", schemas.StepAnswer, schemas.step_answer)
+    def list_steps(project: Granted, run_id: str, **page: Any) -> Page:
+        """List the steps of a run, in order.
 
-    @lists(
-        "/runs/{run_id}/events",
-        schemas.EventAnswer,
-        "List the events of a run, oldest first",
-        responses=_MISSING,
-    )
-    def list_run_events(
-        project: Granted, run_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
-    ) -> Response:
-        """A run that was sent as a document has none."""
+        With their latency and metadata.
+        """
         known(project, run_id)
-        filters = EventFilter(run_id=run_id)
-        return schemas.page_answer(
-            store.list_events(project, filters, limit=limit, cursor=cursor), schemas.event_answer
-        )
+        return store.list_steps(project, run_id, **page)
+
+    @of_run("/runs/{run_id}/failures", schemas.FailureAnswer, schemas.failure_answer, limit=None)
+    def list_failures(project: Granted, run_id: str) -> Page:
+        """List the failures of a run.
+
+        The first thousand; there is one page.
+        """
+        known(project, run_id)
+        return Page(store.list_failures(project, run_id), None)
+
+    @of_run("/runs/{run_id}/events", schemas.EventAnswer, schemas.event_answer)
+    def list_run_events(project: Granted, run_id: str, **page: Any) -> Page:
+        """List the events of a run, oldest first.
+
+        A run that was sent as a document has none.
+        """
+        known(project, run_id)
+        return store.list_events(project, EventFilter(run_id=run_id), **page)
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
     lists = partial(schemas.add_list, router)
 
-    @lists("/events", schemas.EventAnswer, "List events of a session or a run, oldest first")
+    @lists("/events", schemas.EventAnswer, schemas.event_answer, limit=200)
     def list_events(
-        project: Granted,
-        filters: Annotated[EventFilter, Depends(_event_filter)],
-        limit: schemas.Limit = 200,
-        cursor: schemas.Cursor = None,
-    ) -> Response:
-        """With agent_id: that agent's journey; with min_level=ERROR: the errors."""
-        return schemas.page_answer(
-            store.list_events(project, filters, limit=limit, cursor=cursor), schemas.event_answer
-        )
+        project: Granted, filters: Annotated[EventFilter, Depends(_event_filter)], **page: Any
+    ) -> Page:
+        """List events of a session or a run, oldest first.
 
-    @lists("/sessions", schemas.SessionAnswer, "List sessions, newest first")
-    def list_sessions(
-        project: Granted,
-        session_id: schemas.Label = None,
-        limit: schemas.Limit = 50,
-        cursor: schemas.Cursor = None,
-    ) -> Response:
-        """Executions of programs whose events were sent; `session_id` is the name that commands print."""
-        page = store.list_sessions(project, session_id=session_id, limit=limit, cursor=cursor)
-        return schemas.page_answer(page, schemas.session_answer)
+        With agent_id: that agent's journey; with min_level=ERROR: the errors.
+        """
+        return store.list_events(project, filters, **page)
+
+    @lists("/sessions", schemas.SessionAnswer, schemas.session_answer)
+    def list_sessions(project: Granted, session_id: schemas.Label = None, **page: Any) -> Page:
+        """List sessions, newest first.
+
+        Executions of programs whose events were sent; `session_id` is the name that commands print.
+        """
+        return store.list_sessions(project, session_id=session_id, **page)
 
     @router.get("/stats", summary="Count runs, failures and latencies")
     def get_stats(
@@ -200,44 +186,38 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         """Of the matching runs, by version, and by interval if one is given."""
         return schemas.counts_answer(store.count_runs(project, filters, interval=interval))
 
-    @lists("/journeys", schemas.JourneyStepAnswer, "Show an agent's events in a session or a run")
+    @lists("/journeys", schemas.JourneyStepAnswer, schemas.journey_step_answer, limit=200)
     def get_journey(
-        project: Granted,
-        filters: Annotated[EventFilter, Depends(_journey_filter)],
-        limit: schemas.Limit = 200,
-        cursor: schemas.Cursor = None,
-    ) -> Response:
-        """Its events in order, with the time and the number of missing events between them."""
-        return schemas.page_answer(
-            store.list_journey(project, filters, limit=limit, cursor=cursor), schemas.journey_step_answer
-        )
+        project: Granted, filters: Annotated[EventFilter, Depends(_journey_filter)], **page: Any
+    ) -> Page:
+        """Show an agent's events in a session or a run.
 
-    @lists("/errors", schemas.ErrorGroupAnswer, "List errors by fingerprint, the latest first")
+        Its events in order, with the time and the number of missing events between them.
+        """
+        return store.list_journey(project, filters, **page)
+
+    @lists("/errors", schemas.ErrorGroupAnswer, schemas.error_group_answer)
     def list_errors(
-        project: Granted,
-        filters: Annotated[EventFilter, Depends(_error_filter)],
-        limit: schemas.Limit = 50,
-        cursor: schemas.Cursor = None,
-    ) -> Response:
-        """Of the newest 100,000 matching errors."""
-        return schemas.page_answer(
-            store.list_error_groups(project, filters, limit=limit, cursor=cursor), schemas.error_group_answer
-        )
+        project: Granted, filters: Annotated[EventFilter, Depends(_error_filter)], **page: Any
+    ) -> Page:
+        """List errors by fingerprint, the latest first.
 
-    @lists(
-        "/causes",
-        schemas.CauseAnswer,
-        "Show what led to an event, the nearest cause first",
-        responses=_NO_EVENT,
-    )
+        Of the newest 100,000 matching errors.
+        """
+        return store.list_error_groups(project, filters, **page)
+
+    @lists("/causes", schemas.CauseAnswer, schemas.cause_answer, limit=None, responses=_NO_EVENT)
     def list_causes(
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
-    ) -> Response:
-        """Recorded links and those inferred by a named rule; at most a hundred, on one page."""
+    ) -> Page:
+        """Show what led to an event, the nearest cause first.
+
+        Recorded links and those inferred by a named rule; at most a hundred, on one page.
+        """
         causes = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if causes is None:
             raise Problem(404, "no event with that id", remedy="/v1/events lists them")
-        return schemas.page_answer(Page(causes, None), schemas.cause_answer)
+        return Page(causes, None)
 
 
 _TRAIL_US: Final = 60_000_000

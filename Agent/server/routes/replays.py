@@ -19,7 +19,7 @@ from Agent.server.limits import read_json_body
 from Agent.server.replays import Replays, json_text, no_checkpoint
 from Agent.server.routes import schemas
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
-from Agent.store import Project
+from Agent.store import Page, Project
 from Agent.store.schema import now_us
 
 NOT_FOUND: Final = schemas.refusals({404: "The project has nothing with that id."})
@@ -69,16 +69,14 @@ def checkpoint_router(replays: Replays) -> APIRouter:
     router = APIRouter(prefix="/api", responses=schemas.ERRORS | NOT_FOUND)
     store, settings, lists = replays.store, replays.settings, partial(schemas.add_list, router)
 
-    @lists(
-        "/traces/{trace_id}/checkpoints", schemas.CheckpointAnswer, "List the checkpoints of a run, in order"
-    )
-    def list_checkpoints(
-        project: GrantedReplay, trace_id: str, limit: schemas.Limit = 200, cursor: schemas.Cursor = None
-    ) -> Response:
-        """A trace is a run by its id, or a session by its UUID."""
+    @lists("/traces/{trace_id}/checkpoints", schemas.CheckpointAnswer, schemas.checkpoint_answer, limit=200)
+    def list_checkpoints(project: GrantedReplay, trace_id: str, **page: Any) -> Page:
+        """List the checkpoints of a run, in order.
+
+        A trace is a run by its id, or a session by its UUID.
+        """
         replays.trace(project, trace_id)
-        page = store.list_checkpoints(project, trace_id, limit=limit, cursor=cursor)
-        return schemas.page_answer(page, schemas.checkpoint_answer)
+        return store.list_checkpoints(project, trace_id, **page)
 
     @router.post(
         "/traces/{trace_id}/checkpoints",
@@ -283,16 +281,17 @@ def replay_router(replays: Replays) -> APIRouter:
         )
 
     @lists(
-        "/traces/{trace_id}/replays", schemas.ListedReplayAnswer, "List the replays of a run, newest first"
+        "/traces/{trace_id}/replays",
+        schemas.ListedReplayAnswer,
+        lambda row: schemas.listed_replay_answer(row, now_us()),
     )
-    def list_replays(
-        project: GrantedReplay, trace_id: str, limit: schemas.Limit = 50, cursor: schemas.Cursor = None
-    ) -> Response:
-        """Without their results."""
+    def list_replays(project: GrantedReplay, trace_id: str, **page: Any) -> Page:
+        """List the replays of a run, newest first.
+
+        Without their results.
+        """
         replays.trace(project, trace_id)
-        page = store.list_replays(project, trace_id, limit=limit, cursor=cursor)
-        at_us = now_us()
-        return schemas.page_answer(page, lambda row: schemas.listed_replay_answer(row, at_us))
+        return store.list_replays(project, trace_id, **page)
 
     return router
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, cleandoc, signature
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import orjson
@@ -591,14 +593,41 @@ def unix_us(name: str, text: str | None) -> int | None:
         ) from None
 
 
-def page_answer(page: Page, shape: Callable[[Any], Snapshot]) -> Response:
-    """Make the JSON response of a page with converted rows; FastAPI does not validate it again."""
-    body = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
-    return Response(orjson.dumps(body), media_type="application/json")
-
-
 def add_list(
-    router: APIRouter, path: str, item: Any, summary: str, **more: Any
-) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-    """Add a route that returns pages; OpenAPI describes their items by this model."""
-    return router.get(path, summary=summary, response_model=PageAnswer[item], **more)
+    router: APIRouter,
+    path: str,
+    item: Any,
+    shape: Callable[[Any], Snapshot],
+    *,
+    limit: int | None = 50,
+    **more: Any,
+) -> Callable[[Callable[..., Page]], None]:
+    """Add a route that returns pages; OpenAPI describes their items by the model `item`.
+
+    The first line of the function's docstring is the summary of the route, the rest its description.
+
+    Args:
+        shape: converts a row to an item; FastAPI does not validate it again.
+        limit: the default of the parameter `limit`, which the decorated function gets beside `cursor` as
+            `**page`; None if there is only one page.
+    """
+
+    def added(read: Callable[..., Page]) -> None:
+        @wraps(read)
+        def answer(**values: Any) -> Response:
+            page = read(**values)
+            body = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
+            return Response(orjson.dumps(body), media_type="application/json")
+
+        given = signature(read, eval_str=True)
+        parameters = [each for each in given.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        for name, of, default in (("limit", Limit, limit), ("cursor", Cursor, None)):
+            if limit is not None:
+                parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=of))
+        # FastAPI reads and documents the parameters of this signature.
+        answer.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
+        summary, _, description = cleandoc(read.__doc__ or "").partition(".\n\n")
+        model = PageAnswer[item]
+        router.get(path, summary=summary, description=description, response_model=model, **more)(answer)
+
+    return added
