@@ -7,6 +7,7 @@ needs no further library. The protobuf messages are those of the package opentel
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -48,71 +49,8 @@ def in_batches(spans: Iterable[Span]) -> Iterator[Sequence[Span]]:
 
 def as_json(spans: Iterable[Span], service: str, attributes: Mapping[str, str] = _NONE) -> bytes:
     """Return a request as one line of JSON, without a newline."""
-    scope = {
-        "scope": {"name": _SCOPE, "version": __version__},
-        "spans": [_span_object(span) for span in spans],
-        "schemaUrl": SCHEMA_URL,
-    }
-    resource = {"attributes": _objects(resource_of(service, attributes))}
-    return orjson.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]})
-
-
-def _span_object(span: Span) -> dict[str, Any]:
-    # In OTLP's JSON, ids are hexadecimal, and 64-bit integers are text.
-    span_object: dict[str, Any] = {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
-    if span.parent_span_id:
-        span_object["parentSpanId"] = span.parent_span_id.hex()
-    span_object |= {
-        "name": span.name,
-        "kind": span.kind,
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": _objects(span.attributes),
-    }
-    if span.events:
-        span_object["events"] = [
-            {"timeUnixNano": str(each.time_ns), "name": each.name, "attributes": _objects(each.attributes)}
-            for each in span.events
-        ]
-    if span.links:
-        span_object["links"] = [
-            {
-                "traceId": each.trace_id.hex(),
-                "spanId": each.span_id.hex(),
-                "attributes": _objects(each.attributes),
-            }
-            for each in span.links
-        ]
-    for name, count in (
-        ("droppedEventsCount", span.dropped_events),
-        ("droppedLinksCount", span.dropped_links),
-    ):
-        if count:
-            span_object[name] = count
-    if span.status:
-        span_object["status"] = {"code": span.status, "message": span.status_message}
-    return span_object
-
-
-def _objects(attributes: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value_object(value)} for key, value in attributes.items()]
-
-
-def _value_object(value: Any) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [_value_object(each) for each in value]}}
-    return {"stringValue": _text(value)}
-
-
-def _text(value: object) -> str:
-    """Return a text that UTF-8 can encode."""
-    return str(value).encode("utf-8", "replace").decode()
+    # In OTLP's JSON, ids are hexadecimal.
+    return orjson.dumps(_json_of("", _request(spans, service, attributes)), default=bytes.hex)
 
 
 def as_protobuf(spans: Iterable[Span], service: str, attributes: Mapping[str, str] = _NONE) -> bytes:
@@ -123,53 +61,87 @@ def as_protobuf(spans: Iterable[Span], service: str, attributes: Mapping[str, st
     """
     with extra_needed("otel", "OTLP over HTTP"):
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    request = ExportTraceServiceRequest()
-    resource = request.resource_spans.add()
-    _fill(resource.resource.attributes, resource_of(service, attributes))
-    scope = resource.scope_spans.add()
-    scope.scope.name, scope.scope.version, scope.schema_url = _SCOPE, __version__, SCHEMA_URL
-    for span in spans:
-        message = scope.spans.add(
-            trace_id=span.trace_id,
-            span_id=span.span_id,
-            parent_span_id=span.parent_span_id,
-            name=span.name,
-            kind=span.kind,
-            start_time_unix_nano=span.start_ns,
-            end_time_unix_nano=span.end_ns,
-            dropped_events_count=span.dropped_events,
-            dropped_links_count=span.dropped_links,
-        )
-        _fill(message.attributes, span.attributes)
-        for event in span.events:
-            _fill(
-                message.events.add(time_unix_nano=event.time_ns, name=event.name).attributes, event.attributes
-            )
-        for link in span.links:
-            _fill(message.links.add(trace_id=link.trace_id, span_id=link.span_id).attributes, link.attributes)
-        if span.status:
-            message.status.code, message.status.message = span.status, _text(span.status_message)
-    return bytes(request.SerializeToString())
+    return bytes(ExportTraceServiceRequest(**_request(spans, service, attributes)).SerializeToString())
 
 
-def _fill(target: Any, attributes: dict[str, Any]) -> None:
-    for key, value in attributes.items():
-        _set(target.add(key=key).value, value)
+def _request(spans: Iterable[Span], service: str, attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of an `ExportTraceServiceRequest`, by their names in protobuf."""
+    scope = {
+        "scope": {"name": _SCOPE, "version": __version__},
+        "spans": [_span(span) for span in spans],
+        "schema_url": SCHEMA_URL,
+    }
+    resource = {"attributes": _key_values(resource_of(service, attributes))}
+    return {"resource_spans": [{"resource": resource, "scope_spans": [scope]}]}
 
 
-def _set(target: Any, value: Any) -> None:
+def _span(span: Span) -> dict[str, Any]:
+    message: dict[str, Any] = {"trace_id": span.trace_id, "span_id": span.span_id}
+    if span.parent_span_id:
+        message["parent_span_id"] = span.parent_span_id
+    message |= {
+        "name": span.name,
+        "kind": span.kind,
+        "start_time_unix_nano": span.start_ns,
+        "end_time_unix_nano": span.end_ns,
+        "attributes": _key_values(span.attributes),
+    }
+    events = [
+        {"time_unix_nano": each.time_ns, "name": each.name, "attributes": _key_values(each.attributes)}
+        for each in span.events
+    ]
+    links = [
+        {"trace_id": each.trace_id, "span_id": each.span_id, "attributes": _key_values(each.attributes)}
+        for each in span.links
+    ]
+    more = {
+        "events": events,
+        "links": links,
+        "dropped_events_count": span.dropped_events,
+        "dropped_links_count": span.dropped_links,
+        "status": {"code": span.status, "message": _text(span.status_message)} if span.status else None,
+    }
+    return message | {name: value for name, value in more.items() if value}
+
+
+def _key_values(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _any_value(value)} for key, value in attributes.items()]
+
+
+def _any_value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
-        target.bool_value = value
-    elif isinstance(value, int):
-        target.int_value = value
-    elif isinstance(value, float):
-        target.double_value = value
-    elif isinstance(value, list):
-        target.array_value.SetInParent()
-        for each in value:
-            _set(target.array_value.values.add(), each)
-    else:
-        target.string_value = _text(value)
+        return {"bool_value": value}
+    if isinstance(value, int):
+        return {"int_value": value}
+    if isinstance(value, float):
+        return {"double_value": value}
+    if isinstance(value, list):
+        return {"array_value": {"values": [_any_value(each) for each in value]}}
+    return {"string_value": _text(value)}
+
+
+def _text(value: object) -> str:
+    """Return a text that UTF-8 can encode."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+_LONG: Final = frozenset({"int_value", "time_unix_nano", "start_time_unix_nano", "end_time_unix_nano"})
+"""The fields of 64-bit integers, which are text in OTLP's JSON."""
+
+
+def _json_of(name: str, value: Any) -> Any:
+    """Convert a field of this name in protobuf to OTLP's JSON."""
+    if isinstance(value, dict):
+        return {_json_name(each): _json_of(each, of_it) for each, of_it in value.items()}
+    if isinstance(value, list):
+        return [_json_of("", each) for each in value]
+    return str(value) if name in _LONG else value
+
+
+@cache
+def _json_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def rejected_in(content: bytes) -> tuple[int, str]:
