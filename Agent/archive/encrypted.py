@@ -33,6 +33,7 @@ from typing import IO, Any, Final, NamedTuple
 import orjson
 
 from Agent.archive.recover import rebuild_mirrors, refuse_if_in_use, refuse_unrecovered
+from Agent.archive.sealed.parts import damaged
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.event.clock import format_timestamp
@@ -222,11 +223,10 @@ class _Decrypting(io.RawIOBase):
                 _nonce(self._number, is_last=self._ended), current, self._line
             )
         except (InvalidTag, ValueError):
-            raise DamagedInput(
-                f"chunk {self._number + 1} of the encrypted session was changed, or the rest was cut off",
-                path=self._path,
-                remedy="restore it from a copy",
-            ) from None
+            problem = (
+                f"chunk {self._number + 1} of the encrypted session was changed, or the rest was cut off"
+            )
+            raise damaged(problem, self._path) from None
         self._number += 1
         return plain
 
@@ -364,7 +364,7 @@ def _read_header(path: Path, key: bytes, session_id: str) -> tuple[_Header, int]
     except (ValueError, TypeError, AttributeError):
         is_ours = False
     if not is_ours or header.format != FORMAT:
-        raise DamagedInput("it is not an encrypted session", path=path, remedy="restore it from a copy")
+        raise damaged("it is not an encrypted session", path)
     if header.version != FILE_VERSION:
         raise DamagedInput(
             f"it is of version {header.version!r}, this program knows {FILE_VERSION}",
@@ -422,9 +422,7 @@ def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
             while plain.read(_COPY_BYTES):  # reading the last chunk proves that nothing was cut off
                 pass
         except (tarfile.TarError, zstandard.ZstdError, ValueError, KeyError) as error:
-            raise DamagedInput(
-                f"the encrypted session cannot be read: {error}", path=path, remedy="restore it from a copy"
-            ) from None
+            raise damaged(f"the encrypted session cannot be read: {error}", path) from None
 
 
 def _digest_of(member: _Member) -> str:

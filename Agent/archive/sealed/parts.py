@@ -271,6 +271,11 @@ def _read_part(path: Path) -> Part:
     return part
 
 
+def damaged(message: str, path: Path) -> DamagedInput:
+    """Return an error about a file that only a copy can restore."""
+    return DamagedInput(message, path=path, remedy="restore it from a copy")
+
+
 OF_PART: Final = (
     "restore it from a copy; if the JSON lines are still there, delete the archive and seal again"
 )

@@ -26,6 +26,7 @@ from Agent.archive.sealed.parts import (
     SealedSegment,
     SegmentOfPart,
     archive_dir,
+    damaged,
     escaped,
     read_parts,
     segments_only_archived,
@@ -368,12 +369,15 @@ class ArchiveLines:
     def _every_line(
         self, part: str, segments: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
     ) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
+        def nth(rows: Sequence[tuple[str, int, bytes]], at: int) -> RawLine:
+            return raw_line(part, *rows[at])
+
         with self._connection(threads=1) as connection, releasing_large_buffers():
             connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
             cursor = connection.execute(f"SELECT {_ROW} FROM {_rows_of(segments)}")
             while rows := cursor.fetchmany(_STREAMED_ROWS):
-                yield [row[2] for row in rows], partial(_nth, raw_line, part, rows)
+                yield [row[2] for row in rows], partial(nth, rows)
 
     def ordered_lines(
         self, since_us: int | None, until_us: int | None, only: Collection[Path] | None = None
@@ -409,21 +413,8 @@ def _segment_of(part: Part, file: str) -> SealedSegment:
     """Return the segment of that name; DamagedInput for the row of a file that the part does not describe."""
     matching = next((segment for segment in part.segments if segment.file == file), None)
     if matching is None:
-        raise DamagedInput(
-            f"it holds lines of {file!r}, which its description does not name",
-            path=part.parquet,
-            remedy="restore it from a copy",
-        )
+        raise damaged(f"it holds lines of {file!r}, which its description does not name", part.parquet)
     return matching
-
-
-def _nth(
-    raw_line: Callable[[str, str, int, bytes], RawLine],
-    part: str,
-    rows: Sequence[tuple[str, int, bytes]],
-    at: int,
-) -> RawLine:
-    return raw_line(part, *rows[at])
 
 
 def _parts_in(segments: list[SegmentOfPart]) -> list[Part]:
@@ -627,11 +618,7 @@ def unseal(
                 written.append(_restore(part, by_name[file], lines, paths[file]))
                 left.discard(file)
             if left:
-                raise DamagedInput(
-                    f"it holds no line of {min(left)}",
-                    path=part.parquet,
-                    remedy="restore it from a copy",
-                )
+                raise damaged(f"it holds no line of {min(left)}", part.parquet)
     return written
 
 
@@ -643,11 +630,7 @@ def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target:
             digest.update(chunk)
             file.write(chunk)
         if digest.hexdigest() != segment.digest:
-            raise DamagedInput(
-                f"{segment.file} differs from what was sealed",
-                path=part.parquet,
-                remedy="restore it from a copy",
-            )
+            raise damaged(f"{segment.file} differs from what was sealed", part.parquet)
         file.flush()
         os.utime(file.fileno(), ns=(segment.mtime_ns, segment.mtime_ns))
     sync_directory(target.parent)
