@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,17 +15,13 @@ from Agent.event.values.class_codecs import MEMBER, without_content
 from Agent.event.values.digest import digest_named, leaves_out_secrets, without_tokens
 from Agent.event.values.plain import read_json, write_json
 from Agent.flight.open_runs import Run, emit_run_event
+from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
+from Agent.record.encode.capture import Capture
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.changed_arguments import args_after
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, StoredArtifact, artifact_ref, new_hash, safe_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.encode.capture import Capture
 
 _NOT_STORED = "an artifact could not be stored"
 

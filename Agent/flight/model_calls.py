@@ -15,12 +15,13 @@ from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from Agent.errors import UsageError
 from Agent.flight.artifact_saving import save_call_part
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.flight.tool_calls import (
+    Codec,
     ExternalCall,
     Leave,
     active_player,
@@ -31,12 +32,9 @@ from Agent.flight.tool_calls import (
 )
 from Agent.record.emit import installed
 from Agent.record.emit.context import Response, SpanScope, current_scope, making_answer
+from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message
 from Agent.record.loggers.loggers import present
-
-if TYPE_CHECKING:
-    from Agent.flight.tool_calls import Codec
-    from Agent.record.emit.pipeline import Pipeline
 
 _END: Any = object()
 _LOST = "a part of a model call could not be recorded"

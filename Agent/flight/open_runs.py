@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -35,9 +36,6 @@ from Agent.record.loggers.loggers import INFO, WARNING
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.tree.layout import RUN_CATEGORY, open_file, run_files, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
-
-if TYPE_CHECKING:
-    from Agent.record.emit.pipeline import Pipeline
 
 _MAX_FIRST_BYTES = 4 * 1024 * 1024
 
@@ -140,6 +138,7 @@ class CheckpointsOfRun(Protocol):
         """React to the end of the run."""
 
 
+@dataclass(eq=False, repr=False)
 class Run:
     """A run that this process takes part in: its own, another process's, or the session's root run.
 
@@ -149,22 +148,19 @@ class Run:
         parent: the enclosing run of the same recorder.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, run_id: str | None, agent_id: str | None = None, parent: Run | None = None
-    ) -> None:
-        self.run_id = run_id
-        self.agent_id = agent_id
-        self.parent = parent
-        self.pipeline = pipeline
-        self.steps: dict[str, list[OpenStep]] = {}
-        self.span: _Open | None = None
-        self.ended = False
-        self.binding: AgentBinding | None = None
-        """The binding that writes its events; created with the first event."""
-        self.checkpoints: CheckpointsOfRun | None = None
-        """Saves its checkpoints; None if the run was begun without a policy and a state."""
-        self.graph_calls = 0
-        """The number of calls of recorded graphs begun in it."""
+    pipeline: Pipeline
+    run_id: str | None
+    agent_id: str | None = None
+    parent: Run | None = None
+    steps: dict[str, list[OpenStep]] = field(default_factory=dict)
+    span: _Open | None = None
+    ended: bool = False
+    binding: AgentBinding | None = None
+    """The binding that writes its events; created with the first event."""
+    checkpoints: CheckpointsOfRun | None = None
+    """Saves its checkpoints; None if the run was begun without a policy and a state."""
+    graph_calls: int = 0
+    """The number of calls of recorded graphs begun in it."""
 
     def enter(self, pipeline: Pipeline, before: SpanScope | None, agent: AgentBinding | None) -> None:
         """Open its span and make its scope the current one."""

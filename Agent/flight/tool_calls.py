@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.limits_of_time import undisturbed
@@ -43,6 +43,8 @@ from Agent.record.emit.context import (
     current_scope,
     learn_secrets,
 )
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.changed_arguments import cannot_change
 from Agent.record.tracing.decorators import (
@@ -54,10 +56,6 @@ from Agent.record.tracing.decorators import (
 )
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
-
-if TYPE_CHECKING:
-    from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.encode.event_template import AgentBinding
 
 _MAX_ERROR_CHARS = 400
 

@@ -17,7 +17,7 @@ import weakref
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -314,6 +314,7 @@ class RowBatch:
             yield from each.values()
 
 
+@dataclass(eq=False, repr=False)
 class Index:
     """All events of a session so far, in order of (time, writer, number). Immutable.
 
@@ -327,33 +328,27 @@ class Index:
         head: the first row that differs from `earlier`.
     """
 
-    def __init__(
-        self,
-        columns: Columns,
-        messages: Columns,
-        links: Columns,
-        tables: Tables,
-        memory: ColumnMemory,
-        earlier: Index | None = None,
-        head: int = 0,
-    ) -> None:
-        self.columns = columns
-        self.messages = messages
-        self.links = links
-        self.tables = tables
-        self.memory = memory
-        self.head = head if earlier is not None else 0
-        """The first row that differs from the previous index."""
-        self.t_us = columns["t_us"]
-        self.agent = columns["agent"]
-        self.kind = columns["kind"]
-        self.flags = columns["flags"]
-        self.tick = columns["tick"]
+    columns: Columns
+    messages: Columns
+    links: Columns
+    tables: Tables
+    memory: ColumnMemory
+    earlier: InitVar[Index | None] = None
+    head: int = 0
+
+    def __post_init__(self, earlier: Index | None) -> None:
+        if earlier is None:
+            self.head = 0
+        self.t_us = self.columns["t_us"]
+        self.agent = self.columns["agent"]
+        self.kind = self.columns["kind"]
+        self.flags = self.columns["flags"]
+        self.tick = self.columns["tick"]
         self.no_tick = no_tick(self.tick)
         self.count = len(self.t_us)
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
-        self.agents = len(tables.agents.texts)
+        self.agents = len(self.tables.agents.texts)
         self.settled = self._settled_after(earlier)
         """Facts about the first rows; for the other rows they are computed on request."""
         tail = self.agent[self.settled.count :]
