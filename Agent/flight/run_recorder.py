@@ -31,6 +31,7 @@ from Agent.flight.open_runs import (
     settled_scope,
     surrounding_run,
 )
+from Agent.flight.tool_calls import OpenToolCall, ToolFacts
 from Agent.record.emit import installed
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text
@@ -246,8 +247,33 @@ class Recorder:
         """End a step and keep its output as a JSON artifact; return the reference to it."""
         identity = as_message(step_id)
         with RecordingGuard("finish_step") as pipeline:
-            if pipeline is not None:
-                return self._finish_step(pipeline, identity, name, output, error, metadata, run_id)
+            if pipeline is None:
+                return artifact_ref(f"steps/{safe_name(identity)}.json")
+            run = self._run(pipeline, run_id)
+            around: Run | None = run
+            while around is not None and identity not in around.steps:
+                around = around.parent  # the step began before a nested run did
+            run = run if around is None else around
+            step = run.take(identity)
+            output_ref = save_step_output(pipeline, run, identity, output)
+            payload = present(
+                step_id=identity,
+                name=as_message(name) if name is not None else step.name if step is not None else None,
+                output_ref=output_ref,
+                metadata=as_fields(metadata) or None,
+                **ending_of(pipeline, run, error),
+            )
+            if step is None:
+                note_misuse(pipeline, "a step was finished that is not open", identity)
+                payload["problem"] = "it was not open"
+                emit_run_event(pipeline, run, "step.finished", payload, level=WARNING)
+                return output_ref
+            payload["duration_ms"] = step.close(pipeline)
+            before = step.scope.before
+            emit_run_event(pipeline, run, "step.finished", payload, scope=before, span_id=step.span_id)
+            if run.checkpoints is not None:
+                run.checkpoints.step_ended(identity, failed=payload.get("outcome") == "error")
+            return output_ref
         return artifact_ref(f"steps/{safe_name(identity)}.json")
 
     def record_step(self, step: StepEvent) -> str:
@@ -256,7 +282,6 @@ class Recorder:
         Its tool call is recorded like any other, and its output state is saved in the run's checkpoints.
         """
         from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
-        from Agent.flight.tool_calls import OpenToolCall, ToolFacts
 
         with RecordingGuard("record_step") as pipeline:
             step = StepEvent.of(step)
@@ -450,43 +475,6 @@ class Recorder:
         payload["duration_ms"] = run.span.close(pipeline)
         before = run.span.scope.before
         return emit_run_event(pipeline, run, "run.finished", payload, scope=before, span_id=run.span.span_id)
-
-    def _finish_step(
-        self,
-        pipeline: Pipeline,
-        identity: str,
-        name: str | None,
-        output: Any,
-        error: str | BaseException | None,
-        metadata: Mapping[str, Any] | None,
-        run_id: str | None,
-    ) -> str:
-        """Save the output, close the step and write `step.finished`; a step that is not open is a misuse."""
-        run = self._run(pipeline, run_id)
-        around: Run | None = run
-        while around is not None and identity not in around.steps:
-            around = around.parent  # the step began before a nested run did
-        run = run if around is None else around
-        step = run.take(identity)
-        output_ref = save_step_output(pipeline, run, identity, output)
-        payload = present(
-            step_id=identity,
-            name=as_message(name) if name is not None else step.name if step is not None else None,
-            output_ref=output_ref,
-            metadata=as_fields(metadata) or None,
-            **ending_of(pipeline, run, error),
-        )
-        if step is None:
-            note_misuse(pipeline, "a step was finished that is not open", identity)
-            payload["problem"] = "it was not open"
-            emit_run_event(pipeline, run, "step.finished", payload, level=WARNING)
-            return output_ref
-        payload["duration_ms"] = step.close(pipeline)
-        before = step.scope.before
-        emit_run_event(pipeline, run, "step.finished", payload, scope=before, span_id=step.span_id)
-        if run.checkpoints is not None:
-            run.checkpoints.step_ended(identity, failed=payload.get("outcome") == "error")
-        return output_ref
 
 
 recorder = Recorder()

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 REQUEST: Final = "request.json"
 SPOOL: Final = "events.jsonl"
 OUTCOME: Final = "outcome.json"
@@ -23,8 +25,6 @@ _SPARE_S: Final = 5
 
 def main(directory: Path) -> None:
     """Execute the request in a directory."""
-    import orjson
-
     request = orjson.loads((directory / REQUEST).read_bytes())
     limit_process(request["memory_bytes"], request["timeout_s"])
     try:
@@ -87,8 +87,6 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(directory: Path) -> Iterator[dict[str, Any]]:
-    import orjson
-
     try:
         with (directory / SPOOL).open("rb") as file:
             yield from map(orjson.loads, file)

@@ -235,7 +235,10 @@ def count_runs(
     Args:
         interval: `hour` or `day`, to count by it too; the newest 1,000 intervals are returned.
     """
-    begins = None if interval is None else _begin_us(interval)
+    begins = None
+    if interval is not None:
+        elapsed = RUNS.c.listed_us % literal_column(str(INTERVALS_US[interval]))
+        begins = (RUNS.c.listed_us - elapsed).label("begins_us")
     number = func.count().label("runs")
     failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
 
@@ -281,13 +284,6 @@ def count_runs(
 _RUN_MS: Final = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
 _OF_ALL: Final[ColumnElement[Any]] = literal_column("''").label("step_type")
 """Groups the latencies of runs as one."""
-
-
-def _begin_us(interval: str) -> ColumnElement[Any]:
-    """Return the start of the interval of a run."""
-    return (RUNS.c.listed_us - RUNS.c.listed_us % literal_column(str(INTERVALS_US[interval]))).label(
-        "begins_us"
-    )
 
 
 _Usage = list[dict[str, Any]]

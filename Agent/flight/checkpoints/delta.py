@@ -43,64 +43,44 @@ def matching_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Bl
         old, new: the keys, or the JSON texts of the items.
     """
     blocks: list[Block] = []
-    _between(old, new, (0, len(old)), (0, len(new)), _WIDTHS, blocks)
+
+    def add_between(a: int, a_end: int, b: int, b_end: int, widths: tuple[int, ...]) -> None:
+        """Add the blocks of one region; regions between anchors are searched for longer runs."""
+        begin = a
+        while a < a_end and b < b_end and old[a] == new[b]:
+            a += 1
+            b += 1
+        if a > begin:
+            blocks.append((begin, b - (a - begin), a - begin))
+        tail = 0
+        while a < a_end - tail and b < b_end - tail and old[a_end - tail - 1] == new[b_end - tail - 1]:
+            tail += 1
+        a_end -= tail
+        b_end -= tail
+        for number, width in enumerate(widths) if a < a_end and b < b_end else ():
+            theirs = _unique(new, (b, b_end), width)
+            pairs = [
+                (at, theirs[run]) for run, at in _unique(old, (a, a_end), width).items() if run in theirs
+            ]
+            anchors = _rising(sorted(pairs))
+            if not anchors:
+                continue
+            for a_next, b_next in [*anchors, (a_end, b_end)]:
+                if a_next < a or b_next < b:
+                    continue  # the previous block already covers this anchor
+                add_between(a, a_next, b, b_next, widths[number + 1 :])
+                a, b = a_next, b_next
+                while a < a_end and b < b_end and old[a] == new[b]:
+                    a += 1
+                    b += 1
+                if a > a_next:
+                    blocks.append((a_next, b_next, a - a_next))
+            break
+        if tail:
+            blocks.append((a_end, b_end, tail))
+
+    add_between(0, len(old), 0, len(new), _WIDTHS)
     return blocks
-
-
-def _between(
-    old: Sequence[Hashable],
-    new: Sequence[Hashable],
-    own: tuple[int, int],
-    other: tuple[int, int],
-    widths: tuple[int, ...],
-    blocks: list[Block],
-) -> None:
-    """Add the blocks of one region to `blocks`; regions between anchors are searched for longer runs."""
-    (a, a_end), (b, b_end) = own, other
-    begin = a
-    while a < a_end and b < b_end and old[a] == new[b]:
-        a += 1
-        b += 1
-    if a > begin:
-        blocks.append((begin, b - (a - begin), a - begin))
-    tail = 0
-    while a < a_end - tail and b < b_end - tail and old[a_end - tail - 1] == new[b_end - tail - 1]:
-        tail += 1
-    a_end -= tail
-    b_end -= tail
-    for number, width in enumerate(widths) if a < a_end and b < b_end else ():
-        anchors = _anchors(old, new, (a, a_end), (b, b_end), width)
-        if not anchors:
-            continue
-        for a_next, b_next in [*anchors, (a_end, b_end)]:
-            if a_next < a or b_next < b:
-                continue  # the previous block already covers this anchor
-            _between(old, new, (a, a_next), (b, b_next), widths[number + 1 :], blocks)
-            a, b = a_next, b_next
-            while a < a_end and b < b_end and old[a] == new[b]:
-                a += 1
-                b += 1
-            if a > a_next:
-                blocks.append((a_next, b_next, a - a_next))
-        break
-    if tail:
-        blocks.append((a_end, b_end, tail))
-
-
-def _anchors(
-    old: Sequence[Hashable],
-    new: Sequence[Hashable],
-    own: tuple[int, int],
-    other: tuple[int, int],
-    width: int,
-) -> list[tuple[int, int]]:
-    """(old, new) positions of runs that are unique in both regions, as the longest increasing series."""
-    theirs = _unique(new, other, width)
-    pairs = [(a, theirs[run]) for run, a in _unique(old, own, width).items() if run in theirs]
-    pairs.sort()
-    seconds = [b for _, b in pairs]
-    # The common case: no item moved, so all pairs already increase in both.
-    return pairs if seconds == sorted(seconds) else _rising(pairs)
 
 
 def _unique(items: Sequence[Hashable], region: tuple[int, int], width: int) -> dict[Hashable, int]:
@@ -121,6 +101,9 @@ def _unique(items: Sequence[Hashable], region: tuple[int, int], width: int) -> d
 
 def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The longest subsequence of pairs, sorted by the first item, whose second items increase."""
+    seconds = [b for _, b in pairs]
+    if seconds == sorted(seconds):  # the common case: no item moved
+        return pairs
     ends: list[int] = []
     tops: list[int] = []
     before: list[int] = []
