@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict, Unpack
+from typing import Annotated, Any, NoReturn, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
@@ -15,12 +15,9 @@ from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
 from Agent.errors import DamagedInput, ReplayError, RunNotFound
 from Agent.render import formats
 from Agent.render.blocks import Column
-
-if TYPE_CHECKING:
-    from Agent.replay.golden.adding import AddedGolden, ShrunkGolden
-    from Agent.replay.golden.trace import GoldenReport, GoldenTrace, NotChecked
-    from Agent.replay.worker.fork_server import Progress
-
+from Agent.replay.golden import adding
+from Agent.replay.golden import trace as stored
+from Agent.replay.worker.fork_server import Progress, in_parallel
 
 _DIRECTORY = {"default": Path("tests", "golden_traces")}
 Directory = Annotated[Path, "--dir DIR", "Directory of golden traces.", DIRECTORY, _DIRECTORY]
@@ -87,16 +84,14 @@ def add(
         agent-trace golden add last/creator_017 --name quota-incident --test
         agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times
     """
-    from Agent.replay.golden.adding import add_golden, source_of_test, write_test
-
     parameters.make_code_importable()
     with bar("replaying") as show:
         show(0.0)
-        added = add_golden(run, **how)
+        added = adding.add_golden(run, **how)
         show(1.0)
     test = None
     if added.is_kept and test_file is not None:
-        test = write_test(added.golden, test_file if test_file.name else None)
+        test = adding.write_test(added.golden, test_file if test_file.name else None)
     render.document(lambda: _added(added, test))
     _show(added.failing)
     if added.ignorable:
@@ -109,7 +104,7 @@ def add(
         render.emit_text(f"{message}; its test: {test}")
     else:
         render.emit(f"{message}; its test, which --test writes:")
-        for line in source_of_test(added.golden).splitlines()[3:]:
+        for line in adding.source_of_test(added.golden).splitlines()[3:]:
             render.emit(f"  {line}")
     render.note("it contains inputs and outputs of the run; review it before you commit it")
     missing = [name for name in ("pytest", "syrupy") if find_spec(name) is None]
@@ -125,9 +120,7 @@ def list_(directory: Directory) -> None:
     Examples:
         agent-trace golden list
     """
-    from Agent.replay.golden.trace import list_goldens
-
-    goldens = list_goldens(directory)
+    goldens = stored.list_goldens(directory)
     render.document(lambda: [_described(each) for each in goldens])
     if not goldens:
         render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
@@ -147,7 +140,7 @@ def _listed(*names: str) -> str | None:
     return ", ".join(filter(None, names)) or None
 
 
-def _driven(golden: GoldenTrace) -> str:
+def _driven(golden: stored.GoldenTrace) -> str:
     everyone = "the whole run" if golden.agents is None else f"{len(golden.agents)} agents"
     return golden.agent_id or everyone
 
@@ -176,17 +169,16 @@ def check(
         agent-trace golden check --junit golden.xml --markdown golden.md
         agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
-    from Agent.replay.golden.trace import NotChecked, junit_report, markdown_report, try_golden
-    from Agent.replay.worker.fork_server import in_parallel
-
     parameters.make_code_importable()
     directories = _directories(names, directory)
     with bar("replaying golden traces") as show:
-        reports = in_parallel([partial(try_golden, each, target) for each in directories], workers, show)
+        reports = in_parallel(
+            [partial(stored.try_golden, each, target) for each in directories], workers, show
+        )
     if junit is not None:
-        junit.write_bytes(junit_report(reports))
+        junit.write_bytes(stored.junit_report(reports))
     if markdown is not None:
-        markdown.write_text(markdown_report(reports), encoding="utf-8")
+        markdown.write_text(stored.markdown_report(reports), encoding="utf-8")
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 3, 4) if code in codes), 0)
     render.document(
@@ -196,7 +188,7 @@ def check(
         }
     )
     for report in reports:
-        if isinstance(report, NotChecked):
+        if isinstance(report, stored.NotChecked):
             render.emit(str(report))
         elif report.passes:
             render.emit(f"{_verdict(report)} {report.name}")
@@ -209,7 +201,7 @@ def check(
     return exit_code
 
 
-def _why(report: GoldenReport | NotChecked) -> str | None:
+def _why(report: stored.GoldenReport | stored.NotChecked) -> str | None:
     return None if report.passes else report.why
 
 
@@ -262,14 +254,12 @@ def update(names: Names, target: OtherTarget, directory: Directory) -> int:
     Examples:
         agent-trace golden update quota-incident
     """
-    from Agent.replay.golden.adding import update_golden
-
     parameters.make_code_importable()
     reports = []
     directories = _named(names, directory)
     with bar("recording again") as show:
         for number, each in enumerate(directories, 1):
-            reports.append(update_golden(each, target))
+            reports.append(adding.update_golden(each, target))
             show(number / len(directories))
     render.document(lambda: [report.to_dict() for report in reports])
     for report in reports:
@@ -296,12 +286,10 @@ def accept(
     Examples:
         agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"
     """
-    from Agent.replay.golden.adding import accept_golden
-
     parameters.make_code_importable()
     (golden_dir,) = _named((name,), directory)
     with bar("recording again"):
-        report = accept_golden(golden_dir, step, reason, target)
+        report = adding.accept_golden(golden_dir, step, reason, target)
     render.document(report.to_dict)
     _show(report, with_name=True)
     return report.exit_code
@@ -340,14 +328,12 @@ def shrink(
         agent-trace golden shrink quota-incident
         agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py
     """
-    from Agent.replay.golden.adding import write_test
-
     parameters.make_code_importable()
     with bar("searching for a smaller failure") as show:
         shrunk_golden = shrunk(trace, show, **how)
     divergence = shrunk_golden.report.report.divergence
     why = str(divergence) if divergence is not None else shrunk_golden.report.report.reasons[0]
-    test = write_test(shrunk_golden.golden, test_path, f"fails since {why}")
+    test = adding.write_test(shrunk_golden.golden, test_path, f"fails since {why}")
     render.document(lambda: {**shrunk_golden.to_dict(), "test": str(test)})
     render.emit(
         f"{shrunk_golden.golden.name}: {shrunk_golden.actions[0]:,} of "
@@ -364,31 +350,32 @@ def shrink(
     return 0
 
 
-def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> ShrunkGolden:
+def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> adding.ShrunkGolden:
     """Find the smallest golden trace that fails in the same way as a golden trace or a run.
 
     Raises:
         RunNotFound, SessionNotFound: no golden trace and no run has that name.
         UsageError: it does not fail.
     """
-    from Agent.replay.golden.adding import add_golden, shrink_golden
-    from Agent.replay.golden.trace import find_golden
-
     target, name, directory = how["target"], how["name"], how["directory"]
     try:
-        return shrink_golden(find_golden(trace, directory), target, name=name, progress=progress)
+        return adding.shrink_golden(
+            stored.find_golden(trace, directory), target, name=name, progress=progress
+        )
     except RunNotFound as no_golden:
         with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as scratch:
             checks = {"normaliser": how["normaliser"], "timeout_seconds": how["timeout_seconds"]}
             try:
-                added = add_golden(trace, target, how["root"], directory=scratch, failing=True, **checks)
+                added = adding.add_golden(
+                    trace, target, how["root"], directory=scratch, failing=True, **checks
+                )
             except RunNotFound:
                 raise no_golden from None
             if not added.is_kept:
                 why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
                 raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
             new = name or f"{added.golden.name}-shrunk"
-            return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
+            return adding.shrink_golden(added.golden, name=new, directory=directory, progress=progress)
 
 
 @command(of=golden)
@@ -398,9 +385,7 @@ def remove(names: Names, directory: Directory) -> None:
     Examples:
         agent-trace golden remove quota-incident
     """
-    from Agent.replay.golden.trace import remove_golden
-
-    removed = [remove_golden(each.name, directory) for each in _named(names, directory)]
+    removed = [stored.remove_golden(each.name, directory) for each in _named(names, directory)]
     render.document(lambda: [_described(each) for each in removed])
     for each in removed:
         render.emit(f"removed {each.directory}")
@@ -415,44 +400,40 @@ def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
     render.note(f"to ignore it here: {again}{' --replace' if is_kept else ''}")
 
 
-def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
+def _named(names: tuple[str, ...], directory: Path) -> list[stored.GoldenTrace]:
     """The golden traces of these names, or all without a name; RunNotFound if one is missing."""
-    from Agent.replay.golden.trace import find_golden, list_goldens
-
     if names:
-        return [find_golden(name, directory) for name in dict.fromkeys(names)]
-    return list_goldens(directory) or _none(directory)
+        return [stored.find_golden(name, directory) for name in dict.fromkeys(names)]
+    return stored.list_goldens(directory) or _none(directory)
 
 
 def _directories(names: tuple[str, ...], directory: Path) -> list[Path]:
     """The directories of these golden traces, or of all; RunNotFound if one is missing."""
-    from Agent.replay.golden.trace import find_golden, golden_place, golden_places
-
     for name in names:
         with suppress(DamagedInput):  # `try_golden` reports it with the others' results
-            find_golden(name, directory)
-    directories = [golden_place(name, directory) for name in dict.fromkeys(names)]
-    return directories or golden_places(directory) or _none(directory)
+            stored.find_golden(name, directory)
+    directories = [stored.golden_place(name, directory) for name in dict.fromkeys(names)]
+    return directories or stored.golden_places(directory) or _none(directory)
 
 
 def _none(directory: Path) -> NoReturn:
     raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
 
 
-def _added(added: AddedGolden, test: Path | None) -> dict[str, Any]:
+def _added(added: adding.AddedGolden, test: Path | None) -> dict[str, Any]:
     answer = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
     return answer if test is None else {**answer, "test": str(test)}
 
 
-def _described(each: GoldenTrace) -> dict[str, Any]:
+def _described(each: stored.GoldenTrace) -> dict[str, Any]:
     return {**each.to_object(), "directory": str(each.directory), "size_bytes": each.size_bytes}
 
 
-def _verdict(report: GoldenReport) -> str:
+def _verdict(report: stored.GoldenReport) -> str:
     verdict = str(report.report.verdict)
     return render.paint(verdict, **VERDICT_STYLES[verdict])
 
 
-def _show(report: GoldenReport, *, with_name: bool = False) -> None:
+def _show(report: stored.GoldenReport, *, with_name: bool = False) -> None:
     name = report.name if with_name else ""
     emit_judged(str(report), str(report.report.verdict), name=name, width=render.width_of_terminal())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import orjson
 
+from Agent import replay as engine
 from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, Root, Run, Seconds, command, misuse
 from Agent.cli.render import bar, emit_judged, shown, shown_forks, working
@@ -17,7 +18,6 @@ from Agent.event.clock import moment_of
 from Agent.render import layout
 
 if TYPE_CHECKING:
-    from Agent.replay import ForkResult, ReplayReport, SweepReport, TurningPoint
     from Agent.replay.playback import Playback
 
 
@@ -65,9 +65,7 @@ def play(
         agent-trace play last/creator_017
         agent-trace play last --json
     """
-    from Agent.replay import play_run
-
-    played = play_run(run, root, agent)
+    played = engine.play_run(run, root, agent)
     render.document(lambda: _played(played))
     width = render.width_of_terminal()
     lines = map(render.clean, played.lines())
@@ -142,8 +140,6 @@ def replay(
         agent-trace replay --all --target shop.agents:build
         agent-trace replay --all --agent 'creator_*' --since=-7d --json
     """
-    from Agent.replay import replay_run
-
     if (run is None) is not every:
         raise misuse("give a RUN, or --all" if run is None else "--all takes no RUN")
     if not every and (since is not None or workers is not None):
@@ -154,13 +150,13 @@ def replay(
     if every:
         return replay_all(agent=agent, since=since, workers=workers, **how)
     with nullcontext() if pdb else working("replaying"):
-        report = replay_run(run, agent_id=agent, keep_going=keep_going or 0, pdb=pdb, **how)
+        report = engine.replay_run(run, agent_id=agent, keep_going=keep_going or 0, pdb=pdb, **how)
     render.document(report.to_dict)
     show_replay(report, width=render.width_of_terminal())
     return report.exit_code
 
 
-def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = None) -> None:
+def show_replay(report: engine.ReplayReport, *, indent: str = "", width: int | None = None) -> None:
     """Print the report of a replay with its verdict in colour; with `width`, lines are wrapped."""
     emit_judged(str(report), str(report.verdict), indent=indent, width=width)
 
@@ -210,10 +206,8 @@ def diff(
         raise misuse("--stats compares sessions: leave the agent out")
     if is_in_numbers:
         return _in_numbers(runs, field, values, root)
-    from Agent.replay import compare_runs
-
     with bar("comparing") as show:
-        comparison = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
+        comparison = engine.compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
     render.document(comparison.to_dict)
     render.emit_text(str(comparison))
     return comparison.exit_code
@@ -263,11 +257,9 @@ def resume(run: Run, agent: parameters.OneAgent, **how: Unpack[Continuation]) ->
         agent-trace resume 01a1f918 --step step_5
         agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator
     """
-    from Agent.replay import resume_from_checkpoint
-
     parameters.make_code_importable()
     with shown_forks("resuming"):
-        result = resume_from_checkpoint(_of_agent(run, agent), **how)
+        result = engine.resume_from_checkpoint(_of_agent(run, agent), **how)
     return _show(result)
 
 
@@ -319,12 +311,11 @@ def fork(
     if sweep:
         if seed is not None:
             raise misuse("a sweep takes --seeds instead")
-        from Agent.replay import sweep_forks
         from Agent.replay.forks.outcome import varied_patches
 
         every_seed, changes = range(1, (seeds or 0) + 1), varied_patches(patch, vary)
         with shown_forks("sweeping"):
-            report = sweep_forks(
+            report = engine.sweep_forks(
                 name, patches=changes, seeds=every_seed, outcome=outcome or "error", workers=workers, **how
             )
         return _show(report)
@@ -334,10 +325,8 @@ def fork(
         raise misuse("--seeds, --vary, --outcome and --workers require --sweep")
     if patch is None and seed is None:
         raise misuse("give a change: --modify or --seed")
-    from Agent.replay import fork_run
-
     with shown_forks("forking"):
-        _, result = fork_run(name, patch=patch, seed=seed, **how)
+        _, result = engine.fork_run(name, patch=patch, seed=seed, **how)
     exit_code = _show(result)
     if patch is not None and seed is None and not result.outcome.changed:
         render.note("--modify changed nothing: the state has these values already", always=True)
@@ -348,10 +337,8 @@ def fork(
 def _point_of_no_return(run: str, patch: Any, outcome: str | None, **how: Any) -> int:
     if patch is None or outcome is None:
         raise misuse("--latest requires --modify and --outcome")
-    from Agent.replay import turning_point
-
     with shown_forks("bisecting"):
-        turning = turning_point(run, patch=patch, outcome=outcome, **how)
+        turning = engine.turning_point(run, patch=patch, outcome=outcome, **how)
     return _show(turning)
 
 
@@ -378,11 +365,9 @@ def ask(
         agent-trace ask last/creator_017 checks:days_of_budget --at tick:34
         agent-trace ask last/creator_017 builtins:vars
     """
-    from Agent.replay import ask_agent
-
     parameters.make_code_importable()
     with shown_forks("asking"):
-        answer = ask_agent(run, function, at, target, root, timeout_seconds=timeout_seconds)
+        answer = engine.ask_agent(run, function, at, target, root, timeout_seconds=timeout_seconds)
     for printed in filter(str.strip, (answer.stdout, answer.stderr)):
         render.note(printed.rstrip("\n"))
     render.document(answer.to_dict)
@@ -408,7 +393,7 @@ def _json(text: str) -> Any:
         raise misuse(f"--modify is not JSON: {error}") from None
 
 
-def _show(result: ForkResult | SweepReport | TurningPoint) -> int:
+def _show(result: engine.ForkResult | engine.SweepReport | engine.TurningPoint) -> int:
     render.document(result.to_dict)
     render.emit_text(str(result))
     return result.exit_code
