@@ -44,6 +44,7 @@ import click
 
 from Agent.cli import render
 from Agent.cli.render import shown, working
+from Agent.errors import InputError, UsageError
 from Agent.render.layout import command_lines
 from Agent.tree.default_root import default_root
 
@@ -88,8 +89,6 @@ class _Output(click.Path):
             self.fail("'-' is not supported; name a file", param, ctx)
         place = Path(value).parent
         if not place.is_dir():
-            from Agent.errors import InputError
-
             remedy = f"create it: mkdir -p {shlex.quote(str(place))}"
             raise InputError("there is no such directory", path=place, remedy=remedy)
         return super().convert(value, param, ctx)
@@ -303,7 +302,6 @@ def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str
 
 def _agents(ctx: click.Context, session: str | None, incomplete: str) -> list[str]:
     from Agent.archive.sealed.reader import open_reader
-    from Agent.errors import InputError
     from Agent.tree.layout import find_session
 
     try:
@@ -578,7 +576,6 @@ _NEAR = 1e-9
 
 
 def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Normaliser:
-    from Agent.errors import UsageError
     from Agent.replay.compare.normaliser import Normaliser
 
     stored: dict[str, Any] = {}

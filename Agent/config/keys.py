@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from Agent.config.load import config_home
 from Agent.errors import ConfigurationError
 from Agent.record.health import note, say
 from Agent.tree.layout import make_private, open_private
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def redaction_key(
@@ -27,8 +24,6 @@ def redaction_key(
     """
     environment = os.environ if environment is None else environment
     home = config_home(environment)
-    from pathlib import Path
-
     key = os.urandom(32)
     if home is None:
         lacking("the home directory for the redaction key is missing; tokens match within this process only")
@@ -76,8 +71,6 @@ def session_key(root: Path, environment: Mapping[str, str] | None = None) -> byt
     name, value = variables.get(KEY_FILE_VARIABLE), variables.get(KEY_VARIABLE)
     if not name:
         return key_of(value.encode(), KEY_VARIABLE) if value else None
-    from pathlib import Path
-
     path = Path(name).expanduser()
     try:
         data, status = path.read_bytes(), path.stat()

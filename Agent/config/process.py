@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from Agent.event.system_clock import SystemClock
+from Agent.record.health import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +83,6 @@ class Unrecorded:
         """Report the number of lost calls on stderr, if no later session recorded it."""
         calls = self.take()
         if calls:
-            from Agent.record.health import say
-
             say(f"{calls} events were not recorded: {self.obstacle or 'nothing could be recorded'}")
 
     def take(self) -> int:

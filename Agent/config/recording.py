@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -34,16 +35,15 @@ from Agent.record.health import TOO_LATE, Health, say
 from Agent.record.loggers.resources import stop_samplers
 from Agent.record.tracing.state_events import emit_last_states
 from Agent.tree.layout import agents_dir
+from Agent.tree.write.event_counts import read_counts, save_counts
+from Agent.tree.write.mirror import Mirrors
+from Agent.tree.write.writer import Durability, SessionWriter
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from Agent.config.handlers import OutputRouter
     from Agent.record.tracing.live_control import LiveControl
     from Agent.tree import retention
-    from Agent.tree.write.mirror import Mirrors
     from Agent.tree.write.queued import QueuedSink, WhenFull
-    from Agent.tree.write.writer import Durability, SessionWriter
 
 
 _INTERVAL_S: Final = 0.25
@@ -485,8 +485,6 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
 
 
 def _open_writer(path: Path, options: Options) -> SessionWriter:
-    from Agent.tree.write.writer import SessionWriter
-
     try:
         return SessionWriter(
             path,
@@ -508,8 +506,6 @@ def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
 
 
 def _buffered_writer(path: Path, options: Options) -> SessionWriter:
-    from Agent.tree.write.writer import SessionWriter
-
     return SessionWriter(
         path,
         durability="buffered",
@@ -568,8 +564,6 @@ def _shut_down() -> None:
         pipeline.close()
         # Lines that a mirror lacks are still in the session.
         if pipeline.counts().writers and not any(count() for count in of_lines):
-            from Agent.tree.write.event_counts import save_counts
-
             save_counts(session.path, pipeline.counts())
         _end_session(session)
 
@@ -589,7 +583,6 @@ def _end_session(session: RecordingSession) -> None:
     """Mark the session as ended, if this process is the one to end it."""
     from Agent.config.session_join import leave_session
     from Agent.tree.read.reader import write_summary
-    from Agent.tree.write.event_counts import read_counts
 
     if not leave_session(session.path):
         return

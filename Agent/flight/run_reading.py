@@ -28,6 +28,7 @@ from Agent.flight.run_fold import (
     is_written_by_somebody,
 )
 from Agent.tree.default_root import default_root
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import (
     SessionRef,
     agents_dir,
@@ -296,8 +297,6 @@ def _events_of(ref: RunRef) -> Iterator[Event]:
 
 
 def _root_id(session: Path) -> str:
-    from Agent.tree.files.session import open_session
-
     try:
         return open_session(session).session_uid
     except InputError:

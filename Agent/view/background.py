@@ -19,6 +19,7 @@ import orjson
 
 from Agent.errors import AgentTraceError, InputError, UsageError
 from Agent.event.pointers import escape
+from Agent.replay.compare.python_text import differing_texts, python_text
 from Agent.replay.worker.jobs import Job, run_job
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import session_id_of
@@ -176,8 +177,6 @@ def _trace_back(session: Path, agent: str, field: str, at: str) -> dict[str, Any
 
 
 def _text(value: Any) -> str:
-    from Agent.replay.compare.python_text import python_text
-
     return python_text(value)[:_VALUE_CHARS]
 
 
@@ -241,8 +240,6 @@ def _fork(
 
 def _describe(result: Any) -> dict[str, Any]:
     """Describe a difference of two events: the text, both values and both events."""
-    from Agent.replay.compare.python_text import differing_texts
-
     is_event = result.field == "events"
     one, other = (result.a, result.b) if is_event else differing_texts(result.a, result.b)
     return {

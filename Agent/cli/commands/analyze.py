@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import click
 
@@ -14,11 +14,9 @@ from Agent.cli import parameters, render
 from Agent.cli.parameters import Across, More, OneRun, Root, command, misuse
 from Agent.cli.render import shown, shown_forks, working
 from Agent.render import formats, layout
-from Agent.render.blocks import Column
+from Agent.render.blocks import Column, Section
+from Agent.render.layout import sections_text
 from Agent.tree.files.session import as_tree
-
-if TYPE_CHECKING:
-    from Agent.render.blocks import Section
 
 
 @command()
@@ -340,8 +338,6 @@ def indented(name: str, depth: int) -> str:
 
 
 def _print(sections: Iterable[Section]) -> None:
-    from Agent.render.layout import sections_text
-
     width = render.width_of_terminal()
     render.emit_report(sections_text(sections, width), width=width)
 

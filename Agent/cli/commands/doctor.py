@@ -18,7 +18,7 @@ from Agent.cli import parameters, render
 from Agent.cli.parameters import Root, command
 from Agent.errors import AgentTraceError
 from Agent.render import formats
-from Agent.tree.layout import shown_name
+from Agent.tree.layout import MIRROR_FILES, is_encrypted, list_sessions, shown_name
 from Agent.version import __version__
 
 if TYPE_CHECKING:
@@ -186,7 +186,6 @@ def _root(root: Path) -> Finding:
 def _entries(root: Path) -> Finding:
     """Find entries below the root and in its newest session that do not belong to a trace."""
     from Agent.archive.verify import find_passed_over
-    from Agent.tree.layout import MIRROR_FILES, list_sessions
 
     shared = sorted({(root / name).parent for name in ("runs/id", *MIRROR_FILES.values())})
     odd = find_passed_over(root, root, *shared, below=False)
@@ -303,7 +302,6 @@ def _losses(session: Path) -> Losses:
 
 def _newest_session(root: Path) -> Finding:
     from Agent.analysis.questions.listing import size_on_disk
-    from Agent.tree.layout import is_encrypted, list_sessions
 
     sessions = list_sessions(root)
     if not sessions:

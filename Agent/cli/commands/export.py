@@ -18,7 +18,7 @@ from Agent.cli.parameters import Place, Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
 from Agent.render import formats
-from Agent.tree.layout import open_private, session_id_of
+from Agent.tree.layout import NEW_FILE, find_session, open_private, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.log_import import ImportedLines
@@ -168,7 +168,6 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     from Agent.config.keys import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches
-    from Agent.tree.layout import NEW_FILE
 
     allowed = AllowList(redaction_key())
     name, attributes = described_program(service)
@@ -281,7 +280,6 @@ def bundle(*, run: Run, file: NewFile, root: Root) -> None:
         agent-trace export bundle 20261120_103045 incident.zip --json
     """
     from Agent.archive.run_export import export_bundle
-    from Agent.tree.layout import find_session
 
     session, agent = parameters.split_run(run)
     if agent:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import Selection, Where, event_line
 from Agent.cli.parameters import Across, More, Root, command, misuse
+from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
 from Agent.render import formats, layout
 from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
-    from Agent.event.model import Event
     from Agent.tree.read.reader import TreeReader
 
 
@@ -502,8 +503,6 @@ def _show_course(result: dict[str, Any]) -> None:
 
 
 def _place(point: dict[str, Any], key: str) -> int:
-    from Agent.event.clock import parse_timestamp
-
     return int(point["tick"]) if key == "tick" else parse_timestamp(point["timestamp"])
 
 

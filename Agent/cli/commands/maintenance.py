@@ -16,6 +16,7 @@ from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
 from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, command, misuse
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.run_reading import find_run
 from Agent.render import formats
 from Agent.render.blocks import Column
 from Agent.tree.layout import find_session, find_session_dir, is_encrypted, list_sessions, session_id_of
@@ -659,8 +660,6 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
     before = pending(root)
     if run is None or (before is not None and (before.kind, before.value) == ("run", run)):
         return target
-    from Agent.flight.run_reading import find_run
-
     ref = find_run(run, root)
     if ref.agent_id is not None:
         raise RunNotFound(f"{run!r} is an agent, not a run", path=root, remedy="use --agent")

@@ -16,6 +16,9 @@ from Agent.analysis.report.run_details import COLUMNS, STATE_STYLES, cost
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.parameters import Root, SomeLimit, command, misuse
+from Agent.errors import InputError
+from Agent.flight.run_fold import RunSummary
+from Agent.flight.run_reading import RunRecord, RunRef, find_run, list_runs, read_run
 from Agent.render import formats, layout
 from Agent.render.blocks import Column
 from Agent.tree.default_root import default_root
@@ -24,8 +27,6 @@ from Agent.tree.layout import is_encrypted, readable_sessions, session_id_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import Removed
-    from Agent.flight.run_fold import RunSummary
-    from Agent.flight.run_reading import RunRecord, RunRef
 
 
 def export_file(ref: RunRef, target: Path) -> None:
@@ -63,8 +64,6 @@ _SHOWN_LABEL_CHARS = 40
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the ids of the newest 50 runs, and sessions."""
-    from Agent.flight.run_reading import list_runs
-
     root = Path(ctx.params.get("root") or default_root())
     summaries = [each.run_id for each in islice(list_runs(root), 50)]
     runs = [CompletionItem(run_id) for run_id in summaries if run_id.startswith(incomplete)]
@@ -143,8 +142,6 @@ def runs(
 
 def _show_run(run: str, root: Path, part: str | None, artifact: str | None, target: Path | None) -> None:
     """Show a run, one part of it or one artifact, or export it to a file."""
-    from Agent.flight.run_reading import find_run, read_run
-
     if target is not None:
         export_file(find_run(run, root), target)
         return
@@ -174,8 +171,6 @@ def _children(record: RunRecord) -> str:
 
 
 def _list(root: Path, limit: int | None) -> None:
-    from Agent.flight.run_reading import list_runs
-
     count = limit or _LISTED
     summaries = list(islice(list_runs(root), count + 1))
     locked = sum(is_encrypted(ref.path) for ref in readable_sessions(root))
@@ -275,8 +270,6 @@ def _note_directory(record: RunRecord) -> None:
 
 
 def _print_artifact(record: RunRecord, name: str) -> None:
-    from Agent.errors import InputError
-
     artifact = next((each for each in record.artifacts if name in {each.path, each.ref}), None)
     if artifact is None:
         raise InputError(

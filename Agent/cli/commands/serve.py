@@ -15,11 +15,11 @@ import click
 from Agent.cli import parameters, render
 from Agent.cli.parameters import Root, SomeSession, command, complete_runs, misuse
 from Agent.cli.render import shown
-from Agent.errors import SessionNotFound
+from Agent.errors import SessionEncrypted, SessionInUse, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.render import formats
 from Agent.render.blocks import Column
-from Agent.tree.layout import find_session, list_sessions, session_id_of
+from Agent.tree.layout import find_session, list_sessions, readable, session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
@@ -347,9 +347,6 @@ def _ship_one(
     follow: bool,
     goes_on: bool,
 ) -> dict[str, Any]:
-    from Agent.errors import SessionEncrypted, SessionInUse
-    from Agent.tree.layout import readable
-
     def problem() -> str | None:
         text = shipment.outcome.problem
         again = f"trying again for {how['patience_s']:g} seconds"
@@ -391,7 +388,6 @@ def _take_over(
         SessionInUse: the program of the sending process is still running, or it took more than 120 s.
     """
     from Agent.client.shipment import Shipment, is_written
-    from Agent.errors import SessionInUse
 
     ends_s = time.monotonic() + _TAKE_OVER_S
     busy = f"another process is sending it to {destination.place}; waiting for it to end"

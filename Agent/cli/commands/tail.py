@@ -30,9 +30,10 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.render import formats
 from Agent.tree.files.lines import MAX_LINE_BYTES
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.layout import NO_FILE, agent_files, find_session, open_file
 
 if TYPE_CHECKING:
-    from Agent.tree.files.sequence_set import SeqSet
     from Agent.tree.read.follower import Follower
     from Agent.tree.read.reader import TreeReader
 
@@ -103,8 +104,6 @@ def tail(
         agent-trace tail -f -t agent_action -f 'duration_ms>100'
         agent-trace tail --since -3h -f extra.args.topic=tea --json
     """
-    from Agent.tree.layout import find_session
-
     if cursor is not None and lines is not None:
         raise misuse("--cursor continues where it was; leave out -n")
     session, agent = parameters.split_run(run)
@@ -200,8 +199,6 @@ class _Tail:
         return reader.event_lines(agent_id, selection.since_us, selection.until_us)
 
     def _newest(self, reader: TreeReader, selection: Selection, count: int) -> _NewestEvents:
-        from Agent.tree.layout import agent_files
-
         def files() -> list[Path]:
             """The files that may hold matching events now."""
             if not selection.agents:
@@ -218,8 +215,6 @@ class _Tail:
 
     def _noted(self, lines: Iterable[Line]) -> Iterator[Line]:
         """Yield the lines and remember their numbers, since the follower may read new events again."""
-        from Agent.tree.files.sequence_set import SeqSet
-
         for line, event in lines:
             self._seen.setdefault(event.writer, SeqSet()).add(event.seq)
             yield line, event
@@ -431,8 +426,6 @@ def _modified_us(path: Path) -> int:
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, last first; text after the last newline is still being written."""
-    from Agent.tree.layout import NO_FILE, open_file
-
     try:
         file = os.fdopen(open_file(path)[0], "rb")
     except OSError as error:
