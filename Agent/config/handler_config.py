@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from Agent.config import options
 from Agent.config.load import read_settings
-from Agent.config.options import MirrorForm, Options, Outputs, Setting, level_number, near_miss
+from Agent.config.options import MirrorForm, Options, Outputs, Setting, check_known, level_number, near_miss
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.tree.layout import MIRROR_FILES
@@ -91,17 +91,10 @@ def outputs_in(
 
 def check_logger(name: str, logger: Mapping[str, Any], handlers: Mapping[str, Any]) -> None:
     """Raise ConfigurationError unless the logger exists and its settings are valid."""
-    if name not in handlers:
-        raise ConfigurationError(
-            f"logger {name!r} is not a source of events{near_miss(name, handlers)}",
-            remedy=f"use one of {', '.join(handlers)}; logging.Filter('agent.creator') picks by role",
-        )
-    unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
-    if unknown:
-        raise ConfigurationError(
-            f"logger {name!r} has the setting {unknown[0]!r}{near_miss(unknown[0], _LOGGER_KEYS)}",
-            remedy=f"set {', '.join(sorted(_LOGGER_KEYS))}",
-        )
+    remedy = f"use one of {', '.join(handlers)}; logging.Filter('agent.creator') picks by role"
+    check_known([name], handlers, "logger ", remedy, " is not a source of events")
+    remedy = f"set {', '.join(sorted(_LOGGER_KEYS))}"
+    check_known(logger, _LOGGER_KEYS, f"logger {name!r} has the setting ", remedy)
 
 
 def _names(
@@ -139,12 +132,8 @@ def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) 
 def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> MirrorForm:
     """The settings of a category file that differ from the defaults."""
     who = f"handler {name!r}"
-    unknown = sorted(set(map(str, entry)) - _FILE_KEYS)
-    if unknown:
-        raise ConfigurationError(
-            f"{who} has the setting {unknown[0]!r}{near_miss(unknown[0], _FILE_KEYS)}",
-            remedy=f"a category file takes {', '.join(sorted(_FILE_KEYS))}; other handlers take other names",
-        )
+    remedy = f"a category file takes {', '.join(sorted(_FILE_KEYS))}; other handlers take other names"
+    check_known(entry, _FILE_KEYS, f"{who} has the setting ", remedy)
     for key, allowed in (("class", {_FILE_CLASS}), ("encoding", _UTF8), ("mode", {"a"})):
         value = entry.get(key)
         text = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
@@ -222,13 +211,7 @@ def options_in(config: Any) -> Options:
     """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
     if not isinstance(config, Mapping) or config.get("version", 1) != 1:
         raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=_START)
-    unknown = sorted(set(map(str, config)) - _KEYS)
-    if unknown:
-        raise ConfigurationError(
-            f"the logging configuration has {unknown[0]!r}, which is not a section"
-            f"{near_miss(unknown[0], _KEYS)}",
-            remedy=_START,
-        )
+    check_known(config, _KEYS, "the logging configuration has ", _START, ", which is not a section")
     if config.get("incremental"):
         raise ConfigurationError(
             "incremental logging configurations are not supported", remedy="leave that out"

@@ -220,12 +220,7 @@ def is_rotation(sizes: Any) -> bool:
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
     """The options with some of them changed; ConfigurationError for an unknown name."""
-    unknown = sorted(map(str, set(changes) - set(SETTABLE)))
-    if unknown:
-        raise ConfigurationError(
-            f"unknown option {unknown[0]!r}{near_miss(unknown[0], SETTABLE)}",
-            remedy=f"options are {', '.join(SETTABLE)}",
-        )
+    check_known(changes, SETTABLE, "unknown option ", f"options are {', '.join(SETTABLE)}")
     changes = dict(changes)
     if "trace_root" in changes:
         root = changes["trace_root"]
@@ -241,6 +236,15 @@ def near_miss(name: object, names: Iterable[str]) -> str:
 
     matches = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def check_known(
+    names: Iterable[object], known: Iterable[str], problem: str, remedy: str, rest: str = ""
+) -> None:
+    """Raise ConfigurationError for the first unknown name: the problem, the name, the rest."""
+    known_names = list(known)
+    for name in sorted(set(map(str, names)).difference(known_names)):
+        raise ConfigurationError(f"{problem}{name!r}{rest}{near_miss(name, known_names)}", remedy=remedy)
 
 
 def level_number(name: str) -> int:
