@@ -451,20 +451,16 @@ def replayed_items(name: str, answer: Response, like: Callable[..., Any]) -> Cal
 
     def steps(*_args: Any, **_kwargs: Any) -> Generator[Any, Any, Any]:
         for item in answer.items or ():
-            sent = yield item
-            if sent is not None:
+            if (yield item) is not None:
                 raise _was_sent(name)
         if answer.error is not None:
             raise answer.error
         return answer.result
 
     async def async_steps(*_args: Any, **_kwargs: Any) -> AsyncGenerator[Any, Any]:
-        for item in answer.items or ():
-            sent = yield item
-            if sent is not None:
+        for item in steps():
+            if (yield item) is not None:
                 raise _was_sent(name)
-        if answer.error is not None:
-            raise answer.error
 
     return async_steps if is_async_generator(like) else steps
 
