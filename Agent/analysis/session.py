@@ -192,7 +192,7 @@ def written_losses(engine: QueryEngine) -> dict[str, Any]:
         `clean` (nothing is missing, and every writer closed), `total_lost`, `dropped` ({reason: count}),
         `writers` and `unclosed` (their numbers).
     """
-    lines = scan("last_seq", "count", "reason")
+    lines = scan("last_seq", "count")
     row = engine.row(
         "SELECT count(*) AS writers, count(*) FILTER (WHERE closed IS NULL) AS unclosed, "
         "CAST(coalesce(sum(greatest(highest, coalesce(closed, 0)) - events), 0) AS BIGINT) AS missing, "
@@ -201,15 +201,7 @@ def written_losses(engine: QueryEngine) -> dict[str, Any]:
         "max(greatest(seq, last_seq)) FILTER (WHERE event_type = 'log.closed') AS closed, "
         f"sum(count) FILTER (WHERE event_type = 'log.retired') AS retired FROM {lines} GROUP BY writer)"
     )
-    dropped = Counter(
-        {
-            each["name"]: each["n"]
-            for each in engine.rows(
-                f"SELECT coalesce(reason, '') AS name, CAST(sum(count) AS BIGINT) AS n FROM {lines} "
-                "WHERE event_type = 'log.dropped' AND abs(count) < 1e15 GROUP BY 1"
-            )
-        }
-    )
+    dropped = _dropped(engine)
     lost = max(0, row["missing"] - row["retired"])
     return {
         "clean": not lost and not dropped and not row["unclosed"],
@@ -220,12 +212,9 @@ def written_losses(engine: QueryEngine) -> dict[str, Any]:
     }
 
 
-def _dropped(engine: Engine) -> Counter[str]:
-    rows = engine.rows(
-        f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
-        "WHERE event_type = 'log.dropped' AND abs(count) < 1e15 GROUP BY 1"
-    )
-    return Counter({row["reason"]: row["n"] or 0 for row in rows})
+def _dropped(engine: QueryEngine) -> Counter[str]:
+    lines = f"{scan('reason', 'count')} WHERE event_type = 'log.dropped' AND abs(count) < 1e15"
+    return Counter(engine.counts("coalesce(reason, '')", lines, number="CAST(sum(count) AS BIGINT)"))
 
 
 def counted_losses(path: Path, engine: Engine) -> Losses | None:

@@ -85,10 +85,10 @@ def test_statements_over_kept_tables_alone_look_at_no_file(builder: SessionBuild
     with kept(engine, "all_lines", f"(SELECT agent_id FROM {scan()})") as source:
         made = len(looked)
         assert made == 1
-        assert engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"] == 12
+        assert engine.row(f"SELECT count(*) AS n FROM {source}")["n"] == 12
         for path in builder.path.glob("agents/*.log"):
             path.rename(path.with_suffix(".away"))
-        assert engine.row(f"SELECT count(DISTINCT agent_id) AS n FROM {source.text}")["n"] == 2
+        assert engine.row(f"SELECT count(DISTINCT agent_id) AS n FROM {source}")["n"] == 2
     assert len(looked) == made
     assert tables(engine) == []
 
@@ -155,4 +155,4 @@ def test_an_interrupt_leaves_no_table(builder: SessionBuilder, monkeypatch: pyte
         pytest.fail("it was interrupted before")
     assert tables(engine) == []
     with kept(engine, "lines", scan()) as source:
-        assert engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"] == 12
+        assert engine.row(f"SELECT count(*) AS n FROM {source}")["n"] == 12

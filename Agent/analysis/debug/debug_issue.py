@@ -57,7 +57,7 @@ def held_lines(engine: Engine, events: int) -> Iterator[str]:
         yield whole_lines()
         return
     with kept(engine, "debug_lines", f"(SELECT {EVENT_COLUMNS} FROM {whole_lines()})") as source:
-        yield source.text
+        yield source
 
 
 __all__ = ["Cause", "DebugReport", "debug_issue", "explain"]

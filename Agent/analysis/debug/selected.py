@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from Agent.analysis.query.trees import MOST_ROWS, ChosenEvents
-from Agent.analysis.query.views import IS_ERROR, Only, QueryEngine, scan
+from Agent.analysis.query.views import IS_ERROR, QueryEngine, events_of, scan
 
 _MOST_AGENTS: Final = 1_000_000
 _REMEDY: Final = "name the agents that it is about, or name fewer sessions"
@@ -38,9 +38,8 @@ def _agents_around(engine: QueryEngine, issue: str) -> list[str]:
     )
     if not named:
         return []
-    messages = scan("sender", "recipient", only=Only(("agent_message",)))
     others = engine.rows(
-        f"SELECT DISTINCT sender, recipient FROM {messages} WHERE event_type = 'agent_message' "
+        f"SELECT DISTINCT sender, recipient FROM {events_of(['agent_message'], 'sender', 'recipient')} "
         "AND (array_contains(?, sender) OR array_contains(?, recipient))",
         [named, named],
     )

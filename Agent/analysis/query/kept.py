@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from Agent.analysis.query.views import QueryEngine
 from Agent.errors import MissingExtra
@@ -27,18 +27,11 @@ def needed(module: str, what: str, extra: str) -> None:
 MAX_ROWS: Final = 3_000_000
 
 
-class TableExpression(NamedTuple):
-    """A table or sub-query for FROM, with its parameters."""
-
-    text: str
-    parameters: list[Any]
-
-
 @contextmanager
-def kept(
-    engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()
-) -> Iterator[TableExpression]:
+def kept(engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[str]:
     """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
+
+    Yields the table, or the query if its rows were not kept, as the text after FROM.
 
     Args:
         engine: over the session.
@@ -47,7 +40,6 @@ def kept(
         parameters: of the query.
     """
     try:
-        is_kept = engine.keep(name, query, parameters)
-        yield TableExpression(name, []) if is_kept else TableExpression(query, list(parameters))
+        yield name if engine.keep(name, query, parameters) else query
     finally:
         engine.drop_table(name)

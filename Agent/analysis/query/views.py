@@ -93,6 +93,29 @@ class Only(NamedTuple):
 EVERYTHING: Final = Only()
 
 
+def is_of(kinds: Iterable[str]) -> str:
+    """SQL: whether an event is of some kinds."""
+    return f"event_type IN ({', '.join(map(literal, kinds))})"
+
+
+def is_agent(agent_id: str | None) -> str:
+    """SQL: whether an event is of an agent; None for all events."""
+    return "true" if agent_id is None else f"agent_id = {quoted_text(agent_id)}"
+
+
+def quoted_text(text: str) -> str:
+    """SQL for a text of a program, such as an id; a brace in it does not begin a placeholder."""
+    parts = literal(text).replace("{", "{' || '")
+    return f"({parts})"
+
+
+def events_of(
+    kinds: Collection[str], *keys: str, since_us: int | None = None, until_us: int | None = None
+) -> str:
+    """The events of some kinds with these payload keys, for FROM; the text ends with a condition."""
+    return f"{scan(*keys, only=Only(kinds, since_us=since_us, until_us=until_us))} WHERE {is_of(kinds)}"
+
+
 TOTAL: Final = "{{total}}"
 """The sum of floating-point numbers; in DuckDB it does not depend on the order of the rows."""
 ABOUT: Final = "{{about}}"
@@ -144,6 +167,16 @@ class QueryEngine(Protocol):
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
         return self.rows(sql, parameters)[0]
+
+    def counts(
+        self, column: str, lines: str, most: int | None = None, number: str = "count(*)"
+    ) -> dict[str, int]:
+        """Return how often each value of a column occurs in lines, the most frequent first."""
+        limit = "" if most is None else f" LIMIT {most}"
+        rows = self.rows(
+            f"SELECT {column} AS name, {number} AS n FROM {lines} GROUP BY 1 ORDER BY n DESC, name{limit}"
+        )
+        return {row["name"]: row["n"] for row in rows}
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
         """Keep the rows of a query as a table until `drop_table`; False if they are too many.
@@ -508,7 +541,7 @@ def _own_keys(view: str) -> list[str]:
 def _view(name: str, columns: Mapping[str, str]) -> str:
     # A line of level ERROR without an exception is an error too; its error columns are NULL.
     where = {"events": "true", "spans": "span_id IS NOT NULL", "errors": IS_ERROR}.get(name)
-    where = where or f"event_type IN ({', '.join(map(literal, _VIEWS[name]))})"
+    where = where or is_of(_VIEWS[name])
     selection = (
         f"SELECT {', '.join(f'{sql} AS {quoted_name(column)}' for column, sql in columns.items())} FROM"
     )

@@ -338,11 +338,8 @@ def value_of(name: str) -> str:
 
 def values(engine: Engine, name: str) -> list[tuple[str, int]]:
     """The values of a field with their number of events, most frequent first, at most 50."""
-    rows = engine.rows(
-        f"SELECT {value_of(name)} AS value, count(*) AS n FROM {whole_lines()} WHERE "
-        f"{value_of(name)} IS NOT NULL GROUP BY value ORDER BY n DESC, value LIMIT 50"
-    )
-    return [(row["value"], row["n"]) for row in rows]
+    column = value_of(name)
+    return [*engine.counts(column, f"{whole_lines()} WHERE {column} IS NOT NULL", 50).items()]
 
 
 def gather(

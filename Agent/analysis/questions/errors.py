@@ -25,6 +25,7 @@ from Agent.analysis.query.views import (
     QueryEngine,
     engine_row,
     event_row,
+    is_agent,
     scan,
     whole_lines,
 )
@@ -156,21 +157,17 @@ def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) 
         "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
         f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS, only=_ERRORS)} WHERE {IS_ERROR}))"
     )
-    with kept(engine, "error_lines", query) as source:
-        lines = source.text
-        messages = engine.rows(
-            f"SELECT coalesce(message, '') AS name, count(*) AS n FROM {lines} GROUP BY name "
-            f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
-        )
+    with kept(engine, "error_lines", query) as lines:
+        messages = engine.counts("coalesce(message, '')", lines, TOP_MESSAGES)
         first_us, last_us = ends_us
         span_us = max(1, last_us - first_us)
         patterns, member_of = _patterns(_groups(engine, lines, first_us, span_us), first_us, span_us)
         return {
             "total_errors": engine.row(f"SELECT count(*) AS n FROM {lines}")["n"],
-            "most_common_messages": [(row["name"], row["n"]) for row in messages],
-            "by_type": _counts(engine, lines, f"coalesce(error_type, '{NO_TYPE}')"),
-            "by_agent": _counts(engine, lines, f"coalesce(agent_id, '{NO_AGENT}')"),
-            "by_level": _counts(engine, lines, "level"),
+            "most_common_messages": [*messages.items()],
+            "by_type": engine.counts(f"coalesce(error_type, '{NO_TYPE}')", lines),
+            "by_agent": engine.counts(f"coalesce(agent_id, '{NO_AGENT}')", lines),
+            "by_level": engine.counts("level", lines),
             "fingerprints": patterns[:TOP_PATTERNS],
             "total_fingerprints": len(patterns),
             "logs": log_patterns(engine, ends_us),
@@ -231,13 +228,6 @@ def log_patterns(engine: QueryEngine, ends_us: tuple[int, int]) -> dict[str, Any
 
 
 _OF_ERRORS: Final = {"error_type", "place", "file", "line"}
-
-
-def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:
-    rows = engine.rows(
-        f"SELECT {column} AS name, count(*) AS n FROM {lines} GROUP BY 1 ORDER BY n DESC, name"
-    )
-    return {row["name"]: row["n"] for row in rows}
 
 
 def _tenth(first_us: int, span_us: int) -> str:
@@ -422,13 +412,13 @@ def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None
     most = MAX_ERRORS if limit is None else max(0, int(limit))
     source = (
         f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines(_ERRORS)}) "
-        f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL)"
+        f"WHERE {IS_ERROR} AND {is_agent(agent_id)}"
     )
     rows = engine.rows(
-        f"SELECT {EVENT_COLUMNS} {source} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {most}", [agent_id]
+        f"SELECT {EVENT_COLUMNS} {source} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {most}"
     )
     listed = Errors(engine_row(row) for row in reversed(rows))
     listed.total = len(listed)
     if len(listed) == most:
-        listed.total = engine.row(f"SELECT count(*) AS n {source}", [agent_id])["n"]
+        listed.total = engine.row(f"SELECT count(*) AS n {source}")["n"]
     return listed

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.query.kept import kept
-from Agent.analysis.query.views import BY_ORDER, EACH, Only, QueryEngine, scan
+from Agent.analysis.query.views import BY_ORDER, EACH, QueryEngine, events_of, quoted_text
 from Agent.analysis.stats import quantile_columns
-from Agent.archive.sealed.parquet_rows import literal
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Category
@@ -41,20 +40,17 @@ def interaction_lines(
         agent_id: keep only the events in which this agent takes part; None for all events.
         with_spread: also keep what `cascade` and `top_cascades` need.
     """
-    names = (*_KINDS, _OF_SPREAD) if with_spread else _KINDS
-    kinds = ", ".join(f"'{kind}'" for kind in names)
-    query = (
-        f"(SELECT {BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)} "
-        f"FROM {scan(*_KEYS, only=Only(names))} WHERE event_type IN ({kinds}){_with(agent_id)})"
-    )
+    lines = events_of((*_KINDS, _OF_SPREAD) if with_spread else _KINDS, *_KEYS)
+    columns = f"{BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)}"
+    query = f"(SELECT {columns} FROM {lines}{_with(agent_id)})"
     with kept(engine, "interaction_lines", query) as source:
-        yield source.text
+        yield source
 
 
 def _with(agent_id: str | None) -> str:
     if agent_id is None:
         return ""
-    agent = literal(agent_id)
+    agent = quoted_text(agent_id)
     named = "agent_id, source_id, target_id, root_agent_id, sender, recipient"
     return f" AND ({agent} IN ({named}) OR array_contains(json_texts(participants), {agent}))"
 
@@ -116,13 +112,7 @@ def _summary(engine: QueryEngine, lines: str, never_received: int) -> dict[str, 
 def _counts(
     engine: QueryEngine, lines: str, column: str, kind: str, limit: int | None = None
 ) -> dict[str, int]:
-    bound = "" if limit is None else f"LIMIT {limit}"
-    rows = engine.rows(
-        f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM {lines} WHERE event_type = ? "
-        f"GROUP BY name ORDER BY n DESC, name {bound}",
-        [kind],
-    )
-    return {row["name"]: row["n"] for row in rows}
+    return engine.counts(f"coalesce({column}, '')", f"{lines} WHERE event_type = '{kind}'", limit)
 
 
 def _viral_content(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
@@ -138,16 +128,14 @@ def _viral_content(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
 
 def _connections(engine: QueryEngine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "connection_type", "connection")
-    hubs = engine.rows(
-        f"SELECT agent, count(*) AS n FROM (SELECT source_id AS agent FROM {lines} "
-        f"WHERE event_type = 'connection' UNION ALL SELECT target_id FROM {lines} "
-        "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
-        f"LIMIT {TOP}"
+    connected = (
+        f"(SELECT source_id AS agent FROM {lines} WHERE event_type = 'connection' UNION ALL "
+        f"SELECT target_id FROM {lines} WHERE event_type = 'connection') WHERE agent IS NOT NULL"
     )
     return {
         "total": sum(by_type.values()),
         "by_type": by_type,
-        "most_connected": {row["agent"]: row["n"] for row in hubs},
+        "most_connected": engine.counts("agent", connected, TOP),
     }
 
 

@@ -14,9 +14,9 @@ from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     BY_ORDER,
     IS_ERROR,
-    Only,
     QueryEngine,
     event_row,
+    events_of,
     is_error,
     part_of,
     scan,
@@ -178,10 +178,10 @@ def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, A
     with kept(engine, "timeline_groups", query) as groups:
         for row in engine.rows(
             "SELECT bucket, event_type, CAST(sum(n) AS BIGINT) AS n, min(low) AS low, max(high) AS high, "
-            f"CAST(sum(errors) AS BIGINT) AS errors FROM {groups.text} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
+            f"CAST(sum(errors) AS BIGINT) AS errors FROM {groups} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
         ):
             _add(intervals[row["bucket"]], row)
-        for row in engine.rows(f"SELECT bucket, count(DISTINCT agent_id) AS n FROM {groups.text} GROUP BY 1"):
+        for row in engine.rows(f"SELECT bucket, count(DISTINCT agent_id) AS n FROM {groups} GROUP BY 1"):
             intervals[row["bucket"]]["agents"] = row["n"]
     return {"buckets": intervals, "marks": marks(engine)}
 
@@ -211,10 +211,9 @@ def _add(bucket: dict[str, Any], row: dict[str, Any]) -> None:
 
 def marks(engine: QueryEngine) -> list[dict[str, Any]]:
     """The events that mark the program's progress (phases, milestones, ...), oldest first, at most 500."""
-    kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
-        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name', only=Only(_MARKS))} "
-        f"WHERE event_type IN ({kinds}) ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
+        f"SELECT timestamp, id, tick, event_type, name, message FROM {events_of(_MARKS, 'name')} "
+        f"ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
     )
 
 

@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
-from Agent.analysis.query.kept import TableExpression, kept
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,
     KEYS,
     TOTAL,
     WIDE,
-    Only,
     QueryEngine,
+    events_of,
+    is_agent,
     is_finite,
+    is_of,
     json_of,
-    scan,
     whole_lines,
 )
 from Agent.analysis.questions.journeys import event_name
@@ -86,19 +87,19 @@ def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[
         `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for all
         agents, `by_agent` with the totals of each.
     """
-    with learning_lines(engine, agent_id) as (lines, parameters):
-        return progress_of(engine, agent_id, lines, parameters)
+    with learning_lines(engine, agent_id) as lines:
+        return progress_of(engine, agent_id, lines)
 
 
-def progress_of(
-    engine: QueryEngine, agent_id: str | None, lines: str, parameters: list[Any]
-) -> dict[str, Any]:
+def progress_of(engine: QueryEngine, agent_id: str | None, lines: str) -> dict[str, Any]:
     """Return `learning_progress` for the rows of `learning_lines`."""
-    progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
-    progress["learning_stages"] = _stages(engine, lines, parameters)
-    progress["reward_curve"] = _reward_curve(engine, lines, parameters)
-    progress["metric_curves"] = _metric_curves(engine, lines, parameters)
-    progress["convergence"] = _convergence(engine, lines, parameters)
+    progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}"))
+    progress["learning_stages"] = engine.counts(
+        "coalesce(learning_stage, '')", f"{lines} WHERE event_type = 'learning_update'"
+    )
+    progress["reward_curve"] = _reward_curve(engine, lines)
+    progress["metric_curves"] = _metric_curves(engine, lines)
+    progress["convergence"] = _convergence(engine, lines)
     if agent_id is None:
         rows = engine.rows(
             f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL AND "
@@ -109,15 +110,12 @@ def progress_of(
 
 
 @contextmanager
-def learning_lines(engine: QueryEngine, agent_id: str | None) -> Iterator[TableExpression]:
+def learning_lines(engine: QueryEngine, agent_id: str | None) -> Iterator[str]:
     """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
-    kind_names = (*LEARNING_KINDS, "strategy_update")
-    kinds = ", ".join(f"'{kind}'" for kind in kind_names)
-    lines = scan(*_KEYS, only=Only(kind_names))
-    whose = "" if agent_id is None else " AND agent_id = $1"
-    columns = f"{BY_ORDER}, tick, agent_id, event_type"
-    query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {lines} WHERE event_type IN ({kinds}){whose})"
-    with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
+    lines = events_of((*LEARNING_KINDS, "strategy_update"), *_KEYS)
+    columns = f"{BY_ORDER}, tick, agent_id, event_type, {', '.join(_KEYS)}"
+    query = f"(SELECT {columns} FROM {lines} AND {is_agent(agent_id)})"
+    with kept(engine, "learning_lines", query) as source:
         yield source
 
 
@@ -126,29 +124,19 @@ def _shared(sums: dict[str, Any]) -> dict[str, Any]:
     return sums | {"exploration_share": sums["explored"] / count if count else None}
 
 
-def _stages(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, int]:
-    rows = engine.rows(
-        f"SELECT coalesce(learning_stage, '') AS stage, count(*) AS n FROM {lines} "
-        "WHERE event_type = 'learning_update' GROUP BY stage ORDER BY n DESC, stage",
-        parameters,
-    )
-    return {row["stage"]: row["n"] for row in rows}
-
-
 _BUCKET = (
     f"CAST(least(floor(CAST(ts_us - first_us AS DOUBLE) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
     f"{CURVE_POINTS - 1}) AS BIGINT)"
 )
 
 
-def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def _reward_curve(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
     """Rewards in at most 50 equal intervals of time, with the running sum."""
     rows = engine.rows(
         f"WITH r AS (SELECT ts_us, tick, reward FROM {lines} WHERE event_type = 'reward' "
         f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
         f"SELECT {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
         f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
-        parameters,
     )
     running = 0.0
     for row in rows:
@@ -159,7 +147,7 @@ def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> lis
     return rows
 
 
-def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
+def _metric_curves(engine: QueryEngine, lines: str) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
     rows = engine.rows(
         f"WITH t AS (SELECT ts_us, tick, {EACH}({KEYS}(metrics)) AS name, "
@@ -169,7 +157,6 @@ def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> di
         f"SELECT name, {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
         f"avg(value) AS mean FROM v, edges WHERE {is_finite('value')} GROUP BY name, bucket "
         "ORDER BY name, bucket",
-        parameters,
     )
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -181,12 +168,11 @@ def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> di
     return curves
 
 
-def _convergence(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def _convergence(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
     rows = engine.rows(
         f"SELECT * FROM (SELECT tick, agent_id, metric, value, {BY_ORDER} FROM {lines} "
         f"WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC "
         f"LIMIT {RECENT_CONVERGENCE}) ORDER BY {BY_ORDER}",
-        parameters,
     )
     return [_placed_row(row) | row for row in rows]
 
@@ -221,10 +207,10 @@ def learning_report(
     Raises:
         UsageError: the axis does not exist, or no reward has it.
     """
-    with learning_lines(engine, agent_id) as source:
-        return progress_of(engine, agent_id, *source) | {
-            "curves": learning_curves(engine, source, agent_id, by),
-            "changes": _changes(engine, source, agent_id),
+    with learning_lines(engine, agent_id) as lines:
+        return progress_of(engine, agent_id, lines) | {
+            "curves": learning_curves(engine, lines, agent_id, by),
+            "changes": _changes(engine, lines, agent_id),
         }
 
 
@@ -250,9 +236,9 @@ def agent_learning(
 
 
 def learning_curves(
-    engine: QueryEngine, source: TableExpression, agent_id: str | None = None, by: str | None = None
+    engine: QueryEngine, lines: str, agent_id: str | None = None, by: str | None = None
 ) -> dict[str, Any]:
-    """Compute rewards and exploration in at most 50 equal parts of the axis; `source`: `learning_lines`.
+    """Compute rewards and exploration in at most 50 equal parts of the axis; `lines`: `learning_lines`.
 
     Returns:
         `by`; `rewards`: dicts with first and last (positions on the axis), count, sum, mean, moving_mean
@@ -263,8 +249,8 @@ def learning_curves(
     Raises:
         UsageError: as for `learning_report`.
     """
-    axis = _axis(engine, source, agent_id, by)
-    placed = _placed(source, agent_id, axis)
+    axis = _axis(engine, lines, agent_id, by)
+    placed = _placed(lines, agent_id, axis)
     rewards = _rewards(engine, placed, axis)
     return {
         "by": axis,
@@ -276,15 +262,15 @@ def learning_curves(
     }
 
 
-def _axis(engine: QueryEngine, source: TableExpression, agent_id: str | None, by: str | None) -> str:
+def _axis(engine: QueryEngine, lines: str, agent_id: str | None, by: str | None) -> str:
     if by is not None and by not in AXES:
         raise UsageError(f"{by!r} is not an axis", remedy=f"use {', '.join(AXES)}")
     if by == "time":
         return by
     axis = by or "tick"
-    text, parameters = _placed(source, agent_id, axis)
+    placed = _placed(lines, agent_id, axis)
     counts = engine.row(
-        f"SELECT count(*) AS n, count(place) AS placed FROM {text} WHERE event_type = 'reward'", parameters
+        f"SELECT count(*) AS n, count(place) AS placed FROM {placed} WHERE event_type = 'reward'"
     )
     if by is not None and counts["n"] and not counts["placed"]:
         remedy = {
@@ -295,25 +281,20 @@ def _axis(engine: QueryEngine, source: TableExpression, agent_id: str | None, by
     return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
 
 
-def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableExpression:
-    """The source with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
+def _placed(lines: str, agent_id: str | None, axis: str) -> str:
+    """The lines with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
     if axis == "episode":
         # a key of the user, which only the payload's text contains
-        whose = "" if agent_id is None else " AND agent_id = $1"
-        return TableExpression(
+        return (
             "(SELECT event_type, "
             "try_cast(floor(try_cast(json_member(extra, 'episode') AS DOUBLE)) AS BIGINT) AS place, "
             "try_cast(json_member(extra, 'reward') AS DOUBLE) AS reward, "
             "try_cast(json_member(extra, 'exploration') AS BOOLEAN) AS explored, "
             "try_cast(json_member(extra, 'epsilon') AS DOUBLE) AS epsilon "
-            f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration'){whose})",
-            [] if agent_id is None else [agent_id],
+            f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration') AND {is_agent(agent_id)})"
         )
     place = "tick" if axis == "tick" else "ts_us"
-    return TableExpression(
-        f"(SELECT event_type, {place} AS place, reward, exploration AS explored, epsilon FROM {source.text})",
-        source.parameters,
-    )
+    return f"(SELECT event_type, {place} AS place, reward, exploration AS explored, epsilon FROM {lines})"
 
 
 _BUCKETS: Final = f"""
@@ -323,9 +304,9 @@ _BUCKETS: Final = f"""
         AS spot FROM placed, e)"""
 
 
-def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
+def _rewards(engine: QueryEngine, placed: str, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
-        f"WITH placed AS (SELECT place, reward FROM {placed.text} WHERE event_type = 'reward' "
+        f"WITH placed AS (SELECT place, reward FROM {placed} WHERE event_type = 'reward' "
         f"AND place IS NOT NULL AND {is_finite('reward')}), {_BUCKETS} "
         "SELECT min(place) AS first, max(place) AS last, count(*) AS count, "
         f"{TOTAL}(reward) AS sum, "
@@ -333,7 +314,6 @@ def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[di
         # the mean of numbers whose sum exceeds a float
         f"ELSE {TOTAL}(reward * {_SCALE!r}) / count(*) / {_SCALE!r} END AS mean "
         "FROM b GROUP BY floor(spot) ORDER BY first",
-        placed.parameters,
     )
     window = _window(len(points))
     running = 0.0
@@ -357,14 +337,13 @@ def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
     return point | {key: format_timestamp(point[key]) for key in ("first", "last")}
 
 
-def _exploration(engine: QueryEngine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
+def _exploration(engine: QueryEngine, placed: str, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
-        f"WITH placed AS (SELECT place, explored, epsilon FROM {placed.text} "
+        f"WITH placed AS (SELECT place, explored, epsilon FROM {placed} "
         f"WHERE event_type = 'exploration' AND place IS NOT NULL), {_BUCKETS} "
         "SELECT min(place) AS first, max(place) AS last, count(*) AS choices, "
         "count(*) FILTER (WHERE explored) AS explored, avg(epsilon) AS epsilon "
         "FROM b GROUP BY floor(spot) ORDER BY first",
-        placed.parameters,
     )
     return [_on_axis(point | {"share": point["explored"] / point["choices"]}, axis) for point in points]
 
@@ -401,33 +380,25 @@ def _mean(points: list[dict[str, Any]]) -> float:
     return math.fsum(point["mean"] * _SCALE * point["count"] for point in points) / count / _SCALE
 
 
-def _changes(engine: QueryEngine, source: TableExpression, agent_id: str | None) -> dict[str, Any]:
-    kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
-    lines = f"{source.text} WHERE event_type IN ({kinds})"
-    counts = engine.rows(
-        f"SELECT event_type, count(*) AS n FROM {lines} GROUP BY event_type ORDER BY n DESC, event_type",
-        source.parameters,
-    )
+def _changes(engine: QueryEngine, lines: str, agent_id: str | None) -> dict[str, Any]:
+    lines = f"{lines} WHERE {is_of(_CHANGES)}"
     # only these few are read with what changed, which may be long
     ends = engine.row(
         "SELECT min(ts_us) AS low, max(ts_us) AS high FROM "
-        f"(SELECT ts_us FROM {lines} ORDER BY ts_us DESC LIMIT {RECENT_CHANGES})",
-        source.parameters,
+        f"(SELECT ts_us FROM {lines} ORDER BY ts_us DESC LIMIT {RECENT_CHANGES})"
     )
     low, high = ends["low"], ends["high"]
     if low is None:
         return {"counts": {}, "last": []}
-    whose = "" if agent_id is None else " AND agent_id = $1"
+    recent = events_of(_CHANGES, *_KEYS_OF_CHANGES, since_us=low, until_us=high)
     last = engine.rows(
         f"SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type, causes, strategy_type, reason, "
         "coalesce(old_policy, old_strategy) AS before, "
         "coalesce(new_policy, new_strategy, policy_data) AS after "
-        f"FROM {scan(*_KEYS_OF_CHANGES, only=Only(_CHANGES, since_us=low, until_us=high))} "
-        f"WHERE event_type IN ({kinds}) AND ts_us BETWEEN {low} AND {high}{whose} "
-        f"ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) ORDER BY {BY_ORDER}",
-        [] if agent_id is None else [agent_id],
+        f"FROM {recent} AND ts_us BETWEEN {low} AND {high} AND {is_agent(agent_id)} "
+        f"ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) ORDER BY {BY_ORDER}"
     )
-    return {"counts": {row["event_type"]: row["n"] for row in counts}, "last": [_change(row) for row in last]}
+    return {"counts": engine.counts("event_type", lines), "last": [_change(row) for row in last]}
 
 
 def _change(row: dict[str, Any]) -> dict[str, Any]:

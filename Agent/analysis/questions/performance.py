@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.query.kept import kept
-from Agent.analysis.query.views import ABOUT, BY_ORDER, TOTAL, Only, QueryEngine, part_of, scan
+from Agent.analysis.query.views import ABOUT, BY_ORDER, TOTAL, QueryEngine, events_of, part_of, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -48,7 +48,7 @@ def performance_report(engine: QueryEngine) -> dict[str, Any]:
     with kept(engine, "moments", every) as moments, _sources(engine) as (spans, measured):
         return _summary(engine, spans, measured, with_trees=True) | {
             "latency_steps": latency_steps(engine, spans),
-            "throughput_curve": throughput_curve(engine, moments.text),
+            "throughput_curve": throughput_curve(engine, moments),
             "resource_curve": resource_curve(engine, measured),
         }
 
@@ -65,12 +65,11 @@ def _sources(engine: QueryEngine) -> Iterator[tuple[str, str]]:
     engine.ends_us()  # builds the index if there is none
     others = (
         f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} "
-        f"FROM {scan(*_MEASURED, only=Only(('metric', 'throughput', 'resource')))} "
-        "WHERE event_type IN ('metric', 'throughput', 'resource') "
+        f"FROM {events_of(('metric', 'throughput', 'resource'), *_MEASURED)} "
         "AND (event_type <> 'metric' OR duration_ms IS NULL))"
     )
     with kept(engine, "timed", timed_spans()) as spans, kept(engine, "measured", others) as measured:
-        yield spans.text, measured.text
+        yield spans, measured
 
 
 def _summary(engine: QueryEngine, spans: str, measured: str, *, with_trees: bool) -> dict[str, Any]:
@@ -164,13 +163,12 @@ def timed_spans() -> str:
     Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms (at most
     LONGEST_MS in magnitude), failed.
     """
-    kinds = ", ".join(f"'{kind}'" for kind in TIMED)
     duration = "CASE WHEN event_type = 'model.call' THEN latency_ms ELSE duration_ms END"
     return (
         f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
         f"parent_span_id, {duration} AS duration_ms, "
         "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
-        f"FROM {scan(*_KEYS, only=Only(TIMED))} WHERE event_type IN ({kinds})) "
+        f"FROM {events_of(TIMED, *_KEYS)}) "
         f"WHERE abs(duration_ms) <= {LONGEST_MS})"
     )
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis.query.kept import needed
-from Agent.analysis.query.views import BY_ORDER, Only, scan
+from Agent.analysis.query.views import BY_ORDER, events_of, is_agent, scan
 from Agent.analysis.session import agent_events, code_places, file_and_line
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
@@ -371,14 +371,11 @@ def checkpoints(
         `state_at(agent_id, id)` gives the fields of a full state.
     """
     columns = "event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data"
-    lines = scan("name", "reason", "digest", "data", only=Only(("state", "checkpoint")))
-    wanted = (
-        f"SELECT {columns}, {BY_ORDER} FROM {lines} "
-        "WHERE event_type IN ('state', 'checkpoint') AND (agent_id = $1 OR $1 IS NULL)"
-    )
+    lines = events_of(("state", "checkpoint"), "name", "reason", "digest", "data")
+    wanted = f"SELECT {columns}, {BY_ORDER} FROM {lines} AND {is_agent(agent_id)}"
     if limit is not None:
         wanted += f" ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {int(limit)}"
-    rows = engine.rows(f"SELECT * FROM ({wanted}) ORDER BY {BY_ORDER}", [agent_id])
+    rows = engine.rows(f"SELECT * FROM ({wanted}) ORDER BY {BY_ORDER}")
     return [{key: row[key] for key in _CHECKPOINT} for row in rows]
 
 

@@ -175,16 +175,15 @@ def _counts(engine: QueryEngine) -> dict[str, Any]:
             "min(first_us) AS first_us, max(last_us) AS last_us, CAST(sum(n) AS BIGINT) AS events, "
             "min(first_tick) AS first_tick, max(last_tick) AS last_tick"
         )
-        whole = engine.row(f"SELECT {ends} FROM {groups.text}")
+        whole = engine.row(f"SELECT {ends} FROM {groups}")
         agents = engine.rows(
             "SELECT agent_id, max(role) AS role, CAST(sum(errors) AS BIGINT) AS errors, "
             f"CAST(coalesce(sum(n) FILTER (WHERE action IS NOT NULL), 0) AS BIGINT) AS actions, {ends} "
-            f"FROM {groups.text} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER BY agent_id"
+            f"FROM {groups} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER BY agent_id"
         )
         by_name = {
-            key: engine.rows(
-                f"SELECT {key} AS name, CAST(sum(n) AS BIGINT) AS n FROM {groups.text} "
-                f"WHERE {key} IS NOT NULL GROUP BY name ORDER BY n DESC, name"
+            f"{key}s": engine.counts(
+                key, f"{groups} WHERE {key} IS NOT NULL", number="CAST(sum(n) AS BIGINT)"
             )
             for key in ("event_type", "level", "action")
         }
@@ -196,7 +195,7 @@ def _counts(engine: QueryEngine) -> dict[str, Any]:
         "first_tick": whole["first_tick"],
         "last_tick": whole["last_tick"],
         "total_events": whole["events"] or 0,
-        **{f"{key}s": {row["name"]: row["n"] for row in rows} for key, rows in by_name.items()},
+        **by_name,
         "agents": {
             row["agent_id"]: {
                 **{key: row[key] for key in ("role", "events", "actions", "errors")},

@@ -160,8 +160,8 @@ def read_log(
         where += f" AND seq IN (SELECT unnest(${len(parameters)}))"
     acts = f"(SELECT {_ACT_COLUMNS} FROM {lines} WHERE {where} {first})"
     with kept(engine, "debug_acts", acts, parameters) as source:
-        read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
-        log = read_acts(_plain(engine, source.text, read), steps(axis, read))
+        read = engine.row(f"SELECT count(*) AS n FROM {source}")["n"]
+        log = read_acts(_plain(engine, source, read), steps(axis, read))
     return _of(seen, log) if is_sample else log, is_sample
 
 
