@@ -23,13 +23,14 @@ from Agent.analysis.causality.event_links import (
     Links,
     Row,
     find_event,
+    no_event,
     order,
     started_us,
     time_us,
 )
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import fmean, welch
-from Agent.errors import EventNotFound, UsageError
+from Agent.errors import UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Meaning
 from Agent.event.model import Event
@@ -48,6 +49,7 @@ MIN_OTHERS = 19
 
 LEAST_SHARE = 0.1
 """A cause that explains a smaller share of the complaint is not shown."""
+_NO_NUMBER = "the quantity of the complaint is not a number in the forks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +131,11 @@ def judged(
             `LEAST_SHARE` of the difference from it. Ignored if the quantity is not worse than that.
     """
     values = [*with_it, *without_it]
+    undecided = CauseTest("INCONCLUSIVE", intervention)
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
-        return CauseTest(
-            "INCONCLUSIVE", intervention, reason="the quantity of the complaint is not a number in the forks"
-        )
+        return replace(undecided, reason=_NO_NUMBER)
     if len(with_it) < 1 or len(without_it) < 1:
-        return CauseTest("INCONCLUSIVE", intervention, reason="nothing was compared")
+        return replace(undecided, reason="nothing was compared")
     is_share = all(isinstance(value, bool) for value in values)
     first, second = [float(value) for value in with_it], [float(value) for value in without_it]
     mean_1, mean_2 = fmean(first), fmean(second)
@@ -142,9 +143,7 @@ def judged(
     if len({*first}) == 1 and len({*second}) == 1:
         low, high, method = effect, effect, "the same under every seed"
     elif len(first) < 2 or len(second) < 2:
-        return CauseTest(
-            "INCONCLUSIVE", intervention, reason="randomness matters, and there is only one fork of each"
-        )
+        return replace(undecided, reason="randomness matters, and there is only one fork of each")
     elif is_share:
         low, high = newcombe(sum(first), len(first), sum(second), len(second))
         method = f"Newcombe's interval at {LEVEL:.0%}"
@@ -178,9 +177,7 @@ def judged_chance(intervention: str, recorded: Any, others: Sequence[Any], worse
     """Test whether a run lies outside the range of runs with other seeds."""
     values = [recorded, *others]
     if not others or not all(isinstance(value, (bool, int, float)) for value in values):
-        return CauseTest(
-            "INCONCLUSIVE", intervention, reason="the quantity of the complaint is not a number in the forks"
-        )
+        return CauseTest("INCONCLUSIVE", intervention, reason=_NO_NUMBER)
     numbers = [float(value) for value in others]
     own = float(recorded)
     mean = fmean(numbers)
@@ -262,12 +259,9 @@ class Edge:
 
     def to_dict(self) -> dict[str, Any]:
         """The edge as a plain dict; without `test` if it was not tested."""
-        plain = asdict(self)
-        if self.test is None:
-            del plain["test"]
-        else:
-            plain["test"] = self.test.to_dict()
-        return plain
+        plain = asdict(replace(self, test=None))
+        del plain["test"]
+        return plain if self.test is None else plain | {"test": self.test.to_dict()}
 
 
 def is_failure(row: Row) -> bool:
@@ -343,46 +337,33 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
 
 def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
     """Rules for unrecorded links; each takes the same agent's nearest earlier event of some kind."""
-    began = started_us(row)
-    earlier = window.before(row, began, _LOOK_BEHIND)
+    earlier = window.before(row, started_us(row), _LOOK_BEHIND)
     kind = row["event_type"]
-    fails, acts = is_failure(row), kind in _ACTS
-    if acts or fails:
-        change = next((known for known in earlier if changes_state(known)), None)
-        if change is not None:
-            names = ", ".join(list(changed_fields(change))[:4]) or "its state"
-            yield change, "state_before", f"the last change of {row['agent_id']} before it set {names}"
-    if acts:
-        for known in earlier:
-            if known["event_type"] in _UPDATES:
-                yield known, "learning_before_action", "the last learning update before it"
-                break
-        strategy = next((known for known in earlier if known["event_type"] == "strategy_update"), None)
-        if strategy is not None:
-            yield strategy, "strategy_before_action", "the last strategy update before it"
-        arrived = next((known for known in earlier if _has_arrived(known)), None)
-        if arrived is not None:
-            yield (
-                arrived,
-                "message_before_decision",
-                f"the last message before it came from {_sender(arrived)}",
-            )
-    if acts or fails or kind in _UPDATES:
-        failure = next((known for known in earlier if is_failure(known)), None)
-        if failure is not None:
-            yield (
-                failure,
-                "error_before",
-                f"the last failure of {row['agent_id']} before it: {failure['message']}",
-            )
+    sorts = {"act": kind in _ACTS, "failure": is_failure(row), "update": kind in _UPDATES}
+    for of, is_cause, rule, reason in _RULES:
+        cause = next(filter(is_cause, earlier), None) if any(sorts[sort] for sort in of) else None
+        if cause is not None:
+            names = ", ".join(list(changed_fields(cause))[:4]) or "its state"
+            sender, message = cause["extra"].get("sender"), cause["message"]
+            told = reason.format(agent=row["agent_id"], names=names, sender=sender, message=message)
+            yield cause, rule, told
 
 
 def _has_arrived(row: Row) -> bool:
     return row["event_type"] == "agent_message" and str(row["extra"].get("direction", "")).startswith("rec")
 
 
-def _sender(row: Row) -> str:
-    return str(row["extra"].get("sender"))
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Row], bool], str, str], ...] = (
+    (("act", "failure"), changes_state, "state_before", "the last change of {agent} before it set {names}"),
+    (("act",), lambda row: row["event_type"] in _UPDATES, "learning_before_action",
+     "the last learning update before it"),
+    (("act",), lambda row: row["event_type"] == "strategy_update", "strategy_before_action",
+     "the last strategy update before it"),
+    (("act",), _has_arrived, "message_before_decision", "the last message before it came from {sender}"),
+    (("act", "failure", "update"), is_failure, "error_before",
+     "the last failure of {agent} before it: {message}"),
+)  # fmt: skip
+"""The rules in their order: for which sorts of events, what the cause is, the rule's name, and the reason."""
 
 
 def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list[dict[str, Any]]:
@@ -515,9 +496,7 @@ def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
     """Load an event by its id; EventNotFound if the session does not have it."""
     row = find_event(reader, engine, event_id)
     if row is None:
-        raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
-        )
+        raise no_event(event_id)
     return row
 
 

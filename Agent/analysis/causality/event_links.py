@@ -14,7 +14,7 @@ from typing import Any, Final
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, event_row, scan, whole_lines
 from Agent.analysis.stats import number
-from Agent.errors import AgentNotFound
+from Agent.errors import AgentNotFound, EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
@@ -291,6 +291,11 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
                 if event.id == event_id:
                     return event_row(event)
     return load_event(engine, event_id) if (reader.session / "archive").is_dir() else None
+
+
+def no_event(event_id: str, where: str = "this session") -> EventNotFound:
+    """The error for an id that no event has."""
+    return EventNotFound(f"no event {event_id!r} in {where}", remedy="every line has an id, as writer-number")
 
 
 def _lines_with(path: Path, mark: bytes) -> Iterator[bytes]:

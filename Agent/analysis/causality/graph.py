@@ -18,10 +18,10 @@ from Agent.analysis.causality.chains import (
     event_of,
     is_failure,
 )
-from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, time_us
+from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
-from Agent.errors import DamagedInput, EventNotFound
+from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut
@@ -174,9 +174,7 @@ def around_event(
     checked_lookback_us(lookback_seconds, 0)
     times = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
     if not times:
-        raise EventNotFound(
-            f"no event {event_id!r} in these sessions", remedy="every line has an id, as writer-number"
-        )
+        raise no_event(event_id, "these sessions")
     at = times[0]["ts_us"]
     span = checked_lookback_us(lookback_seconds, at)
     near = f"ts_us BETWEEN {at - span} AND {at + span * with_effects + TRAIL_US}"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -45,6 +45,7 @@ from Agent.analysis.query.views import (
     MACROS,
     QueryEngine,
     asked_in,
+    named_columns,
     reads_files,
     resolve,
     scan,
@@ -319,11 +320,7 @@ class Engine(QueryEngine):
             with self._translated(query):
                 return list(cursor.description if statement == query else cursor.fetchall())
 
-        columns: dict[str, str] = {}
-        for name, sql_type, *_ in self._settled(fetch):
-            number = sum(known == name or known.startswith(f"{name}:") for known in columns)
-            columns[f"{name}:{number}" if name in columns else name] = str(sql_type)
-        return columns
+        return named_columns((name, str(sql_type)) for name, sql_type, *_ in self._settled(fetch))
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
@@ -360,8 +357,9 @@ class Engine(QueryEngine):
     def user_arrow(self, query: str) -> Any:
         """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
         needed("pyarrow", "an Arrow table", "dataframe")
-        words = self._check(query)
-        return self._settled(lambda: self._arrow_table(query, words))
+        return self._user_answer(
+            query, lambda relation: getattr(relation, "to_arrow_table", relation.arrow)(), self._relation
+        )
 
     def user_arrow_batches(self, query: str, rows: int) -> Iterator[Any]:
         """Yield the schema, then the rows as batches of pyarrow, in flat memory; MissingExtra without it."""
@@ -391,11 +389,6 @@ class Engine(QueryEngine):
         except (pyarrow.ArrowException, OSError) as error:  # pyarrow converts DuckDB's errors to these
             raise _bad_query(error, query) from error
 
-    def _arrow_table(self, query: str, words: frozenset[str] | None) -> Any:
-        relation = self._relation(query, words)
-        with self._translated(query):
-            return getattr(relation, "to_arrow_table", relation.arrow)()
-
     def _relation(self, query: str, words: frozenset[str] | None) -> Any:
         """The query as DuckDB's relation."""
         import duckdb  # noqa: F401 - the package, which gives connections `sql`
@@ -406,13 +399,18 @@ class Engine(QueryEngine):
         with self._translated(query):
             return self._open().sql(query)
 
-    def _user_answer(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+    def _user_answer(
+        self,
+        query: str,
+        fetch: Callable[[Any], Answer],
+        begin: Callable[[str, frozenset[str] | None], Any] | None = None,
+    ) -> Answer:
         words = self._check(query)
 
         def answer() -> Answer:
-            cursor = self._user_cursor(query, words)
+            begun = (begin or self._user_cursor)(query, words)
             with self._translated(query):
-                return fetch(cursor)
+                return fetch(begun)
 
         return self._settled(answer)
 
@@ -507,12 +505,6 @@ class Engine(QueryEngine):
         if self._spill is not None:
             self._spill.close()
             self._spill = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _check(self, query: str) -> frozenset[str] | None:
         """The words of a user's query; None if it may use any column; UsageError if it does not only read."""

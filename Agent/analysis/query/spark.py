@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query import views
 from Agent.analysis.query.state_view import ACTION_STATES, action_states
@@ -30,6 +30,7 @@ from Agent.analysis.query.views import (
     ROWS_ASKED,
     QueryEngine,
     has_legs,
+    named_columns,
     resolve,
     scan,
     worded,
@@ -268,11 +269,7 @@ class SparkEngine(QueryEngine):
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with Spark's types; duplicate names get a number."""
-        columns: dict[str, str] = {}
-        for name, sql_type in self._asked(query).dtypes:
-            number = sum(known == name or known.startswith(f"{name}:") for known in columns)
-            columns[f"{name}:{number}" if name in columns else name] = sql_type.upper()
-        return columns
+        return named_columns((name, sql_type.upper()) for name, sql_type in self._asked(query).dtypes)
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
@@ -316,12 +313,6 @@ class SparkEngine(QueryEngine):
         spark, self._spark = self._spark, None
         if spark is not None:
             _stop(spark)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _as_url(path: str) -> str:

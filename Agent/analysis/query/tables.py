@@ -36,35 +36,38 @@ class Rows:  # noqa: PLW1641 - no hash, as a list has none
     def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
         self._rows = list(rows)
 
+    def _all(self) -> list[dict[str, Any]]:
+        return self._rows
+
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._all())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._rows)
+        return iter(self._all())
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
     def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
     def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        return self._rows[index]
+        return self._all()[index]
 
     def __eq__(self, other: object) -> bool:
-        return self._rows == (other._rows if isinstance(other, Rows) else other)
+        return self._all() == (other._all() if isinstance(other, Rows) else other)
 
     def __repr__(self) -> str:
-        return repr(self._rows)
+        return repr(self._all())
 
     def to_arrow(self) -> Any:
         """A `pyarrow.Table` with nested values as JSON; MissingExtra if pyarrow is not installed."""
         return table_of(self._rows)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Pass the rows to a library that reads Arrow."""
+        """Pass the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
-class SqlResult(Sequence[dict[str, Any]]):
+class SqlResult(Rows, Sequence[dict[str, Any]]):
     """The rows of one query as dicts; equal to a list of such dicts.
 
     The query runs when the rows are first accessed, and the rows are kept. `batches`, `to_df` and `to_arrow`
@@ -83,7 +86,8 @@ class SqlResult(Sequence[dict[str, Any]]):
         self.query = query
         self.types: dict[str, str] = engine.user_columns(query)
         """The columns with their SQL types, in order."""
-        self._rows: list[dict[str, Any]] | None = None
+        self._is_read = False
+        super().__init__()
 
     @property
     def columns(self) -> list[str]:
@@ -100,31 +104,11 @@ class SqlResult(Sequence[dict[str, Any]]):
         return self._engine.user_batches(self.query, rows, most)
 
     def _all(self) -> list[dict[str, Any]]:
-        if self._rows is None:
-            names = self.columns
+        if not self._is_read:
             tuples = self._engine.user_tuples(self.query)
-            self._rows = [dict(zip(names, row, strict=True)) for row in tuples]
+            self._rows = [dict(zip(self.types, row, strict=True)) for row in tuples]
+            self._is_read = True
         return self._rows
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        return self._all()[index]
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._all())
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, SqlResult):
-            return self._all() == other._all()
-        return self._all() == other if isinstance(other, list) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<SqlResult: {len(self)} rows of {', '.join(self.columns)}>"
@@ -145,10 +129,6 @@ class SqlResult(Sequence[dict[str, Any]]):
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`; MissingExtra without pyarrow."""
         return self._engine.user_arrow(self.query)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Pass the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def arrow_batches(self, rows: int = 65_536) -> Iterator[Any]:
         """Yield the schema, then the rows as `pyarrow.RecordBatch`, in flat memory."""
@@ -190,12 +170,13 @@ def cell(value: object) -> str:
     return as_json(value).decode()
 
 
-def as_json(value: object) -> bytes:
+def as_json(value: object, *, is_indented: bool = False) -> bytes:
     """Return a value of the engine as JSON: bytes as hexadecimal, types that JSON lacks as text."""
+    option = orjson.OPT_NON_STR_KEYS | is_indented * orjson.OPT_INDENT_2
     try:
-        return orjson.dumps(value, default=_unknown, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=_unknown, option=option)
     except orjson.JSONEncodeError:  # a HUGEINT, a TIMETZ
-        return orjson.dumps(_with_texts(value), default=_unknown, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(_with_texts(value), default=_unknown, option=option)
 
 
 def _unknown(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
@@ -189,6 +189,24 @@ class QueryEngine(Protocol):
 
     def ends_us(self) -> tuple[int, int] | None:
         """The times of the first and the last event; None without events."""
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def named_columns(columns: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The columns of a user's query with their types; duplicate names get a number."""
+    named: dict[str, str] = {}
+    for name, sql_type in columns:
+        number = sum(known == name or known.startswith(f"{name}:") for known in named)
+        named[f"{name}:{number}" if name in named else name] = sql_type
+    return named
 
 
 def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:
@@ -749,10 +767,15 @@ BY_ORDER = "ts_us, writer, seq"
 
 def event_row(event: Event) -> dict[str, Any]:
     """The event as a dict of JSON values; missing links are None, `causes` and `extra` always exist."""
-    row = {key: getattr(event, _ATTRIBUTES.get(key, key)) for key in _KEYS}
+    row = event_keys(event, *_KEYS)
     row["causes"], row["extra"] = list(event.causes), _with_texts(event.kind, dict(event.extra))
     row["state"] = None if event.state is None else dict(event.state)
     return row
+
+
+def event_keys(event: Event, *names: str) -> dict[str, Any]:
+    """Some keys of an event's dict, with the values as the event has them."""
+    return {name: getattr(event, _ATTRIBUTES.get(name, name)) for name in names}
 
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from Agent.analysis.query.views import (
     BY_ORDER,
     IS_ERROR,
     QueryEngine,
+    event_keys,
     event_row,
     events_of,
     is_error,
@@ -89,7 +90,7 @@ class ActivityCount:
 
     def _add_error(self, event: Event) -> None:
         self.error_count += 1
-        self.recent_errors.append({"id": event.id, "timestamp": event.timestamp, "message": event.message})
+        self.recent_errors.append(event_keys(event, "id", "timestamp", "message"))
         del self.recent_errors[:-RECENT_ERRORS]
 
     def result(self) -> dict[str, Any]:
@@ -446,10 +447,7 @@ def _placed(writer: str, gap: Gap, around: dict[str, Any]) -> dict[str, Any]:
     after_us, before_us = around.get("after_us"), around.get("before_us")
     return {
         "writer": writer,
-        "verdict": gap.verdict,
-        "count": gap.count,
-        "first_seq": gap.first_seq,
-        "last_seq": gap.last_seq,
+        **{name: getattr(gap, name) for name in ("verdict", "count", "first_seq", "last_seq")},
         "after": None if after_us is None else format_timestamp(after_us),
         "before": None if before_us is None else format_timestamp(before_us),
     }
@@ -629,18 +627,13 @@ def _node(depth: int, node: Node, open_spans: dict[str, str]) -> dict[str, Any]:
     if event.span_id is not None and duration_ms is not None:
         inner = (child.event for child in node.children if child.event is not None and child.span_id)
         self_ms = max(0.0, duration_ms - sum(number(each.extra.get("duration_ms")) or 0.0 for each in inner))
+    row |= event_keys(event, "id", "event_type", "timestamp", "tick", "level", "message")
     return row | {
-        "id": event.id,
-        "event_type": event.kind,
         "name": event_name(event),
-        "timestamp": event.timestamp,
         "started_at": _started(event, duration_ms),
         "duration_ms": duration_ms,
         "self_ms": self_ms,
-        "tick": event.tick,
-        "level": event.level,
         "outcome": event.extra.get("outcome"),
-        "message": event.message,
     }
 
 

@@ -18,6 +18,7 @@ from Agent.analysis.query.views import (
     TOTAL,
     WIDE,
     QueryEngine,
+    event_keys,
     events_of,
     is_agent,
     is_finite,
@@ -603,15 +604,8 @@ def _edge(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(event: Event) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": event.id,
-        "timestamp": event.timestamp,
-        "tick": event.tick,
-        "event_type": event.kind,
-        "name": event_name(event),
-        "span_id": event.span_id,
-        "parent_span_id": event.parent_span_id,
-    }
+    row = event_keys(event, "id", "timestamp", "tick", "event_type") | {"name": event_name(event)}
+    row |= event_keys(event, "span_id", "parent_span_id")
     if event.kind == "reward":
         row |= {"reward": event.extra.get("reward"), "action_id": event.extra.get("action_id")}
     return row

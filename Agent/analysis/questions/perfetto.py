@@ -106,7 +106,9 @@ def write_perfetto(path: Path, reader: TreeReader, engine: Engine) -> PerfettoFi
     protos = _classes_of_perfetto()
     result = PerfettoFile(path)
     with new_file(path) as file:
-        _Writer(file, result, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
+        _Writer(file, result, protos, {event_id for (event_id,) in _tuples(engine, _CAUSES)}).write(
+            reader, engine
+        )
     result.size_bytes = path.stat().st_size
     return result
 
@@ -122,11 +124,6 @@ def _classes_of_perfetto() -> Any:
             remedy="pip install --upgrade protobuf; in a new environment if another package pins it",
         ) from error
     return perfetto_trace_pb2
-
-
-def _rows(engine: Engine, query: str) -> Iterator[dict[str, Any]]:
-    names = list(engine.user_columns(query))
-    return (dict(zip(names, row, strict=True)) for row in _tuples(engine, query))
 
 
 @dataclass(slots=True)
@@ -177,7 +174,7 @@ class _Writer:
             unended.setdefault(each["agent_id"], []).append(_Slice(span, start_ns, _NEVER))
         by_agent: Callable[[_Span | _Other], str] = lambda row: row.agent_id or ""  # noqa: E731
         named: set[str | None] = set()
-        above = {row["span_id"]: row["parent_span_id"] for row in _rows(engine, _WITH_CHILDREN)}
+        above: dict[str, str] = dict(_tuples(engine, _WITH_CHILDREN))
         spans = map(_Span._make, _tuples(engine, _SPANS))
         for _, group in groupby(spans, by_agent):
             own = list(group)

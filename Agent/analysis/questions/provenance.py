@@ -154,15 +154,19 @@ def _of_input(walk: _Walk, source: _Input) -> None:
         if _add(walk, row, source.path, source.value, "same value"):
             _of_value(walk, row, "", [source.value])
     elif _add(walk, row, source.path, source.value, "same value", again=True):
-        walk.links.prepare([row], fails=lambda _row: False)
-        caller = walk.links.by_span.get(row["parent_span_id"] or "")
+        caller = _around(walk, row)
         while caller is not None and caller["event_type"] != "agent_action":
-            walk.links.prepare([caller], fails=lambda _row: False)
-            caller = walk.links.by_span.get(caller["parent_span_id"] or "")
+            caller = _around(walk, caller)
         if caller is None:
             walk.end = "an argument from code that is not traced"
         elif _add(walk, caller, "", source.value, "recorded"):
             _of_value(walk, caller, "", [source.value], row)
+
+
+def _around(walk: _Walk, row: Row) -> Row | None:
+    """The span in which an event happened."""
+    walk.links.prepare([row], fails=lambda _row: False)
+    return walk.links.by_span.get(row["parent_span_id"] or "")
 
 
 def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
@@ -174,8 +178,7 @@ def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
         return
     if not _add(walk, sent, source.path, source.value, "recorded"):
         return
-    walk.links.prepare([sent], fails=lambda _row: False)
-    action = walk.links.by_span.get(sent["parent_span_id"] or "")
+    action = _around(walk, sent)
     if action is None:
         walk.end = "a message from code that is not traced"
     elif _add(walk, action, "", source.value, "recorded"):

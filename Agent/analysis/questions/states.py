@@ -15,8 +15,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
+from Agent.analysis.causality.event_links import no_event
 from Agent.analysis.query.kept import needed
-from Agent.analysis.query.views import BY_ORDER, events_of, is_agent, scan
+from Agent.analysis.query.views import BY_ORDER, event_keys, events_of, is_agent, scan
 from Agent.analysis.session import agent_events, code_places, file_and_line
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
@@ -76,9 +77,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | N
         "reported": fold.reported,
         "as_of": _point(fold.last),
         "base": _point(fold.base),
-        "changes": fold.changes,
-        "sampled": fold.sampled,
-        "unseen": fold.unseen,
+        **{name: getattr(fold, name) for name in ("changes", "sampled", "unseen")},
         "last_tick": _last_tick(reader, agent_id, limit),
     }
 
@@ -190,8 +189,7 @@ def field_course(
                 f"{name} of {agent_id} is not a number",
                 remedy=f"agent-trace state {agent_id} --why {name} lists its changes",
             )
-        point = {"id": event.id, "timestamp": event.timestamp, "tick": event.tick, "value": value}
-        points.append(point)
+        points.append(event_keys(event, "id", "timestamp", "tick") | {"value": value})
     if all(point["value"] is None for point in points):
         raise _no_field(agent_id, name)
     return {"agent_id": agent_id, "field": name, "points": points, "end": end}
@@ -211,14 +209,9 @@ def _value_of(fields: dict[str, Any], name: str) -> Any:
 def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
     values = {"before": before, "after": after}
     present = {key: value for key, value in values.items() if value is not _ABSENT}
-    links = {
-        "arguments": event.extra.get("args"),
-        "result": event.extra.get("result"),
-        "causes": list(event.causes),
-        "span_id": event.span_id,
-        "parent_span_id": event.parent_span_id,
-    }
-    return _maker(event) | present | links
+    given = {"arguments": event.extra.get("args"), "result": event.extra.get("result")}
+    links = {"causes": list(event.causes)} | event_keys(event, "span_id", "parent_span_id")
+    return _maker(event) | present | given | links
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +309,7 @@ def _time_of(engine: Engine, event_id: str) -> int:
     writer, seq = split_event_id(event_id)
     rows = engine.rows(f"SELECT ts_us FROM {scan()} WHERE writer = ? AND seq = ?", [writer, seq])
     if not rows:
-        raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
-        )
+        raise no_event(event_id)
     return int(rows[0]["ts_us"])
 
 
@@ -340,19 +331,11 @@ def _before_the_first(reader: TreeReader, agent_id: str, when: Moment | None) ->
 
 
 def _point(event: Event | None) -> dict[str, Any] | None:
-    if event is None:
-        return None
-    return {"id": event.id, "timestamp": event.timestamp, "tick": event.tick}
+    return None if event is None else event_keys(event, "id", "timestamp", "tick")
 
 
 def _maker(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "timestamp": event.timestamp,
-        "tick": event.tick,
-        "event_type": event.kind,
-        "action": change_of(event),
-    }
+    return event_keys(event, "id", "timestamp", "tick", "event_type") | {"action": change_of(event)}
 
 
 def checkpoints(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from Agent.analysis import session as integrity
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import kept
+from Agent.analysis.query.tables import as_json
 from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
 from Agent.analysis.questions import errors as failures
 from Agent.analysis.questions import interactions, journeys, learning, performance, states
@@ -217,8 +218,6 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     Raises:
         InputError: the file cannot be written.
     """
-    import orjson
-
     body = {
         "analysis_version": EXPORT_VERSION,
         **session_summary(path, reader, engine),
@@ -226,8 +225,7 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         "checkpoints": states.checkpoints(engine),
         "recent_errors": list(failures.errors(engine, limit=200)),
     }
-    data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    return write_whole(target, data)
+    return write_whole(target, as_json(body, is_indented=True) + b"\n")
 
 
 def write_page(target: Path, questions: SessionQuestions) -> Path:
@@ -264,14 +262,3 @@ def write_whole(target: Path, data: bytes) -> Path:
             else "choose a file in an existing directory",
         ) from error
     return target
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types: collections as lists, keys and other types as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from Agent.analysis.debug.question.numbered_agents import BEFORE_AMOUNTS, bare
 from Agent.analysis.query.engine import Engine
 
-__all__ = ["Naming", "Things", "absent", "events_naming", "things_in"]
+__all__ = ["Naming", "Things", "absent", "events_naming", "parts_of", "things_in"]
 
 Things = tuple[tuple[str, ...], ...]
 """Numbered names, each split into words and numbers."""
@@ -57,7 +57,7 @@ def things_in(text: str) -> Things:
         words = _PART.findall(name.lower())
         if len(name) > MAX_NAME or not words or bare(words[0]) in BEFORE_AMOUNTS:
             continue
-        parts = _parts(name)
+        parts = parts_of(name)
         if any(map(str.isdigit, parts)) and not all(map(str.isdigit, parts)) and len("".join(parts)) > 2:
             found[parts] = None
     return tuple(found)[:_MAX_THINGS]
@@ -95,7 +95,7 @@ def absent(engine: Engine, lines: str, text: str, things: Things, names: Collect
     """
     if not things:
         return []
-    known = set(map(_parts, names))
+    known = set(map(parts_of, names))
     shapes = {_shape(parts) for parts in known}
     found = []
     for thing in things:
@@ -110,7 +110,8 @@ def absent(engine: Engine, lines: str, text: str, things: Things, names: Collect
     return found
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def parts_of(name: str) -> tuple[str, ...]:
+    """Split a name into words and numbers at any separator: ("creator", "7")."""
     words = _PART.findall(name.lower())
     return tuple((word.lstrip("0") or "0") if word.isdigit() else word for word in words)
 

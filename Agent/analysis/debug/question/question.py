@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from Agent.analysis.debug.question.entity_mentions import Naming, Things, things_in
+from Agent.analysis.debug.question.entity_mentions import Naming, Things, parts_of, things_in
 from Agent.analysis.debug.question.numbered_agents import numbers_meant
 
 _TOKEN = re.compile(r"[^\s,;:!?\"'()\[\]{}<>]+")
@@ -290,29 +290,22 @@ def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
 
     by_parts: dict[tuple[str, ...], list[str]] = {}
     for agent_id in agents:
-        by_parts.setdefault(_parts(agent_id), []).append(agent_id)
+        by_parts.setdefault(parts_of(agent_id), []).append(agent_id)
     tokens = [token.rstrip(".") for token in _TOKEN.findall(text)]
     candidates = [token for token in tokens if any(map(str.isdigit, token)) and any(map(str.isalpha, token))]
     candidates += [f"{first} {second}" for first, second in pairwise(tokens) if second.isdigit()]
     found: dict[str, str] = {}
     for word in candidates:
-        same = by_parts.get(_parts(word), [])
+        same = by_parts.get(parts_of(word), [])
         if len(same) == 1:
             found[same[0]] = word
             continue
         if " " not in word and not _EVENT_ID.fullmatch(word):
-            digits = [part for part in _parts(word) if part.isdigit()]
-            alike = [a for a in agents if [part for part in _parts(a) if part.isdigit()] == digits]
+            digits = [part for part in parts_of(word) if part.isdigit()]
+            alike = [a for a in agents if [part for part in parts_of(a) if part.isdigit()] == digits]
             close = difflib.get_close_matches(word, alike, n=1, cutoff=0.8)
             found.update(dict.fromkeys(close, word))
     return found
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """Split a name into words and numbers at any separator: ("creator", "7")."""
-    return tuple(
-        (part.lstrip("0") or "0") if part.isdigit() else part for part in _WORD.findall(name.lower())
-    )
 
 
 def _roles_in(text: str, roles: set[str]) -> tuple[str, ...]:
