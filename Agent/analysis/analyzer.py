@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from Agent.analysis import session as analysis_session
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.tables import SqlResult
-from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
+from Agent.analysis.session import SessionRef, check_agent, find, flush_recording
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, UsageError
 from Agent.event.model import Event
@@ -83,11 +83,12 @@ class LogAnalyzer:
         self.close()
 
     @contextmanager
-    def _engine_of(self, agent_id: str) -> Iterator[Engine]:
-        """Return an engine over one agent's files."""
-        flush_recording()
-        if not self.reader.holds_agent(agent_id):
-            raise unknown_agent(self.reader, agent_id)
+    def _engine_of(self, agent_id: str | None) -> Iterator[Engine]:
+        """Return an engine over one agent's files; None for the whole session."""
+        if agent_id is None:
+            yield self.engine
+            return
+        check_agent(self.reader, agent_id)
         with open_engine(self.path, agent_id, self._deadline_s) as engine:
             yield engine
 
@@ -172,8 +173,6 @@ class LogAnalyzer:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""
         from Agent.analysis.questions import learning
 
-        if agent_id is None:
-            return learning.learning_progress(self.engine)
         with self._engine_of(agent_id) as engine:
             return learning.learning_progress(engine, agent_id)
 
@@ -181,8 +180,6 @@ class LogAnalyzer:
         """Report learning with curves, changes and convergence (`learning.learning_report`)."""
         from Agent.analysis.questions import learning
 
-        if agent_id is None:
-            return learning.learning_report(self.engine, None, by)
         with self._engine_of(agent_id) as engine:
             return learning.learning_report(engine, agent_id, by)
 
@@ -212,10 +209,8 @@ class LogAnalyzer:
 
         if name not in REPORTS:
             raise UsageError(f"no report {name!r}", remedy=f"use one of {', '.join(REPORTS)}")
-        if agent_id is None:
-            return REPORTS[name].ask(self.engine, options=options)
         with self._engine_of(agent_id) as engine:
-            return REPORTS[name].ask(engine, agent_id, self.reader, options)
+            return REPORTS[name].ask(engine, agent_id, None if agent_id is None else self.reader, options)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""

@@ -102,6 +102,12 @@ def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
         raise unknown_agent(reader, agent_id)
 
 
+def check_agent(reader: TreeReader, agent_id: str) -> None:
+    """Raise AgentNotFound if the session has no files of that agent."""
+    if not reader.holds_agent(agent_id):
+        raise unknown_agent(reader, agent_id)
+
+
 def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
     """The error for an unknown agent: its file if it has one, else up to 3 similar names as its remedy."""
     for path in layout.agent_files(reader.session, agent_id):

@@ -17,7 +17,7 @@ from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.views import event_row
 from Agent.analysis.questions.errors import error_patterns
 from Agent.analysis.questions.listing import session_rows
-from Agent.analysis.session import agent_events, unknown_agent
+from Agent.analysis.session import agent_events, check_agent
 from Agent.errors import UsageError
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
@@ -110,7 +110,7 @@ class Questions:
         """Group the errors by pattern, most frequent first; with an agent, list its own, newest last."""
         analyzer = self._analyzer(session)
         if agent is not None:
-            self._check(analyzer, agent)
+            check_agent(analyzer.reader, agent)
             return {"agent": agent, "errors": list(map(_slim, analyzer.get_errors(agent, limit)))}
         patterns = error_patterns(analyzer.engine)
         rows = [{key: row[key] for key in _PATTERN} for row in patterns["fingerprints"][:limit]]
@@ -219,13 +219,8 @@ class Questions:
                 self._path(name)
             return name
         analyzer = self._analyzer(name)
-        self._check(analyzer, agent)
+        check_agent(analyzer.reader, agent)
         return f"{session_id_of(analyzer.path)}/{agent}"
-
-    @staticmethod
-    def _check(analyzer: LogAnalyzer, agent: str) -> None:
-        if not analyzer.reader.holds_agent(agent):
-            raise unknown_agent(analyzer.reader, agent)
 
 
 TOOLS: Final = ("sessions", "analyze", "journey", "errors", "debug", "causes", "state", "diff", "sql")

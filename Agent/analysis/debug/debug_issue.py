@@ -98,11 +98,8 @@ def debug_issue(
     path = find(session, root)
     how = HowToTest(target, outcome, live, seeds) if test else None
     reader = open_reader(path)
-    engine = open_engine(path)
-    try:
+    with open_engine(path) as engine:
         return explain(text, path, reader, engine, how, [find(each, root) for each in baselines])
-    finally:
-        engine.close()
 
 
 def explain(
@@ -207,15 +204,12 @@ def _baseline(path: Path, explained: Path) -> Log | None:
             f"{path.name.removeprefix('session_')} is the session to explain, so it is no baseline",
             remedy="name a session in which all was well",
         )
-    engine = open_engine(path)
-    try:
+    with open_engine(path) as engine:
         seen = survey(engine)
         if seen.axis is None:
             return None
         with held_lines(engine, seen.events) as lines, no_collection():
             return read_log(engine, lines, seen, seen.axis, ())[0]
-    finally:
-        engine.close()
 
 
 def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) -> list[Cause]:

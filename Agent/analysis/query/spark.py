@@ -40,6 +40,7 @@ from Agent.archive.sealed.parquet_rows import (
     HAS_TIME,
     NO_KIND,
     flat_keys,
+    literal,
     payload_columns,
     promoted_columns,
     quoted_name,
@@ -161,7 +162,7 @@ class SparkEngine(QueryEngine):
                     continue
                 rows = self._read([path])
                 if tree.sources.only:
-                    rows = rows.selectExpr("*", f"'{_quoted(path)}' AS filename").where(tree.sources.only)
+                    rows = rows.selectExpr("*", f"{literal(path)} AS filename").where(tree.sources.only)
                 frames.append(_stored(rows, dict(part.promoted)))
             if tree.run_files:
                 frames.append(_stored(self._lines(list(map(str, tree.run_files)), tree.session), {}))
@@ -318,10 +319,6 @@ class SparkEngine(QueryEngine):
 def _as_url(path: str) -> str:
     """A path or URL for Spark: paths become file URLs with escaped wildcards."""
     return path if "://" in path else Path(path).as_uri()
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def _plain(row: Any) -> tuple[Any, ...]:

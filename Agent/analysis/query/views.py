@@ -219,11 +219,12 @@ def is_finite(column: str) -> str:
     return f"abs({column}) <= 1.7976931348623157e308"
 
 
-def part_of(column: str, low: int, high: int, width: int) -> str:
-    """Return SQL for the number of the part, of this width from `low` on, that a value up to `high` is in."""
+def part_of(column: str, low: int, high: int, most: int) -> tuple[str, int]:
+    """Return SQL for the part of a range that a value is in, of at most `most`, and the width of a part."""
+    width = max(1, -(-(high - low + 1) // most))
     # the difference of two 64-bit integers may need more bits, which are slower
     value = f"CAST({column} AS {WIDE})" if high - low >= 1 << 63 else column
-    return f"(({value} - {low}) {DIV} {width})"
+    return f"(({value} - {low}) {DIV} {width})", width
 
 
 def scan(*keys: str, only: Only = EVERYTHING) -> str:
@@ -700,12 +701,9 @@ def live_lines(
         payload: the keys inside `extra`; None reads it as JSON.
         spare: the keys to skip if the query does not name them.
     """
-    return f"{read_files(columns, payload, spare)} WHERE {is_event()}{_with_object(payload)}"
-
-
-def _with_object(payload: Mapping[str, str] | None) -> str:
-    """If the payload is read as JSON: it must be an object, unless the line is flat."""
-    return f" AND (extra IS NULL OR {is_object('extra')})" if payload is None else ""
+    # a payload that is read as JSON must be an object, unless the line is flat
+    with_object = f" AND (extra IS NULL OR {is_object('extra')})" if payload is None else ""
+    return f"{read_files(columns, payload, spare)} WHERE {is_event()}{with_object}"
 
 
 def read_files(

@@ -20,7 +20,7 @@ from Agent.analysis.query.views import IS_ERROR, part_of, scan, whole_lines
 from Agent.analysis.questions.errors import FINGERPRINT, shape_of
 from Agent.analysis.stats import holm, welch
 from Agent.errors import UsageError
-from Agent.render.blocks import Block, Grid, Section, Words
+from Agent.render.blocks import Block, Column, Section, Words, grid
 from Agent.render.formats import cell, plural, short_number
 from Agent.render.html import notebook_html
 from Agent.render.layout import sections_text
@@ -415,8 +415,7 @@ def _blocks(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -
         return None
     of = "tick" if all(by_label[row["side"]].ticks >= _MIN_TICKS for row in rows) else "us"
     first, last = min(row[f"first_{of}"] for row in rows), max(row[f"last_{of}"] for row in rows)
-    width = max(1, -(-(last - first + 1) // BLOCKS))
-    return part_of("tick" if of == "tick" else "ts_us", first, last, width)
+    return part_of("tick" if of == "tick" else "ts_us", first, last, BLOCKS)[0]
 
 
 def _count(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, unit: str) -> None:
@@ -465,11 +464,8 @@ def _time(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, blo
     )
     for row in rows:
         if row["block"] is not None and row["n"] >= 3:
-            by_label[row["side"]].latencies[row["operation"]][row["block"]] = (
-                row["n"],
-                row["p50"],
-                row["p95"],
-            )
+            of_blocks = by_label[row["side"]].latencies[row["operation"]]
+            of_blocks[row["block"]] = row["n"], row["p50"], row["p95"]
 
 
 MAX_REAL = 20
@@ -511,20 +507,16 @@ def _side(side: Mapping[str, Any]) -> str:
 
 
 def _grid(differences: Sequence[Mapping[str, Any]], most: int) -> list[Block]:
-    rows = [
-        (
-            each["what"],
-            each["name"],
-            short_number(each["first"]),
-            short_number(each["second"]),
-            _change(each),
-            _interval(each),
-            _chance(each),
-        )
-        for each in differences
-    ]
-    columns = ("", "", "A", "B", "change", "95 % interval", "chance")
-    return [Grid(columns, rows, frozenset({2, 3, 4, 6}), most)] if rows else []
+    columns = (
+        Column("", "what"),
+        Column("", "name"),
+        Column("A", "first", short_number, right=True),
+        Column("B", "second", short_number, right=True),
+        Column("change", _change, right=True),
+        Column("95 % interval", _interval),
+        Column("chance", _chance, right=True),
+    )
+    return [grid(differences, *columns, most=most)] if differences else []
 
 
 def _change(each: Mapping[str, Any]) -> str:

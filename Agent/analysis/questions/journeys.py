@@ -22,7 +22,14 @@ from Agent.analysis.query.views import (
     part_of,
     scan,
 )
-from Agent.analysis.session import agent_events, code_places, counted_losses, file_and_line, unknown_agent
+from Agent.analysis.session import (
+    agent_events,
+    code_places,
+    counted_losses,
+    file_and_line,
+    in_flight,
+    unknown_agent,
+)
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -34,7 +41,7 @@ from Agent.render.formats import plural
 from Agent.render.html import notebook_html
 from Agent.tree.layout import readable_sessions, session_id_of
 from Agent.tree.read.losses import Gap
-from Agent.tree.read.reader import OpenSpan, TreeReader
+from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import Engine
@@ -166,10 +173,9 @@ def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, A
     if (ends_us := engine.ends_us()) is None:
         return {"buckets": [], "marks": []}
     first, last = ends_us
-    width = max(1, -(-(last - first + 1) // buckets))
+    bucket, width = part_of("ts_us", first, last, buckets)
     count = -(-(last - first + 1) // width)
     intervals = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
-    bucket = part_of("ts_us", first, last, width)
     query = (
         f"(SELECT {bucket} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
         f"max(tick) AS high, count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
@@ -377,21 +383,13 @@ def journey_overview(
                  for each in kept.busy.stretches(IDLE_STRETCHES)],
         "idle_blur_s": kept.busy.blur_us / 1e6,
         "spans": kept.spans,
-        "in_flight": [_open(span) for span in reader.in_flight() if span.agent_id == agent_id],
+        "in_flight": [{key: span[key] for key in ("name", "span_id", "started_at", "alive")}
+                      for span in in_flight(reader) if span["agent_id"] == agent_id],
         "runs": sorted(kept.runs),
         "damaged_lines": damaged,
         "gaps": None if engine is None else record_gaps(reader, engine, list(kept.writers)),
         "code": code,
     }  # fmt: skip
-
-
-def _open(span: OpenSpan) -> dict[str, Any]:
-    return {
-        "name": span.name,
-        "span_id": span.span_id,
-        "started_at": format_timestamp(span.started_us),
-        "alive": span.alive,
-    }
 
 
 def _stretch(start_us: int, end_us: int, after: str, before: str) -> dict[str, Any]:

@@ -352,8 +352,7 @@ def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
     # above one million spans a sketch estimates the median of each part
     exact = "percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)"
     middle = exact if edges["n"] <= EXACT_ROWS else f"{ABOUT}(duration_ms, 0.5)"
-    width = max(1, -(-(high - low + 1) // BUCKETS))
-    bucket = part_of("tick" if by_tick else "ts_us", low, high, width)
+    bucket, _ = part_of("tick" if by_tick else "ts_us", low, high, BUCKETS)
     rows = engine.rows(
         f"SELECT kind, name, {bucket} AS bucket, count(*) AS n, {middle} AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} JOIN (SELECT kind, name FROM "
@@ -404,9 +403,9 @@ def _bucketed(
             return []
         ends_us = edges["low"], edges["high"]
     low, high = ends_us
-    width = max(1, -(-(high - low + 1) // BUCKETS))
+    bucket, width = part_of("ts_us", low, high, BUCKETS)
     rows = engine.rows(
-        f"SELECT {part_of('ts_us', low, high, width)} AS bucket, {columns} FROM {source} "
+        f"SELECT {bucket} AS bucket, {columns} FROM {source} "
         "WHERE ts_us IS NOT NULL GROUP BY bucket ORDER BY bucket"
     )
     for row in rows:

@@ -32,14 +32,14 @@ def cost(paid: float | None, currency: str | None) -> str:
     return f"{paid:,.{digits}f} {currency or ''}".rstrip()
 
 
-def _call_state(outcome: str | None, answered_by: str | None) -> str:
-    return outcome or ("ok" if answered_by is None else "recorded")
-
-
 _CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
 """`closed`: a stream that was not read to its end; `recorded`: a response from a replay."""
 _TIME = Column("TIME (UTC)", "timestamp", formats.clock, whole=True)
-_OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
+_OUTCOME = Column(
+    "STATE",
+    lambda call: call.outcome or ("ok" if call.answered_by is None else "recorded"),
+    looks=_CALL_LOOKS,
+)
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "steps": (
         Column("STEP", "step_id"),

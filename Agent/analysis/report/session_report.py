@@ -90,8 +90,7 @@ def analyze_session(
     with open_engine(path) as engine:
         if agent_id is None:
             return Analysis(session_summary(path, reader, engine))
-        if not reader.holds_agent(agent_id):
-            raise integrity.unknown_agent(reader, agent_id)
+        integrity.check_agent(reader, agent_id)
         with open_engine(path, agent_id) as own:
             return Analysis(session_summary(path, reader, own, engine) | {"agent_id": agent_id})
 
