@@ -77,9 +77,7 @@ class DebugReport:
         return "\n\n".join(part for part in self._parts(width) if part)
 
     def _parts(self, width: int) -> Iterator[str]:
-        yield self._head(width)
-        if self.status in {HINT, UNKNOWN}:
-            yield textwrap.fill(_VERDICTS[self.status], width)
+        yield from self._opening(width)
         if self.causes:
             numbered = enumerate(self.causes, 1)
             yield "\n\n".join(
@@ -97,22 +95,22 @@ class DebugReport:
         yield section("Examined", _wrapped(self.looked_at, width))
         yield section("Next steps", self.commands)
 
-    def _head(self, width: int) -> str:
+    def _opening(self, width: int) -> list[str]:
         issue = textwrap.fill(f"Issue: {self.issue}", width, subsequent_indent="  ")
-        return f"{issue}\nSession {self.session_id}"
+        is_unsure = self.status in {HINT, UNKNOWN}
+        verdict = [textwrap.fill(_VERDICTS[self.status], width)] if is_unsure else []
+        return [f"{issue}\nSession {self.session_id}", *verdict]
 
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
         """Return the report for one screen: as many causes as fit, and the next steps."""
-        parts = [self._head(width)]
-        if self.status in {HINT, UNKNOWN}:
-            parts.append(textwrap.fill(_VERDICTS[self.status], width))
+        parts = self._opening(width)
         ending = section("Next steps", self.commands)
         # Besides the causes: a blank line after each part, and the line that counts the omitted causes.
         room = lines - len("\n\n".join(parts).splitlines()) - len(ending.splitlines()) - 4
         # Of what the recording says about the named agents, two facts fit beside causes.
         observed = section("Observations", _wrapped(self.observations[: 2 if self.causes else None], width))
-        room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
-        room -= len(observed.splitlines()) + 1
+        tests = section("Tests", _wrapped(self.tests, width))
+        room -= len(tests.splitlines()) + len(observed.splitlines()) + 1
         shown: list[str] = []
         for number, cause in enumerate(self.causes[:causes], 1):
             text = self._cause(number, cause, width)
@@ -123,12 +121,8 @@ class DebugReport:
         parts += shown or [NOTHING_FOUND]
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
-        parts.append(observed)
-        if not self.causes:
-            parts.append(section("Examined", _wrapped(self.looked_at, width)))
-        parts.append(section("Tests", _wrapped(self.tests, width)))
-        parts.append(ending)
-        return "\n\n".join(part for part in parts if part)
+        examined = "" if self.causes else section("Examined", _wrapped(self.looked_at, width))
+        return "\n\n".join(part for part in (*parts, observed, examined, tests, ending) if part)
 
     @staticmethod
     def _cause(number: int, cause: Cause, width: int) -> str:

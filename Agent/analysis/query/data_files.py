@@ -29,7 +29,6 @@ from Agent.tree.layout import agents_dir, is_text, open_file, parse_file_name, r
 Entry = TypeVar("Entry")
 PATTERNS: Final = (LIVE, SEALED, FORMER, OLDER, VERBATIM)
 """The forms whose files DuckDB opens."""
-FORMS: Final = (*PATTERNS, LINES)
 _BLANK: Final = b" \t\n\f\r"
 
 
@@ -43,15 +42,12 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files of each form, as glob patterns with all wildcards escaped."""
+    """The files of each form."""
 
-    live: tuple[str, ...] = ()
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The files of `PATTERNS`, as glob patterns with all wildcards escaped."""
     lines: tuple[tuple[str, int, int, int], ...] = ()
     """Files that `_columns` reads: path, inode, size in bytes, time of the last change."""
-    sealed: tuple[str, ...] = ()
-    former: tuple[str, ...] = ()
-    older: tuple[str, ...] = ()
-    verbatim: tuple[str, ...] = ()
     only: str = ""
     """An SQL condition on rows of the archive, if only some rows of a part are read."""
     uniform: bool = False
@@ -59,14 +55,18 @@ class Sources:
     damaged: tuple[tuple[str, int], ...] = ()
     """(file, count) of damaged lines in the archive, and in files for which the engine returns no row."""
     standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
-    """The file under each live name at listing time, in the order of `live`."""
+    """The file under each live name at listing time, in the order of its patterns."""
     is_whole: bool = field(default=True, compare=False)
     """False if a file was rolled, removed or sealed between listing the names and looking at the files."""
+
+    def of(self, form: str) -> tuple[str, ...]:
+        """The patterns of a form."""
+        return self.patterns.get(form, ())
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms that have files."""
-        return tuple(form for form in FORMS if getattr(self, form))
+        return (*filter(self.of, PATTERNS), *([LINES] if self.lines else []))
 
     @property
     def statement(self) -> tuple[tuple[str, ...], str, bool]:
@@ -78,7 +78,7 @@ class Sources:
         live, lines = [], []
         root = f"{session.resolve()}{os.sep}"
         for name, listed, pattern in zip(
-            _below(session, self.standing), self.standing.values(), self.live, strict=True
+            _below(session, self.standing), self.standing.values(), self.of(LIVE), strict=True
         ):
             text = root + name
             if listed.inode < 0 or text in odd or not is_text(text):
@@ -86,7 +86,8 @@ class Sources:
             elif listed.size_bytes:
                 lines.append((text, *listed))
         # empty files hold no lines, but DuckDB reads nothing without a file
-        return replace(self, live=tuple(live) if live or lines else self.live, lines=tuple(lines))
+        patterns = {**self.patterns, LIVE: tuple(live)} if live or lines else self.patterns
+        return replace(self, patterns=patterns, lines=tuple(lines))
 
 
 class Listing(Generic[Entry]):
@@ -221,7 +222,7 @@ def find_sources(
     is_whole = all(listing.inode != -1 for listing in listed.values())
     if not parts:
         return Sources(
-            live=_patterns(session, listed),
+            {LIVE: _patterns(session, listed)},
             standing=listed,
             damaged=tuple(_of_one_byte(session, listed)),
             is_whole=is_whole,
@@ -247,15 +248,12 @@ def find_sources(
         ]
         if segments:
             read.append((part, segments))
-    by_form = by_columns(part for part, _ in read)
+    by_form = by_columns(part for part, _ in read).items()
     live = dict(pair for name, pair in names.items() if name not in instead)
     return Sources(
-        live=_patterns(session, live),
+        {form: _patterns(session, (part.parquet for part in of)) for form, of in by_form}
+        | {LIVE: _patterns(session, live)},
         standing=live,
-        sealed=_patterns(session, (part.parquet for part in by_form[SEALED])),
-        former=_patterns(session, (part.parquet for part in by_form[FORMER])),
-        older=_patterns(session, (part.parquet for part in by_form[OLDER])),
-        verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
         only=_only(session, read),
         uniform=all(part.rows == part.events and not part.verbatim for part, _ in read),
         damaged=(
@@ -272,12 +270,13 @@ def find_sources(
 
 
 def by_columns(parts: Iterable[Part]) -> dict[str, list[Part]]:
-    """The parts of an archive by the form of their rows, which depends on their promoted columns."""
+    """The parts of an archive by the forms of their rows, which depend on their promoted columns."""
     forms = {SEALED: promoted_columns(), FORMER: formerly_promoted_columns()}
-    found: dict[str, list[Part]] = {SEALED: [], FORMER: [], OLDER: []}
+    found: dict[str, list[Part]] = {SEALED: [], FORMER: [], OLDER: [], VERBATIM: []}
     for part in parts:
         form = next((form for form, columns in forms.items() if columns == dict(part.promoted)), OLDER)
         found[form].append(part)
+        found[VERBATIM] += [part] if part.verbatim else []
     return found
 
 

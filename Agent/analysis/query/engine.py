@@ -252,7 +252,7 @@ class Engine(QueryEngine):
         if self._sources.lines != before.lines:
             self._forget_lines()
         for form in PATTERNS:
-            files = list(getattr(self._sources, form))
+            files = list(self._sources.of(form))
             if self._set.get(form) != files:
                 connection.execute(f"SET VARIABLE {form} = ?", [files])
                 self._set[form] = files
@@ -478,7 +478,7 @@ class Engine(QueryEngine):
         standing = self._sources.standing.items()
         ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
         # a file that is read as columns has none
-        for row in self._dicts(views.damaged_lines(), ()) if self._sources.live else ():
+        for row in self._dicts(views.damaged_lines(), ()) if self._sources.of(views.LIVE) else ():
             counted = 0 if row["filename"] in ones else damaged.get(row["filename"], 0)
             damaged[row["filename"]] = row["lines"] + counted
         return damaged

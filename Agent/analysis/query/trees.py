@@ -27,9 +27,7 @@ import orjson
 from Agent.analysis.query.data_files import PATTERNS, Sources, by_columns, find_sources
 from Agent.analysis.query.views import (
     EVENT_COLUMNS,
-    FORMER,
-    OLDER,
-    SEALED,
+    LIVE,
     QueryEngine,
     json_of,
     scan,
@@ -152,9 +150,8 @@ class SealedSources:
         each = [*(tree.sources for tree in trees), *self._remote]
         return replace(
             each[0],
-            **{
-                form: tuple(chain.from_iterable(getattr(sources, form) for sources in each))
-                for form in PATTERNS
+            patterns={
+                form: tuple(chain.from_iterable(sources.of(form) for sources in each)) for form in PATTERNS
             },
             only=" AND ".join(map(_only_there, trees)) if any(sources.only for sources in each) else "",
             uniform=all(sources.uniform for sources in each),
@@ -302,17 +299,16 @@ def _part(url: str, text: bytes) -> Part:
 
 
 def _remote_sources(url: str, parts: list[Part], of_runs: list[str]) -> Sources:
-    def of(chosen: Iterable[Part]) -> tuple[str, ...]:
-        return tuple(escaped(f"{url}/archive/{part.name}.parquet") for part in chosen)
-
-    by_form = by_columns(parts)
+    names = {
+        form: [f"archive/{part.name}.parquet" for part in chosen]
+        for form, chosen in by_columns(parts).items()
+    }
     segments = [each for part in parts for each in part.segments if each.damaged]
     return Sources(
-        live=tuple(escaped(f"{url}/{name}") for name in of_runs),
-        sealed=of(by_form[SEALED]),
-        former=of(by_form[FORMER]),
-        older=of(by_form[OLDER]),
-        verbatim=of(part for part in parts if part.verbatim),
+        {
+            form: tuple(escaped(f"{url}/{name}") for name in chosen)
+            for form, chosen in (names | {LIVE: of_runs}).items()
+        },
         uniform=all(part.rows == part.events and not part.verbatim for part in parts),
         damaged=tuple((f"{url}/{each.file}", each.damaged) for each in segments),
     )
