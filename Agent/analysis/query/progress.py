@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -26,16 +26,10 @@ _INTERVAL_S: Final = 0.2
 
 
 @contextmanager
-def watched(connection: Any) -> Iterator[None]:
-    """Report the progress of this DuckDB connection to the listener, if there is one."""
-    report_share = listener.get()
-    if report_share is None:
-        yield
-        return
+def _beside(name: str, watch: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Run a function in another thread within the block; its last argument is set when the block ends."""
     ended = threading.Event()
-    thread = threading.Thread(
-        target=_follow, args=(connection, report_share, ended), name="agent-trace query progress", daemon=True
-    )
+    thread = threading.Thread(target=watch, args=(*arguments, ended), name=f"agent-trace {name}", daemon=True)
     thread.start()
     try:
         yield
@@ -88,67 +82,42 @@ def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: floa
     If called in the main thread, the query runs in another one so that the main thread can handle Ctrl-C,
     since the engine checks for signals only at the end.
     """
-    own = bounds.get()
+    own, report_share = bounds.get(), listener.get()
     limit_s = own.deadline_s if deadline_s is None else deadline_s
-    with watched(connection), _in_little_memory(own.memory_bytes):
+    with ExitStack() as block:
+        if report_share is not None:
+            block.enter_context(_beside("query progress", _follow, connection, report_share))
+        block.enter_context(_in_little_memory(own.memory_bytes))
+        block.callback(_set_expired, None)
+        if threading.current_thread() is not threading.main_thread():
+            if limit_s is not None:
+                block.enter_context(_beside("deadline", _expire, connection, limit_s, own.give_up))
+            return fetch()
+        running = _Query(fetch)
+        _query_thread().asked.put(running)
         try:
-            if threading.current_thread() is not threading.main_thread():
-                with _timed(connection, limit_s, own.give_up):
-                    return fetch()
-            running = _Query(fetch)
-            _query_thread().asked.put(running)
-            try:
-                _expire(connection, limit_s, running.over, own.give_up)
-            except BaseException:
-                _interrupt(connection, running.over, None, own.give_up)
-                raise
-            return running.answer()
-        finally:
-            _set_expired(None)
+            _expire(connection, limit_s, own.give_up, running.over)
+        except BaseException:
+            _interrupt(connection, None, own.give_up, running.over)
+            raise
+        return running.answer()
 
 
 _expired_s: float | None = None
 
 
-@contextmanager
-def _timed(
-    connection: Any, limit_s: float | None, give_up: Callable[[float | None], None] | None
-) -> Iterator[None]:
-    """Enforce the deadline of a query that this thread runs itself."""
-    if limit_s is None:
-        yield
-        return
-    over = threading.Event()
-    timer = threading.Thread(
-        target=_expire, args=(connection, limit_s, over, give_up), name="agent-trace deadline", daemon=True
-    )
-    timer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        timer.join()
+_GiveUp = Callable[[float | None], None] | None
 
 
-def _expire(
-    connection: Any,
-    limit_s: float | None,
-    over: threading.Event,
-    give_up: Callable[[float | None], None] | None,
-) -> None:
+def _expire(connection: Any, limit_s: float | None, give_up: _GiveUp, over: threading.Event) -> None:
     """Wait until a query is over; interrupt it after its deadline."""
     if over.wait(limit_s) or limit_s is None:
         return
     _set_expired(limit_s)
-    _interrupt(connection, over, limit_s, give_up)
+    _interrupt(connection, limit_s, give_up, over)
 
 
-def _interrupt(
-    connection: Any,
-    over: threading.Event,
-    limit_s: float | None,
-    give_up: Callable[[float | None], None] | None,
-) -> None:
+def _interrupt(connection: Any, limit_s: float | None, give_up: _GiveUp, over: threading.Event) -> None:
     """Interrupt a query until it is over; repeated, since an interrupt before its start is lost."""
     until_s = time.monotonic() + _GRACE_S
     while not over.is_set():
