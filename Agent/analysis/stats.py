@@ -144,11 +144,7 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "converged": False,
         "state": "too few points",
-        "since": None,
-        "level": None,
-        "spread": None,
-        "slope": None,
-        "p_value": None,
+        **dict.fromkeys(("since", "level", "spread", "slope", "p_value")),
         "method": "MSER truncation, then Mann-Kendall on the rest",
         "source": "White 1997; Mann 1945, Kendall 1975; slope: Sen 1968",
         "parameters": {"significance": SIGNIFICANCE, "least_points": LEAST_POINTS, "points": len(values)},
@@ -246,6 +242,13 @@ def number(value: object) -> float | None:
     return None
 
 
+def length_us(duration_ms: object) -> int:
+    """A recorded duration in microseconds; 0 for what is none, or is longer than any run."""
+    length_ms = number(duration_ms)
+    return round(length_ms * 1000) if length_ms is not None and 0 <= length_ms < _LONGEST_MS else 0
+
+
+_LONGEST_MS: Final = 1e12
 CONFIDENCE = 0.95
 _MAX_TERMS = 300
 _TINY = 1e-300

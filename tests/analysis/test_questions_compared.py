@@ -22,7 +22,7 @@ from Agent.analysis.query.engine import open_trees
 
 ABOUT_ONE_SESSION = frozenset(
     """
-    causality.chains.causality_chain causality.chains.event_of causality.event_links.find_event
+    causality.chains.causality_chain causality.chains.event_asked causality.event_links.find_event
     causality.event_links.load_event causality.graph.causal_graph debug.debug_issue.explain
     debug.debug_issue.held_lines debug.question.entity_mentions.absent
     debug.question.entity_mentions.events_naming

@@ -475,12 +475,24 @@ def _edge_between(cause: Row, effect: Row, window: EventWindow) -> Edge | None:
     return None
 
 
-def event_id_of(event: str | Row | Event) -> str:
-    """The id of an event given as id, dict or Event; UsageError for anything else."""
+def event_asked(
+    reader: TreeReader, engine: Engine, event: str | Row | Event, lookback_seconds: float
+) -> tuple[Row, int, int]:
+    """Load an event given as id, dict or Event; return it, its time, and how many microseconds to look back.
+
+    Raises:
+        EventNotFound: the session does not have this event.
+        UsageError: `event` is not an event, or the seconds are negative.
+    """
     event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
     if not isinstance(event_id, str):
         raise UsageError("no event given", remedy="give an event id, or an event dict that has one")
-    return event_id
+    checked_lookback_us(lookback_seconds, 0)
+    row = find_event(reader, engine, event_id)
+    if row is None:
+        raise no_event(event_id)
+    at = time_us(row)
+    return row, at, checked_lookback_us(lookback_seconds, at)
 
 
 def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
@@ -490,14 +502,6 @@ def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
             f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
         )
     return int(min(lookback_seconds * 1_000_000, at_us))
-
-
-def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
-    """Load an event by its id; EventNotFound if the session does not have it."""
-    row = find_event(reader, engine, event_id)
-    if row is None:
-        raise no_event(event_id)
-    return row
 
 
 def causality_chain(
@@ -518,9 +522,5 @@ def causality_chain(
         EventNotFound: the session does not have this event.
         UsageError: `event` is not an event, or the seconds are negative.
     """
-    event_id = event_id_of(event)
-    checked_lookback_us(lookback_seconds, 0)
-    row = event_of(reader, engine, event_id)
-    at = time_us(row)
-    since = at - checked_lookback_us(lookback_seconds, at)
-    return chain(row, Links(reader, engine, since, at), since_us=since)
+    row, at, span = event_asked(reader, engine, event, lookback_seconds)
+    return chain(row, Links(reader, engine, at - span, at), since_us=at - span)

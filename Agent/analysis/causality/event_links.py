@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, event_row, scan, whole_lines
-from Agent.analysis.stats import number
+from Agent.analysis.stats import length_us
 from Agent.errors import AgentNotFound, EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import DamagedLine, decode_line
@@ -22,7 +22,6 @@ from Agent.tree.layout import NO_FILE, open_file
 from Agent.tree.read.reader import TreeReader
 
 Row = dict[str, Any]
-_LONGEST_MS: Final = 1e12
 MAX_AGENTS: Final = 20
 
 
@@ -39,11 +38,7 @@ def order(row: Row) -> tuple[int, str, int]:
 
 def started_us(row: Row) -> int:
     """When the event began, in microseconds: its time, less the duration if it is a span."""
-    duration = number(row["extra"].get("duration_ms")) if row["span_id"] else None
-    ended_us = time_us(row)
-    if duration is None or not 0 <= duration < _LONGEST_MS:
-        return ended_us
-    return max(ended_us - round(duration * 1000), 0)
+    return max(time_us(row) - (length_us(row["extra"].get("duration_ms")) if row["span_id"] else 0), 0)
 
 
 class EventWindow:

@@ -14,11 +14,10 @@ from Agent.analysis.causality.chains import (
     chain,
     checked_lookback_us,
     effects,
-    event_id_of,
-    event_of,
+    event_asked,
     is_failure,
 )
-from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event, time_us
+from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
 from Agent.errors import DamagedInput
@@ -144,11 +143,7 @@ def causal_graph(
     Raises:
         EventNotFound, UsageError: as for `chains.causality_chain`.
     """
-    event_id = event_id_of(event)
-    checked_lookback_us(lookback_seconds, 0)
-    row = event_of(reader, engine, event_id)
-    at = time_us(row)
-    span = checked_lookback_us(lookback_seconds, at)
+    row, at, span = event_asked(reader, engine, event, lookback_seconds)
     links = Links(reader, engine, at - span, at)
     causes = chain(row, links, since_us=at - span)
     absent = _absent(reader, engine, [row, *causes], links)

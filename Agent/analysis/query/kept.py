@@ -28,7 +28,9 @@ MAX_ROWS: Final = 3_000_000
 
 
 @contextmanager
-def kept(engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[str]:
+def kept(
+    engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False
+) -> Iterator[str]:
     """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
 
     Yields the table, or the query if its rows were not kept, as the text after FROM.
@@ -38,8 +40,9 @@ def kept(engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] =
         name: of the table; two blocks with the same name must not be open at once.
         query: a sub-query in brackets that names its columns.
         parameters: of the query.
+        derived: keep any number of rows, since the query is over kept rows.
     """
     try:
-        yield name if engine.keep(name, query, parameters) else query
+        yield name if engine.keep(name, query, parameters, derived=derived) else query
     finally:
         engine.drop_table(name)

@@ -537,17 +537,13 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
         `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of the
         sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
     """
-    try:
-        engine.keep(
-            "message_ends",
-            "(SELECT message_id, "
-            f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            f"received_us, count(*) FILTER (WHERE {_SENT}) AS sent, "
-            f"count(*) FILTER (WHERE {_RECEIVED}) AS received, "
-            "min(sender) AS sender, min(recipient) AS recipient "
-            f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)",
-            derived=True,
-        )
+    ends = (
+        f"(SELECT message_id, min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, "
+        f"min(ts_us) FILTER (WHERE {_RECEIVED}) AS received_us, count(*) FILTER (WHERE {_SENT}) AS sent, "
+        f"count(*) FILTER (WHERE {_RECEIVED}) AS received, min(sender) AS sender, "
+        f"min(recipient) AS recipient FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)"
+    )
+    with kept(engine, "message_ends", ends, derived=True):
         return _message_counts(engine) | {
             "latency_ms": _latency(engine),
             "slowest": _named(engine, lines, "latency_ms IS NOT NULL", "latency_ms DESC"),
@@ -559,8 +555,6 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
                 f"ORDER BY sent DESC, received DESC, sender NULLS LAST, recipient NULLS LAST LIMIT {TOP}"
             ),
         }
-    finally:
-        engine.drop_table("message_ends")
 
 
 _JUDGED: Final = """(SELECT m.*, (received_us - sent_us) / 1e3 AS latency_ms,

@@ -30,7 +30,7 @@ from Agent.analysis.session import (
     in_flight,
     unknown_agent,
 )
-from Agent.analysis.stats import describe, number, ranked
+from Agent.analysis.stats import describe, length_us, number, ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -327,12 +327,8 @@ class _Overview:
         self.writers[event.writer] += 1
         if event.run_id is not None and len(self.runs) < 1000:
             self.runs.add(event.run_id)
-        at_us, taken_ms = event.timestamp_us, None
-        if event.span_id is not None:
-            self.spans += 1
-            taken_ms = number(event.extra.get("duration_ms"))
-        length_us = round(taken_ms * 1000) if taken_ms is not None and 0 <= taken_ms < 1e12 else 0
-        self.busy.add(at_us - length_us, at_us, event.id)
+        self.spans += event.span_id is not None
+        self.busy.add(_started_us(event), event.timestamp_us, event.id)
 
 
 def journey_overview(
@@ -379,8 +375,7 @@ def journey_overview(
         "duration_s": (kept.busy.busy_us + kept.busy.idle_us) / 1e6,
         "busy_s": kept.busy.busy_us / 1e6,
         "idle_s": kept.busy.idle_us / 1e6,
-        "idle": [_stretch(each.start_us, each.end_us, each.after, each.before)
-                 for each in kept.busy.stretches(IDLE_STRETCHES)],
+        "idle": [*map(_stretch, kept.busy.stretches(IDLE_STRETCHES))],
         "idle_blur_s": kept.busy.blur_us / 1e6,
         "spans": kept.spans,
         "in_flight": [{key: span[key] for key in ("name", "span_id", "started_at", "alive")}
@@ -392,13 +387,13 @@ def journey_overview(
     }  # fmt: skip
 
 
-def _stretch(start_us: int, end_us: int, after: str, before: str) -> dict[str, Any]:
+def _stretch(idle: Stretch) -> dict[str, Any]:
     return {
-        "start": format_timestamp(start_us),
-        "end": format_timestamp(end_us),
-        "seconds": (end_us - start_us) / 1e6,
-        "after": after,
-        "before": before,
+        "start": format_timestamp(idle.start_us),
+        "end": format_timestamp(idle.end_us),
+        "seconds": idle.length_us / 1e6,
+        "after": idle.after,
+        "before": idle.before,
     }
 
 
@@ -512,7 +507,6 @@ def _between_s(sessions: list[dict[str, Any]]) -> float:
 
 
 MAX_TREE_EVENTS: Final = 100_000
-_LONGEST_MS: Final = 1e12
 
 
 def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) -> Journey:
@@ -542,19 +536,22 @@ def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) ->
 
 
 def _step(event: Event, depths: dict[str, int]) -> dict[str, Any]:
-    duration_ms = number(event.extra.get("duration_ms"))
-    started = _started(event, duration_ms)
     if event.span_id is not None:
         depth = depths[event.span_id]
     else:
         depth = depths[event.parent_span_id] + 1 if event.parent_span_id in depths else 0
-    return event_row(event) | {"depth": depth, "duration_ms": duration_ms, "started_at": started}
+    duration_ms = number(event.extra.get("duration_ms"))
+    return event_row(event) | {"depth": depth, "duration_ms": duration_ms, "started_at": _started(event)}
 
 
-def _started(event: Event, duration_ms: float | None) -> str:
-    if event.span_id is None or duration_ms is None or not 0 <= duration_ms < _LONGEST_MS:
-        return event.timestamp
-    return format_timestamp(event.timestamp_us - round(duration_ms * 1000))
+def _started_us(event: Event) -> int:
+    length = 0 if event.span_id is None else length_us(event.extra.get("duration_ms"))
+    return event.timestamp_us - length
+
+
+def _started(event: Event) -> str:
+    started_us = _started_us(event)
+    return event.timestamp if started_us == event.timestamp_us else format_timestamp(started_us)
 
 
 def span_depths(events: Sequence[Event]) -> dict[str, int]:
@@ -628,7 +625,7 @@ def _node(depth: int, node: Node, open_spans: dict[str, str]) -> dict[str, Any]:
     row |= event_keys(event, "id", "event_type", "timestamp", "tick", "level", "message")
     return row | {
         "name": event_name(event),
-        "started_at": _started(event, duration_ms),
+        "started_at": _started(event),
         "duration_ms": duration_ms,
         "self_ms": self_ms,
         "outcome": event.extra.get("outcome"),

@@ -136,15 +136,14 @@ def _reward_curve(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
     rows = engine.rows(
         f"WITH r AS (SELECT ts_us, tick, reward FROM {lines} WHERE event_type = 'reward' "
         f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
-        f"SELECT {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
-        f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
+        "SELECT min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
+        f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY {_BUCKET} ORDER BY timestamp",
     )
     running = 0.0
     for row in rows:
         running += row["sum"]
         row["cumulative"] = running
         row["timestamp"] = format_timestamp(row["timestamp"])
-        del row["bucket"]
     return rows
 
 
@@ -155,13 +154,11 @@ def _metric_curves(engine: QueryEngine, lines: str) -> dict[str, list[dict[str, 
         f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
         "v AS (SELECT ts_us, tick, name, try_cast(json_member(metrics, name) AS "
         "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
-        f"SELECT name, {_BUCKET} AS bucket, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
-        f"avg(value) AS mean FROM v, edges WHERE {is_finite('value')} GROUP BY name, bucket "
-        "ORDER BY name, bucket",
+        "SELECT name, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, avg(value) AS mean "
+        f"FROM v, edges WHERE {is_finite('value')} GROUP BY name, {_BUCKET} ORDER BY name, timestamp",
     )
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        del row["bucket"]
         row["timestamp"] = format_timestamp(row["timestamp"])
         name = row.pop("name")
         if name in curves or len(curves) < MAX_METRICS:
