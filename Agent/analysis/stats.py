@@ -280,24 +280,22 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = CONFID
     B. L. Welch, "The generalization of Student's problem when several different population variances are
     involved", Biometrika 34 (1947).
     """
+    mean_1, mean_2 = (fmean(sample) if sample else 0.0 for sample in (first, second))
     exponent = exponent_of(first, second)
     if exponent:
         small = welch(scaled(first, exponent), scaled(second, exponent), level)
         low, high = (None if end is None else unscaled(end, exponent) for end in (small.low, small.high))
-        mean_1, mean_2 = (fmean(sample) if sample else 0.0 for sample in (first, second))
         return Welch(mean_1, mean_2, low, high, small.chance)
     n1, n2 = len(first), len(second)
-    mean_1 = fmean(first) if n1 else 0.0
-    mean_2 = fmean(second) if n2 else 0.0
     if n1 < 2 or n2 < 2:
         return Welch(mean_1, mean_2, None, None, None)
     part_1 = math.fsum((value - mean_1) ** 2 for value in first) / (n1 - 1) / n1
     part_2 = math.fsum((value - mean_2) ** 2 for value in second) / (n2 - 1) / n2
     difference, error = mean_2 - mean_1, math.sqrt(part_1 + part_2)
-    if error <= 1e-12 * max(abs(mean_1), abs(mean_2)):
-        if abs(difference) <= 1e-12 * max(abs(mean_1), abs(mean_2)):
-            return Welch(mean_1, mean_2, difference, difference, 1.0)
-        return Welch(mean_1, mean_2, difference, difference, _rarest_deal(n1, n2))
+    rounding = 1e-12 * max(abs(mean_1), abs(mean_2))
+    if error <= rounding:
+        chance = 1.0 if abs(difference) <= rounding else _rarest_deal(n1, n2)
+        return Welch(mean_1, mean_2, difference, difference, chance)
     freedom = (part_1 + part_2) ** 2 / (part_1**2 / (n1 - 1) + part_2**2 / (n2 - 1))
     chance = max(two_sided(difference / error, freedom), _rarest_deal(n1, n2))
     half = _quantile(freedom, level) * error

@@ -158,7 +158,7 @@ def entrance(name: str) -> Callable[[Enter], Enter]:
 
 
 class PlantedFailure(Exception):
-    """An error of the traced program, with arguments, attributes and a cause."""
+    """An error of the traced program, with arguments, attributes and a cause; one may end a run."""
 
 
 class Agent:
@@ -477,10 +477,6 @@ def run(root: str, durability: str, seed: str) -> list[str]:
 _recorder = Recorder(agent="runner")
 
 
-class PlantedRunFailure(Exception):
-    """The error that ends a run."""
-
-
 @record_tool
 def give_back(value: Any) -> Any:
     """A tool."""
@@ -490,7 +486,7 @@ def give_back(value: Any) -> Any:
 @record_tool(kind="write")
 def refuse(plant: Plant) -> None:
     """A tool that fails."""
-    raise PlantedRunFailure(plant.text)
+    raise PlantedFailure(plant.text)
 
 
 @record_tool
@@ -509,8 +505,8 @@ def _labels(plant: Plant) -> None:
 def _end(plant: Plant) -> None:
     _recorder.start_run()
     _recorder.finish_run(ok=False, error=plant.text)
-    with contextlib.suppress(PlantedRunFailure), _recorder.run():
-        raise PlantedRunFailure(plant.text)
+    with contextlib.suppress(PlantedFailure), _recorder.run():
+        raise PlantedFailure(plant.text)
 
 
 @entrance("names of steps")
@@ -546,7 +542,7 @@ def _tools(plant: Plant) -> None:
         give_back(plant.value)
         give_back(value=[plant.text] * 400)
         list(give_each([plant.value, plant.text]))
-        with contextlib.suppress(PlantedRunFailure):
+        with contextlib.suppress(PlantedFailure):
             refuse(plant)
 
 

@@ -38,7 +38,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     shown_deadline,
 )
-from Agent.analysis.query.state_view import ACTION_STATES, action_states
+from Agent.analysis.query.state_view import action_states
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
 from Agent.analysis.query.views import (
     LINES_ASKED,
@@ -304,11 +304,6 @@ class Engine(QueryEngine):
         sources = self._sources
         resolved = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
         return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), resolved)
-
-    @staticmethod
-    def view_names() -> list[str]:
-        """The names of the views for `sql()`."""
-        return sorted([ACTION_STATES, *views.names()])
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with their SQL types; duplicate names get a number."""
@@ -630,7 +625,7 @@ class Engine(QueryEngine):
         # created again for each query, because segments may have been sealed since
         wanted = words, self._sources.statement, self._listing
         if wanted != self._views:
-            of_states = [action_states()] if words is None or ACTION_STATES in words else []
+            of_states = [action_states()] if words is None or views.ACTION_STATES in words else []
             for statement in (*views.statements(words), *of_states):
                 self._execute(worded(self._resolved(statement)), ())
             self._views = wanted

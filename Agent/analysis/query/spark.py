@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query import views
-from Agent.analysis.query.state_view import ACTION_STATES, action_states
+from Agent.analysis.query.state_view import action_states
 from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
 from Agent.analysis.query.views import (
     ROWS,
@@ -262,11 +262,6 @@ class SparkEngine(QueryEngine):
         return None if row["first_us"] is None else (row["first_us"], row["last_us"])
 
     # a user's query
-
-    @staticmethod
-    def view_names() -> list[str]:
-        """The names of the views for `sql()`."""
-        return sorted([ACTION_STATES, *views.names()])
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with Spark's types; duplicate names get a number."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from Agent.analysis.query.views import EACH, KEYS, OBJECT, Only, scan
+from Agent.analysis.query.views import ACTION_STATES, EACH, KEYS, OBJECT, Only, scan
 
-ACTION_STATES: Final = "action_states"
 _STATE_KINDS: Final = ("agent_action", "state", "state_change")
 _STATE_KEYS: Final = (
     "action_type",

@@ -44,7 +44,6 @@ def check_reads_only(connection: Any, query: str) -> Any:
         tree = orjson.loads(text)
         if not tree["error"] and _nodes(tree) <= _READING_NODES:
             return tree if is_itself else None
-    if kinds == ["SELECT"]:
         kinds = ["one that writes"]
     statement_kind = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
     raise UsageError(

@@ -47,6 +47,8 @@ _AGENT: Final = ("agent_id", "agent_role")
 _NOT_COLUMNS: Final = {"hlc", "timestamp", "id", "schema_version", "extra", "types"}
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
+ACTION_STATES: Final = "action_states"
+"""The view that `state_view` makes."""
 TELLING: Final = ("log.closed", "log.dropped", "log.retired")
 """The kinds of events about the recording itself."""
 _SAID: Final = {
@@ -189,6 +191,11 @@ class QueryEngine(Protocol):
 
     def ends_us(self) -> tuple[int, int] | None:
         """The times of the first and the last event; None without events."""
+
+    @staticmethod
+    def view_names() -> list[str]:
+        """The names of the views for `sql()`."""
+        return sorted([ACTION_STATES, *names()])
 
     def close(self) -> None:
         """Release what the engine holds."""

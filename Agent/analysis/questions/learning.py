@@ -226,11 +226,9 @@ def agent_learning(
         by: the x axis of the curves; default: ticks if the rewards have them, else time.
     """
     report = learning_report(engine, agent_id, by)
-    return (
-        report
-        if agent_id is None or reader is None
-        else report | {"lineage": learning_lineage(reader, agent_id)}
-    )
+    if agent_id is None or reader is None:
+        return report
+    return report | {"lineage": learning_lineage(reader, agent_id)}
 
 
 def learning_curves(
@@ -497,10 +495,7 @@ class _Lineage:
         self._since.clear()
         self._since_count = 0
         self.count += 1
-        named = dict.fromkeys(event.causes, "causes")
-        for event_id in _ids_in(event):
-            named.setdefault(event_id, "payload")
-        for event_id, rule in named.items():
+        for event_id, rule in _named_by(event).items():
             # a text in a payload may only look like an id, so require a known event
             if rule != "payload" or event_id in self._seen:
                 self._add_experience(update, self._seen.get(event_id, {"id": event_id}), "recorded", rule)
@@ -553,11 +548,8 @@ class _Lineage:
         if event.span_id is not None:
             for waiting in self._waiting.pop(event.span_id, ()):
                 self._infer_from_before(waiting)
-        named = dict.fromkeys(event.causes, "causes")
-        if event.kind in UPDATES or event.kind in {"agent_action", "decision", "exploration"}:
-            for event_id in _ids_in(event):
-                named.setdefault(event_id, "payload")
-        for event_id, rule in named.items():
+        is_user = event.kind in UPDATES or event.kind in {"agent_action", "decision", "exploration"}
+        for event_id, rule in _named_by(event, in_payload=is_user).items():
             update = self._followed.get(event_id)
             if update is not None:
                 self.with_use += not update.used_recorded
@@ -606,6 +598,14 @@ def _row(event: Event) -> dict[str, Any]:
     if event.kind == "reward":
         row |= {"reward": event.extra.get("reward"), "action_id": event.extra.get("action_id")}
     return row
+
+
+def _named_by(event: Event, *, in_payload: bool = True) -> dict[str, str]:
+    """The ids that an event names, each with where it does."""
+    in_extra = dict.fromkeys(_ids_in(event) if in_payload else (), "payload")
+    return dict.fromkeys(event.causes, "causes") | {
+        event_id: rule for event_id, rule in in_extra.items() if event_id not in event.causes
+    }
 
 
 def _ids_in(event: Event) -> Iterator[str]:

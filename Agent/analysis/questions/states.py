@@ -63,7 +63,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | N
         EventNotFound: no event has that id, or the agent had no state yet at that moment.
         UsageError: `when` is not an event id, a time or a tick.
     """
-    limit = None if when is None else _Limit.of(when, reader)
+    limit = _Limit.of(when, reader)
     fold = _folded(reader, engine, agent_id, limit)
     if not fold.made_by and not fold.reported and fold.base is None:
         raise _before_the_first(reader, agent_id, when)
@@ -82,9 +82,9 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | N
     }
 
 
-def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit | None) -> int | None:
+def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
     """The last tick with events of this agent, if it is earlier than the requested tick."""
-    if limit is None or limit.tick is None:
+    if limit.tick is None:
         return None
     ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
     last = max(ticks, default=None)
@@ -127,7 +127,7 @@ def field_changes(
     """
     changes: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
-    limit = None if when is None else _Limit.of(when, reader)
+    limit = _Limit.of(when, reader)
     places = code_places(reader.session)
     for event, before, after in _changes_in(_until(reader, engine, agent_id, limit), name):
         count += 1
@@ -173,7 +173,7 @@ def field_course(
         AgentNotFound, EventNotFound: as `field_changes`.
         UsageError: a value is not a number; or as `state_at`.
     """
-    limit = None if when is None else _Limit.of(when, reader)
+    limit = _Limit.of(when, reader)
     end: dict[str, Any] = {"timestamp": None, "tick": None}
 
     def events() -> Iterator[Event]:
@@ -216,14 +216,16 @@ def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """The requested moment; exactly one field is set."""
+    """The requested moment: at most one field is set; none for the end of the session."""
 
     event_id: str | None = None
     us: int | None = None
     tick: int | None = None
 
     @classmethod
-    def of(cls, when: Moment, reader: TreeReader) -> _Limit:
+    def of(cls, when: Moment | None, reader: TreeReader) -> _Limit:
+        if when is None:
+            return cls()
         if isinstance(when, datetime):
             return cls(us=unix_us(when))
         if isinstance(when, int):
@@ -276,7 +278,7 @@ def _time(text: str) -> int:
         ) from None
 
 
-def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> StateFold:
+def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
     fold = fold_events(StateFold(), _until(reader, engine, agent_id, limit))
     if fold.checkpoint is None:
         return fold
@@ -286,12 +288,11 @@ def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | N
         return settle_from_store(fold, store)
 
 
-def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> Iterator[Event]:
+def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> Iterator[Event]:
     """The events of an agent up to a moment."""
-    if limit is None:
-        yield from agent_events(reader, agent_id)
-        return
-    if limit.event_id is not None and not _is_own(reader, agent_id, limit.event_id):
+    if limit.event_id is not None and all(
+        event.id != limit.event_id for event in agent_events(reader, agent_id)
+    ):
         limit = _Limit(us=_time_of(engine, limit.event_id))
     for event in agent_events(reader, agent_id):
         if limit.is_passed_by(event):
@@ -299,10 +300,6 @@ def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | No
         yield event
         if event.id == limit.event_id:
             return
-
-
-def _is_own(reader: TreeReader, agent_id: str, event_id: str) -> bool:
-    return any(event.id == event_id for event in agent_events(reader, agent_id))
 
 
 def _time_of(engine: Engine, event_id: str) -> int:
