@@ -12,7 +12,7 @@ differs by chance from n others exceeds all of them with probability 1 / (n + 1)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import NormalDist
@@ -379,41 +379,50 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
         effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (the number of
         inferred edges on the path).
     """
-    linked: dict[str, dict[str, Any]] = {}
-    front = [(row, 0)]
     at = time_us(row)
-    for hops in range(1, MAX_HOPS + 1):
-        reached: list[tuple[Row, int]] = []
+
+    def causes(front: _Front, known: Container[str]) -> Iterator[_Step]:
         window.prepare([effect for effect, _ in front], fails=_has_inside)
         for effect, guesses in front:
             for cause, edge in direct_causes(effect, window):
                 inferred = guesses + (edge.basis == INFERRED)
-                known = cause["id"] == row["id"] or cause["id"] in linked
                 # Skip a span that began after the event, unless it encloses the effect: an enclosing span
                 # began earlier, even if a delay at its end makes its computed start look later.
                 is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
-                known = known or (started_us(cause) > at and not is_around)
-                too_old = since_us is not None and time_us(cause) < since_us
-                if known or too_old or inferred > MAX_INFERRED_HOPS:
-                    continue
-                linked[cause["id"]] = _reached(cause, edge, hops, inferred)
-                reached.append((cause, inferred))
-                if len(linked) == MAX_CAUSES:
-                    return _nearest_first(row, linked)
+                is_later = started_us(cause) > at and not is_around
+                is_too_old = since_us is not None and time_us(cause) < since_us
+                if not (cause["id"] in known or is_later or is_too_old or inferred > MAX_INFERRED_HOPS):
+                    yield cause, edge, inferred
+
+    return _followed(row, causes)
+
+
+_Front = list[tuple[Row, int]]
+"""Events, each with the number of inferred edges on its path."""
+_Step = tuple[Row, Edge, int]
+
+
+def _followed(row: Row, further: Callable[[_Front, Container[str]], Iterator[_Step]]) -> list[dict[str, Any]]:
+    """Follow links from an event, nearest first; `further` yields those from some events to unknown ones."""
+    linked: dict[str, dict[str, Any]] = {row["id"]: {}}
+    front: _Front = [(row, 0)]
+    for hops in range(1, MAX_HOPS + 1):
+        reached: _Front = []
+        for found, edge, inferred in further(front, linked):
+            linked[found["id"]] = found | {
+                "started_at": format_timestamp(started_us(found)),
+                "edge": edge.to_dict(),
+                "hops": hops,
+                "inferred_hops": inferred,
+            }
+            reached.append((found, inferred))
+            if len(linked) > MAX_CAUSES:
+                reached = []
+                break
         front = reached
-    return _nearest_first(row, linked)
-
-
-def _reached(row: Row, edge: Edge, hops: int, inferred: int) -> dict[str, Any]:
-    return row | {
-        "started_at": format_timestamp(started_us(row)),
-        "edge": edge.to_dict(),
-        "hops": hops,
-        "inferred_hops": inferred,
-    }
-
-
-def _nearest_first(row: Row, linked: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        if not front:
+            break
+    del linked[row["id"]]
     at = time_us(row)
     return sorted(
         linked.values(),
@@ -442,37 +451,23 @@ def effects(row: Row, window: EventWindow, *, until_us: int, forward: Forward) -
     Returns:
         Event dicts with `edge`, `hops` and `inferred_hops`, as from `chain`.
     """
-    linked: dict[str, dict[str, Any]] = {}
-    front = [(row, 0)]
-    for hops in range(1, MAX_HOPS + 1):
+
+    def later(front: _Front, known: Container[str]) -> Iterator[_Step]:
         causes = [cause for cause, _ in front]
         window.prepare(causes, fails=_has_inside)
         others = forward(causes)
         window.prepare(others, fails=_has_inside)
-        reached: list[tuple[Row, int]] = []
         for cause, guesses in front:
             for effect in [*islice(window.after(cause), _LOOK_AHEAD), *others]:
-                if effect["id"] == row["id"] or effect["id"] in linked or time_us(effect) > until_us:
+                if effect["id"] in known or time_us(effect) > until_us:
                     continue
-                edge = _edge_between(cause, effect, window)
+                edges = (edge for each, edge in direct_causes(effect, window) if each["id"] == cause["id"])
+                edge = next(edges, None)
                 inferred = guesses + (edge is not None and edge.basis == INFERRED)
-                if edge is None or inferred > 1 or order(effect) < order(cause):
-                    continue
-                linked[effect["id"]] = _reached(effect, edge, hops, inferred)
-                reached.append((effect, inferred))
-                if len(linked) == MAX_CAUSES:
-                    return _nearest_first(row, linked)
-        front = reached
-        if not front:
-            break
-    return _nearest_first(row, linked)
+                if edge is not None and inferred <= 1 and order(effect) >= order(cause):
+                    yield effect, edge, inferred
 
-
-def _edge_between(cause: Row, effect: Row, window: EventWindow) -> Edge | None:
-    for known, edge in direct_causes(effect, window):
-        if known["id"] == cause["id"]:
-            return edge
-    return None
+    return _followed(row, later)
 
 
 def event_asked(

@@ -140,20 +140,19 @@ def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | 
 
 def _of_input(walk: _Walk, source: _Input) -> None:
     row = source.row
-    if source.kind == "outside":
-        if _add(walk, row, source.path, source.value, "same value"):
-            walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
-    elif source.kind == "field":
+    if source.kind == "field":
         name = source.path
         before = field_changes(walk.reader, walk.engine, row["agent_id"], name, _event_before(walk, row))
         _of_field(walk, row["agent_id"], name, before, "same value")
+    elif not _add(walk, row, source.path, source.value, "same value", again=source.kind == "args"):
+        return
+    elif source.kind == "outside":
+        walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
     elif source.kind == "message":
-        if _add(walk, row, source.path, source.value, "same value"):
-            _of_sender(walk, row, source)
+        _of_sender(walk, row, source)
     elif source.kind == "result":
-        if _add(walk, row, source.path, source.value, "same value"):
-            _of_value(walk, row, "", [source.value])
-    elif _add(walk, row, source.path, source.value, "same value", again=True):
+        _of_value(walk, row, "", [source.value])
+    else:
         caller = _around(walk, row)
         while caller is not None and caller["event_type"] != "agent_action":
             caller = _around(walk, caller)
