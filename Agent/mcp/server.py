@@ -6,9 +6,9 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from anyio import EndOfStream
+from anyio.abc import ObjectReceiveStream
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
@@ -72,7 +72,7 @@ def _passed_on(
     return tool
 
 
-class _Messages:
+class _Messages(ObjectReceiveStream[Any]):
     """The messages of a client; a line that is none is answered with an error, which the SDK omits."""
 
     def __init__(self, lines: Any, answers: Any) -> None:
@@ -100,21 +100,6 @@ class _Messages:
     def last_context(self) -> Any:
         """The context of the last message."""
         return self._lines.last_context
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await self.receive()
-        except EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
 
 def serve_stdio(root: Path, *, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS) -> None:

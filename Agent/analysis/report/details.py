@@ -19,7 +19,7 @@ from Agent.analysis.report.sections import (
     rewards_by_agent,
 )
 from Agent.record.encode.safe_text import cut
-from Agent.render.blocks import Block, Cell, Curve, Grid, Section, Title, Words
+from Agent.render.blocks import Block, Cell, Column, Curve, Grid, Section, Title, Words, grid
 from Agent.render.formats import clock, count, milliseconds, number, plural, seconds
 
 CHANGES: Final = 5
@@ -179,19 +179,15 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
 
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
-    rows = [
-        (
-            Cell(row["content_id"], "name"),
-            count(row["size"]),
-            row["depth"],
-            row["breadth"],
-            seconds(row["half_s"]),
-            row["root_agent_id"],
-        )
-        for row in top[:CONNECTED]
-    ]
-    names = ("content", "sharers", "depth", "breadth", "half within", "from")
-    return [Grid(names, rows, frozenset({1, 2, 3, 4}), spare=(3, 2))] if rows else []
+    columns = (
+        Column("content", lambda row: Cell(row["content_id"], "name")),
+        Column("sharers", "size", count),
+        Column("depth", "depth", right=True, spare=1),
+        Column("breadth", "breadth", right=True, spare=2),
+        Column("half within", "half_s", seconds),
+        Column("from", "root_agent_id"),
+    )
+    return [grid(top[:CONNECTED], *columns)] if top else []
 
 
 def _messages(messages: Mapping[str, Any]) -> list[Block]:
