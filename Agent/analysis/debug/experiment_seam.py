@@ -14,8 +14,6 @@ from Agent.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CauseTester", "HowToTest", "Measurable", "TriedEvent", "cause_tester", "find", "nobody"]
-
 
 class HowToTest(NamedTuple):
     """How to test causes; every field has a default."""
@@ -114,14 +112,7 @@ def nobody(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
 
 
 find: Callable[[Path, Measurable, HowToTest], CauseTester] = nobody
-"""Set once, by `config/first_event.py`."""
+"""Returns the tester for the causes of a complaint in a session; set once, by `config/first_event.py`.
 
-
-def cause_tester(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    """Return the tester for the causes of a complaint in a session.
-
-    Raises:
-        UsageError: no tester is installed, or the outcome is not valid.
-        ReplayError: the session cannot be replayed; the message says what is missing.
-    """
-    return find(session, complaint, how)
+It raises UsageError if the outcome is not valid, and ReplayError if the session cannot be replayed.
+"""

@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, judged_chance
+from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
-from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent, cause_tester
+from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent
 from Agent.analysis.debug.question.question import Question
 from Agent.errors import ReplayError
 from Agent.render.formats import plural
-
-__all__ = ["complaint_of", "tested"]
 
 MAX_CAUSES = 5
 """Number of causes that are tested: the first by every event of its chain, the others by two of them."""
@@ -86,7 +85,7 @@ def tested(
         for event_id, rule in events
     ]
     try:
-        chance, *tried = cause_tester(session, complaint, how).try_events(suspicions)
+        chance, *tried = experiment_seam.find(session, complaint, how).try_events(suspicions)
     except ReplayError as error:
         return list(causes), [f"not tested: {error}"]
     found, answers = list(causes), iter(tried)

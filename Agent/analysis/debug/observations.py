@@ -10,8 +10,6 @@ from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.debug.root_causes.wording import moment
 from Agent.render.formats import plural
 
-__all__ = ["observations"]
-
 _MAX_AGENTS: Final = 5
 _MAX_SERIES: Final = 4
 

@@ -20,11 +20,6 @@ from Agent.analysis.session import in_flight
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
-__all__ = [
-    "SURE", "error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes",
-    "unknown_events",
-]  # fmt: skip
-
 _LOOK_BACK_US: Final = 60_000_000
 _MAX_EDGES: Final = 10
 _MAX_SPANS: Final = 3

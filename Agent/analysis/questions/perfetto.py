@@ -7,7 +7,7 @@ arguments, results, texts of messages and states are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -17,9 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.kept import needed
 from Agent.analysis.query.tables import new_file
-from Agent.analysis.session import in_flight
 from Agent.errors import MissingExtra
-from Agent.event.clock import parse_timestamp
 from Agent.event.kinds import SNAPSHOT, Meaning
 from Agent.event.payloads import kinds_of
 from Agent.tree.read.reader import TreeReader
@@ -166,17 +164,13 @@ class _Writer:
         session = reader.session.name
         self._track(_uuid(session), session)
         unended: dict[str | None, list[_Slice]] = {}
-        for each in in_flight(reader):
-            start_ns = parse_timestamp(each["started_at"]) * 1000
-            span = _Span(
-                each["agent_id"], "", "span", each["name"], each["span_id"], None, 0, 0, None, None, None, 0
-            )
-            unended.setdefault(each["agent_id"], []).append(_Slice(span, start_ns, _NEVER))
-        by_agent: Callable[[_Span | _Other], str] = lambda row: row.agent_id or ""  # noqa: E731
+        for each in reader.in_flight():
+            span = _Span(each.agent_id, "", "span", each.name, each.span_id, None, 0, 0, None, None, None, 0)
+            unended.setdefault(each.agent_id, []).append(_Slice(span, each.started_us * 1000, _NEVER))
         named: set[str | None] = set()
         above: dict[str, str] = dict(_tuples(engine, _WITH_CHILDREN))
         spans = map(_Span._make, _tuples(engine, _SPANS))
-        for _, group in groupby(spans, by_agent):
+        for _, group in groupby(spans, lambda row: row.agent_id or ""):
             own = list(group)
             agent_id = own[0].agent_id
             track = self._agent_track(session, agent_id, named)

@@ -15,8 +15,6 @@ from typing import Final, NamedTuple
 from Agent.analysis.debug.question.numbered_agents import BEFORE_AMOUNTS, bare
 from Agent.analysis.query.engine import Engine
 
-__all__ = ["Naming", "Things", "absent", "events_naming", "parts_of", "things_in"]
-
 Things = tuple[tuple[str, ...], ...]
 """Numbered names, each split into words and numbers."""
 

@@ -10,8 +10,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-__all__ = ["BEFORE_AMOUNTS", "bare", "numbers_meant"]
-
 _NUMBER: Final = re.compile(r"(?<![0-9.:])[0-9]+(?![0-9%]|[.:][0-9])")
 _BEFORE: Final = re.compile(r"([A-Za-z]+)([\s#:_(-]*)\Z")
 _LISTED: Final = re.compile(r"[\s,&#]*(?:\b(?:and|or)\b)?[\s#]*", re.IGNORECASE)
