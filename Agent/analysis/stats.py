@@ -230,16 +230,12 @@ def ranked(counts: Mapping[str, int]) -> dict[str, int]:
 
 def number(value: object) -> float | None:
     """A JSON number, or the text of one (NaN, an integer beyond 64 bit), as a float; else None."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, int | float):
+    try:
         return float(value)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None  # not the text of a number
-    return None
+    except ValueError:
+        return None  # not the text of a number
 
 
 def length_us(duration_ms: object) -> int:

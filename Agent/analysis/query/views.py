@@ -668,11 +668,6 @@ def reads_files(sql: str) -> bool:
     return has_legs(sql) or "getvariable(" in sql
 
 
-def unread(names: str, sql: str) -> str:
-    """A part of a leg to drop unless the query names one of `names`, which are separated by `|`."""
-    return f"/*{names}*/{sql}/*end*/"
-
-
 def _pruned(select: str, named: frozenset[str] | None) -> str:
     """The leg without the parts that the query does not name: every declared key costs parsing time."""
 
@@ -690,9 +685,14 @@ def select(columns: Mapping[str, str], source: str, spare: Collection[str] = UNN
 
 
 def _joined(parts: Mapping[str, str], optional: Mapping[str, str]) -> str:
-    """Join parts of a list; the first is always present, optional ones depend on the names in the query."""
+    """Join parts of a list; the first is always present, optional ones depend on the names in the query.
+
+    Args:
+        parts: by name.
+        optional: by name of a part, the names, separated by `|`, of which a query has to use one.
+    """
     texts = [
-        unread(optional[name], f", {text}") if name in optional else f", {text}"
+        f"/*{optional[name]}*/, {text}/*end*/" if name in optional else f", {text}"
         for name, text in parts.items()
     ]
     return "".join(texts)[2:]
