@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from Agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from Agent.analysis.query.views import QueryEngine
+    from Agent.analysis.query.kept import QueryEngine
     from Agent.render.blocks import Section
     from Agent.tree.read.reader import TreeReader
 

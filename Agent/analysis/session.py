@@ -15,16 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from Agent.analysis.query.views import (
-    EVENT_COLUMNS,
-    TELLING,
-    Only,
-    QueryEngine,
-    engine_row,
-    numbers,
-    scan,
-    whole_lines,
-)
+from Agent.analysis.query.kept import QueryEngine
+from Agent.analysis.query.views import EVENT_COLUMNS, TELLING, Only, engine_row, numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound

@@ -19,7 +19,8 @@ from Agent.analysis.causality.chains import (
 )
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
+from Agent.analysis.query.kept import QueryEngine
+from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, engine_row, scan, whole_lines
 from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event

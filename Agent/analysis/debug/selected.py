@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from Agent.analysis.query.kept import QueryEngine
 from Agent.analysis.query.trees import MOST_ROWS, ChosenEvents
-from Agent.analysis.query.views import IS_ERROR, QueryEngine, events_of, scan
+from Agent.analysis.query.views import IS_ERROR, events_of, scan
 
 _MOST_AGENTS: Final = 1_000_000
 _REMEDY: Final = "name the agents that it is about, or name fewer sessions"

@@ -29,7 +29,7 @@ from Agent.analysis.query.data_files import (
     parts_of,
     standing_at,
 )
-from Agent.analysis.query.kept import MAX_ROWS, needed
+from Agent.analysis.query.kept import MAX_ROWS, QueryEngine, needed
 from Agent.analysis.query.progress import (
     call_at_exit,
     has_expired,
@@ -39,18 +39,15 @@ from Agent.analysis.query.progress import (
     shown_deadline,
 )
 from Agent.analysis.query.state_view import action_states
-from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
-from Agent.analysis.query.views import (
-    LINES_ASKED,
-    MACROS,
-    QueryEngine,
-    asked_in,
+from Agent.analysis.query.user_queries import (
+    check_reads_only,
+    columns_of,
+    error_clause,
+    first_of,
     named_columns,
-    reads_files,
-    resolve,
-    scan,
-    worded,
+    words_of,
 )
+from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
 from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parts import OF_PART, archive_dir, escaped, file_digest, read_parts
 from Agent.archive.sealed.reader import (

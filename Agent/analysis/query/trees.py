@@ -25,14 +25,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.analysis.query.data_files import PATTERNS, Sources, by_columns, find_sources
-from Agent.analysis.query.views import (
-    EVENT_COLUMNS,
-    LIVE,
-    QueryEngine,
-    json_of,
-    scan,
-    whole_lines,
-)
+from Agent.analysis.query.kept import QueryEngine
+from Agent.analysis.query.views import EVENT_COLUMNS, LIVE, json_of, scan, whole_lines
 from Agent.archive.sealed.parquet_rows import literal
 from Agent.archive.sealed.parts import ARCHIVE_VERSION, Part, archive_dir, escaped, read_parts
 from Agent.errors import AgentTraceError, DamagedInput, InputError, MissingExtra, SessionNotFound

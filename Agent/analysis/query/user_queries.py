@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from Agent.archive.sealed.duckdb_module import load_duckdb
@@ -55,6 +55,15 @@ def check_reads_only(connection: Any, query: str) -> Any:
 def columns_of(query: str) -> str:
     """A statement that returns the columns of a query; the query itself if it already describes."""
     return query if _DESCRIBES.match(query) else _DESCRIBE + query
+
+
+def named_columns(columns: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The columns of a user's query with their types; duplicate names get a number."""
+    named: dict[str, str] = {}
+    for name, sql_type in columns:
+        number = sum(known == name or known.startswith(f"{name}:") for known in named)
+        named[f"{name}:{number}" if name in named else name] = sql_type
+    return named
 
 
 def first_of(connection: Any, query: str, rows: int) -> str:

@@ -9,8 +9,8 @@ both have, no `::`, an explicit order of NULLs, and placeholders that each engin
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, Self
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
@@ -155,65 +155,6 @@ MACROS: Final = (
 )
 """DuckDB's macros for functions that Spark defines differently."""
 _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
-
-
-class QueryEngine(Protocol):
-    """The interface of the engines: `Engine`, and `SparkEngine` for many sealed sessions."""
-
-    remote: Sequence[Any]
-    """The sessions in an object store, as `RemoteTree`."""
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a query; return a dict for each row. Parameters replace `?`."""
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a query."""
-        return self.rows(sql, parameters)[0]
-
-    def counts(
-        self, column: str, lines: str, most: int | None = None, number: str = "count(*)"
-    ) -> dict[str, int]:
-        """Return how often each value of a column occurs in lines, the most frequent first."""
-        limit = "" if most is None else f" LIMIT {most}"
-        rows = self.rows(
-            f"SELECT {column} AS name, {number} AS n FROM {lines} GROUP BY 1 ORDER BY n DESC, name{limit}"
-        )
-        return {row["name"]: row["n"] for row in rows}
-
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if they are too many.
-
-        A table that is derived from kept tables may have any number of rows.
-        """
-
-    def drop_table(self, name: str) -> None:
-        """Drop a kept table, if it exists."""
-
-    def ends_us(self) -> tuple[int, int] | None:
-        """The times of the first and the last event; None without events."""
-
-    @staticmethod
-    def view_names() -> list[str]:
-        """The names of the views for `sql()`."""
-        return sorted([ACTION_STATES, *names()])
-
-    def close(self) -> None:
-        """Release what the engine holds."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def named_columns(columns: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The columns of a user's query with their types; duplicate names get a number."""
-    named: dict[str, str] = {}
-    for name, sql_type in columns:
-        number = sum(known == name or known.startswith(f"{name}:") for known in named)
-        named[f"{name}:{number}" if name in named else name] = sql_type
-    return named
 
 
 def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.kept import kept
+from Agent.analysis.query.kept import QueryEngine, kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     DIV,
@@ -22,7 +22,6 @@ from Agent.analysis.query.views import (
     IS_ERROR,
     TOTAL,
     Only,
-    QueryEngine,
     engine_row,
     event_row,
     is_agent,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.kept import kept
-from Agent.analysis.query.views import BY_ORDER, EACH, QueryEngine, events_of, quoted_text
+from Agent.analysis.query.kept import QueryEngine, kept
+from Agent.analysis.query.views import BY_ORDER, EACH, events_of, quoted_text
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp

@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from Agent.analysis.query.kept import kept
+from Agent.analysis.query.kept import QueryEngine, kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     BY_ORDER,
     IS_ERROR,
-    QueryEngine,
     event_keys,
     event_row,
     events_of,

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
-from Agent.analysis.query.kept import kept
+from Agent.analysis.query.kept import QueryEngine, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,
     KEYS,
     TOTAL,
     WIDE,
-    QueryEngine,
     event_keys,
     events_of,
     is_agent,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.kept import kept
-from Agent.analysis.query.views import ABOUT, BY_ORDER, TOTAL, QueryEngine, events_of, part_of, scan
+from Agent.analysis.query.kept import QueryEngine, kept
+from Agent.analysis.query.views import ABOUT, BY_ORDER, TOTAL, events_of, part_of, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis import session as integrity
 from Agent.analysis.query.engine import Engine, open_engine
-from Agent.analysis.query.kept import kept
+from Agent.analysis.query.kept import QueryEngine, kept
 from Agent.analysis.query.tables import as_json
-from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
+from Agent.analysis.query.views import IS_ERROR, scan
 from Agent.analysis.questions import errors as failures
 from Agent.analysis.questions import interactions, journeys, learning, performance, states
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
