@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
 
@@ -58,46 +59,25 @@ class DamagedLine(ValueError):
 def event_to_object(event: Event) -> dict[str, Any]:
     """Return the event as the JSON object of its view, with keys in the order used on disk."""
     kind = KINDS.get(event.kind)
-    if kind is not None and kind.home is Home.RUN:
-        return _run_object(event)
-    obj: dict[str, Any] = {
-        "timestamp": event.timestamp,
-        "id": event.id,
-        "schema_version": event.schema_version,
-        "session_id": event.session_id,
-        "level": event.level,
-        "logger": event.logger,
-        "message": event.message,
-    }
-    _add_links(obj, event)
-    obj["extra"] = dict(event.extra)
-    _add_tail(obj, event)
-    return obj
-
-
-def _run_object(event: Event) -> dict[str, Any]:
-    obj: dict[str, Any] = {
-        "timestamp": event.timestamp,
-        "id": event.id,
-        "schema_version": event.schema_version,
-        "type": event.kind,
-    }
-    if event.session_id:
-        obj["session_id"] = event.session_id
-    # Most run events have the default level, logger and message, so these are written only if they differ.
-    if event.level != "INFO":
-        obj["level"] = event.level
-    if event.logger:
-        obj["logger"] = event.logger
-    if event.message:
-        obj["message"] = event.message
-    _add_links(obj, event)
-    for key, value in event.extra.items():
-        obj[run_key(key)] = value
-    _add_tail(obj, event)
+    is_of_run = kind is not None and kind.home is Home.RUN
+    obj: dict[str, Any] = {}
+    for name in ENVELOPE_KEYS[:-1]:
+        value = getattr(event, name)
+        if name == "extra":
+            obj |= {run_key(key): item for key, item in value.items()} if is_of_run else {name: dict(value)}
+        elif value != _DEFAULTS[name] or (name in _ALWAYS_IN_LOG and not is_of_run):
+            obj[name] = list(value) if name == "causes" else value
+        if name == "schema_version" and is_of_run:
+            obj["type"] = event.kind
     if event.types:
-        obj["types"] = {run_pointer(pointer): tag for pointer, tag in event.types.items()}
+        obj["types"] = {run_pointer(at) if is_of_run else at: tag for at, tag in event.types.items()}
     return obj
+
+
+_DEFAULTS = {**{each.name: each.default for each in fields(Event)}, "session_id": ""}
+"""Values that are left out, since readers assume them."""
+_ALWAYS_IN_LOG = frozenset({"session_id", "level", "logger", "message"})
+"""Most run events have the default of these, so the run view leaves that out, too."""
 
 
 def _is_taken(key: str) -> bool:
@@ -129,30 +109,6 @@ def _log_pointer(pointer: str) -> str:
     if key in _RUN_KEYS:
         return pointer
     return f"/extra/{_log_key(key)}{slash}{rest}"
-
-
-def _add_links(obj: dict[str, Any], event: Event) -> None:
-    if event.run_id is not None:
-        obj["run_id"] = event.run_id
-    if event.span_id is not None:
-        obj["span_id"] = event.span_id
-    if event.parent_span_id is not None:
-        obj["parent_span_id"] = event.parent_span_id
-    if event.causes:
-        obj["causes"] = list(event.causes)
-    if event.tick is not None:
-        obj["tick"] = event.tick
-    if event.hlc is not None:
-        obj["hlc"] = event.hlc
-
-
-def _add_tail(obj: dict[str, Any], event: Event) -> None:
-    if event.code is not None:
-        obj["code"] = event.code
-    if event.state is not None:
-        obj["state"] = event.state
-    if event.types:
-        obj["types"] = dict(event.types)
 
 
 def encode_event(event: Event) -> bytes:
@@ -315,8 +271,8 @@ def migrate_event(obj: Mapping[str, Any]) -> dict[str, Any]:
     """Migrate an event of either view to the current version; SchemaError for an unknown version."""
     event = dict(obj)
     version = event.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= CURRENT_SCHEMA:
-        is_newer = isinstance(version, int) and not isinstance(version, bool) and version > CURRENT_SCHEMA
+    if type(version) is not int or not 1 <= version <= CURRENT_SCHEMA:
+        is_newer = type(version) is int and version > CURRENT_SCHEMA
         remedy = (
             "install a newer agent-trace"
             if is_newer
@@ -404,7 +360,7 @@ def _envelope_problems(obj: Mapping[str, Any]) -> list[str]:
         except (ValueError, TypeError, AttributeError):
             problems.append(f"{key} is malformed")
     version = obj.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool):
+    if type(version) is not int:
         problems.append("schema_version is not a number")
     if "type" not in obj and obj.get("level") not in LEVELS:
         problems.append("level is none of DEBUG, INFO, WARNING, ERROR, CRITICAL")
