@@ -24,8 +24,8 @@ from Agent.event.values.reading import Limits
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _ARRAY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d{0,6}\w{1,2}\])?|U\d{1,4})\Z")
 _SCALAR_KINDS = "biufcmM"
-_TEXT_OF = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-_FLOAT_OF = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+NAMES_OF_FLOATS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+FLOATS_BY_NAME = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _HEAD_ITEMS = 64
 _MOST_BYTES = 1 << 26  # for an array that is built from recorded data
 _SMALL_ITEMS = 64
@@ -85,14 +85,14 @@ def number_tag(cls: type) -> str | None:
 def _number(value: Any) -> Any:
     """Return a Python number for JSON; NaN and infinities by name, as the tag says that it is a number."""
     if type(value) is float and not math.isfinite(value):
-        return _TEXT_OF[repr(value)]
+        return NAMES_OF_FLOATS[repr(value)]
     return value
 
 
 def _float(value: Any) -> float:
     if type(value) is float:
         return value
-    return _FLOAT_OF[value]
+    return FLOATS_BY_NAME[value]
 
 
 def _reduce_scalar(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all

@@ -339,7 +339,7 @@ def _reduce_dataclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: A
 def _build_instance(name: str) -> Builder:
     def build(reduced: Any, argument: str, binding: Binding) -> Any:
         instance, usual = bare_instance(name, argument, binding)
-        restore_attributes(instance, usual | _attributes(reduced))
+        restore_attributes(instance, usual | dict(pairs_of(reduced)))
         return instance
 
     return build
@@ -375,13 +375,13 @@ def bare_instance(name: str, argument: str, binding: Binding) -> tuple[Any, dict
     return object.__new__(cls), usual
 
 
-def _attributes(reduced: Any) -> dict[Any, Any]:
-    # A name that is not plain text turns an object into a list of pairs.
+def pairs_of(reduced: Any) -> list[tuple[Any, Any]]:
+    """Return the items of a mapping in either form, object or list of pairs; ValueError for other forms."""
     if type(reduced) is dict:
-        return reduced
-    if type(reduced) is not list:
-        raise ValueError("no attributes")
-    return {name: value for name, value in reduced}  # noqa: C416 - a pair of another shape must raise
+        return list(reduced.items())
+    if type(reduced) is list and all(type(pair) is list and len(pair) == 2 for pair in reduced):
+        return [(key, value) for key, value in reduced]
+    raise ValueError("neither an object nor a list of pairs")
 
 
 def _reduce_namedtuple(value: Any, limits: Limits) -> tuple[str, Any]:

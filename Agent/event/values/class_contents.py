@@ -45,51 +45,6 @@ class Unreadable(Exception):
     """The content of the value cannot be read; the message gives the reason."""
 
 
-class KindOfValue(NamedTuple):
-    """A row of the table in docs/REPLAY.md."""
-
-    kind: str
-    values: str
-    meaning: str
-
-
-KINDS: tuple[KindOfValue, ...] = (
-    KindOfValue(
-        "restorable",
-        "plain data and containers of the standard library, subclasses of builtins, dates, UUID, Decimal, "
-        "Fraction, IP addresses, Path, range, slice, enums, dataclasses, attrs, named tuples, pydantic "
-        "models, exceptions, SimpleNamespace, patterns, array.array, in-memory files, random.Random, arrays, "
-        "scalars and generators of numpy, tables, indexes and times of pandas, classes with a registered "
-        "codec; other Python objects whose attributes are all restorable and no generator, with locks and "
-        "queues inside that nobody holds or waits for; outside of fields also classes, functions, lambdas, "
-        "partials and bound methods of the program",
-        "compared as values; can drive a replay",
-    ),
-    KindOfValue(
-        "comparable",
-        "other objects by their attributes and slots; other functions and those in fields, generators, "
-        "iterators, weak references, ctypes data, other objects of pandas, values over the size limits",
-        "compared by a digest over the whole content (16 MB or 100,000 values at most)",
-    ),
-    KindOfValue(
-        "reference",
-        "agents, classes, modules, objects that lead to other agents",
-        "compared by name; never informative",
-    ),
-    KindOfValue(
-        "handle",
-        "locks, files, sockets, threads, processes, event loops, tasks, executors, loggers, database "
-        "connections, tracing objects of this package",
-        "listed; nothing to compare",
-    ),
-    KindOfValue(
-        "unseen",
-        "objects of C extensions without a reduction, ctypes pointers, values above the limits of a digest",
-        "makes the verdict UNVERIFIED, unless it is ignored by name",
-    ),
-)
-"""The kinds of values that replay distinguishes, and what it does with each."""
-
 TRACING = "tracing object"
 """The handle kind of loggers, recorders and tools of this package."""
 
@@ -413,11 +368,16 @@ _SEAM_FILES = f"{_PACKAGE_FILES}record/sources/"
 _EMPTY_CELL = "<empty cell>"
 
 
-def _cell(cell: Any) -> Any:
+def contents_of_cell(cell: Any) -> list[Any]:
+    """Return the content of a cell of a closure; an empty list if it has none."""
     try:
-        return cell.cell_contents
+        return [cell.cell_contents]
     except ValueError:
-        return _EMPTY_CELL
+        return []
+
+
+def _cell(cell: Any) -> Any:
+    return next(iter(contents_of_cell(cell)), _EMPTY_CELL)
 
 
 def _builtin(value: Any) -> Pieces:
@@ -493,20 +453,14 @@ def _weak(value: Any) -> Pieces:
     return Pieces("weak reference", (ref.__call__(value),))
 
 
-def _text_file(value: Any) -> Pieces:
-    import io
-
-    if io.StringIO.closed.__get__(value):
-        return Pieces("closed StringIO")
-    return Pieces("StringIO", (io.StringIO.getvalue(value), io.StringIO.tell(value)))
-
-
-def _bytes_file(value: Any) -> Pieces:
-    import io
-
-    if io.BytesIO.closed.__get__(value):
-        return Pieces("closed BytesIO")
-    return Pieces("BytesIO", (io.BytesIO.tell(value),), raw=io.BytesIO.getvalue(value))
+def _file(value: Any) -> Pieces:
+    base: Any = solid_base(type(value))
+    if base.closed.__get__(value):
+        return Pieces(f"closed {base.__name__}")
+    content, position = base.getvalue(value), base.tell(value)
+    if type(content) is bytes:
+        return Pieces(base.__name__, (position,), raw=content)
+    return Pieces(base.__name__, (content, position))
 
 
 def _alias(value: Any) -> Pieces:
@@ -717,8 +671,8 @@ _BY_NAME: dict[str, _Reader] = {
     "weakref.ProxyType": lambda _: _no("a weak proxy"),
     "re.Pattern": lambda value: Pieces("pattern", (value.pattern, value.flags)),
     "re.Match": lambda value: Pieces("match", (value.re, value.string, value.pos, value.endpos, value.regs)),
-    "_io.StringIO": _text_file,
-    "_io.BytesIO": _bytes_file,
+    "_io.StringIO": _file,
+    "_io.BytesIO": _file,
     "_struct.Struct": lambda value: Pieces("struct", (value.format,)),
     "numpy.ndarray": _numpy_array,
     "numpy.void": _numpy_void,

@@ -42,13 +42,14 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, imported, module_name
 from Agent.event.values.arrays import (
     ARRAY_BUILDERS,
+    FLOATS_BY_NAME,
     number_tag,
     numpy_reducer,
     reads_generator,
     reduce_random,
 )
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
-from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
+from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer, pairs_of
 from Agent.event.values.class_contents import CALLABLE, OF_EVERY_CLASS, Pieces, Unreadable, handle_of
 from Agent.event.values.digest import ALGORITHM, HIDING, WITH_MORE, digest_bytes
 from Agent.event.values.opaque import (
@@ -68,15 +69,6 @@ _FACTORIES: dict[str, Any] = {
     f.__name__: f
     for f in (list, dict, set, int, float, str, tuple, bool, frozenset, bytes, deque, Counter, OrderedDict)
 }
-
-
-def pairs_of(reduced: Any) -> list[tuple[Any, Any]]:
-    """Return the items of a mapping in either form, object or list of pairs; ValueError for other forms."""
-    if type(reduced) is dict:
-        return list(reduced.items())
-    if type(reduced) is list and all(type(pair) is list and len(pair) == 2 for pair in reduced):
-        return [(key, value) for key, value in reduced]
-    raise ValueError("neither an object nor a list of pairs")
 
 
 def _exact(value: Any, kind: type) -> Any:
@@ -435,10 +427,9 @@ def _span(cls: type) -> Builder:
     return build
 
 
-_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 BUILDERS: Mapping[str, Builder] = {
     "int": _build_int,
-    "float": lambda v, _a, _b: _NOT_FINITE[v],
+    "float": lambda v, _a, _b: FLOATS_BY_NAME[v],
     "str": lambda v, _a, _b: _unescape_text(v),
     "tuple": lambda v, _a, _b: tuple(_exact(v, list)),
     "set": lambda v, _a, _b: _build_set(v, set),

@@ -41,9 +41,8 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.arrays import Form, table_form
-from Agent.event.values.class_codecs import Binding, Builder
-from Agent.event.values.class_contents import at_name, pieces_of
-from Agent.event.values.codecs import pairs_of
+from Agent.event.values.class_codecs import Binding, Builder, pairs_of
+from Agent.event.values.class_contents import at_name, contents_of_cell, pieces_of
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Hides
 
@@ -149,7 +148,7 @@ def _parts_of(value: Any, kind: type, takes_code: bool) -> tuple[str, Any] | Non
     if kind is BuiltinFunctionType:
         return _builtin(value)
     if kind is CellType:
-        return CELL, _contents_of_cell(value)
+        return CELL, contents_of_cell(value)
     if issubclass(kind, type):
         return _class(value)
     form = _form_of(kind)
@@ -293,13 +292,6 @@ def _code_of(module: ModuleType) -> CodeType | None:
 
 
 _codes: dict[str, tuple[ModuleType, CodeType | None]] = {}
-
-
-def _contents_of_cell(cell: Any) -> list[Any]:
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        return []
 
 
 def _builtin(function: Any) -> tuple[str, Any] | None:
@@ -459,24 +451,17 @@ def _make_error(cls: Any, arguments: list[Any], fields: dict[str, Any]) -> Any:
 _ERROR = Form(_error_parts, _make_error)
 
 
-def _make_deque(cls: Any, most: int | None, *items: Any) -> Any:
-    instance = deque.__new__(cls)
-    deque.__init__(instance, items, most)
-    return instance
-
-
-def _make_ordered(cls: Any, pairs: dict[Any, Any]) -> Any:
-    instance = OrderedDict.__new__(cls)
-    OrderedDict.update(instance, pairs)
+def _made(base: Any, cls: Any, *arguments: Any) -> Any:
+    """Make an instance by its C class, without code of a class derived from it."""
+    instance = base.__new__(cls)
+    base.__init__(instance, *arguments)
     return instance
 
 
 def _make_default(cls: Any, factory: Any, pairs: dict[Any, Any]) -> Any:
     if factory is not None and not callable(factory):
         raise LookupError("no factory")
-    instance = defaultdict.__new__(cls)
-    defaultdict.__init__(instance, factory, pairs)
-    return instance
+    return _made(defaultdict, cls, factory, pairs)
 
 
 def _referent(value: Any) -> list[Any] | None:
@@ -512,18 +497,8 @@ def _file_parts(value: Any) -> list[Any] | None:
 
 def _make_file(cls: Any, content: Any, position: int) -> Any:
     base: Any = solid_base(cls)
-    file = base.__new__(cls)
-    base.__init__(file, content)
+    file = _made(base, cls, content, *([""] if type(content) is str else []))  # with its newlines as they are
     base.seek(file, position)
-    return file
-
-
-def _make_text_file(cls: Any, content: str, position: int) -> Any:
-    import io
-
-    file = io.StringIO.__new__(cls)
-    io.StringIO.__init__(file, content, newline="")
-    io.StringIO.seek(file, position)
     return file
 
 
@@ -555,8 +530,10 @@ _FORMS: dict[type, Form] = {
     type({}.keys()): Form(_referent, lambda _, held: dict.keys(held)),
     type({}.values()): Form(_referent, lambda _, held: dict.values(held)),
     type({}.items()): Form(_referent, lambda _, held: dict.items(held)),
-    deque: Form(_pieces, _make_deque),
-    OrderedDict: Form(lambda value: [dict(OrderedDict.items(value))], _make_ordered),
+    deque: Form(_pieces, lambda cls, most, *items: _made(deque, cls, items, most)),
+    OrderedDict: Form(
+        lambda value: [dict(OrderedDict.items(value))], lambda cls, pairs: _made(OrderedDict, cls, pairs)
+    ),
     defaultdict: Form(
         lambda value: [vars(defaultdict)["default_factory"].__get__(value), dict(dict.items(value))],
         _make_default,
@@ -581,7 +558,7 @@ _BY_NAME: dict[str, Form] = {
         ),
     ),
     "array.array": Form(_array_parts, _make_array),
-    "_io.StringIO": Form(_file_parts, _make_text_file),
+    "_io.StringIO": Form(_file_parts, _make_file),
     "_io.BytesIO": Form(_file_parts, _make_file),
     "re.Pattern": Form(lambda value: [value.pattern, value.flags], _make_pattern),
     "time.struct_time": Form(

@@ -18,7 +18,7 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.class_codecs import Binding, bare_instance
+from Agent.event.values.class_codecs import Binding, bare_instance, pairs_of
 from Agent.event.values.codecs import (
     BUILDERS,
     REGISTERED,
@@ -93,26 +93,23 @@ def encode_value(
         agent_of: distinguishes agents from other objects; an agent is recorded as its id.
         reading: how the content of values without a codec is read.
     """
-    try:
-        walk = Walk(limits, agent_of, cutting=False, reading=reading, start=pointer)
-        return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
-    except RepeatsSpent:
-        limits = limits.usual()
-    except BudgetSpent:
-        pass  # too large: walk it again below, and cut it
-    except Exception as error:  # noqa: BLE001 - recording must not raise into the recorded program
-        pass_on(error)
-        return _given_up(value, pointer, error)
-    try:
-        # Cuts add bytes, so leave room for them in the budget.
-        walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
-        return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
-    except Exception as error:  # noqa: BLE001
-        pass_on(error)
-        return _given_up(value, pointer, error)
+    failure: Exception | None = None
+    for cutting in (False, True):  # cuts add bytes, for which the second walk leaves room in its budget
+        try:
+            walk = Walk(limits, agent_of, cutting=cutting, reading=reading, start=pointer)
+            return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
+        except BudgetSpent as error:  # too large: walk it again, and cut it
+            failure = error
+            if type(error) is RepeatsSpent:
+                limits = limits.usual()
+        except Exception as error:  # noqa: BLE001 - recording must not raise into the recorded program
+            pass_on(error)
+            failure = error
+            break
+    return _given_up(value, pointer, failure)
 
 
-def _given_up(value: object, pointer: str, error: BaseException) -> Encoded:
+def _given_up(value: object, pointer: str, error: BaseException | None) -> Encoded:
     name = class_name(type(value))
     form = {"repr": shorten(f"<{name} object>"), "class": name, "failure": class_name(type(error))}
     return Encoded({**form, "unseen": "it could not be read"}, {pointer: "opaque"}, (pointer,))
@@ -417,10 +414,8 @@ class Graph:
         else:
             instance, usual = bare_instance(name, argument, self._binding)
         self._made[pointer] = instance
-        children = self._children(node, pointer)
         # A name that is not plain text turns an object into a list of pairs.
-        attributes = children if type(children) is dict else {key: value for key, value in children}  # noqa: C416
-        restore_attributes(instance, usual | attributes)
+        restore_attributes(instance, usual | dict(pairs_of(self._children(node, pointer))))
         return instance
 
     def _local(self, reduced: dict[str, Any], argument: str, pointer: str) -> FunctionType:

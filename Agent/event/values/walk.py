@@ -15,8 +15,9 @@ import orjson
 from Agent.event.classes import attributes_of, class_name
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
+from Agent.event.values.arrays import NAMES_OF_FLOATS
 from Agent.event.values.class_codecs import MEMBER, class_reducer, tag_of_member
-from Agent.event.values.class_contents import handle_of, reference_of
+from Agent.event.values.class_contents import contents_of_cell, handle_of, reference_of
 from Agent.event.values.codecs import (
     builtin_reducer,
     is_plain_class,
@@ -200,7 +201,7 @@ class Walk:
             if math.isfinite(value):
                 ask_memory(0)
                 return self._spend(len(orjson.dumps(value)), value)
-            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+            name = NAMES_OF_FLOATS[repr(value)]
             return self._tagged(self._spend(len(name) + 2, name), "float", pointer)
         return self._composite(value, kind, pointer)
 
@@ -384,7 +385,10 @@ class Walk:
         form = describe(value, content, shows=is_shown)
         if content.kind is not OpaqueKind.COMPARABLE:
             if content.kind is OpaqueKind.HANDLE and is_lock(type(value)):
-                self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
+                # an idle lock that occurs once can be replaced by a new one
+                is_first = self.met.setdefault((id(value), root), below) == below
+                if is_first and self.reading.keeps_content and parts_of_idle(value) is not None:
+                    form[CONTENT] = {}
             elif content.text.startswith("class ") and self.reading.keeps_content:
                 self._keep_content(value, content, form, pointer)
             return form
@@ -421,11 +425,6 @@ class Walk:
             form[CONTENT] = kept
         if walk.has_stand_ins:
             form[STAND_IN] = True
-
-    def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
-        """Mark an idle lock that occurs once as replaceable by a new one."""
-        if first and self.reading.keeps_content and parts_of_idle(value) is not None:
-            form[CONTENT] = {}
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # Fast path for tuples of scalars, as in keys and positions.
@@ -777,17 +776,8 @@ def _is_of_process(value: Any) -> bool:
     """Whether it is a task, a loop, or a local function that holds one, such as a cancelling callback."""
     if type(value) is not FunctionType:
         return handle_of(type(value)) in _TASKS
-    cells = value.__closure__ or ()
-    return "<locals>" in value.__qualname__ and any(
-        handle_of(type(content)) in _TASKS for cell in cells if (content := _held(cell)) is not None
-    )
+    held = [content for cell in value.__closure__ or () for content in contents_of_cell(cell)]
+    return "<locals>" in value.__qualname__ and any(handle_of(type(content)) in _TASKS for content in held)
 
 
 _TASKS = ("task", "event loop")
-
-
-def _held(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None  # an empty cell
