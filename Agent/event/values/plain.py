@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -19,8 +19,6 @@ SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRINGS = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
 _NESTING = _CONTAINERS | {tuple}
-_PLAIN = SCALARS | _CONTAINERS
-_FEW_CONTAINERS = 256
 _MOST_LEVELS = 256  # orjson's limit
 _MOST_AGAIN = 100_000
 _SWEPT_FROM = 6  # for fewer items a loop is as fast as one call in C
@@ -42,50 +40,18 @@ def least_bytes(value: Any, most_bytes: int) -> int:
     Only dicts, lists and tuples are searched, 256 levels deep. If few containers occur very often, so that
     the JSON would be much larger than the value, the result exceeds `most_bytes`.
     """
-    least = 0
-    pending = [value]
-    for node in pending:
-        kind = type(node)
-        if kind is str:
-            least += len(node)
-        elif kind is dict or kind is list or kind is tuple:
-            # n values take at least 2 n - 1 bytes, a string of n characters at least n.
-            least += 2 * len(node)
-            children = list(node.values()) if kind is dict else node
-            if kind is not dict and len(children) <= _SWEPT_FROM:
-                for child in children:
-                    child_kind = type(child)
-                    if child_kind is str:
-                        least += len(child)
-                    elif child_kind in _NESTING:
-                        pending.append(child)
-            else:
-                kinds = set(map(type, children))
-                if kind is dict:
-                    least += sum([len(key) for key in list(node) if type(key) is str])
-                if str in kinds:
-                    least += sum([len(child) for child in children if type(child) is str])
-                if not kinds.isdisjoint(_NESTING):
-                    pending += [child for child in children if type(child) in _NESTING]
-        if least > most_bytes:
-            break
-        if len(pending) > _FEW_CONTAINERS:
-            return _least_bytes_by_levels(value, most_bytes)
-    return least
-
-
-def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
-    """Return the same as `least_bytes` for many containers, of which some may occur repeatedly."""
-    least = 0
-    level = [value]
+    least = len(value) if type(value) is str else 0
+    level = [value] if type(value) in _NESTING else []
     for _ in range(_MOST_LEVELS):
         below: list[Any] = []
         for node in level:
-            children = list(node.values()) if type(node) is dict else node
-            kinds = set(map(type, children))
+            # n values take at least 2 n - 1 bytes, a string of n characters at least n.
             least += 2 * len(node)
+            children = node
             if type(node) is dict:
+                children = list(node.values())
                 least += sum([len(key) for key in list(node) if type(key) is str])
+            kinds = set(map(type, children))
             if str in kinds:
                 least += sum([len(child) for child in children if type(child) is str])
             if not kinds.isdisjoint(_NESTING):
@@ -235,7 +201,7 @@ def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | No
         return None
     data = write_json(value, DUMP_OPTIONS)
     # orjson writes NaN and infinities as null.
-    if data.find(b"null") >= 0 and _any_leaf_nonfinite(value):
+    if data.find(b"null") >= 0 and any(any_nonfinite(children) for _, children in _containers_in(value)):
         return None
     if len(data) <= limits.unread_bytes:
         return data
@@ -274,26 +240,6 @@ def scalars_fit(container: list[Any] | dict[str, Any], data: bytes, limits: Limi
 
 
 def _is_plain(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
-    pending: list[Any] = [value]
-    for node in pending:
-        children = node.values() if type(node) is dict else node
-        if type(node) is dict and not _STRINGS.issuperset(map(type, node)):
-            return False
-        if len(node) > _SWEPT_FROM and SCALARS.issuperset(map(type, children)):
-            continue
-        for child in children:
-            kind = type(child)
-            if kind is dict or kind is list:
-                pending.append(child)
-            elif kind not in SCALARS:
-                return False
-        # With at most as many containers as levels allowed, none can be too deep.
-        if len(pending) > limits.max_depth:
-            return _is_plain_by_levels(value, limits)
-    return True
-
-
-def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
     # By levels, not recursion: a list with two references to itself would double the calls at each level.
     level: list[Any] = [value]
     seen = 1
@@ -303,11 +249,14 @@ def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bo
             children = node.values() if type(node) is dict else node
             if type(node) is dict and not _STRINGS.issuperset(map(type, node)):
                 return False
-            if SCALARS.issuperset(map(type, children)):
+            if len(node) > _SWEPT_FROM and SCALARS.issuperset(map(type, children)):
                 continue
-            if not _PLAIN.issuperset(map(type, children)):
-                return False
-            below += [child for child in children if type(child) in _CONTAINERS]
+            for child in children:
+                kind = type(child)
+                if kind is dict or kind is list:
+                    below.append(child)
+                elif kind not in SCALARS:
+                    return False
             if seen + len(below) > limits.max_items:
                 return False
         if not below:
@@ -334,36 +283,25 @@ def any_nonfinite(values: Iterable[Any]) -> bool:
     return False
 
 
-def _any_leaf_nonfinite(value: Any) -> bool:
+def _containers_in(value: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield a container and those in it, each with its children."""
     pending = [value]
     while pending:
         node = pending.pop()
         children = list(node.values() if type(node) is dict else node)
-        if any_nonfinite(children):
-            return True
+        yield node, children
         pending += [child for child in children if type(child) in _CONTAINERS]
-    return False
 
 
 def _fits(value: Any, limits: Limits) -> bool:
     """Whether the value is within the limits on items and strings; its JSON is known to be short enough."""
     longest = limits.max_string_chars
     items = 1
-    pending = [value]
-    while pending:
-        node = pending.pop()
+    for node, children in _containers_in(value):
         items += len(node)
-        if items > limits.max_items:
+        texts = [*node, *children] if type(node) is dict else children
+        if items > limits.max_items or any(type(text) is str and len(text) > longest for text in texts):
             return False
-        if type(node) is dict and any(len(key) > longest for key in list(node)):
-            return False
-        for child in list(node.values() if type(node) is dict else node):
-            kind = type(child)
-            if kind is str:
-                if len(child) > longest:
-                    return False
-            elif kind in _CONTAINERS:
-                pending.append(child)
     return True
 
 
