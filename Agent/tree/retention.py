@@ -26,11 +26,10 @@ from Agent.event.system_clock import SystemClock, turns
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import (
+    Claim,
     SessionInfo,
-    boot_id,
     hostname,
     open_session,
-    process_start_ticks,
     read_claims,
     replace_file,
 )
@@ -502,11 +501,8 @@ def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | Non
 
 def _root_runs(info: SessionInfo) -> bool:
     """Return whether the process that started the session runs here and has not ended the session."""
-    if info.ended_at is not None or info.host != hostname() or info.boot_id != boot_id():
-        return False
-    if info.process_start_ticks is None:
-        return False
-    return process_start_ticks(info.pid) == info.process_start_ticks
+    root = Claim("", info.pid, info.process_start_ticks, info.boot_id, info.host)
+    return info.ended_at is None and info.process_start_ticks is not None and root.is_alive()
 
 
 def _newest_change(session: Path) -> float:

@@ -73,10 +73,10 @@ def test_a_second_writer_of_the_same_agent_has_a_file_of_its_own(session):
     )
 
 
-def test_two_writers_never_take_one_id(session):
-    chances = iter([b"aaaaa", b"aaaaa", b"bbbbb"])
-    first = SessionWriter(session, random_bytes=lambda _: next(chances))
-    second = SessionWriter(session, random_bytes=lambda _: next(chances))
+def test_two_writers_never_take_one_id(session, monkeypatch):
+    drawn = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
+    monkeypatch.setattr("Agent.tree.write.writer.new_writer_id", lambda _: next(drawn))
+    first, second = SessionWriter(session), SessionWriter(session)
     assert first.writer != second.writer
 
 

@@ -176,8 +176,7 @@ class ErrorCounters:
     """Counts by reason; safe to use from several threads and in signal handlers."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._by_reason: dict[str, int] = {}
+        self.after_fork_in_child()
 
     def add(self, reason: str, count: int = 1) -> None:
         """Count something, e.g. `short_write`."""
@@ -196,4 +195,4 @@ class ErrorCounters:
     def after_fork_in_child(self) -> None:
         """Reset the counts and the lock, which a thread of the parent may have held during the fork."""
         self._lock = threading.RLock()
-        self._by_reason = {}
+        self._by_reason: dict[str, int] = {}

@@ -263,22 +263,24 @@ class TreeReader:
         Raises:
             AgentNotFound: the session has no file of this agent.
         """
-        if agent_id is not None:
-            return self._merged(self._agent_files(agent_id), kinds, since_us, until_us, agent_id=agent_id)
-        return self._merged(self.files(), kinds, since_us, until_us, with_cold=True)
+        return (event for _, event in self.event_lines(agent_id, since_us, until_us, kinds))
 
     def event_lines(
-        self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
+        self,
+        agent_id: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        kinds: Collection[str] | None = None,
     ) -> Iterator[tuple[bytes, Event]]:
         """Yield (line, event) of the same events; the line is as recorded, without its newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
         return self._merged_lines(
-            paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
+            paths, kinds, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
         )
 
     def agent_events(self, agent_id: str) -> Iterator[Event]:
         """Yield one agent's events in order, reading only its files; AgentNotFound if it has none."""
-        return self._merged(self._agent_files(agent_id), agent_id=agent_id)
+        return self.events(agent_id)
 
     def category_events(self, category: str) -> Iterator[Event]:
         """Yield the events of a category's session files, in order."""
@@ -315,7 +317,10 @@ class TreeReader:
             )
         return paths
 
-    def _merged(
+    def _merged(self, paths: list[Path]) -> Iterator[Event]:
+        return (event for _, event in self._merged_lines(paths))
+
+    def _merged_lines(
         self,
         paths: list[Path],
         kinds: Collection[str] | None = None,
@@ -324,19 +329,6 @@ class TreeReader:
         *,
         with_cold: bool = False,
         agent_id: str | None = None,
-    ) -> Iterator[Event]:
-        lines = self._merged_lines(paths, kinds, since_us, until_us, with_cold=with_cold, agent_id=agent_id)
-        return (event for _, event in lines)
-
-    def _merged_lines(
-        self,
-        paths: list[Path],
-        kinds: Collection[str] | None,
-        since_us: int | None,
-        until_us: int | None,
-        *,
-        with_cold: bool,
-        agent_id: str | None,
     ) -> Iterator[tuple[bytes, Event]]:
         writers = Writers(self.session)
         decoder = LineDecoder(self._damage, writers.knows)

@@ -255,8 +255,7 @@ class Board:
 
     def remove(self) -> None:
         """Remove the files after a clean end; the mapping stays valid for threads that still use it."""
-        self.path.unlink(missing_ok=True)
-        _names_path(self.path).unlink(missing_ok=True)
+        remove_board(self.path)
         self._close_further()
 
     def _close_further(self) -> None:

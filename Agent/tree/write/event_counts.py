@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,15 +85,8 @@ def save_counts(session: Path, counts: EventCounts) -> None:
     if not counts.writers:
         return
     directory = _counts_dir(session)
-    data = {
-        "version": _VERSION,
-        "writers": counts.writers,
-        "rows": [[*key, number] for key, number in counts.rows.items()],
-        "first": counts.first,
-        "last": counts.last,
-        "error_types": counts.error_types,
-        "errors": counts.errors,
-    }
+    data = {"version": _VERSION} | {each.name: getattr(counts, each.name) for each in fields(counts)}
+    data["rows"] = [[*key, number] for key, number in counts.rows.items()]
     with contextlib.suppress(OSError):  # without this cache the lines are counted again
         make_private(directory, exist_ok=True)
         with replacing(directory / f"{min(counts.writers)}.json", sync=False) as file:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from Agent.event.limits_of_time import has_timers, undisturbed
 from Agent.event.system_clock import SystemClock, turns
@@ -36,6 +36,7 @@ from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import inode_at, make_private
 from Agent.tree.write.chain import LineChain
 
+_Result = TypeVar("_Result")
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
 
@@ -44,16 +45,15 @@ class GroupCommit:
 
     def __init__(self, counts: ErrorCounters) -> None:
         self._counts = counts
-        self._after_fork()
+        self.after_fork_in_child()
 
-    def _after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """Begin without requests, and with locks that no thread of the parent holds."""
         self._lock = threading.RLock()
         self._turn = threading.RLock()
         self._last_ticket = 0
         self._waiting: list[tuple[int, Segment]] = []
         self._verdicts: dict[int, bool] = {}
-
-    after_fork_in_child = _after_fork
 
     def sync(self, segment: Segment) -> bool:
         """Wait until the segment's data is on the disk; False if that failed, which is counted.
@@ -331,21 +331,8 @@ class OwnFile:
 
         False if that failed, which is counted; None if this thread already holds the files.
         """
-        if not has_timers():
-            return self._make_room(size_bytes)
-        with undisturbed():
-            return self._make_room(size_bytes)
-
-    def _make_room(self, size_bytes: int) -> bool | None:
-        files = self._shared.files
-        with files.lock:
-            if files.busy:
-                return None
-            files.busy = True
-            try:
-                return self._segment_for(size_bytes) is not CLOSED
-            finally:
-                files.busy = False
+        with undisturbed() if has_timers() else contextlib.nullcontext():
+            return self._alone(lambda: self._segment_for(size_bytes) is not CLOSED, None)
 
     def write_slowly(self, line: bytes) -> bool:
         """Write a line that the fast path could not; False if it was not written, which is counted."""
@@ -421,17 +408,16 @@ class OwnFile:
     @undisturbed()
     def replace_missing(self) -> None:
         """Continue in a new file if the current one was removed or moved away."""
-        files, segment = self._shared.files, self.segment
-        with files.lock:
+        segment = self.segment
+
+        def replace() -> None:
             path = self._path
-            if files.busy or path is None or segment is CLOSED or segment is not self.segment:
+            if path is None or segment is CLOSED or segment is not self.segment:
                 return
-            files.busy = True
-            try:
-                if not self._replace_removed(segment) and inode_at(Path(path)) != segment.inode:
-                    self._roll(segment)
-            finally:
-                files.busy = False
+            if not self._replace_removed(segment) and inode_at(Path(path)) != segment.inode:
+                self._roll(segment)
+
+        self._alone(replace, None)
 
     def _replace_removed(self, segment: Segment) -> bool:
         """Copy lines written to a removed file since it was last seen to a new one; False if not removed."""
@@ -470,10 +456,15 @@ class OwnFile:
         The latter happens if a signal handler or a finaliser records while the same thread opens or rolls a
         file, whose unfinished state must not be used.
         """
+        done = self._alone(work, None)
+        return bool(line) and self._write_aside(line, sync=sync) if done is None else done
+
+    def _alone(self, work: Callable[[], _Result], otherwise: _Result) -> _Result:
+        """Return the result of work under the lock; the other one if this thread already holds it."""
         files = self._shared.files
         with files.lock:
             if files.busy:
-                return bool(line) and self._write_aside(line, sync=sync)
+                return otherwise
             files.busy = True
             try:
                 return work()

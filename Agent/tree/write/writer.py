@@ -71,7 +71,15 @@ class SessionStream:
 
     def write_lines(self, lines: Sequence[RedactedBytes]) -> list[RedactedBytes]:
         """Write whole lines to the kernel in few writes; return those not written, which are counted."""
-        return write_lines(self._file, lines, self.write)
+        refused: list[RedactedBytes] = []
+        at = 0
+        while at < len(lines):
+            taken = _write_together(self._file, lines, at)
+            # a single line is the first of a file, for example, or needs another segment
+            if taken == 0 and not self.write(lines[at]):
+                refused.append(lines[at])
+            at += max(taken, 1)
+        return refused
 
     def write_synced(self, line: RedactedBytes) -> bool:
         """Sync one whole line to the disk; False if it may not be there, which is counted."""
@@ -121,7 +129,6 @@ class SessionWriter:
         segment_size_bytes: a file that would exceed this is rotated first.
         max_open_files: how many descriptors serve all agents.
         board: whether to keep a board.
-        random_bytes, wall_ns: sources of randomness and time, replaceable in tests.
 
     Disk errors never raise: `counters()` lists what could not be created or written.
     """
@@ -135,8 +142,6 @@ class SessionWriter:
         segment_size_bytes: int = DEFAULT_SEGMENT_SIZE_BYTES,
         max_open_files: int = DEFAULT_MAX_OPEN_FILES,
         board: bool = True,
-        random_bytes: Callable[[int], bytes] = os.urandom,
-        wall_ns: Callable[[], int] = SystemClock.wall_ns,
     ) -> None:
         if segment_size_bytes < 1 or max_open_files < 1:
             raise ConfigurationError("segment_size_bytes and max_open_files must be at least 1")
@@ -144,8 +149,6 @@ class SessionWriter:
         self.durability: Durability = durability
         self.kind = kind
         self._wants_board = board
-        self._random_bytes = random_bytes
-        self._wall_ns = wall_ns
         self._counts = ErrorCounters()
         self._state = WriterState(
             session=session,
@@ -195,7 +198,7 @@ class SessionWriter:
     def _claim(self) -> str:
         pid = os.getpid()
         while True:
-            writer = new_writer_id(self._random_bytes(5))
+            writer = new_writer_id(os.urandom(5))
             claim = Claim(
                 writer=writer,
                 pid=pid,
@@ -204,7 +207,7 @@ class SessionWriter:
                 host=hostname(),
                 durability=self.durability,
                 kind=self.kind,
-                claimed_at=format_timestamp(self._wall_ns() // 1000),
+                claimed_at=format_timestamp(SystemClock.wall_ns() // 1000),
             )
             try:
                 write_claim(self.session, claim)
@@ -294,28 +297,6 @@ class SessionWriter:
         if self._state.closed:
             return
         self._begin()
-
-
-def write_lines(
-    file: OwnFile, lines: Sequence[RedactedBytes], write_one: Callable[[RedactedBytes], bool]
-) -> list[RedactedBytes]:
-    """Write lines to the kernel in order; returns those that were not written.
-
-    Args:
-        file: the file; its open segment takes as many lines as fit.
-        lines: the lines, with newlines.
-        write_one: writes a single line, such as the first of a file or one that needs another segment.
-    """
-    refused: list[RedactedBytes] = []
-    at = 0
-    while at < len(lines):
-        taken = _write_together(file, lines, at)
-        if taken == 0:
-            if not write_one(lines[at]):
-                refused.append(lines[at])
-            taken = 1
-        at += taken
-    return refused
 
 
 def _write_together(file: OwnFile, lines: Sequence[RedactedBytes], begin: int) -> int:
