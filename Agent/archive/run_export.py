@@ -33,7 +33,7 @@ from Agent.flight.checkpoints.files import PACK_SUFFIX
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import naming, open_session
+from Agent.tree.files.session import give_name, naming, open_session
 from Agent.tree.layout import (
     CATEGORY_FILES,
     FILE_MODE,
@@ -55,7 +55,7 @@ from Agent.tree.layout import (
     tree_files,
 )
 from Agent.tree.retention import living_writers
-from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, give_name, new_hash
+from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, new_hash
 
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1

@@ -44,14 +44,11 @@ def structlog_processor(
     The message is `event`, the level is that of the method, the logger's name is from `add_logger_name`.
     After a renderer, only the rendered text is available, and becomes the message.
     """
-    if not _is_event(event_dict):
-        level = _level(method_name, {})
-        if is_recorded(level):
-            record_foreign(lambda: _rendered(logger, level, event_dict))
-        return event_dict
-    level = _level(method_name, event_dict)
+    is_event = isinstance(event_dict, Mapping)  # else the output of a renderer
+    level = _level(method_name, event_dict if is_event else {})
     if is_recorded(level):
-        record_foreign(lambda: _read(logger, level, event_dict))
+        read = _read if is_event else _rendered
+        record_foreign(lambda: read(logger, level, event_dict))
     return event_dict
 
 
@@ -63,11 +60,6 @@ def structlog_renderer(logger: Any, method_name: str, event_dict: MutableMapping
     """
     structlog_processor(logger, method_name, event_dict)
     raise DropEvent
-
-
-def _is_event(event: object) -> bool:
-    """Return whether this is an event dict, not the output of a renderer."""
-    return isinstance(event, Mapping)
 
 
 def _level(method_name: str, event_dict: Mapping[str, Any]) -> int:

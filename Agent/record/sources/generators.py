@@ -253,30 +253,24 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
     draw: Callable[[], float] = kind.random.__get__(rng)
     bits: Callable[[int], int] = kind.getrandbits.__get__(rng)
 
-    def count_one() -> float:
+    def counted(words: int, now: Callable[[], T]) -> T:
         player = installed.source_player
         if player is not None:
-            return player.draw(adopted, _DOUBLE_WORDS, draw)
-        scope = _scope_here()
-        reads = None if scope is None else scope.reads
-        while adopted.owner is not reads:
-            adopted.begin(reads)
-        adopted.position += _DOUBLE_WORDS
-        adopted.segment[1] += _DOUBLE_WORDS
-        return draw()
-
-    def count_bits(k: int, /) -> int:
-        words = (k + _WORD_BITS - 1) // _WORD_BITS if type(k) is int and k > 0 else _words(k)
-        player = installed.source_player
-        if player is not None:
-            return player.draw(adopted, words, lambda: bits(k))
+            return player.draw(adopted, words, now)
         scope = _scope_here()
         reads = None if scope is None else scope.reads
         while adopted.owner is not reads:
             adopted.begin(reads)
         adopted.position += words
         adopted.segment[1] += words
-        return bits(k)
+        return now()
+
+    def count_one() -> float:
+        return counted(_DOUBLE_WORDS, draw)
+
+    def count_bits(k: int, /) -> int:
+        words = (k + _WORD_BITS - 1) // _WORD_BITS if type(k) is int and k > 0 else _words(k)
+        return counted(words, partial(bits, k))  # in C, so that no other thread draws in between
 
     draw_one, draw_bits = count_one, count_bits
     if native is not None:

@@ -20,10 +20,9 @@ import orjson
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.system_clock import SystemClock
-from Agent.tree.files.session import read_claims, replacing
+from Agent.tree.files.session import give_name, read_claims, replacing
 from Agent.tree.layout import (
     NEW_FILE,
-    NO_LINK,
     control_dir,
     make_private,
     open_file,
@@ -244,18 +243,11 @@ def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
             file.write(data)
         while True:
             try:
-                os.link(temporary, path)
+                return give_name(temporary, temporary, path)
             except FileExistsError:
                 if SystemClock.monotonic_s() > until:
                     raise SessionInUse("another request waits for the next tick", path=path) from None
                 SystemClock.pause(_POLL_S)
-            except OSError as error:
-                if error.errno not in NO_LINK:
-                    raise
-                temporary.replace(path)
-                return
-            else:
-                return
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -67,11 +67,8 @@ def _new_least() -> int:
 
 def is_removed(fd: int, inode: tuple[int, int]) -> bool:
     """Return whether a descriptor refers to this file (device, inode) and the file was deleted."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return False
-    return status.st_nlink == 0 and (status.st_dev, status.st_ino) == inode
+    status = status_of(fd, inode)
+    return status is not None and status.st_nlink == 0
 
 
 def open_unnamed(fd: int) -> int:
@@ -184,11 +181,16 @@ def most_open(limit: int) -> int:
 
 def names(fd: int, inode: tuple[int, int]) -> bool:
     """Return whether a descriptor refers to this file (device, inode); False if the program closed it."""
+    return status_of(fd, inode) is not None
+
+
+def status_of(fd: int, inode: tuple[int, int]) -> os.stat_result | None:
+    """Return the status of this file by a descriptor; None if that refers to another file or is closed."""
     try:
         status = os.fstat(fd)
     except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
+        return None
+    return status if (status.st_dev, status.st_ino) == inode else None
 
 
 _open: set[int] = set()

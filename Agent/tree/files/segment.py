@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
-from Agent.tree.layout import NO_FOLLOW, NO_LINK, inode_at, open_private
+from Agent.tree.files.session import give_name
+from Agent.tree.layout import NO_FOLLOW, inode_at, open_private
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -154,18 +155,12 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
     """Give the new file the first free name; returns it, and the error if the temporary name remains."""
     for name in (path, further):
         try:
-            os.link(temporary, name, follow_symlinks=False)
+            give_name(temporary, temporary, name)
         except FileExistsError:
             continue  # another process has the name: the next one
-        except OSError as error:
-            if error.errno not in NO_LINK:
-                raise
-            # without hard links there is no exclusive rename, so this one may replace a file
-            temporary.rename(name)
-            return name, None
         # readers ignore the temporary name, so a kill here leaves no event that counts twice
         try:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         except OSError as error:
             return name, error
         return name, None

@@ -12,6 +12,7 @@ session. A process that begins to record locks it until it knows its session, so
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -32,6 +33,7 @@ from Agent.tree.layout import (
     FORKED,
     NEW_FILE,
     NO_FOLLOW,
+    NO_LINK,
     OPENED_ROOT,
     RESUMED,
     agents_dir,
@@ -402,6 +404,25 @@ def write_output(path: Path, data: bytes) -> None:
     # a pipe, a terminal or a device: a file with its name would take its place
     with naming(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:
         file.write(data)
+
+
+def give_name(source: Path, new: Path, name: Path) -> None:
+    """Give a content a new name, by a link if possible; FileExistsError if the name is taken.
+
+    Args:
+        source: a file with the content, which is linked.
+        new: a file with the content (may be `source`), which is renamed if linking is impossible.
+        name: the new name.
+    """
+    try:
+        os.link(source, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        # The file has the maximum number of links, or the file system has none: rename the new file.
+        if name.exists():
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(name)) from None
+        new.rename(name)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

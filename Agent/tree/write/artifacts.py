@@ -8,7 +8,6 @@ this module; `read_artifact` reads them and checks the digest.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import write_all
-from Agent.tree.files.session import open_session, sync_directory
+from Agent.tree.files.session import give_name, open_session, sync_directory
 from Agent.tree.layout import (
     NEW_FILE,
     NO_LINK,
@@ -322,25 +321,6 @@ def _numbered(path: str, number: int) -> str:
     match = _SUFFIX.search(path)
     suffix = match[0] if match is not None else ""
     return f"{path.removesuffix(suffix)}-{number}{suffix}"
-
-
-def give_name(source: Path, new: Path, name: Path) -> None:
-    """Give a content a new name, by a link if possible; FileExistsError if the name is taken.
-
-    Args:
-        source: a file with the content, which is linked.
-        new: a file with the content (may be `source`), which is renamed if linking is impossible.
-        name: the new name.
-    """
-    try:
-        os.link(source, name, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        # The blob has the maximum number of links, or the file system has none: rename the new file.
-        if name.exists():
-            raise FileExistsError(errno.EEXIST, "the name is taken", str(name)) from None
-        new.rename(name)
 
 
 def _same_content(one: Path, other: Path) -> bool:

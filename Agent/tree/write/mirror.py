@@ -20,7 +20,7 @@ from Agent.event.background_threads import BackgroundThread
 from Agent.event.limits_of_time import pass_on
 from Agent.event.model import RedactedBytes
 from Agent.event.system_clock import SystemClock, turns
-from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
+from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way, status_of
 from Agent.tree.files.segment import ErrorCounters, error_name
 from Agent.tree.layout import (
     MIRROR_FILES,
@@ -306,19 +306,18 @@ class Mirrors(MirrorsSlots):
             self._append(mirror, lines[half:], most)
             return
         try:
-            size_bytes = -1 if mirror.fd < 0 else _size_of(mirror.fd, mirror.inode)
-            if mirror.fd >= 0 and size_bytes < 0:
+            status = None if mirror.fd < 0 else status_of(mirror.fd, mirror.inode)
+            if mirror.fd >= 0 and status is None:
                 # closed by the program, and the number may already belong to another file
                 let_go(mirror.fd)
                 mirror.fd, mirror.check_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
-            if mirror.room_bytes < 0 or SystemClock.monotonic_ns() > mirror.check_at_ns:
+            if status is None or mirror.room_bytes < 0 or SystemClock.monotonic_ns() > mirror.check_at_ns:
                 self._open_for(mirror, len(batch))
                 status = os.fstat(mirror.fd)
-                size_bytes = status.st_size
                 if status.st_nlink == 0:
                     self.counts.add("mirror:removed", len(lines))
-            if size_bytes and os.pread(mirror.fd, 1, size_bytes - 1) != b"\n":
+            if status.st_size and os.pread(mirror.fd, 1, status.st_size - 1) != b"\n":
                 # ends the torn line of a process that was killed or met a full disk
                 batch = b"\n" + batch
             written = os.write(mirror.fd, batch)
@@ -464,15 +463,6 @@ def _is_exclusive(status: os.stat_result) -> bool:
         return True
     by_group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid()
     return not (by_group or status.st_mode & stat.S_IWOTH)
-
-
-def _size_of(fd: int, inode: tuple[int, int]) -> int:
-    """Return the size of a mirror in bytes; -1 if the descriptor refers to another file."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return -1
-    return status.st_size if (status.st_dev, status.st_ino) == inode else -1
 
 
 def _shift_backups(path: Path, most: int) -> None:
