@@ -299,16 +299,7 @@ _NAME_ENDS: Final = {
         for end in ("code", "codes")
     ),
     *(f"{stem}{joint}{end}".encode() for stem in _STEMS for joint in ("_", "") for end in _GOES_ON),
-    *(
-        b"parametervalue",
-        b"client(",
-        b"api(",
-        b"connect(",
-        b"getconnection(",
-        b"mysqli(",
-        b"add-mask",
-        b"issecret",
-    ),
+    *b"parametervalue client( api( connect( getconnection( mysqli( add-mask issecret".split(),
     # as a word of a list, with or without its path
     *(f"{before}{program}".encode() for program in COMMANDS - _SCHEMES for before in ('"', "'", "/")),
     *(b'"-a', b"'-a"),  # an option of HTTPie, whose own names are values of many payloads
@@ -321,16 +312,7 @@ NAME_ENDS: Final = tuple(
     )
 )
 """Endings of names of secrets, in lower case, sorted by their reversed letters."""
-_SPECIAL_HEADS: Final = (
-    b"{SSHA}",
-    b"{SHA}",
-    b"{SHA256}",
-    b"{SHA512}",
-    b"{SSHA256}",
-    b"{SSHA512}",
-    b".atlasv1.",
-    b".??????.",
-)
+_SPECIAL_HEADS: Final = b"{SSHA} {SHA} {SHA256} {SHA512} {SSHA256} {SSHA512} .atlasv1. .??????.".split()
 _SPECIAL_BEGINNINGS: Final = (b"mmk", *(b"us%d" % digit for digit in range(1, 10)))
 
 
@@ -398,35 +380,12 @@ _AFTER_NAME: Final = re.compile(
 OPENERS: Final = tuple(
     sorted(
         (
-            *(b"asic", b"auth plain", b"earer", b"identified by", b"net use", b"net user", b"securestring"),
-            *(
-                b"server community",
-                b"sqlplus",
-                b"login",
-                b"auth default",
-                b"identify",
-                b"add_user",
-                b"radtest",
-            ),
-            *(b"--encrypt", b"ssh-keygen", b"schtasks", b"freerdp", b"wpa_passphrase", b"rclone obscure"),
-            *(b"snmpwalk", b"snmpget", b"snmpset", b"snmpbulkwalk", b"rar a", b"]:587", b"]:465", b"]:25"),
-            *(
-                b"your code",
-                b"use code",
-                b"enter code",
-                b"the code",
-                b"is your",
-                b"in with",
-                b"login failed for",
-            ),
-            *(
-                b"> pass",
-                b": pass",
-                b"authinfo pass",
-                b"\\npass",
-                b"logon failed for",
-                b"authentication failed for",
-            ),
+            *b"asic earer securestring sqlplus login identify add_user radtest --encrypt ssh-keygen".split(),
+            *b"schtasks freerdp wpa_passphrase snmpwalk snmpget snmpset snmpbulkwalk ]:587 ]:465 ]:25".split(),
+            *(b"auth plain", b"auth default", b"identified by", b"net use", b"net user", b"server community"),
+            *(b"rclone obscure", b"rar a", b"your code", b"use code", b"enter code", b"the code", b"is your"),
+            *(b"in with", b"login failed for", b"logon failed for", b"authentication failed for"),
+            *(b"> pass", b": pass", b"authinfo pass", b"\\npass"),
         ),
         key=lambda opener: opener[::-1],
     )

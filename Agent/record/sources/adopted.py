@@ -32,22 +32,8 @@ if TYPE_CHECKING:
 
 
 EXEMPT_MODULES = frozenset(
-    {
-        "asyncio",
-        "concurrent",
-        "contextvars",
-        "importlib",
-        "linecache",
-        "logging",
-        "multiprocessing",
-        "queue",
-        "selectors",
-        "structlog",
-        "threading",
-        "traceback",
-        "unittest",
-        "warnings",
-    }
+    "asyncio concurrent contextvars importlib linecache logging multiprocessing queue selectors structlog "
+    "threading traceback unittest warnings".split()
 )
 """Modules whose reads are not recorded; nor are those of this package, except its demo."""
 FOR_THEMSELVES = frozenset({"gettext", "joblib", "tempfile", "tqdm"})

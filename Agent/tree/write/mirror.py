@@ -74,18 +74,8 @@ class _Mirror:
     """One mirror file: its waiting lines and its descriptor."""
 
     __slots__ = (
-        "backups",
-        "check_at_ns",
-        "fd",
-        "form",
-        "had_directory",
-        "inode",
-        "limit_bytes",
-        "missing_since_ns",
-        "path",
-        "room_bytes",
-        "taken",
-        "waiting",
+        "backups", "check_at_ns", "fd", "form", "had_directory", "inode", "limit_bytes", "missing_since_ns",
+        "path", "room_bytes", "taken", "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
