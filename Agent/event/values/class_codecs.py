@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from enum import EnumType, Flag
-from functools import cached_property
+from functools import cached_property, partial
 from functools import reduce as fold
 from operator import is_, or_
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -336,13 +336,10 @@ def _reduce_dataclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: A
     return f"dataclass:{class_name(type(value))}", attributes_of(value)
 
 
-def _build_instance(name: str) -> Builder:
-    def build(reduced: Any, argument: str, binding: Binding) -> Any:
-        instance, usual = bare_instance(name, argument, binding)
-        restore_attributes(instance, usual | dict(pairs_of(reduced)))
-        return instance
-
-    return build
+def _build_instance(name: str, reduced: Any, argument: str, binding: Binding) -> Any:
+    instance, usual = bare_instance(name, argument, binding)
+    restore_attributes(instance, usual | dict(pairs_of(reduced)))
+    return instance
 
 
 _FIELDS_SET = "__pydantic_fields_set__"
@@ -451,8 +448,8 @@ def _build_subclass(reduced: Any, argument: str, binding: Binding) -> Any:
 
 BUILDERS: Mapping[str, Builder] = {
     "enum": _build_enum,
-    "dataclass": _build_instance("dataclass"),
-    "pydantic": _build_instance("pydantic"),
+    "dataclass": partial(_build_instance, "dataclass"),
+    "pydantic": partial(_build_instance, "pydantic"),
     "namedtuple": _build_namedtuple,
     "subclass": _build_subclass,
 }

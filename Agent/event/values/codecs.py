@@ -113,10 +113,8 @@ def _reduce_moment(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG0
     parts = _zone_parts(value.tzinfo)
     if parts is None and not value.fold:
         return tag, value.isoformat()
-    if parts is None:
-        return tag, {"iso": value.replace(fold=0).isoformat(), "fold": 1}
-    bare = value.replace(tzinfo=None, fold=0).isoformat()
-    return tag, {"iso": bare, **parts, **({"fold": 1} if value.fold else {})}
+    bare = value.replace(fold=0) if parts is None else value.replace(tzinfo=None, fold=0)
+    return tag, {"iso": bare.isoformat(), **(parts or {}), **({"fold": 1} if value.fold else {})}
 
 
 def _delta_parts(value: timedelta) -> list[int]:

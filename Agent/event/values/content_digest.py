@@ -81,11 +81,7 @@ NEAR_NODES = 200
 
 
 class _HoldsMuch(Exception):
-    """A walk from an object that an earlier walk reached exceeds `FEW_NODES`."""
-
-    def __init__(self, content: Content) -> None:
-        super().__init__()
-        self.content = content
+    """A walk from an object that an earlier walk reached exceeds `FEW_NODES`; the content instead of it."""
 
 
 def generators_counted(value: object, agent_of: AgentOf | None = None) -> list[Any]:
@@ -143,7 +139,7 @@ def content_of(
         walk.run(value)
         return content._replace(without_code=walk.content().text)
     except _HoldsMuch as error:
-        return error.content
+        return error.args[0]  # type: ignore[no-any-return]
     except Unreadable as error:
         content = Content(OpaqueKind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
@@ -175,7 +171,7 @@ def whole_digest(
         walk.run(value)
         content = walk.content()
     except _HoldsMuch as error:
-        return error.content.text
+        return error.args[0].text  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - too large, or an exception of a foreign class
         pass_on(error)
         walk.note_failure(reached)

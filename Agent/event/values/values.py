@@ -134,7 +134,7 @@ def decode_value(
         unrestored: if given, collects the pointers of parts that could not be restored.
     """
     if not types:
-        return fold_tags(value, {}, pointer, _never)
+        return copy_tree(value)
     binding = Binding(codecs)
     if "opaque" in types.values():
         graph = Graph(value, types, pointer, binding)
@@ -150,10 +150,6 @@ def decode_value(
         return restored
 
     return fold_tags(value, types, pointer, restore, unrestored)
-
-
-def _never(tag: str, node: Any, at: str) -> Any:
-    raise AssertionError(f"a tag {tag} at {at} on {node} where there are none")
 
 
 # Recorded values with objects, rebuilt from the top: an object that occurred several times is built once.

@@ -281,7 +281,7 @@ class Walk:
             if kind is dict:
                 return self._mapping(_items(value), pointer, "dict")
             if kind is tuple:
-                return self._tuple(value, pointer)
+                return self._reduced("tuple", list(value), pointer)
             tag, reduced = self._reduce(value, kind, pointer)
             return self._reduced(tag, reduced, pointer)
         except BudgetSpent:
@@ -425,13 +425,6 @@ class Walk:
             form[CONTENT] = kept
         if walk.has_stand_ins:
             form[STAND_IN] = True
-
-    def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
-        # Fast path for tuples of scalars, as in keys and positions.
-        items = list(value)
-        if self._flat(items, items):
-            return self._tagged(items, "tuple", pointer)
-        return self._reduced("tuple", items, pointer)
 
     def _reduced(self, tag: str, reduced: Any, pointer: str) -> Any:
         """Return the JSON of a reduced form, under the tag of the whole."""

@@ -214,7 +214,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
         while at >= 0:
             match = pattern.match(text, at)
             if match is not None:
-                begin, end = _span_of(match)
+                begin, end = match.span(match.lastgroup or 0)
                 begin -= _BEFORE_SPAN.get(literal, 0)
                 if _is_credential(literal, text[begin:end], is_user=match.lastgroup == "alone"):
                     yield begin, end
@@ -255,13 +255,6 @@ def _values_of_kubernetes(text: str) -> Iterator[Span]:
     for block in _compiled(_DATA_BLOCK).finditer(text):
         for match in _compiled(_DATA_VALUE).finditer(text, *block.span("data")):
             yield match.span("secret")
-
-
-def _span_of(match: re.Match[str]) -> Span:
-    for group in ("secret", "alone", "quoted"):
-        if match.groupdict().get(group) is not None:
-            return match.span(group)
-    return match.span()
 
 
 def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:

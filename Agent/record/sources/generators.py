@@ -212,12 +212,10 @@ def adopt_random(rng: random.Random, place: str | None = None) -> Adopted:
     place = place or place_of_caller()
     kind = type(rng)
     if all(getattr(kind, name) is getattr(random.Random, name) for name in _OWN_METHODS):
-        counted = AdoptedRandom(rng, place)
-        adopted: Adopted = counted
+        adopted: Adopted = (counted := AdoptedRandom(rng, place))
         methods = _counting(counted, rng)
     else:
-        kept = AdoptedDraws(f"{kind.__module__}.{kind.__qualname__}", place)
-        adopted = kept
+        adopted = kept = AdoptedDraws(f"{kind.__module__}.{kind.__qualname__}", place)
         methods = _keeping(kept, rng)
     for name, method in methods.items():
         method.__name__ = name

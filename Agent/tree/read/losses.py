@@ -82,6 +82,11 @@ class WriterLosses(NamedTuple):
         """Whether it was closed, or recorded nothing that could be incomplete."""
         return self.closed or self.is_unused
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON: its state and counts, and its first 100 gaps."""
+        gaps = [[gap.first_seq, gap.last_seq, gap.verdict] for gap in self.gaps[:100]]
+        return {name: getattr(self, name) for name in _SHOWN_OF_WRITER} | {"gaps": gaps}
+
     def _count(self, verdict: str) -> int:
         return sum(gap.count for gap in self.gaps if gap.verdict == verdict)
 
@@ -155,7 +160,7 @@ class Losses(NamedTuple):
             "unknown": self.total_unknown,
             "retired": self.total_retired,
             "damaged_lines": self.damaged_lines,
-            "writers": {writer.writer: _writer_dict(writer) for writer in self.writers},
+            "writers": {writer.writer: writer.to_dict() for writer in self.writers},
         }
 
 
@@ -163,11 +168,6 @@ _SHOWN_OF_WRITER: Final = (
     "pid", "kind", "durability", "closed", "alive", "last_seq",
     "read", "lost", "unacknowledged", "unknown", "retired", "in_flight",
 )  # fmt: skip
-
-
-def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
-    gaps = [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]]
-    return {name: getattr(writer, name) for name in _SHOWN_OF_WRITER} | {"gaps": gaps}
 
 
 @dataclass(slots=True)

@@ -79,11 +79,6 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def is_run_file(path: Path) -> bool:
-    """Return whether a path is a run's event file, by its suffix."""
-    return path.suffix == ".jsonl"
-
-
 def files_naming(session: Path, agent_id: str) -> list[Path]:
     """Return the run files that contain an agent's id, so that other runs need not be read for it."""
     try:
@@ -345,7 +340,7 @@ class TreeReader:
                 continue
             event = decoder.decode(raw) if decoded is None else decoded
             # A run's files hold the events of every agent that took part in it.
-            if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
+            if event is not None and agent_id not in {None, event.agent_id} and raw.path.suffix == ".jsonl":
                 continue
             if event is not None and (kind_set is None or event.kind in kind_set):
                 yield own_line(raw.line, event), event

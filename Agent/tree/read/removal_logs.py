@@ -32,6 +32,7 @@ ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
 """The reason for events removed by an erasure; events removed by policy have no reason."""
 _ACCOUNTED_KINDS: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
+_TOTALS: Final = ("files", "size_bytes", "events", "damaged_lines")
 _RUNS_AS_TEXT = 64
 _PIECE_BYTES = 8192
 _CHUNK_BYTES = 64 * 1024
@@ -115,8 +116,8 @@ class RetiredAccount:
         for removal in self.removing:
             (staying if removal.still_there(session) else finished).append(removal)
         self.removing = staying
+        self.files += len(finished)
         for removal in finished:
-            self.files += 1
             self.size_bytes += removal.size_bytes
             self.events += removal.events
             self.damaged_lines += removal.damaged_lines
@@ -230,10 +231,7 @@ def write_account(session: Path, account: RetiredAccount) -> None:
 def _to_object(account: RetiredAccount) -> dict[str, Any]:
     return {
         "version": ACCOUNT_VERSION,
-        "files": account.files,
-        "size_bytes": account.size_bytes,
-        "events": account.events,
-        "damaged_lines": account.damaged_lines,
+        **{name: getattr(account, name) for name in _TOTALS},
         "dropped": account.dropped,
         "closed": account.closed,
         "removing": [
@@ -252,10 +250,7 @@ def _from_object(stored: Any) -> RetiredAccount:
         numbers={writer: _numbers_from(numbers) for writer, numbers in stored["writers"].items()},
         closed={writer: int(last) for writer, last in stored["closed"].items()},
         dropped=Counter({reason: int(count) for reason, count in stored["dropped"].items()}),
-        files=int(stored["files"]),
-        size_bytes=int(stored["size_bytes"]),
-        events=int(stored["events"]),
-        damaged_lines=int(stored["damaged_lines"]),
+        **{name: int(stored[name]) for name in _TOTALS},
         removing=[
             Removal(str(file), int(inode), int(size), int(events), int(damaged), Counter(dropped))
             for file, inode, size, events, damaged, dropped in stored["removing"]
