@@ -68,12 +68,12 @@ class _Form(NamedTuple):
     Attributes:
         literals: the form is searched for in texts that contain one of them; in lower case.
         expression: the form, in which the group `secret` is the secret.
-        accepts: whether the value is a secret.
+        accepts: whether the value is a secret; by default, if it is no placeholder.
     """
 
     literals: tuple[str, ...]
     expression: str
-    accepts: Callable[[str], bool]
+    accepts: Callable[[str], bool] = _is_given
 
 
 _END: Final = r"""(?=[ \t]{0,8}(?:\Z|[\r\n]|\\[rn]|\\{0,3}["'][ ]{0,3}(?:\Z|[,\]})])))"""
@@ -89,11 +89,10 @@ _FORMS: Final = (
     _Form(
         ("pass ",),
         rf"""(?i)(?:[>:][ ]|authinfo[ ]|\buser[ ]+[^\s\\]{{1,100}}(?:\\r|\r)?(?:\n|\\n))pass[ ]+:?{_VALUE}{_END}""",
-        _is_given,
     ),
     _Form(("pass ",), rf"""{_BEGIN}PASS[ ]+:?{_VALUE}{_END}""", is_strong),
-    _Form(("> auth ",), rf"""(?i)>[ ]AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", _is_given),
-    _Form(("send: auth ",), rf"""(?i)send:[ ]AUTH[ ]+[\w.@\-]{{1,60}}[ ]+{_VALUE}{_END}""", _is_given),
+    _Form(("> auth ",), rf"""(?i)>[ ]AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}"""),
+    _Form(("send: auth ",), rf"""(?i)send:[ ]AUTH[ ]+[\w.@\-]{{1,60}}[ ]+{_VALUE}{_END}"""),
     # https://redis.io/docs/latest/commands/auth
     _Form(("auth ",), rf"""{_BEGIN}AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", is_strong),
     # IMAP (RFC 3501)
@@ -108,30 +107,25 @@ _FORMS: Final = (
     _Form(
         ("::add-mask::", "issecret=true]"),
         r"""(?i)(?:::add-mask::|issecret=true\])(?P<secret>[^\s"'\\]{4,400})""",
-        _is_given,
     ),
     # SMTP: the server asks for the password in base64
     _Form(
         ("334 ugfzc3dvcmq6",),
         r"""(?i)334[ ]ugfzc3dvcmq6(?:[\r\n]|\\[rn])(?:\s|\\[rn]|[SC<>:]){0,20}(?P<secret>[a-z0-9+/]{4,400}={0,2})""",
-        _is_given,
     ),
     _Form(
         ("nickserv",),
         rf"""(?i)nickserv[ ]+:?identify[ ]+(?:[^\s"'\\]{{1,60}}[ ]+)?{_VALUE}{_END}""",
-        _is_given,
     ),
     # https://github.com/zxing/zxing/wiki/Barcode-Contents
     _Form(
         ("wifi:",),
         r"""(?i)wifi:(?:[tsheai]\w?:(?:[^;\\\r\n]|\\.){0,100};){0,5}p:(?P<secret>(?:[^;\\\r\n]|\\.){1,100});""",
-        _is_given,
     ),
     # PostgreSQL's file of passwords: host:port:database:user:password
     _Form(
         (":5432:",),
         rf"""[\w.*\-]{{1,100}}:5432:[^\s:"']{{1,100}}:[^\s:"']{{1,100}}:(?P<secret>[^\s:"'\\][^\s"'\\]{{3,200}}){_END}""",
-        _is_given,
     ),
     _Form(
         (":*:",),
@@ -148,20 +142,17 @@ _FORMS: Final = (
     _Form(
         ("@tcp(", "@unix("),
         r"""[\w.\-]{1,60}:(?P<secret>[^\s@"'/]{1,200})@(?:tcp|unix)\(""",
-        _is_given,
     ),
     # Postfix's map of passwords: [host]:port user:password
     _Form(
         ("]:",),
         rf"""\]:(?:25|465|587)[ ]+[^\s:"']{{1,100}}:{_VALUE}{_END}""",
-        _is_given,
     ),
     # `smtp.login('bob', 'X')`, `HTTPBasicAuth('bob', 'X')`, `PlainCredentials('bob', 'X')`
     _Form(
         ("login(", "auth(", "credential(", "credentials(", "authenticate("),
         rf"""(?i)(?:login|auth|credentials?|authenticate)\([ ]{{0,3}}(?:\w{{1,20}}[ ]?=[ ]?)?{_OPEN}[^"'\\\r\n]{{1,200}}{_OPEN}"""
         rf"""[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}[ ]{{0,3}}[,)]""",
-        _is_given,
     ),
     # `mysqli_connect('host', 'bob', 'X')`, `DriverManager.getConnection(url, "bob", "X")`
     _Form(
@@ -175,27 +166,23 @@ _FORMS: Final = (
         ("expect",),
         r"""(?i)expect[ (]+(?:-\w+[ ]+)*(?:\\{0,3}["']|\{)[^"'{}\r\n]{0,60}pass(?:word|phrase|code)[^"'{}\r\n]{0,40}(?:\\{0,3}["']|\})"""
         r"""\)?(?:\s|\\[nrt]|[{;]){1,40}(?:\w{1,30}\.)?send(?:line)?(?:[ (]|--){1,6}\\{0,3}["'](?P<secret>[^"'\\$\r\n]{2,200})""",
-        _is_given,
     ),
     # `page.get_by_label('Password').fill('X')`
     _Form(
         (".fill(", ".type(", "sequentially(", "send_keys(", "sendkeys("),
         rf"""(?i){_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[^()\r\n]{{0,60}}\)\.(?:fill|type|press_?sequentially|send_?keys)\({_ARGUMENT}""",
-        _is_given,
     ),
     # cookies in the format of Netscape
     _Form(
         ("true\t", "false\t"),
         r"""(?i)(?:true|false)\t[^\t\r\n]{1,200}\t(?:true|false)\t\d{1,12}\t[^\t\r\n]{0,200}(?:sess(?:ion)?_?id|sid|auth|token|[cx]srf|jwt)\t(?P<secret>[^\s"'\\]{8,4000})""",
-        _is_given,
     ),
     # https://developers.asana.com/docs/personal-access-token
     _Form(
         ("1/", "2/"),
         r"""(?<![\w/])[12]/\d{10,20}(?:/\d{10,20})?:(?P<secret>[0-9a-f]{32})(?![0-9a-f])""",
-        _is_given,
     ),
-    _Form(("/with/key/",), r"""(?i)/with/key/(?P<secret>[\w\-]{16,60})""", _is_given),
+    _Form(("/with/key/",), r"""(?i)/with/key/(?P<secret>[\w\-]{16,60})"""),
     _Form(
         ("password/", "password-reset/", "passwordreset/"),
         r"""(?i)/(?:(?:reset|forgot)[_\-]?password|password-?reset)/(?P<secret>[\w\-.]{20,300})""",
@@ -205,12 +192,10 @@ _FORMS: Final = (
     _Form(
         ("input_value=",),
         rf"""(?i)(?:^|\n|\\n)[\w.\-]{{0,60}}(?:pass(?:word|wd|phrase|code)|secret|token|api_?key|credentials?)(?:\r?\n|\\n)[ ]{{2,4}}[^\r\n\[]{{1,300}}\[type=\w{{1,60}}, input_value={_ARGUMENT}""",
-        _is_given,
     ),
     _Form(
         (": invalid ",),
         rf"""(?i)(?:pass(?:word|wd|phrase|code)|secret|token|api[_\-]?key|credentials?):[ ]invalid[ ][\w ]{{1,60}}:[ ]{_ARGUMENT}""",
-        _is_given,
     ),
     # sentences
     # a user and a password in one sentence
@@ -236,12 +221,10 @@ _FORMS: Final = (
         ("your code", "use code", "enter code", "the code"),
         r"""(?i)(?:your|use|enter|the)[ ]code(?:[ ]is:?)?[ ]+(?:[a-z]-)?(?P<secret>\d{4,8}|\d{3}[ -]\d{3})"""
         r"""(?=[.,;!]?(?:[ ]to[ ](?:sign|log|verify|confirm|continue|complete|finish)|[ ]?(?:\Z|[\r\n"']|\\[nr])|[.!][ ]))""",
-        _is_given,
     ),
     _Form(
         ("is your ",),
         r"""(?i)(?<![\w.\-])(?:[a-z]-)?(?P<secret>\d{4,8})[ ]is[ ]your[ ](?:[\w\-]{1,20}[ ]){0,3}(?:code|otp|pin|passcode)\b""",
-        _is_given,
     ),
 )
 
