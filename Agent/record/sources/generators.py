@@ -27,7 +27,7 @@ from Agent.record.emit.context import Reads, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.native import native
 from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
-from Agent.record.sources.patches import Patches, rebind
+from Agent.record.sources.patches import Patches
 
 T = TypeVar("T")
 
@@ -389,10 +389,7 @@ def adopt_random_module() -> None:
     if adopted_of(hidden_random) is not None:
         return
     adopt_random(hidden_random, "random")
-    methods: dict[str, Any] = recorded_methods(hidden_random)
-    for name, method in methods.items():
-        _patches.apply(random, name, method)
-    rebind(_patches.pairs())
+    _patches.apply([(random, *each) for each in recorded_methods(hidden_random).items()])
 
 
 def release_random_module() -> None:

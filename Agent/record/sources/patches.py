@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
@@ -48,14 +48,12 @@ class Patches:
     def __init__(self) -> None:
         self._patches: list[_Applied] = []
 
-    def apply(self, owner: Any, name: str, recorded: Any) -> None:
-        """Replace one function."""
-        self._patches.append(_Applied(owner, name, vars(owner)[name], recorded))
-        setattr(owner, name, recorded)
-
-    def pairs(self) -> list[tuple[Any, Any]]:
-        """Return the pairs (original, replacement)."""
-        return [(patch.original, patch.recorded) for patch in self._patches]
+    def apply(self, patches: Iterable[Patch]) -> None:
+        """Replace functions, also in modules that bound them before."""
+        for owner, name, recorded in patches:
+            self._patches.append(_Applied(owner, name, vars(owner)[name], recorded))
+            setattr(owner, name, recorded)
+        rebind([(patch.original, patch.recorded) for patch in self._patches])
 
     def undo(self) -> None:
         """Restore the originals, also in modules that bound a replacement in the meantime."""
@@ -63,7 +61,7 @@ class Patches:
             # Another value is that of other code, which has replaced it since.
             if vars(patch.owner).get(patch.name) is patch.recorded:
                 setattr(patch.owner, patch.name, patch.original)
-        rebind([(recorded, original) for original, recorded in self.pairs()])
+        rebind([(patch.recorded, patch.original) for patch in self._patches])
         self._patches.clear()
 
 
@@ -87,10 +85,8 @@ class SharedPatches:
             self._users += 1
             if self._users > 1:
                 return False
-            for owner, name, recorded in all_patches():
-                self._patches.apply(owner, name, recorded)
+            self._patches.apply(all_patches())
             self._restore_moments = replace_moments()
-            rebind(self._patches.pairs())
             return True
 
     def remove(self) -> bool:

@@ -62,7 +62,6 @@ from Agent.record.sources.patches import (
     Patches,
     read_moment,
     read_source,
-    rebind,
     source_patches,
 )
 
@@ -400,9 +399,7 @@ class _Adoptions:
         if module is None:
             return None
         patches = Patches()
-        for owner, name, recorded in numpy_module_patches(module):
-            patches.apply(owner, name, recorded)
-        rebind(patches.pairs())
+        patches.apply(numpy_module_patches(module))
         self.has_numpy = True
         return patches
 
