@@ -34,14 +34,7 @@ _FLAGS: Any = type.__dict__["__flags__"]
 
 _C_MEMBERS = (WrapperDescriptorType, MethodDescriptorType, GetSetDescriptorType)
 _OF_INSTANCES = frozenset({"__dict__", "__weakref__"})
-_REDUCTIONS = (
-    "__getstate__",
-    "__setstate__",
-    "__reduce__",
-    "__reduce_ex__",
-    "__getnewargs__",
-    "__getnewargs_ex__",
-)
+_REDUCTIONS = "__getstate__ __setstate__ __reduce__ __reduce_ex__ __getnewargs__ __getnewargs_ex__".split()
 
 
 def text_or_none(value: object) -> str | None:
@@ -129,12 +122,8 @@ def find_in_classes(cls: type, name: str) -> Any:
 
 def has_own_reduction(cls: type) -> bool:
     """Return whether the class or a base customises pickling, so that attributes alone do not restore it."""
-    for base in mro_of(cls):
-        if _is_heap(base):
-            namespace = namespace_of(base)
-            if any(name in namespace for name in _REDUCTIONS):
-                return True
-    return False
+    heaps = (namespace_of(base) for base in mro_of(cls) if _is_heap(base))
+    return any(name in namespace for namespace in heaps for name in _REDUCTIONS)
 
 
 @lru_cache(maxsize=1024)

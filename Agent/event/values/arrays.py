@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import class_name, remember
-from Agent.event.limits_of_time import pass_on
+from Agent.event.classes import by_class, class_name
 from Agent.event.values.class_codecs import Binding, Builder, Reducer
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.plain import any_nonfinite
@@ -60,26 +59,16 @@ def numpy_reducer(cls: type) -> Reducer | None:
     return None
 
 
-_number_tags: dict[type, str | None] = {}
-
-
+@by_class
 def number_tag(cls: type) -> str | None:
     """Return the tag of a numpy boolean, integer or float type of up to 8 bytes; None for other types.
 
     The result of `item()` is valid JSON, unless it is NaN or infinite.
     """
-    try:
-        return _number_tags[cls]
-    except KeyError:
-        pass  # the first value of its type: looked up below
-    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
+    if numpy_reducer(cls) is not _reduce_scalar:
         return None
-    tag = None
-    if numpy_reducer(cls) is _reduce_scalar:
-        dtype = _numpy().dtype(cls)
-        tag = f"numpy:{cls.__name__}" if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
-    return remember(_number_tags, cls, tag)
+    dtype = _numpy().dtype(cls)
+    return f"numpy:{cls.__name__}" if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
 
 
 def _number(value: Any) -> Any:

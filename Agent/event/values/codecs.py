@@ -264,15 +264,13 @@ def builtin_reducer(cls: type) -> Reducer | None:
         return None
     module, _, name = class_name(cls).rpartition(".")
     reducer = _BY_NAME.get((module, name))
-    if reducer is not None and vars(sys.modules[module]).get(name) is cls:
+    if reducer is None or vars(sys.modules[module]).get(name) is not cls:
+        reducer = numpy_reducer(cls)
+    if reducer is None:
+        remember(_foreign, cls, None)
+    else:
         _REDUCERS[cls] = reducer
-        return reducer
-    reducer = numpy_reducer(cls)
-    if reducer is not None:
-        _REDUCERS[cls] = reducer
-        return reducer
-    remember(_foreign, cls, None)
-    return None
+    return reducer
 
 
 _foreign: dict[type, None] = {}

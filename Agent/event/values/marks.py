@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from Agent.event.classes import attributes_of, own_attributes, remember
+from Agent.event.classes import attributes_of, by_class, own_attributes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_contents import pieces_of, reference_of
 from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
@@ -104,7 +104,7 @@ class _Marking:
         else:
             if len(self.found) > _MOST:
                 raise _NoMark
-            is_builtin, add = _ways.get(kind) or remember(_ways, kind, _way_of(kind))
+            is_builtin, add = _way_of(kind)
             agent = None if is_builtin else self._agent_of(value)
             if agent is not None:
                 self.found += ("agent", type(agent), agent)
@@ -120,7 +120,7 @@ class _Marking:
 
     def add_class(self, value: Any, kind: type) -> None:  # noqa: ARG002 - one signature for all
         """Add a class."""
-        if not (_have_name.get(value) or remember(_have_name, value, reference_of(value) is not None)):
+        if not _has_name(value):
             raise _NoMark
         self.found.append(value)
 
@@ -159,11 +159,15 @@ class _Marking:
 
 
 _Way = tuple[bool, Callable[[_Marking, Any, type], None] | None]
-_ways: dict[type, _Way] = {}
-_have_name: dict[type, bool] = {}
-"""Whether each class is recorded by name."""
 
 
+@by_class
+def _has_name(cls: type) -> bool:
+    """Whether a class is recorded by name."""
+    return reference_of(cls) is not None
+
+
+@by_class
 def _way_of(kind: type) -> _Way:
     """Return whether objects of a class can never be agents, and how to mark them; None for no mark."""
     plan = plan_of(kind)
