@@ -680,16 +680,12 @@ def find_session_dir(root: Path, ref: str | os.PathLike[str] | None = None) -> P
             if _is_fork(session.path) is wants_fork:
                 return session.path
         if wants_fork:
-            raise SessionNotFound(
-                "no forked or resumed run here yet", path=root, remedy="`agent-trace fork RUN` creates one"
-            )
-        raise SessionNotFound(
-            "only forked or resumed runs are here" if sessions else "no session here yet",
-            path=root,
-            remedy="last-fork names the newest of them"
-            if sessions
-            else "name another trace root or record one",
-        )
+            problem, remedy = "no forked or resumed run here yet", "`agent-trace fork RUN` creates one"
+        elif sessions:
+            problem, remedy = "only forked or resumed runs are here", "last-fork names the newest of them"
+        else:
+            problem, remedy = "no session here yet", "name another trace root or record one"
+        raise SessionNotFound(problem, path=root, remedy=remedy)
     assert ref is not None  # noqa: S101 - one of the three above, for the type checker
     session_ref = ref.removeprefix(_SESSION_PREFIX)
     if session_ref in {session.session_id for session in sessions}:

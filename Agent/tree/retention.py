@@ -114,20 +114,15 @@ def _leases_work(directory: Path) -> bool:
     path = directory / f".lease.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | NO_FOLLOW
     try:
-        writing = open_private(path, flags)
-        reading = -1
-        try:
-            reading = os.open(path, os.O_RDONLY | NO_FOLLOW)
-            refused = not _can_lease(reading)
-            os.close(writing)
-            writing = -1
-            return refused and _can_lease(reading)
-        finally:
-            for fd in (writing, reading):
-                if fd >= 0:
-                    os.close(fd)
-            with contextlib.suppress(OSError):  # not created, or already removed
-                path.unlink()
+        with os.fdopen(open_private(path, flags), "wb") as writing:
+            try:
+                with os.fdopen(os.open(path, os.O_RDONLY | NO_FOLLOW), "rb") as reading:
+                    refused = not _can_lease(reading.fileno())
+                    writing.close()
+                    return refused and _can_lease(reading.fileno())
+            finally:
+                with contextlib.suppress(OSError):  # already removed
+                    path.unlink()
     except OSError:
         return False
 

@@ -172,13 +172,9 @@ class measure_performance(SpanBlock):  # noqa: N801 - used like a function; the 
         else:
             pipeline = current_pipeline()
             scope = current_scope.get()
-            agent = scope.agent if scope is not None else None
-            binding = pipeline.binding(
-                agent.agent_id if agent is not None else None,
-                agent.agent_role if agent is not None else None,
-                "performance",
-                Category.PERFORMANCE.value,
-            )
+            acting = None if scope is None else scope.agent
+            agent = (None, None) if acting is None else (acting.agent_id, acting.agent_role)
+            binding = pipeline.binding(*agent, "performance", Category.PERFORMANCE.value)
         self._push(pipeline, binding, pipeline.next_span_id(), None)
 
     def _close(self, error: BaseException | None) -> None:

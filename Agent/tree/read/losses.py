@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -288,9 +289,10 @@ def _split(
     """Split the missing ranges into the parts inside and outside the retired ranges."""
     inside: list[tuple[int, int]] = []
     outside: list[tuple[int, int]] = []
+    retired = sorted(retired)
     for first, last in missing:
         at = first
-        for low, high in sorted(retired):
+        for low, high in retired:
             start, end = max(low, at), min(high, last)
             if start > end:
                 continue
@@ -312,22 +314,12 @@ def _explain(
     each thread explains at most one number above its last stored one.
     """
     default_verdict = "in_flight" if alive else "unacknowledged"
-    gaps: list[Gap] = []
-    unexplained: list[tuple[int, int]] = []
     slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
-    for first, last in missing:
-        if durability in HELD_IN_MEMORY and first > seen.highest:
-            # a buffer is written in order, so only the highest numbers can be missing
-            gaps.append(Gap(first, last, default_verdict))
-            continue
-        at = first
-        for slot in sorted(slot for slot in slots if first <= slot <= last):
-            if at < slot:
-                unexplained.append((at, slot - 1))
-            gaps.append(Gap(slot, slot, default_verdict))
-            at = slot + 1
-        if at <= last:
-            unexplained.append((at, last))
+    # a buffer is written in order, so only the highest numbers can be missing
+    kept = seen.highest if durability in HELD_IN_MEMORY else math.inf
+    stored, unexplained = _split((gap for gap in missing if gap[0] <= kept), [(slot, slot) for slot in slots])
+    held = [*(gap for gap in missing if gap[0] > kept), *stored]
+    gaps = [Gap(first, last, default_verdict) for first, last in held]
     in_queue = 0 if board is None or durability != "queued" else board.threads
     if sum(last - first + 1 for first, last in unexplained) <= in_queue:
         # each thread can have queued one line after others that took later numbers

@@ -340,35 +340,28 @@ class OwnFile:
 
     def write_synced(self, line: bytes) -> bool:
         """Write a line and wait until it is on the disk."""
-        pinned: list[Segment] = []
-
-        def write_and_pin() -> bool:
-            if not self._write(line):
-                return False
-            # Writing may have replaced the segment.
-            pinned.append(self.segment)
-            self.segment.pins.append(None)
-            return True
-
-        written = self._in_turn(line, write_and_pin, sync=True)
-        return self.sync_pinned(pinned[0]) if pinned else written
+        return self._synced(line, lambda: self._write(line))
 
     def sync(self) -> bool:
         """Sync the open segment to the disk; False if that is uncertain, which is counted."""
+        return self._synced(b"", lambda: self.segment is not CLOSED)
+
+    def _synced(self, line: bytes, work: Callable[[], bool]) -> bool:
+        """Sync the segment that is open after the work, which may have replaced it."""
         pinned: list[Segment] = []
 
-        def pin() -> bool:
-            if self.segment is CLOSED:
-                return False
-            pinned.append(self.segment)
-            self.segment.pins.append(None)
-            return True
+        def work_and_pin() -> bool:
+            if work():
+                pinned.append(self.segment)
+                self.segment.pins.append(None)
+            return bool(pinned)
 
-        self._in_turn(b"", pin)
+        written = self._in_turn(line, work_and_pin, sync=True)
         if pinned:
             return self.sync_pinned(pinned[0])
-        self._shared.counts.add("sync_missed")  # evicted in between, or re-entered from a signal handler
-        return False
+        if not line:  # evicted in between, or re-entered from a signal handler
+            self._shared.counts.add("sync_missed")
+        return written
 
     def sync_pinned(self, pinned: Segment) -> bool:
         """Sync a pinned segment and unpin it; after a failure, roll to another segment."""
