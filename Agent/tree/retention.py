@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -64,29 +65,21 @@ from Agent.tree.read.removal_logs import (
 _SETTLED_S: Final = 30.0
 
 
-class WriterWatch:
-    """Checks whether a file is open for writing, with Linux file leases if they work.
+def is_open_for_writing(path: Path, directory: Path) -> bool:
+    """Return whether a process may still write to a file; OSError if it cannot be opened.
 
     Args:
+        path: the file.
         directory: on the same file system; a file is created there once to test whether leases work.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._leases: bool | None = None
-
-    def is_open(self, path: Path) -> bool:
-        """Return whether a process may still write to a file; OSError if it cannot be opened."""
-        if self._leases is None:
-            self._leases = _leases_work(self._directory)
-        fd, status = open_file(path)
-        try:
-            if self._leases:
-                return not _can_lease(fd)
-            age_s = SystemClock.wall_ns() / 1e9 - max(status.st_mtime, status.st_ctime)
-            return age_s < _SETTLED_S
-        finally:
-            os.close(fd)
+    fd, status = open_file(path)
+    try:
+        if _leases_work(directory):
+            return not _can_lease(fd)
+        age_s = SystemClock.wall_ns() / 1e9 - max(status.st_mtime, status.st_ctime)
+        return age_s < _SETTLED_S
+    finally:
+        os.close(fd)
 
 
 def _can_lease(fd: int) -> bool:
@@ -103,6 +96,7 @@ def _can_lease(fd: int) -> bool:
     return True
 
 
+@lru_cache(maxsize=16)
 def _leases_work(directory: Path) -> bool:
     """Return whether leases are refused for a file that is open for writing, and granted otherwise."""
     try:
@@ -271,7 +265,6 @@ class Retention:
         self.session = session
         self.max_session_bytes = max_session_bytes
         self._may_continue = may_continue
-        self._watch = WriterWatch(retention_lock_file(session).parent)
 
     def run(self) -> Retired | None:
         """Run one pass; None if another process runs one, or a reader opens the segments by name.
@@ -365,7 +358,7 @@ class Retention:
         return False
 
     def _has_to_stay(self, path: Path, is_held: IsHeld, done: Retired) -> bool:
-        if self._watch.is_open(path):
+        if is_open_for_writing(path, retention_lock_file(self.session).parent):
             done.in_use += 1
             return True
         if done.left_bytes <= _HARD_LIMIT_FACTOR * self.max_session_bytes and is_held(path, path.lstat()):

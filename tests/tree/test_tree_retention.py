@@ -19,7 +19,7 @@ from Agent.tree.layout import parse_file_name, retired_file, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import RetiredAccount, read_account, write_account
-from Agent.tree.retention import Retention, WriterWatch, finish_removal, nothing_retired, write_cursor
+from Agent.tree.retention import Retention, finish_removal, is_open_for_writing, nothing_retired, write_cursor
 from Agent.tree.write.writer import SessionWriter
 
 SEGMENT_BYTES = 4096
@@ -206,9 +206,9 @@ def test_where_leases_are_not_to_be_had_a_young_segment_counts_as_open(session, 
     record(session)
     monkeypatch.setattr("Agent.tree.retention._leases_work", lambda _: False)
     oldest = min(tree_files(session), key=lambda path: path.stat().st_mtime_ns)
-    assert WriterWatch(session).is_open(oldest)
+    assert is_open_for_writing(oldest, session)
     monkeypatch.setattr(SystemClock, "wall_ns", lambda: oldest.stat().st_ctime_ns + 31 * 10**9)
-    assert not WriterWatch(session).is_open(oldest)
+    assert not is_open_for_writing(oldest, session)
 
 
 def test_what_a_cursor_has_not_passed_is_kept_up_to_twice_the_limit(session):

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -435,23 +435,6 @@ class FileSequence(NamedTuple):
     paths: tuple[Path, ...]
 
 
-class _MergeLimits(NamedTuple):
-    """Memory limits per chain."""
-
-    chunk_bytes: int
-    held_bytes: int
-    lines: int
-
-    @classmethod
-    def of(cls, chains: int) -> Self:
-        share_bytes = _MEMORY_BYTES // max(chains, 1)
-        return cls(
-            chunk_bytes=min(max(share_bytes, 8 * 1024), 256 * 1024),
-            held_bytes=max(share_bytes, 8 * 1024),
-            lines=min(max(_MEMORY_LINES // max(chains, 1), 16), 2048),
-        )
-
-
 def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     """Group files by chain: the segments and the live file of one stem and writer."""
     by_directory: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
@@ -540,21 +523,22 @@ def merged_lines(
         sealed: the archived lines.
     """
     sequence = None if sealed is None else sealed.sequence
-    buffer = _MergeLimits.of(len(chains) + (sequence is not None))
+    count = max(len(chains) + (sequence is not None), 1)
+    held_bytes = max(_MEMORY_BYTES // count, 8 * 1024)
+    most_lines = min(max(_MEMORY_LINES // count, 16), 2048)
+    chunk_bytes = min(held_bytes, 256 * 1024)
+    files = [_chain_lines(session, chain, chunk_bytes, decoder, sealed) for chain in chains]
     ordered = [
-        _merged_in_order(
-            _chain_lines(session, chain, buffer.chunk_bytes, decoder, sealed), buffer, decoder, is_unfinished
-        )
-        for chain in chains
+        _merged_in_order(lines, held_bytes, most_lines, decoder, is_unfinished)
+        for lines in (files if sequence is None else [*files, sequence])
     ]
-    if sequence is not None:
-        ordered.append(_merged_in_order(sequence, buffer, decoder, is_unfinished))
     return ordered[0] if len(ordered) == 1 else heapq.merge(*ordered)
 
 
 def _merged_in_order(
     lines: Iterator[RawLine],
-    buffer: _MergeLimits,
+    most_bytes: int,
+    most_lines: int,
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
 ) -> Iterator[Ordered]:
@@ -575,7 +559,7 @@ def _merged_in_order(
             continue
         pending.append((key, serial, raw, None))
         held_bytes += len(raw.line)
-        if len(pending) >= 2 * buffer.lines or held_bytes > buffer.held_bytes:
+        if len(pending) >= 2 * most_lines or held_bytes > most_bytes:
             pending.sort()
             half = (len(pending) + 1) // 2
             yield from pending[:half]
