@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -211,39 +211,26 @@ class OrderOfTasks:
 
         self._has_run = self._has_waited = False
         loop = asyncio.base_events.BaseEventLoop
-        run, at, start = loop.run_forever, loop.call_at, threading.Thread.start
-        events = asyncio.selector_events.BaseSelectorEventLoop._process_events  # type: ignore[attr-defined]  # noqa: SLF001
-        wait = asyncio.wait
+        self._note_calls(loop, "run_forever", "_has_run")
+        self._note_calls(loop, "call_at", "_has_waited")
+        self._note_calls(asyncio, "wait", "_has_waited")
+        events = asyncio.selector_events.BaseSelectorEventLoop
+        self._note_calls(events, "_process_events", "_has_waited", lambda _frame, _loop, ready: bool(ready))
+        # Threads of the recording change no order.
+        self._note_calls(threading.Thread, "start", "_has_waited", lambda frame, _thread: not is_own(frame))
 
-        def run_forever(loop: Any) -> None:
-            self._has_run = True
-            run(loop)
+    def _note_calls(
+        self, owner: Any, name: str, mark: str, counts: Callable[..., bool] = lambda *_, **__: True
+    ) -> None:
+        """Set an attribute of this object at each call that counts, given the caller and the arguments."""
+        function = getattr(owner, name)
 
-        def call_at(loop: Any, *args: Any, **kwargs: Any) -> Any:
-            self._has_waited = True
-            return at(loop, *args, **kwargs)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            if counts(sys._getframe(1), *args, **kwargs):  # noqa: SLF001 - the only way to a caller
+                setattr(self, mark, True)
+            return function(*args, **kwargs)
 
-        def process_events(loop: Any, ready: Sequence[object]) -> None:
-            self._has_waited = self._has_waited or bool(ready)
-            events(loop, ready)
-
-        def start_thread(thread: Any) -> None:
-            if not is_own(sys._getframe(1)):  # noqa: SLF001 - threads of the recording change no order
-                self._has_waited = True
-            start(thread)
-
-        def wait_for_some(*args: Any, **kwargs: Any) -> Any:
-            self._has_waited = True
-            return wait(*args, **kwargs)
-
-        for owner, name, function in (
-            (asyncio, "wait", wait_for_some),
-            (loop, "run_forever", run_forever),
-            (loop, "call_at", call_at),
-            (asyncio.selector_events.BaseSelectorEventLoop, "_process_events", process_events),
-            (threading.Thread, "start", start_thread),
-        ):
-            setattr(owner, name, function)
+        setattr(owner, name, noted)
 
     @property
     def is_free(self) -> bool:
