@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -118,15 +119,16 @@ class Agreement:
 
     def take(self, other: Agreement) -> None:
         """Add the agreement of another comparison."""
-        self.redacted += other.redacted
-        self.identifiers += other.identifiers
-        self.comparable += other.comparable
-        self.unseen.update(other.unseen)
-        self.older |= other.older
-        self.references.update(other.references)
-        self.unread += other.unread
-        self.handles.update(other.handles)
-        self.code |= other.code
+        for name in _OF_AGREEMENT:
+            mine, its = getattr(self, name), getattr(other, name)
+            setattr(self, name, mine + its if type(mine) is int else mine | its)
+
+    def copy(self) -> Agreement:
+        """Return a copy that later notes do not change."""
+        return Agreement(*(copy(getattr(self, name)) for name in _OF_AGREEMENT))
+
+
+_OF_AGREEMENT = tuple(each.name for each in fields(Agreement))
 
 
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
@@ -236,7 +238,9 @@ class Comparison:
         if recorded.types:
             one = fold_tags(one, recorded.types, recorded.pointer, self._node_of_record)
         if replayed.types:
-            other = fold_tags(other, replayed.types, replayed.pointer, _node)
+            other = fold_tags(
+                other, replayed.types, replayed.pointer, lambda tag, node, _at: Folded(tag, node)
+            )
         return self._walk(one, other, "")
 
     def _are_same_bytes(self, recorded: Recorded, replayed: Recorded) -> bool:
@@ -290,7 +294,8 @@ class Comparison:
         if differ_in_tokens_alone(one, other):
             self.agreement.redacted += 1
             return None
-        if one == other or self._is_name_of_script(one, other):
+        # Two texts may differ in the script's module name, as in `__name__` or a `repr`.
+        if one == other or (self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other):
             return None
         if self._same_id is not None and self._same_id(one, other):
             self.agreement.identifiers += 1
@@ -298,10 +303,6 @@ class Comparison:
         if self.overlooked.text(one, other):
             return None
         return Difference(path, *differing_pieces(one, other, MAX_SHOWN_CHARS))
-
-    def _is_name_of_script(self, one: str, other: str) -> bool:
-        """Whether two texts differ only in the script's module name, as in `__name__` or a `repr`."""
-        return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if is_unread(one) or is_unread(other):
@@ -549,16 +550,7 @@ class Comparison:
 
     def mark(self) -> tuple[Agreement, Any]:
         """Return a copy of what was collected so far, for `go_back` after a failed attempt."""
-        kept = self.agreement
-        copy = replace(
-            kept,
-            unseen=dict(kept.unseen),
-            older=set(kept.older),
-            references=dict(kept.references),
-            handles=dict(kept.handles),
-            code=set(kept.code),
-        )
-        return copy, self.overlooked.mark()
+        return self.agreement.copy(), self.overlooked.mark()
 
     def passes_code_from_here(self, compare_again: Callable[[], object | None]) -> bool:
         """Whether only code in values differs; if so, such differences are ignored from now on."""
@@ -668,10 +660,6 @@ def _tags_below(recorded: Recorded) -> dict[str, str] | None:
 
 def _is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
-
-
-def _node(tag: str, node: Any, _at: str) -> Folded:
-    return Folded(tag, node)
 
 
 def _without(node: dict[str, Any], key: str) -> dict[str, Any]:

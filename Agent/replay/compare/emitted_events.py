@@ -176,12 +176,16 @@ class EffectDifference(NamedTuple):
     @property
     def field(self) -> str:
         """The differing part of an action: `state.<name>`, `result` or `args`, with the path in it; or ""."""
-        key, *rest = self.difference.path.removeprefix("/").split("/")
-        if key == "state" and len(rest) > 1 and rest[0] == "set":
-            key, rest = f"state.{unescape(rest[1])}", rest[2:]
-        elif key not in {"result", "args"}:
-            return ""
-        return "/".join([key, *rest])
+        name, path = field_at(self.difference.path)
+        return f"{name}{path}" if name in {"result", "args"} or name.startswith("state.") else ""
+
+
+def field_at(path: str) -> tuple[str, str]:
+    """Split a JSON Pointer within an event into the field, such as `state.<name>`, and the rest of it."""
+    first, *rest = path.removeprefix("/").split("/")
+    if first == "state" and rest[:1] == ["set"] and len(rest) > 1:
+        first, rest = f"state.{rest[1]}", rest[2:]
+    return unescape(first), "".join(f"/{part}" for part in rest)
 
 
 def effect_difference(

@@ -277,7 +277,8 @@ class LibraryValues:
                 high, low = f"{value[6] & 0x0F | 0x40:02x}", f"{value[8] & 0x3F | 0x80:02x}"
                 self._add_id(value[:6].hex() + high + value[7:8].hex() + low + value[9:].hex())
         elif isinstance(value, datetime):
-            self._add_moment(value)
+            self._seconds.add(f"{value:%Y-%m-%dT%H:%M:%S}")
+            self._add_number(value.timestamp())
         elif isinstance(value, (int, float)):
             self._add_number(value)
         else:  # an id that a compiled library returned
@@ -296,10 +297,6 @@ class LibraryValues:
         self._milliseconds.add(int(seconds * 1000))
         for moment in (datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(seconds)):  # noqa: DTZ006
             self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
-
-    def _add_moment(self, moment: datetime) -> None:
-        self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
-        self._add_number(moment.timestamp())
 
     def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
         """Return the (recorded, replayed) pairs of ids in which two texts differ.

@@ -111,12 +111,20 @@ class LeftOtherwise(NamedTuple):
         return None not in self.runs and len(set(self.runs)) == 1
 
 
-def carried_otherwise(
-    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+def left_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None], *, only_classes: bool = False
 ) -> list[LeftOtherwise]:
-    """Return the differing attributes of classes of which values are instances, beginning with steady ones.
+    """Return the names whose final content differs, beginning with those on which the runs agree.
 
-    A class of which a run has no values, and attributes that only the runs have, are not compared.
+    The attributes of classes of which values are instances are among them. A class of which a run has no
+    values, and attributes that only the runs have, are not compared.
+
+    A name that only the recording has counts as renamed if the runs have another name with the same content.
+    A name that only the runs have, such as a new cache, cannot be compared; a new key of a dict that the
+    recording has is a difference.
+
+    Args:
+        only_classes: return only those attributes.
     """
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
@@ -128,25 +136,8 @@ def carried_otherwise(
         if all(name.rpartition(".")[0] in each for each in classes)
     ]
     differing = [each for each in differing if set(each.runs) != {each.recorded}]
-    return sorted(differing, key=lambda each: not each.is_steady)
-
-
-def left_otherwise(
-    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
-) -> list[LeftOtherwise]:
-    """Return the names whose final content differs, beginning with those on which the runs agree.
-
-    The attributes of classes that values have are among them.
-
-    A name that only the recording has counts as renamed if the runs have another name with the same content.
-    A name that only the runs have, such as a new cache, cannot be compared; a new key of a dict that the
-    recording has is a difference.
-    """
-    known = [run for run in runs if run is not None]
-    if recorded is None or len(known) < len(runs):
-        return []
-    differing = carried_otherwise(recorded, runs)
-    for name in dict.fromkeys((*recorded.changed, *(name for run in known for name in run.changed))):
+    names = () if only_classes else (*recorded.changed, *(name for run in known for name in run.changed))
+    for name in dict.fromkeys(names):
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
             continue

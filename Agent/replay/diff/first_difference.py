@@ -24,6 +24,7 @@ from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     arguments_difference,
     describe,
+    field_at,
     pair_difference,
     sort_key,
 )
@@ -313,7 +314,7 @@ class StreamWalk:
         """Store the places in an event that differ only in the code of their values."""
         for path in sorted(self.comparison.agreement.code):
             at = f"/state{path}" if path.startswith("/set/") else f"{below}{path}"
-            self.changed_code[f"{place_in(*_field(at), event)} of {describe(event)}"] = None
+            self.changed_code[f"{place_in(*field_at(at), event)} of {describe(event)}"] = None
         self.comparison.agreement.code.clear()
 
     def _draws_difference(self, one: Event, other: Event) -> Difference | None:
@@ -419,7 +420,7 @@ def placed_divergence(
     """Describe a difference of two events, of which one may be missing."""
     event = one if one is not None else other
     assert event is not None  # noqa: S101 - at most one is missing
-    field, path = _field(difference.path)
+    field, path = field_at(difference.path or "/events")
     divergence = RunDivergence(
         tick=event.tick,
         agent_id=event.agent_id,
@@ -445,21 +446,9 @@ def _state_divergence(
     state_difference: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
 ) -> PlacedDivergence:
     one, other = state_difference.events
-    difference = state_difference.difference.under(f"/fields/{escape(state_difference.name)}")
+    difference = state_difference.difference.under(f"/state/set/{escape(state_difference.name)}")
     order = _BEHIND_ALL if state_difference.is_patched else _order(one if one is not None else other, order)
     return placed_divergence(one, other, difference, number, alike, order)
-
-
-def _field(path: str) -> tuple[str, str]:
-    """Split a JSON pointer within an event into the field and the rest of the pointer."""
-    if not path:
-        return "events", ""
-    first, *rest = path.split("/")[1:]
-    if first == "state" and rest[:1] == ["set"] and len(rest) > 1:
-        return f"state.{unescape(rest[1])}", "".join(f"/{part}" for part in rest[2:])
-    if first == "fields" and rest:
-        return f"state.{unescape(rest[0])}", "".join(f"/{part}" for part in rest[1:])
-    return unescape(first), "".join(f"/{part}" for part in rest)
 
 
 def _common_cause(event: Event, alike: Sequence[tuple[Event, Event]]) -> CommonCause | None:

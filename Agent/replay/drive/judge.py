@@ -28,6 +28,7 @@ from Agent.replay.compare.emitted_events import (
     as_change,
     describe,
     effect_difference,
+    field_at,
     pair_difference,
     raised_difference,
     sort_key,
@@ -36,7 +37,6 @@ from Agent.replay.compare.emitted_events import (
 from Agent.replay.compare.folded_values import ABSENT, shown
 from Agent.replay.compare.outcome import ReplayStopped, add_new
 from Agent.replay.drive.player import ReplayContext, divergence_of
-from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
     DrivenAction,
     PlannedCall,
@@ -265,13 +265,9 @@ class ActionJudge:
         )
         self._fields.note_state(action.agent_id, agreed)
         if difference is not None:
-            name, path = field_of(difference.path)
-            change = as_change(difference)
-            divergence = divergence_of(
-                action,
-                f"state.{name}" if name else "state",
-                Difference(path, change.recorded, change.replayed),
-            )
+            field, path = field_at(f"/state{difference.path}")
+            name, change = field.removeprefix("state").removeprefix("."), as_change(difference)
+            divergence = divergence_of(action, field, Difference(path, change.recorded, change.replayed))
             sides = state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
             if not self._comparison.passes_code_from_here(partial(self._comparison.difference, *sides)):
                 if change.replayed == UNCHANGED:

@@ -257,14 +257,6 @@ def is_generator(event: Event, name: str) -> bool:
     return is_tag_of_generator(tag)
 
 
-def field_of(path: str) -> tuple[str, str]:
-    """Split a path inside `{"set": {...}, "unset": [...]}` into the field name and the path inside it."""
-    parts = path.split("/", 3)
-    if len(parts) < 3 or parts[1] != "set":
-        return "", path
-    return unescape(parts[2]), f"/{parts[3]}" if len(parts) > 3 else ""
-
-
 def agents_in(obj: object) -> dict[str, object]:
     """Return {id: agent} for the agents in an object's fields, including those inside containers."""
     agents: dict[str, object] = {}
@@ -525,16 +517,22 @@ class FieldRules:
 
     def note(self, agent_id: str, name: str, agreement: Agreement) -> None:
         """Report values of one field that could not be seen, or were compared only by name."""
-        full = f"{agent_id}.{name}"
-        for why in agreement.unseen.values():
-            self._outcome.unseen_fields.setdefault(full, why)
-        if agreement.older:
-            self._outcome.reason(f"{full} was {OLDER}")
-        for text in agreement.references.values():
+        self._note(agent_id, agreement, lambda _path: name)
+
+    def note_state(self, agent_id: str, agreement: Agreement) -> None:
+        """Report the same for a comparison of changed fields; pointers begin with `/set/<field>`."""
+        self._note(agent_id, agreement, lambda path: unescape(path.removeprefix("/set/").partition("/")[0]))
+
+    def _note(self, agent_id: str, agreement: Agreement, name_of: Callable[[str], str]) -> None:
+        for path, why in agreement.unseen.items():
+            self._outcome.unseen_fields.setdefault(f"{agent_id}.{name_of(path)}", why)
+        for path in agreement.older:
+            self._outcome.reason(f"{agent_id}.{name_of(path)} was {OLDER}")
+        for path, text in agreement.references.items():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
-                self._note_by_name(agent_id, name, text)
-        for kind in agreement.handles.values():
-            add_new(self._outcome.handles, f"{full} ({kind})")
+                self._note_by_name(agent_id, name_of(path), text)
+        for path, kind in agreement.handles.items():
+            add_new(self._outcome.handles, f"{agent_id}.{name_of(path)} ({kind})")
 
     def _note_by_name(self, agent_id: str, name: str, why: str) -> None:
         self.by_name[agent_id, name] = None
@@ -557,13 +555,6 @@ class FieldRules:
         """Whether an older recording could not contain the value, since it has no codec."""
         return self.is_older and replayed.types.get(replayed.pointer + below) == "opaque"
 
-    def note_state(self, agent_id: str, agreement: Agreement) -> None:
-        """Report the same for a comparison of changed fields; pointers begin with `/set/<field>`."""
-        for key in ("unseen", "older", "references", "handles"):
-            for path in getattr(agreement, key):
-                name = unescape(path.removeprefix("/set/").partition("/")[0])
-                self.note(agent_id, name, _only(agreement, path))
-
     def note_value(self, what: str, agreement: Agreement) -> None:
         """Report the same for another value, such as a result; an unseen one is inconclusive."""
         for path, why in agreement.unseen.items():
@@ -571,14 +562,6 @@ class FieldRules:
             self._outcome.reason(f"{what}{at} cannot be seen: {why}")
         if agreement.older:
             self._outcome.reason(f"{what} was {OLDER}")
-
-
-def _only(agreement: Agreement, path: str) -> Agreement:
-    """Return the part of an agreement at one JSON Pointer."""
-    texts = agreement.unseen, agreement.references, agreement.handles
-    unseen, references, handles = ({path: each[path]} if path in each else {} for each in texts)
-    older = agreement.older & {path}
-    return Agreement(unseen=unseen, older=older, references=references, handles=handles)
 
 
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -44,7 +44,6 @@ from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStoppe
 from Agent.replay.compare.program_state import (
     OF_STORED_CODE,
     LeftInProgram,
-    carried_otherwise,
     code_otherwise,
     left_otherwise,
     program_state_of,
@@ -557,11 +556,10 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
         return
     final_state = [LeftInProgram.of(here.told())]
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
-    if is_whole and live.issuperset(bench.recording.agents):
+    is_whole = is_whole and live.issuperset(bench.recording.agents)
+    if is_whole:
         bench.comparison.agreement.redacted += redacted_in_all(recorded, final_state)
-        differing = left_otherwise(recorded, final_state)
-    else:
-        differing = carried_otherwise(recorded, final_state)
+    differing = left_otherwise(recorded, final_state, only_classes=not is_whole)
     for name in code_otherwise(recorded, final_state):
         bench.outcome.ask(f"code changed in {name}, {OF_STORED_CODE}")
     for each in differing[:_MOST_QUESTIONS]:
