@@ -17,7 +17,7 @@ from Agent.cli import render
 from Agent.cli.commands import tail
 from Agent.cli.event_lines import event_line
 from Agent.render import layout
-from Agent.replay.diff.run_side import Meter, OutOfOrder, SeekableLog, number_of
+from Agent.replay.diff.run_side import Meter, SeekableLog, Unseekable, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
@@ -186,7 +186,7 @@ def test_lines_too_long_to_be_sought_among_are_read_once(tmp_path):
     path = tmp_path / "a.log"
     path.write_bytes(b"x" * LONG_BYTES + b"\n")
     meter = Meter()
-    with pytest.raises(OutOfOrder, match="longer than 1 MiB"):
+    with pytest.raises(Unseekable, match="longer than 1 MiB"):
         SeekableLog([path], number_of, meter).first_place()
     assert meter.size_bytes < 4 * 1024 * 1024
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
-from Agent.errors import ReplayError, UsageError
+from Agent.errors import UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -273,8 +273,8 @@ Axis = Callable[[bytes], int | None]
 """Returns the place of a line: its tick, or its number; None if it has none."""
 
 
-class OutOfOrder(ReplayError):
-    """A file cannot be searched: its places are not ascending, or a line is damaged or too long."""
+class Unseekable(Exception):
+    """These sessions cannot be bisected, as places are not ascending, or a line is damaged or too long."""
 
 
 @dataclass(slots=True)
@@ -366,7 +366,7 @@ class SeekableLog:
         before = self._known[at - 1][1] if at else -1
         behind = self._known[at][1] if at < len(self._known) else self.size
         if not before < offset < behind:
-            raise OutOfOrder("events are not in order")
+            raise Unseekable("events are not in order")
         self._known.insert(at, (place, offset))
 
     def head(self) -> bytes:
@@ -420,7 +420,7 @@ class SeekableLog:
             whole: whether a line begins at the offset; else the rest of a partial line is skipped.
 
         Raises:
-            OutOfOrder: a line is longer than _MAX_SOUGHT_BYTES.
+            Unseekable: a line is longer than _MAX_SOUGHT_BYTES.
         """
         at, rest, skips = offset, b"", not whole and offset > 0
         if skips:
@@ -435,7 +435,7 @@ class SeekableLog:
             pieces = (rest + data).split(b"\n")
             rest = pieces.pop()
             if len(rest) > _MAX_SOUGHT_BYTES:
-                raise OutOfOrder(f"a line is longer than {_MAX_SOUGHT_BYTES >> 20} MiB")
+                raise Unseekable(f"a line is longer than {_MAX_SOUGHT_BYTES >> 20} MiB")
             for piece in pieces:
                 start, at = at, at + len(piece) + 1
                 if skips:
@@ -458,11 +458,11 @@ class SeekableLog:
 
 
 def decoded(lines: list[tuple[int, bytes]]) -> list[Event]:
-    """Decode lines to events; OutOfOrder for a damaged line, which the full comparison counts instead."""
+    """Decode lines to events; Unseekable for a damaged line, which the full comparison counts instead."""
     try:
         return [decode_line(line) for _, line in lines if line]
     except DamagedLine as error:
-        raise OutOfOrder(f"a line is damaged ({error})") from error
+        raise Unseekable(f"a line is damaged ({error})") from error
 
 
 class BisectionWindow(NamedTuple):
@@ -474,10 +474,6 @@ class BisectionWindow(NamedTuple):
     """The first tick or number after it."""
     unit: str
     notes: tuple[str, ...] = ()
-
-
-class Unseekable(Exception):
-    """These sessions cannot be bisected; the message says why."""
 
 
 _Pair = tuple[SeekableLog, SeekableLog]
@@ -503,11 +499,8 @@ class Bisection:
             Unseekable: several writers, no common axis, sealed segments, or lines that are out of order or
                 too long.
         """
-        try:
-            self._open()
-            return self._first_window()
-        except OutOfOrder as error:
-            raise Unseekable(error.message) from error
+        self._open()
+        return self._first_window()
 
     def _open(self) -> None:
         for axis, unit in ((tick_of, "tick"), (number_of, "number")):
@@ -540,7 +533,8 @@ class Bisection:
         starts = [
             min(track.first_place() for track in pair)
             for pair in self.pairs.values()
-            if self._differ_at_start(pair)
+            # The first event is usually a first state, which contains the random generators.
+            if self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
         ]
         if starts:
             return BisectionWindow(-END, min(starts) + 1, self.unit)
@@ -618,10 +612,6 @@ class Bisection:
     def _last_place(self, key: StreamKey) -> float:
         return min(track.last_place() for track in self.pairs[key])
 
-    def _differ_at_start(self, pair: _Pair) -> bool:
-        """Whether the first events differ; usually a first state, which contains the random generators."""
-        return self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
-
     def _differ_at_end(self, key: StreamKey) -> bool:
         """Whether the final states differ; if a side has none, whether the last events do."""
         tails = self._tails(key)
@@ -679,13 +669,10 @@ class Bisection:
             Unseekable: a line is damaged or too long, or places are not ascending.
         """
         first, last = window.first - _CONTEXT, window.last + _CONTEXT
-        try:
-            one, other = (
-                iter(decoded(list(track.until(0 if first == -END else track.seek(first), last))))
-                for track in self.pairs[key]
-            )
-        except OutOfOrder as error:
-            raise Unseekable(error.message) from error
+        one, other = (
+            iter(decoded(list(track.until(0 if first == -END else track.seek(first), last))))
+            for track in self.pairs[key]
+        )
         return one, other
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from Agent.errors import RecordingMiss
@@ -418,7 +417,9 @@ class FieldReads:
             self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = is_library
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
-            user = _user_of(frame)
+            # The frame of the program or of a library that called the standard library.
+            user = first_frame(frame, lambda each: is_foreign_name(str(each.f_globals.get("__name__", ""))))
+            user = user or frame
             if not is_own(user):
                 self._found_shared[f"{known[1]} in {place_of(user)}"] = None
 
@@ -477,11 +478,6 @@ class _WatchedVariable:
     def reset(self, token: Token[Any]) -> None:
         self._is_own.set(False)
         self._variable.reset(token)
-
-
-def _user_of(frame: FrameType) -> FrameType:
-    """Return the frame of the program or of a library that called the standard library."""
-    return first_frame(frame, lambda each: is_foreign_name(str(each.f_globals.get("__name__", "")))) or frame
 
 
 def _held(

@@ -169,8 +169,9 @@ class RecordedPlayer:
             raise ReplayStopped
         lane = current_lane.get() or self._only
         action = lane.action
-        if action is not None and get_ident() != self._thread_id:
-            self._enter_in_thread(call)
+        in_thread = action is not None and get_ident() != self._thread_id
+        if in_thread and call.kind != "metric" and self.threads is not None and self.threads.overlaps:
+            self.stop(f"{_requested_name(call)} was called in concurrent threads: {_ONE_BY_ONE}")
         if (
             action is not None
             and call.agent_id in self.live
@@ -235,10 +236,6 @@ class RecordedPlayer:
             more: other fields of `Divergence`.
         """
         self.diverge(divergence_of(action, field, difference, **more))
-
-    def _enter_in_thread(self, call: TracedCall) -> None:
-        if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
-            self.stop(f"{_requested_name(call)} was called in concurrent threads: {_ONE_BY_ONE}")
 
     def _stop_in_thread(self, call: TracedCall) -> None:
         """Stop at a call in a thread that the recording lacks; it may not have been a call of the action."""

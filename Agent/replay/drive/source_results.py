@@ -216,15 +216,13 @@ class SourceAnswers:
             reads_left = self._of(call).left()
             if reads_left is not None:
                 recorded, replayed = reads_left
-                if any(draws.is_free for draws in self._of(call).draws) and not self._adopts_any():
+                adopts_any = any(reads.of for reads in self._calls.values())
+                if any(draws.is_free for draws in self._of(call).draws) and not adopts_any:
                     self._player.stop(
                         f"{call.whose} drew from an adopted generator, and the target adopted "
                         "none: call recorder.adopt() where it makes its generators"
                     )
                 self._diverge(recorded, replayed, call.whose, action)
-
-    def _adopts_any(self) -> bool:
-        return any(reads.of for reads in self._calls.values())
 
     def _reads(self) -> CallReads | None:
         call = open_call()

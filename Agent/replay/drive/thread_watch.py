@@ -130,15 +130,11 @@ def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_secon
     if not is_of_library(begun_by.co_filename):
         return False
     deadline = time.monotonic() + patience_seconds
-    while thread.is_alive() and not _is_at_queue(_stack_of(thread)):
+    while thread.is_alive() and not _is_at_queue(sys._current_frames().get(thread.ident or 0)):  # noqa: SLF001
         if time.monotonic() >= deadline:
             return False
         time.sleep(_LOOK_SECONDS)
     return True
-
-
-def _stack_of(thread: threading.Thread) -> FrameType | None:
-    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the only way to a stack
 
 
 def _is_at_queue(frame: FrameType | None) -> bool:

@@ -360,7 +360,8 @@ class SourceWatch:
         """Detect draws from a numpy generator that an import seeded from entropy and no agent holds."""
         granted = {id(getattr(each, "bit_generator", None)) for each in self._granted.values()}
         for bits, state in self._numpy_seeded:
-            if id(bits) not in granted and not _is_adopted(bits) and repr(bits.state) != state:
+            is_adopted = any(getattr(each, "bits", None) is bits for each in list(living))
+            if id(bits) not in granted and not is_adopted and repr(bits.state) != state:
                 assert self._numpy_place is not None  # noqa: S101 - set whenever such generators exist
                 self.imported_with.append(self._numpy_place)
                 self._numpy_seeded = []
@@ -580,11 +581,6 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
 def is_trial(event: str, arguments: tuple[Any, ...]) -> bool:
     """Whether an audit event comes from a library that tests whether an address can be bound."""
     return event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] in _TRIED
-
-
-def _is_adopted(bits: Any) -> bool:
-    """Whether draws from a numpy bit generator are recorded."""
-    return any(getattr(each, "bits", None) is bits for each in list(living))
 
 
 def _is_configuration(source: str, asker: FrameType) -> bool:

@@ -38,7 +38,7 @@ from Agent.replay.executors.saved_points import (
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.forks.forking import ForkResult, fork_run
+from Agent.replay.forks.forking import fork_run
 from Agent.replay.forks.outcome import apply_patch, check_patch, merged
 from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
@@ -334,7 +334,10 @@ async def _traced(
         timeout_seconds=config["timeout_seconds"],
     )
     parted = result.comparison.divergence
-    original = await asyncio.to_thread(_final_states, session, result)
+    reader = open_reader(session)
+    original = await asyncio.to_thread(
+        lambda: {each: dict(fold_events(StateFold(), reader.events(each)).fields) for each in result.states}
+    )
     return Execution(
         _single(result.states),
         original=_single(original),
@@ -424,12 +427,6 @@ def find_executor(name: str) -> _Executor:
             remedy=f"register_executor({name!r}, function); there are {', '.join(registered_names())}",
         )
     return executor
-
-
-def _final_states(session: Path, result: ForkResult) -> dict[str, Any]:
-    """Return the fields of the fork's agents at the end of the original run."""
-    reader = open_reader(session)
-    return {agent: dict(fold_events(StateFold(), reader.events(agent)).fields) for agent in result.states}
 
 
 def _single(states: Mapping[str, Any]) -> Any:

@@ -369,7 +369,9 @@ class Experiment:
         if chosen.sort == "left_out":
             return Response(None)
         if chosen.sort == "drop":
-            new_id = self._new_id(call, str(chosen.message_id))
+            assert self.place is not None  # noqa: S101 - the moment has begun, so it has a place
+            recorded = self.place.event.extra.get("args")
+            new_id = same_message(recorded, dict(call.args), str(chosen.message_id))
             kept = {name: without_message(value, new_id) for name, value in call.args.items()}
             if any(value is GONE for value in kept.values()):
                 return Response(None)
@@ -396,11 +398,6 @@ class Experiment:
             raise
         except Exception as error:  # noqa: BLE001 - the caller gets it, as without the experiment
             return Response(error=error)
-
-    def _new_id(self, call: TracedCall, recorded: str) -> str:
-        """Return the id of the moment's message in this fork: that of the message in the same argument."""
-        assert self.place is not None  # noqa: S101 - the moment has begun, so it has a place
-        return same_message(self.place.event.extra.get("args"), dict(call.args), recorded)
 
     def _answer_of(self, event: Event) -> Response:
         if event.kind in CALL_KINDS:

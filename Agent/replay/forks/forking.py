@@ -350,7 +350,8 @@ class SweepReport(TextInNotebook):
             lines.append(f"  {quantiles}")
         if with_bars:
             lines += [
-                f"  {text:<28} {number:>6,}  {_bar(number, count)}" for text, number in self.distribution
+                f"  {text:<28} {number:>6,}  {'#' * round(_BAR_CHARS * number / max(count, 1))}"
+                for text, number in self.distribution
             ]
         stopped = next((fork.stopped for fork in self.forks if fork.stopped is not None), None)
         if stopped is not None:
@@ -454,10 +455,6 @@ def _histogram(numbers: list[float], bins: int = 8) -> list[tuple[str, int]]:
         (f"{low + index * width:>12g} to {low + (index + 1) * width:<12g}", counts[index])
         for index in range(bins)
     ]
-
-
-def _bar(count: int, total: int) -> str:
-    return "#" * round(_BAR_CHARS * count / max(total, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ def _all(
     if is_live and _changed(event):
         names = ", ".join(_changed(event)[:4])
         yield Intervention("undo", f"what {_call(event)} changed of {event.agent_id} undone ({names})")
-    if is_live and (place.sort == "action" or _returns_nothing(event)):
+    returns_nothing = event.extra.get("outcome") is None and event.extra.get("result", 0) is None
+    if is_live and (place.sort == "action" or returns_nothing):
         yield Intervention("left_out", f"{_call(event)} left out")
 
 
@@ -143,10 +144,6 @@ def _given(event: Event) -> str:
     """Return the key of a call's result in `extra`: the value itself, or a reference to a file."""
     names = ("output", "output_ref") if event.kind == "model.call" else ("result", "result_ref")
     return names[1] if names[1] in event.extra else names[0]
-
-
-def _returns_nothing(event: Event) -> bool:
-    return event.extra.get("outcome") is None and event.extra.get("result", 0) is None
 
 
 def _changed(event: Event) -> list[str]:
@@ -650,15 +647,13 @@ class CauseExperiments:
             results: list[dict[str, Any]] = answer["results"]
             if "error" in results[0]:
                 reasons.append(_reason(results[0]["error"]))
-            elif self._is_nowhere(results[0]["baseline"]):
+                continue
+            baseline = results[0]["baseline"]
+            if self.measure.outcome and baseline["stopped"] is None and baseline["value"] is None:
                 reasons.append(f"no agent has a field {field} at the end; name the agent, too: AGENT.FIELD")
             else:
                 return results
         raise ReplayError("; ".join(dict.fromkeys(reasons)))
-
-    def _is_nowhere(self, fork: dict[str, Any]) -> bool:
-        """Whether the unchanged run ended without the field that is to be measured."""
-        return bool(self.measure.outcome) and fork["stopped"] is None and fork["value"] is None
 
 
 def _chance(result: dict[str, Any]) -> TestedIntervention:

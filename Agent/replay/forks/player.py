@@ -270,13 +270,12 @@ class ForkPlayer:
         free = self._free[call.agent_id, name]
         near = [each for each in free if self.current is not None and each.parent is self.current]
         for each in (*near, *(other for other in free if other not in near)):
-            if "args" not in each.event.extra or self._agrees(call, each):
+            if "args" not in each.event.extra:
+                return each
+            both = both_arguments(call, each.event, self._pipeline)
+            if self._comparison.difference(*both, NAMES) is None:
                 return each
         return None
-
-    def _agrees(self, call: TracedCall, recorded: PlannedCall) -> bool:
-        both = both_arguments(call, recorded.event, self._pipeline)
-        return self._comparison.difference(*both, NAMES) is None
 
 
 def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:

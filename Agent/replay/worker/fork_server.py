@@ -402,11 +402,6 @@ def _has_threads() -> bool:
     )
 
 
-def can_fork() -> bool:
-    """Whether the system supports what a worker needs: forks, and sending file descriptors."""
-    return hasattr(os, "fork") and hasattr(socket, "send_fds")
-
-
 class Worker(AbstractContextManager["Worker"]):
     """A process that has imported a target and forks for each replay; safe to use from several threads.
 
@@ -487,7 +482,8 @@ class Workers(AbstractContextManager["Workers"]):
 
     def __init__(self, wanted: Iterable[tuple[Path, str]]) -> None:
         self._left = Counter(wanted)
-        self._shared = {key for key, count in self._left.items() if count > 1 and can_fork()}
+        can_fork = hasattr(os, "fork") and hasattr(socket, "send_fds")
+        self._shared = {key for key, count in self._left.items() if count > 1 and can_fork}
         self._begun: dict[tuple[Path, str], Worker] = {}
         self._lock = threading.Lock()
 

@@ -51,12 +51,6 @@ class ChildResult:
     returncode: int | None
     """The exit code; None if the process exceeded its time limit and was stopped."""
 
-    @property
-    def last_words(self) -> str:
-        """Describe the end of a process that left no outcome."""
-        last = self.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-        return f"the child process ended with {self.returncode} before it could report: {last[0]}"
-
 
 class Child(Protocol):
     """A process that runs a request; `subprocess.Popen` satisfies this protocol."""
@@ -303,7 +297,9 @@ def run_job(
         try:
             response = orjson.loads(Path(whole["outcome_path"]).read_bytes())
         except (OSError, ValueError):
-            return JobResult(None, ended.last_words, *printed)
+            last = ended.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+            failure = f"the child process ended with {ended.returncode} before it could report: {last[0]}"
+            return JobResult(None, failure, *printed)
     if "error" in response:
         raise from_object(response["error"])
     return JobResult(response["answer"], "", *printed)
