@@ -125,19 +125,12 @@ class Stage(Protocol):
 class RecordedPlayer:
     """Returns recorded responses to traced calls while an action is replayed."""
 
-    live: frozenset[str]
-    """Agents whose code runs."""
-    known: frozenset[str]
-    """Agents in the recording."""
+    _context: ReplayContext
     _answers: AnswerBook
     """Returns recorded responses."""
-    _outcome: ReplayOutcome
-    """Receives findings."""
-    _pipeline: Pipeline
-    _comparison: Comparison
-    threads: ThreadWatch | None = None
+    threads: ThreadWatch
     """The watch on threads that the action starts."""
-    stage: Stage | None = None
+    stage: Stage = field(init=False)
     is_stopped: bool = False
     _only: ActionProgress = field(default_factory=ActionProgress)
     """The current action when actions are replayed one by one."""
@@ -169,21 +162,15 @@ class RecordedPlayer:
             raise ReplayStopped
         lane = current_lane.get() or self._only
         action = lane.action
-        in_thread = action is not None and get_ident() != self._thread_id
-        if in_thread and call.kind != "metric" and self.threads is not None and self.threads.overlaps:
-            self.stop(f"{_requested_name(call)} was called in concurrent threads: {_ONE_BY_ONE}")
-        if (
-            action is not None
-            and call.agent_id in self.live
-            and call.kind in ACTION_KINDS
-            and not call.is_generator
-        ):
-            self._enter_live(call, action, lane)
-            return None
         if action is None:
             if call.kind in CALL_KINDS:
                 self.stop(f"the factory calls {call.action_type}, which a replay does not execute")
             self._enter_outside(call)
+            return None
+        if get_ident() != self._thread_id and call.kind != "metric" and self.threads.overlaps:
+            self.stop(f"{_requested_name(call)} was called in concurrent threads: {_ONE_BY_ONE}")
+        if call.agent_id in self._context.live and call.kind in ACTION_KINDS and not call.is_generator:
+            self._enter_live(call, action, lane)
             return None
         if call.kind in CALL_KINDS:
             return self._enter_tool(call, action)
@@ -219,14 +206,14 @@ class RecordedPlayer:
     def stop(self, reason: str) -> NoReturn:
         """End the replay: nothing more can be verified."""
         self.is_stopped = True
-        self._outcome.reason(reason)
+        self._context.outcome.reason(reason)
         raise ReplayStopped
 
     def diverge(self, divergence: Divergence) -> NoReturn:
         """End the replay with a difference."""
         self.is_stopped = True
-        if self._outcome.divergence is None:
-            self._outcome.divergence = divergence
+        if self._context.outcome.divergence is None:
+            self._context.outcome.divergence = divergence
         raise ReplayStopped
 
     def differs(self, action: DrivenAction, field: str, difference: Difference, **more: Any) -> NoReturn:
@@ -247,17 +234,21 @@ class RecordedPlayer:
 
     def _enter_outside(self, call: TracedCall) -> None:
         """Let a call of the factory run, and add a remark."""
-        if call.agent_id not in self.known or call.kind not in ACTION_KINDS:
+        if call.agent_id not in self._context.recording.agents or call.kind not in ACTION_KINDS:
             return
         callers = self._built.setdefault(_name(call), {})
         if callers and call.agent_id not in callers:
-            self._outcome.remarks.remove(_describe_factory_call(_name(call), callers))
+            self._context.outcome.remarks.remove(_describe_factory_call(_name(call), callers))
         callers[str(call.agent_id)] = None
-        self._outcome.remark(_describe_factory_call(_name(call), callers))
+        self._context.outcome.remark(_describe_factory_call(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
         """Stop at a measured call of a recorded agent: it has no response, unless it wraps a traced one."""
-        if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
+        if (
+            call.agent_id in self._context.live
+            or call.agent_id not in self._context.recording.agents
+            or _wraps_traced(call)
+        ):
             return
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
@@ -269,8 +260,7 @@ class RecordedPlayer:
             recorded = action.call
         else:
             recorded = None if above is None else self._take_live(call, above)
-        if self.stage is not None:
-            self.stage.entered(call, recorded)
+        self.stage.entered(call, recorded)
         lane.tokens.append((call, _open_call.set(recorded)))
 
     def _take_live(self, call: TracedCall, above: PlannedCall) -> PlannedCall | None:
@@ -286,29 +276,30 @@ class RecordedPlayer:
         waiting = [
             child
             for child in (above.children if above is not None else ())
-            if not child.is_taken and child.agent_id not in self.live
+            if not child.is_taken and child.agent_id not in self._context.live
         ]
         same = [child for child in waiting if child.agent_id == call.agent_id and child.name == _name(call)]
         chosen = self._match(call, action, waiting, same)
         chosen.is_taken = True
-        self._outcome.counts.answers += 1
-        self._outcome.answered[str(call.agent_id)] += 1
+        self._context.outcome.counts.answers += 1
+        self._context.outcome.answered[str(call.agent_id)] += 1
         self._call_back(chosen)
-        if self.stage is not None:
-            self.stage.answered(call)
+        self.stage.answered(call)
         try:
             answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:
             self.stop(f"the response of {_named(call)} (event {chosen.event.id}): {error}")
         if lack is not None:
-            self._outcome.doubts.append(f"the response of {_named(call)} (event {chosen.event.id}): {lack}")
+            self._context.outcome.doubts.append(
+                f"the response of {_named(call)} (event {chosen.event.id}): {lack}"
+            )
         return answer
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Response:
         """Return the response of a tool or model to a call with the same name and arguments."""
         lane = self._progress_here
         if lane.tools is None:
-            lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
+            lane.tools = ActionTools(self._answers.calls_among(action.effects), self._context.comparison)
         try:
             given = lane.tools.answer(call)
         except Unanswerable as error:
@@ -318,10 +309,10 @@ class RecordedPlayer:
                 self._stop_in_thread(call)
             self._diverge(action, *given, place=f"{call.kind} {call.action_type}")
         answer, doubt = given
-        self._outcome.counts.answers += 1
-        self._outcome.answered[call.action_type] += 1
+        self._context.outcome.counts.answers += 1
+        self._context.outcome.answered[call.action_type] += 1
         if doubt is not None:
-            self._outcome.doubts.append(doubt)
+            self._context.outcome.doubts.append(doubt)
         return with_stop(answer, self.stop)
 
     def _match(
@@ -347,15 +338,17 @@ class RecordedPlayer:
 
     def _args_difference(self, call: TracedCall, event: Event) -> Difference | None:
         if "args" not in event.extra:
-            self._outcome.remark(
+            self._context.outcome.remark(
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
             )
             return None
-        difference, agreed = self._comparison.compare(*both_arguments(call, event, self._pipeline), NAMES)
+        difference, agreed = self._context.comparison.compare(
+            *both_arguments(call, event, self._context.pipeline), NAMES
+        )
         for path, why in agreed.unseen.items():
-            self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
+            self._context.outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
         if agreed.older:
-            self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
+            self._context.outcome.reason(f"an argument of {_named(call)} was {OLDER}")
         return difference
 
     def _call_back(self, answered: PlannedCall) -> None:
@@ -363,15 +356,14 @@ class RecordedPlayer:
         pending = list(answered.children)
         while pending:
             call = pending.pop(0)
-            if call.agent_id not in self.live:
+            if call.agent_id not in self._context.live:
                 pending = call.children + pending
                 continue
             above = PlannedCall(answered.event, answered.agent_id, answered.name, 0.0, children=[call])
             token = _open_call.set(above)
             try:
-                self._outcome.counts.callbacks += 1
-                if self.stage is not None:
-                    self.stage.call_back(call)
+                self._context.outcome.counts.callbacks += 1
+                self.stage.call_back(call)
             finally:
                 _open_call.reset(token)
 
@@ -379,7 +371,7 @@ class RecordedPlayer:
         for child in call.children:
             if not child.is_taken:
                 return child
-            if child.agent_id in self.live:
+            if child.agent_id in self._context.live:
                 missing = self._missing(child)
                 if missing is not None:
                     return missing
@@ -388,7 +380,7 @@ class RecordedPlayer:
     def _diverge(
         self, action: DrivenAction, field: str, difference: Difference, *, place: str = ""
     ) -> NoReturn:
-        if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
+        if get_ident() != self._thread_id and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
         sides = shown_beside(difference.recorded, difference.replayed)
         self.differs(action, field, Difference(difference.path, *sides), place=place)
@@ -661,10 +653,9 @@ class ActionTools:
         return ToolMiss("args", Difference(path, *sides))
 
 
-# The shared parts of one replay, created by the workbench when the target's objects exist.
+# The shared parts of one replay, which the workbench creates.
 
 
-@dataclass(frozen=True, slots=True)
 class ReplayContext:
     """The parts that record, restore, answer and compare, and the outcome."""
 
@@ -682,6 +673,7 @@ class ReplayContext:
     fields: FieldRules
     """Which fields are compared."""
     player: RecordedPlayer
+    """Answers calls before a fork point; created before any target is built."""
 
     @property
     def states(self) -> StateComparison:

@@ -259,13 +259,12 @@ class WholeStates:
 
     def _is_class_live(self, obj: object) -> bool:
         """Whether no agent of that class runs elsewhere, whose code could also write to the class."""
-        cls = type(obj)
-        name = f"{cls.__module__}.{cls.__qualname__}"
+        name = type(obj).__qualname__.rpartition(".")[2]
         return not any(
             facts.first_state is not None
-            and str(facts.first_state.extra.get("class")).rpartition(".")[2] == name.rpartition(".")[2]
+            and str(facts.first_state.extra.get("class")).rpartition(".")[2] == name
             for agent_id, facts in self._context.recording.agents.items()
-            if agent_id not in self._context.player.live
+            if agent_id not in self._context.live
         )
 
     def note_passed(self, agent_id: str, obj: object) -> None:

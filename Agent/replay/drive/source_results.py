@@ -104,6 +104,7 @@ class SourceAnswers:
     def __init__(self, context: ReplayContext, watch: SourceWatch, clock_shift_s: int = 0) -> None:
         self._recording = context.recording
         self._player = context.player
+        self._live = context.live
         self._watch = watch
         self._clock_shift_s = clock_shift_s
         self._decoder = context.decoder
@@ -210,9 +211,7 @@ class SourceAnswers:
         pending = [action.call]
         while pending:
             call = pending.pop()
-            pending += [
-                each for each in call.children if each.is_taken and each.agent_id in self._player.live
-            ]
+            pending += [each for each in call.children if each.is_taken and each.agent_id in self._live]
             reads_left = self._of(call).left()
             if reads_left is not None:
                 recorded, replayed = reads_left

@@ -153,7 +153,7 @@ class Fork:
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
         rest = self.plan.actions[self.point.index :]
-        self.sources = ForkSources(bench.context, bench.watch)
+        self.sources = ForkSources(bench, bench.watch)
         self.driver.read_by(self.sources)
         wall_us = rest[0].call.began_us if rest and self.resume is None else 0.0
         last_us = (self.first or bench.recording.events[-1]).timestamp_us

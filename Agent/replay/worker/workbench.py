@@ -116,7 +116,7 @@ _MOST_ENTRIES = 64
 """Entries of a larger dict of a module are not looked at."""
 
 
-class Workbench:
+class Workbench(ReplayContext):
     """Everything needed to carry out a request.
 
     Args:
@@ -130,6 +130,7 @@ class Workbench:
         self._prepared = prepared
         self.agent_id: str | None = request["agent_id"]
         self.recording = recording = self.read(self.agent_id)
+        self.live = frozenset()
         self.errors = {event.id: event for event in recording.events if event.kind == "error"}
         self.sink = LineSink(REPLAYED)
         self.pipeline = record_lines(
@@ -141,7 +142,7 @@ class Workbench:
         if prepared is not None:
             self.pipeline.modules_told = prepared.modules  # their digests are not used in a replay
         self.redactor = self.pipeline.redactor
-        self._identifiers = Identifiers()
+        self.identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
         self.watch = SourceWatch() if prepared is None else prepared.watch
         self.comparison = Comparison(
@@ -157,8 +158,7 @@ class Workbench:
         self.watch.files.is_refusing = bool(request.get("no_writes"))
         self.outcome.opened_for_writing = self.watch.files.opened
         self.decoder = Decoder(self._find_agent)
-        self.peers = Peers(recording, self.player_now, self._refuse)
-        self._player: RecordedPlayer | None = None
+        self.peers = Peers(recording, lambda: self.player, self._refuse)
         self.driver: Driver | None = None
 
     @property
@@ -243,7 +243,7 @@ class Workbench:
         return script_module(target, self.recording.session, self.recording.info)
 
     def _imported(self) -> Callable[..., Any]:
-        self._make_player(frozenset())
+        self._make_player()
         if self._prepared is not None:
             return self._prepared.factory
         arguments = recorded_arguments(self.recording.session, self.recording.info)
@@ -281,53 +281,26 @@ class Workbench:
 
     def driver_for(self, plan: Plan) -> Driver:
         """Return the driver of a plan, with its player and sources."""
-        live = frozenset(self.objects)
-        self.fields.begin(self.recording.agents, live)
-        self.context = ReplayContext(
-            self.recording,
-            live,
-            self.errors,
-            self.outcome,
-            self.pipeline,
-            self.sink,
-            self.decoder,
-            self.comparison,
-            self._identifiers,
-            self.fields,
-            self._make_player(live),
-        )
-        sources = SourceAnswers(self.context, self.watch, self.request.get("clock_shift_s", 0))
+        self.live = frozenset(self.objects)
+        self.fields.begin(self.recording.agents, self.live)
+        self._make_player()
+        sources = SourceAnswers(self, self.watch, self.request.get("clock_shift_s", 0))
         installed.source_player = sources
-        self.driver = Driver(self.context, plan, self.given, self.watch, sources, self.request)
+        self.driver = Driver(self, plan, self.given, self.watch, sources, self.request)
         return self.driver
 
-    def _make_player(self, live: frozenset[str]) -> RecordedPlayer:
-        self._player = RecordedPlayer(
-            live,
-            frozenset(self.recording.agents),
-            self.answers(self.pipeline),
-            self.outcome,
-            self.pipeline,
-            self.comparison,
-            self.watch.threads,
-        )
-        current_player.set(self._player)
-        return self._player
+    def _make_player(self) -> None:
+        self.player = RecordedPlayer(self, self.answers(self.pipeline), self.watch.threads)
+        current_player.set(self.player)
 
     def answers(self, pipeline: Pipeline) -> AnswerBook:
         """Return the recorded responses for calls that the pipeline records."""
         return AnswerBook(self.decoder, self.errors, self.recording.session, pipeline.session_id)
 
-    def player_now(self) -> RecordedPlayer:
-        """Return the player that answers calls before a fork point."""
-        assert self._player is not None  # noqa: S101 - created before any target is built
-        return self._player
-
     def _refuse(self, reason: str) -> None:
-        player = self.player_now()
         self.outcome.reason(reason)
-        if player.action is not None:
-            player.is_stopped = True
+        if self.player.action is not None:
+            self.player.is_stopped = True
             raise ReplayStopped
 
     def _find_agent(self, agent_id: str) -> object:
@@ -338,13 +311,13 @@ class Workbench:
         return obj if obj is not None else self.peers.stand_in(agent_id)
 
     def _same_id(self, recorded: str, replayed: str) -> bool:
-        if self._identifiers.same(recorded, replayed):
+        if self.identifiers.same(recorded, replayed):
             return True
         driver = self.driver
-        if driver is None or not self._identifiers.knows(recorded):
+        if driver is None or not self.identifiers.knows(recorded):
             return False
-        self._identifiers.see(driver.effects_so_far())
-        return self._identifiers.same(recorded, replayed)
+        self.identifiers.see(driver.effects_so_far())
+        return self.identifiers.same(recorded, replayed)
 
 
 def _code_and_constants(modules: set[str]) -> dict[str, object]:
