@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -258,14 +258,13 @@ class ReplayReport(TextInNotebook):
             yield f"compared by name: {listed(outcome.references)}"
         if counts.answers:
             yield f"{counts.answers:,} calls had recorded responses: {listed(outcome.answered)}"
-        if outcome.inside:
-            yield f"ran inside the replayed agents: {listed(outcome.inside)}"
-        if outcome.imposed:
-            yield f"written from outside, repeated from the recording: {listed(outcome.imposed)}"
-        if outcome.by_hand:
-            yield f"changed by hand, repeated from the recording: {listed(outcome.by_hand)}"
-        if outcome.opened_for_writing:
-            yield f"existing files opened for writing: {listed(outcome.opened_for_writing)}"
+        named: dict[str, Collection[str]] = {
+            "ran inside the replayed agents": outcome.inside,
+            "written from outside, repeated from the recording": outcome.imposed,
+            "changed by hand, repeated from the recording": outcome.by_hand,
+            "existing files opened for writing": outcome.opened_for_writing,
+        }
+        yield from (f"{what}: {listed(names)}" for what, names in named.items() if names)
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
             yield (
                 f"out of scope: the last {counts.driven - counts.covered:,} replayed actions, which left "

@@ -180,10 +180,6 @@ def with_tick(found: PlacedDivergence | None, begun: Callable[[], TickTimes]) ->
     return found._replace(order=(tick, time, writer, number))
 
 
-def _always(_event: Event) -> bool:
-    return True
-
-
 @dataclass(slots=True)
 class StreamWalk:
     """Compares the events of two runs pair by pair."""
@@ -192,7 +188,7 @@ class StreamWalk:
     """Compares values, and collects how they agreed."""
     same_ids: SameIds
     """Matches ids; receives every event."""
-    counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always)
+    counts: tuple[Callable[[Event], bool], ...] = (lambda _: True, lambda _: True)
     """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
     """Whether the final contents of referenced objects are compared."""
@@ -500,10 +496,6 @@ class _Side:
             if name not in self.fold.fields
         }
 
-    def known_at_full_states(self) -> tuple[str, ...]:
-        """Return the fields whose values only a full state contains."""
-        return (*self.fold.sampled, *self.shared)
-
     def recorded(self, name: str) -> Recorded | None:
         """Return a field's value; None if the field does not exist."""
         if name not in self.fold.fields:
@@ -531,27 +523,17 @@ class ForkedAt(NamedTuple):
     @classmethod
     def of(cls, lineage: Lineage, agent_id: str) -> ForkedAt:
         """Return the changes to one agent that a fork's session records."""
-        patch, is_one = lineage.patch, len(lineage.agents) == 1
+        patch: Any = lineage.patch or ()
+        is_one = len(lineage.agents) == 1
+        if isinstance(patch, Mapping) and not is_one:
+            patch, is_one = patch.get(agent_id) or (), True
         if isinstance(patch, Mapping):
-            agent_patch = patch if is_one else patch.get(agent_id)
-            names = (
-                set(agent_patch)
-                if isinstance(agent_patch, Mapping)
-                else set(_first_keys(agent_patch or (), 0))
-            )
-        else:
-            own = [each for each in patch or () if is_one or _keys(each)[:1] == [agent_id]]
-            names = set(_first_keys(own, 0 if is_one else 1))
-        return cls(names, lineage.seed is not None)
-
-
-def _first_keys(operations: Iterable[Mapping[str, object]], depth: int) -> list[str]:
-    """Return the key at an index of each JSON pointer in a JSON patch."""
-    return [keys[depth] for each in operations for keys in [_keys(each)] if len(keys) > depth]
-
-
-def _keys(operation: Mapping[str, object]) -> list[str]:
-    return [unescape(part) for part in str(operation.get("path", "")).split("/")[1:]]
+            return cls(set(patch), lineage.seed is not None)
+        pointers = [str(operation.get("path", "")) for operation in patch]
+        keys = [[unescape(part) for part in pointer.split("/")[1:]] for pointer in pointers]
+        if not is_one:
+            keys = [each[1:] for each in keys if each[:1] == [agent_id]]
+        return cls({each[0] for each in keys if each}, lineage.seed is not None)
 
 
 def end_differences(
@@ -650,7 +632,8 @@ class StatePairs:
     def _differences(self, *, is_first: bool, is_last: bool) -> Iterator[StateDifference]:
         one, other = self._sides
         is_between = one.full is None or other.full is None
-        between = (*one.known_at_full_states(), *other.known_at_full_states()) if is_between else ()
+        # These values are in full states only.
+        between = (*one.fold.sampled, *one.shared, *other.fold.sampled, *other.shared) if is_between else ()
         unknown = {**dict.fromkeys(between, _BETWEEN), **one.overlooked, **other.overlooked}
         patched = set() if self.forked is None else set(self.forked.patched)
         for name in sorted(one.fold.fields.keys() | other.fold.fields.keys() | unknown.keys()):

@@ -17,6 +17,7 @@ import orjson
 
 from Agent.errors import UsageError
 from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_at
+from Agent.event.values.digest import canonical_bytes
 from Agent.replay.compare.outcome import add_new, counters_in
 
 ERROR = "error"
@@ -363,11 +364,5 @@ def _keeps_tag(before: Any, after: Any, pointer: str, types: Mapping[str, str]) 
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are equal with the same types: 1 differs from True and 1.0, NaN equals NaN."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_equal(value, other[key]) for key, value in one.items())
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other) or one != one
+    """Whether two values are equal with the same types: 1 differs from True and 1.0."""
+    return type(one) is type(other) and canonical_bytes(one) == canonical_bytes(other)

@@ -470,15 +470,9 @@ def check_recording(
     """
     if before is not None:
         golden = replace(golden, agents=before.agents, asked_for=before.asked_for)
+    same = ("timeout_seconds", "normaliser", "network", "agents", "asked_for", "ignore")
     options = RedriveOptions(
-        golden.timeout_seconds,
-        golden.normaliser,
-        golden.network,
-        golden.agents,
-        golden.asked_for,
-        stop,
-        ignore=golden.ignore,
-        keep_going=keep_going,
+        **{name: getattr(golden, name) for name in same}, stop=stop, keep_going=keep_going
     )
     with unpacked(golden, before) as reference:
         return GoldenReport(golden, drive_again(reference, target or golden.target, options))

@@ -68,11 +68,8 @@ class Child(Protocol):
         """Kill the process."""
 
 
-class Launcher(Protocol):
-    """Starts a process in which a module runs the request in a file, under an environment."""
-
-    def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
-        """Return the process, which leads its own process group."""
+Launcher = Callable[[str, Path, Mapping[str, str]], Child]
+"""Starts a process that leads its own process group, and in which a module runs the request in a file."""
 
 
 def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
