@@ -53,7 +53,6 @@ from Agent.replay.forks.fork_point import (
 )
 from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
 from Agent.replay.forks.player import (
-    ForkAnswers,
     ForkPlayer,
     ForkSources,
     ResponseRecorder,
@@ -91,8 +90,8 @@ class Fork:
     """The first event of the original after the point; None if the point is at the end."""
     resume: Callable[[], Any] | None
     """The method by which the agent continues by itself; None if the recorded actions are called."""
-    answers: ForkAnswers
-    """The recorded responses after the point."""
+    player: ForkPlayer
+    """Answers calls after the point."""
     sources: ForkSources
     """The sources (clocks, random generators, environment) after the point."""
 
@@ -158,7 +157,7 @@ class Fork:
         wall_us = rest[0].call.began_us if rest and self.resume is None else 0.0
         last_us = (self.first or bench.recording.events[-1]).timestamp_us
         self.sources.begin_forks(self.first, wall_us or float(last_us), self.outcome)
-        self.answers = self._answers(rest)
+        self.player = self._player_of(rest)
 
     def _bring_by_state(self, state: Recorded, agent_id: str) -> None:
         """Restore a checkpoint's state into an object that continues by itself."""
@@ -259,7 +258,12 @@ class Fork:
         driver, point, sources = self.driver, self.point, self.sources
         pipeline.continue_span_ids(self.bench.pipeline)
         install_pipeline(pipeline)
-        player = self._fork_player(pipeline)
+        player, is_recorded = self.player, pipeline.artifacts is not None
+        echo = (
+            ResponseRecorder(pipeline, self.bench.errors, self.bench.recording.codes) if is_recorded else None
+        )
+        player.begin(self.bench.answers(pipeline), pipeline, echo)
+        self.bench.peers.answer_by(lambda: player, player.stop)
         driver.hand_over(player, pipeline, self.outcome.changed)
         sources.go_on(player)
         player.left = sources.left
@@ -272,13 +276,13 @@ class Fork:
             change()
         else:
             self.trigger = ForkTrigger(point.effect, self.plan.actions[point.index].effects, change)
-        if pipeline.artifacts is not None:
+        if is_recorded:
             done = self.plan.actions[: point.index]
             before = {str(effect.agent_id): 1 for action in done for effect in action.effects}
             before |= Counter(action.agent_id for action in done)
             emit_states(pipeline, self.everybody(), self.bench.recording.agents, before)
         self.bench.watch.is_on = False
-        if not self.answers.reads_sources:
+        if not player.reads_sources:
             installed.open_reads = None
         self.bench.watch.allows_network = bool(self._live)
         began = time.monotonic()
@@ -345,8 +349,8 @@ class Fork:
 
         return change
 
-    def _answers(self, rest: Sequence[DrivenAction]) -> ForkAnswers:
-        """Collect the recorded responses after the point."""
+    def _player_of(self, rest: Sequence[DrivenAction]) -> ForkPlayer:
+        """Return the player with the recorded responses after the point."""
         bench = self.bench
         own = frozenset(bench.objects)
         first = None if self.first is None else order_key(self.first)
@@ -356,29 +360,17 @@ class Fork:
             if event.agent_id is None or event.agent_id in own
             if event.kind == "artifact.saved" or (first is not None and order_key(event) >= first)
         ]
-        return ForkAnswers(
+        return ForkPlayer(
             own,
-            frozenset(bench.recording.agents),
-            answerable((call for action in rest for call in calls_in(action.call)), own),
-            bench.answers(bench.pipeline).calls_among(events),
+            bench.recording.agents.keys(),
             any("reads" in event.extra for event in bench.recording.events),
-            [action.call for action in rest],
-        )
-
-    def _fork_player(self, pipeline: Pipeline) -> ForkPlayer:
-        bench = self.bench
-        is_recorded = pipeline.artifacts is not None
-        player = ForkPlayer(
-            self.answers,
-            bench.answers(pipeline),
             bench.comparison,
             self.outcome,
-            pipeline,
-            ResponseRecorder(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
             self._live,
+            answerable((call for action in rest for call in calls_in(action.call)), own),
+            [action.call for action in rest],
+            bench.answers(bench.pipeline).calls_among(events),
         )
-        bench.peers.answer_by(lambda: player, player.stop)
-        return player
 
     def _entries(self) -> list[Event]:
         """Return the actions of the run: those made in it, and those that contain its start."""

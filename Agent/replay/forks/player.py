@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -66,23 +66,6 @@ _NOTHING = _Open(None)
 _open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=None)
 
 
-class ForkAnswers(NamedTuple):
-    """The recorded responses after a point."""
-
-    own: frozenset[str]
-    """The agents whose code runs."""
-    known: frozenset[str]
-    """The agents of the original; any other agent was created in the fork, and its code runs too."""
-    calls: list[PlannedCall]
-    """The recorded calls of agents whose code does not run, in order."""
-    tools: CallBook
-    """The recorded responses of tools and models."""
-    reads_sources: bool
-    """Whether the original recorded its reads of random generators, clocks and environment."""
-    roots: list[PlannedCall]
-    """The recorded actions after the point, in order."""
-
-
 class CallObserver(Protocol):
     """Observes the calls of a fork, and may answer them itself."""
 
@@ -97,44 +80,57 @@ class CallObserver(Protocol):
 class ForkPlayer:
     """Answers the calls of a fork after its point."""
 
-    _recorded: ForkAnswers
-    _answers: AnswerBook
-    """Restores recorded responses of agents."""
+    live: frozenset[str]
+    """The agents whose code runs."""
+    _known: Collection[str]
+    """The agents of the original; any other agent was created in the fork, and its code runs too."""
+    reads_sources: bool
+    """Whether the original recorded its reads of random generators, clocks and environment."""
     _comparison: Comparison
     """Compares arguments with recorded ones."""
     _outcome: ForkOutcome
     """Receives counts of responses, and the reason for a stop."""
-    _pipeline: Pipeline
-    """Records the fork; also used to encode arguments for comparison."""
-    _echo: ResponseRecorder | None
-    """Writes responses into the fork's recording; None if the fork is not recorded."""
     _allowed: bool | Collection[str]
     """Names of tools, models and agents that may be called live; True for all."""
+    calls: InitVar[Iterable[PlannedCall]]
+    """The recorded calls of agents whose code does not run, in order."""
+    roots: InitVar[Iterable[PlannedCall]]
+    """The recorded actions after the point, in order."""
+    tools: InitVar[CallBook]
+    """The recorded responses of tools and models."""
     current: PlannedCall | None = None
     """The recorded counterpart of the current action."""
     is_stopped: bool = False
     observer: CallObserver | None = None
     left: Callable[[PlannedCall], None] = lambda _call: None
     """Called with the counterpart when a call that has one ends."""
-    live: frozenset[str] = field(init=False)
-    """The agents whose code runs."""
+    _answers: AnswerBook = field(init=False)
+    """Restores recorded responses of agents."""
+    _pipeline: Pipeline = field(init=False)
+    """Records the fork; also used to encode arguments for comparison."""
+    _echo: ResponseRecorder | None = field(init=False)
+    """Writes responses into the fork's recording; None if the fork is not recorded."""
     _opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = field(default_factory=list)
     _tools: ToolReplayer = field(init=False)
     _roots: _CallsByName = field(default_factory=lambda: defaultdict(list))
     _free: _CallsByName = field(default_factory=lambda: defaultdict(list))
 
-    def __post_init__(self) -> None:
-        self.live = self._recorded.own
-        self._tools = ToolReplayer(book=self._recorded.tools, tolerance=0.0)
-        for known, calls in ((self._roots, self._recorded.roots), (self._free, self._recorded.calls)):
-            for call in calls:
+    def __post_init__(
+        self, calls: Iterable[PlannedCall], roots: Iterable[PlannedCall], tools: CallBook
+    ) -> None:
+        self._tools = ToolReplayer(book=tools, tolerance=0.0)
+        for known, recorded in ((self._roots, roots), (self._free, calls)):
+            for call in recorded:
                 known[call.agent_id, call.name].append(call)
+
+    def begin(self, answers: AnswerBook, pipeline: Pipeline, echo: ResponseRecorder | None) -> None:
+        """Begin a fork at the point."""
+        self._answers, self._pipeline, self._echo = answers, pipeline, echo
 
     @property
     def is_needed(self) -> bool:
         """Whether agents' calls have to be intercepted: to answer or observe them, or to replay reads."""
-        recorded = self._recorded
-        return recorded.reads_sources or self.observer is not None or bool(recorded.known - self.live)
+        return self.reads_sources or self.observer is not None or not self.live.issuperset(self._known)
 
     def open_call(self) -> PlannedCall | None:
         """Return the counterpart of the innermost open call; None if it has none."""
@@ -158,7 +154,7 @@ class ForkPlayer:
             return self._tool(call)
         if call.kind not in ACTION_KINDS:
             return None
-        if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._recorded.known:
+        if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._known:
             if not call.is_generator:
                 self._enter_own(call)
             return None
