@@ -31,7 +31,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -402,7 +402,7 @@ def _has_threads() -> bool:
     )
 
 
-class Worker(AbstractContextManager["Worker"]):
+class Worker:
     """A process that has imported a target and forks for each replay; safe to use from several threads.
 
     Args:
@@ -413,23 +413,16 @@ class Worker(AbstractContextManager["Worker"]):
     def __init__(self, session: Path, target: str) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="agent-trace-worker-")
         here = Path(self._directory.name)
-        request = {
-            "session": str(session.absolute()),
-            "agent_id": None,
-            "target": target,
-            "sys_path": sys.path,
-        }
-        request["outcome_path"] = str(here / "outcome.json")
-        path = write_request(request, here)
+        request = {"session": str(session.absolute()), "agent_id": None, "target": target}
+        path = write_request(
+            request | {"sys_path": sys.path, "outcome_path": str(here / "outcome.json")}, here
+        )
         self._stdout, self._stderr = here / "stdout.txt", here / "stderr.txt"
         self._files = self._stdout.open("wb"), self._stderr.open("wb")
         self._server = ForkServer(path, self._files)
         self._lock = threading.Lock()
         self._reply: dict[str, Any] | None = None
         """The answer after the import of the target; None before it."""
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def run(
         self,
@@ -553,21 +546,18 @@ def in_parallel(
     """
     stop = Event()
     pool = ThreadPoolExecutor(max_workers=max(1, workers or cores()), thread_name_prefix="agent-trace-replay")
-    forking = ExitStack()
-    if len(jobs) > 1:
-        forking.enter_context(forked_children())
-    futures: list[Future[T]] = [pool.submit(copy_context().run, job, stop) for job in jobs]
-    try:
-        if progress is not None:
-            progress(0.0)
-        for count, future in enumerate(as_completed(futures), start=1):
-            future.result()
+    with forked_children() if len(jobs) > 1 else nullcontext():
+        futures: list[Future[T]] = [pool.submit(copy_context().run, job, stop) for job in jobs]
+        try:
             if progress is not None:
-                progress(count / len(futures))
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        forking.close()
+                progress(0.0)
+            for count, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress is not None:
+                    progress(count / len(futures))
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
     return [future.result() for future in futures]
 
 
