@@ -12,7 +12,7 @@ import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
@@ -40,18 +40,10 @@ from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, short
 from Agent.replay.drive.player import ReplayContext, driven_here
 from Agent.replay.drive.states import PutBack, generators_in
 from Agent.replay.plan.actions import DrivenAction, Plan, is_by_hand
-from Agent.replay.plan.recording import AgentFacts
+from Agent.replay.plan.recording import AgentFacts, members
 from Agent.replay.plan.target import Decoder
 
 _ABSENT = object()
-
-
-class _First(NamedTuple):
-    """The first recorded value of an attribute that changed later."""
-
-    event: Event
-    number: str
-    name: str
 
 
 class HeldMoves:
@@ -73,14 +65,15 @@ class HeldMoves:
             agent_id for agent_id, facts in context.recording.agents.items() if not self._may_share(facts)
         }
         """Agents without a generator shared with agents whose code does not run."""
-        self._firsts: dict[int, list[_First]] = defaultdict(list)
+        self._firsts: dict[int, list[tuple[Event, str, str]]] = defaultdict(list)
+        """{number of an object: the moves with the first value of an attribute, their key, and its name}."""
         self._generators: dict[str, tuple[Any, str]] = {}
         """For the current action: generators that others may draw from, with their states."""
         for event in context.recording.moves:
             for key, moves in event.extra["moved"].items():
                 for name, move in moves.items():
                     if "first" in move:
-                        self._firsts[int(key)].append(_First(event, key, name))
+                        self._firsts[int(key)].append((event, key, name))
 
     def begin(self, agent_id: str) -> None:
         """Restore the first values of an agent's held objects that change outside actions."""
@@ -463,11 +456,10 @@ def note_repeated(outcome: ReplayOutcome, event: Event) -> None:
 
 def describe_change(event: Event) -> str:
     """Return a change by hand in words: tick, field and agent, old and new value."""
-    old, new = event.extra.get("old_state"), event.extra.get("changed")
-    before = old if isinstance(old, dict) else {}
+    before = members(event, "old_state")
     fields = ", ".join(
         f"{name} of {event.agent_id} from {shown(before.get(name))} to {shown(value)}"
-        for name, value in (new if isinstance(new, dict) else {}).items()
+        for name, value in members(event, "changed").items()
     )
     return f"the change by hand{_at(event)}, {fields} (event {event.id}),"
 

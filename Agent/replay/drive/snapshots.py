@@ -39,7 +39,7 @@ from Agent.replay.drive.states import (
     restorable,
 )
 from Agent.replay.plan.actions import DrivenAction, Plan, is_outside_write
-from Agent.replay.plan.recording import ends_of
+from Agent.replay.plan.recording import ends_of, members
 
 _MOST_NAMED = 4
 _PLACE = "the full state"
@@ -736,8 +736,7 @@ class OutsideWrites:
 
 def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
     """Return the writers of a field, None for code outside actions; None if they are not recorded."""
-    recorded = None if event is None else event.extra.get("writers")
-    names = recorded.get(name) if isinstance(recorded, dict) else None
+    names = None if event is None else members(event, "writers").get(name)
     return names if isinstance(names, list) and names else None
 
 

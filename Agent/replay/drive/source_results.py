@@ -24,7 +24,7 @@ from Agent.replay.drive.player import ReplayContext, driven_here, open_call
 from Agent.replay.drive.thread_watch import first_frame
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall, calls_in
-from Agent.replay.plan.recording import Recording
+from Agent.replay.plan.recording import Recording, members
 
 T = TypeVar("T")
 
@@ -35,14 +35,13 @@ class CallReads:
     """The reads of one recorded call, and how many of them were repeated."""
 
     def __init__(self, event: Event, places: GeneratorPlaces) -> None:
-        reads = event.extra.get("reads")
         self.values: dict[str, list[Any]] = {}
         self.variables: dict[str, list[list[Any]]] = {}
         self.draws: list[RecordedDraws] = []
         self.taken: Counter[str] = Counter()
         self.of: dict[int, RecordedDraws] = {}
         """{number of an adopted generator here: its draws}."""
-        for source, recorded_reads in reads.items() if isinstance(reads, dict) else ():
+        for source, recorded_reads in members(event, "reads").items():
             if source == ENVIRONMENT and isinstance(recorded_reads, dict):
                 self.variables = {name: runs_of(name, value) for name, value in recorded_reads.items()}
             elif isinstance(recorded_reads, list):

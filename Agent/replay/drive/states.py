@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ from Agent.replay.compare.comparison import (
 from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, shown_beside
 from Agent.replay.compare.outcome import ReplayOutcome, add_new
 from Agent.replay.compare.python_text import python_path
-from Agent.replay.plan.recording import AgentFacts
+from Agent.replay.plan.recording import AgentFacts, members
 from Agent.replay.plan.target import Decoder
 
 _FIELDS = "/extra/fields"
@@ -71,12 +72,11 @@ class RestorableState(NamedTuple):
 
 def restorable(event: Event, decoder: Decoder) -> RestorableState:
     """Return the restorable part of a full state."""
-    recorded = event.extra.get("fields")
     types = event.types or {}
     fields: dict[str, Any] = {}
     lacking: list[str] = []
     is_redacted = False
-    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+    for name, value in members(event, "fields").items():
         pointer = f"{_FIELDS}/{escape(name)}"
         if types.get(pointer) == "agent":
             continue
@@ -110,10 +110,8 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
 def remove_fields(obj: Any, names: list[str]) -> None:
     """Delete the attributes that a write from outside deleted."""
     for name in names:
-        try:
+        with suppress(AttributeError):  # already deleted; a remaining one shows as a difference of states
             delattr(obj, name)
-        except AttributeError:
-            continue  # already deleted; a remaining one shows as a difference of states
 
 
 def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) -> bool:

@@ -26,7 +26,7 @@ from Agent.record.messages import Message
 from Agent.replay.forks.forking import fork_request
 from Agent.replay.forks.outcome import STOPPED, ForkOutcome, OutcomeOf
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, calls_in
-from Agent.replay.plan.recording import Recording, is_traced_action, method_name
+from Agent.replay.plan.recording import Recording, is_traced_action, members, method_name
 from Agent.replay.plan.target import Target
 from Agent.replay.worker.jobs import Job, run_job
 
@@ -154,9 +154,8 @@ def _changed(event: Event) -> list[str]:
 
 def fields_undone(event: Event) -> list[str]:
     """Return the names of the fields that undoing an event restores."""
-    old = event.extra.get("old_state")
     setting = event.extra.get("name") if event.kind == "system.config" else None
-    return [*_changed(event), *(old if isinstance(old, dict) else ()), *([setting] if setting else ())]
+    return [*_changed(event), *members(event, "old_state"), *([setting] if setting else ())]
 
 
 def _call(event: Event) -> str:

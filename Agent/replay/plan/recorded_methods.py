@@ -76,20 +76,13 @@ class RecordedMethods:
         return self._known[override]
 
 
-class _Likeness(NamedTuple):
-    """What a traced function has in common with that of an action, most telling first."""
-
-    has_name: bool
-    has_label: bool
-    has_code: bool
+_SAME = (True, True, True)
 
 
-_SAME = _Likeness(has_name=True, has_label=True, has_code=True)
-
-
-def _likeness(method: Any, event: Event) -> _Likeness:
+def _likeness(method: Any, event: Event) -> tuple[bool, bool, bool]:
+    """Return whether a traced function has the name, label and code of an action, most telling first."""
     spec: FunctionFacts = getattr(method, TRACED)
-    return _Likeness(
+    return (
         spec.qualname == event.extra.get("call"),
         event.extra.get(spec.label_key) == spec.label,
         spec.identify().digest == event.code,

@@ -149,8 +149,7 @@ class Recording:
     def reads(self) -> Iterator[tuple[Event, str, Any]]:
         """Yield the actions and the sources that they read, each with what the action read from it."""
         for event in self.events:
-            reads = event.extra.get("reads")
-            for source, values in reads.items() if isinstance(reads, dict) else ():
+            for source, values in members(event, "reads").items():
                 yield event, source, values
 
     @property
@@ -284,7 +283,7 @@ def session_info(session: Path) -> SessionInfo | None:
 
 
 class _Nesting:
-    """Finds the agents whose entry actions enclose a span; ids are numbers, to hold millions of spans.
+    """Finds the agents whose entry actions enclose an event.
 
     Args:
         agent_id: the agent whose actions count; None for all.
@@ -292,39 +291,24 @@ class _Nesting:
 
     def __init__(self, agent_id: str | None = None) -> None:
         self._agent_id = agent_id
-        self._parents: dict[int, int | None] = {}
-        self._owners: dict[int, frozenset[str | None]] = {}
-        self._around: dict[int, frozenset[str | None]] = {}
+        self._parents: dict[str, str | None] = {}
+        self._owners: dict[str, set[str | None]] = {}
 
     def note(self, event: Event) -> None:
         """Store a span's parent and, for an entry action, its agent."""
-        span = _number(event.span_id)
-        if span is None:
+        if event.span_id is None:
             return
-        self._parents[span] = _number(event.parent_span_id)
-        owner = None if event.code is None else event.agent_id
-        if owner is not None and self._agent_id in {None, owner}:
-            self._owners[span] = self._owners.get(span, frozenset()) | {owner}
+        self._parents[event.span_id] = event.parent_span_id
+        if event.code is not None and event.agent_id is not None and self._agent_id in {None, event.agent_id}:
+            self._owners.setdefault(event.span_id, set()).add(event.agent_id)
 
-    def around(self, event: Event) -> frozenset[str | None]:
+    def around(self, event: Event) -> set[str | None]:
         """Return the agents whose entry actions enclose an event; includes None if a span is missing."""
-        passed = []
-        span = _number(event.parent_span_id)
-        agents: frozenset[str | None] = frozenset()
-        while span is not None:
-            if span in self._around:
-                agents = self._around[span]
-                break
-            if span not in self._parents:
-                agents = frozenset({None})
-                break
-            passed.append(span)
-            self._around[span] = frozenset()  # provisional; also ends the loop if parents form a cycle
-            span = self._parents[span]
-        for each in reversed(passed):
-            if each in self._owners:
-                agents |= self._owners[each]
-            self._around[each] = agents
+        agents: set[str | None] = set()
+        for span_id in spans_around(event, self._parents):
+            agents |= self._owners.get(span_id, set())
+            if span_id not in self._parents:
+                agents.add(None)
         return agents
 
 
@@ -344,13 +328,6 @@ def spans_from(span_id: str | None, parents: Mapping[str, str | None]) -> Iterat
     while span_id is not None and count < _MOST_AROUND:
         yield span_id
         span_id, count = parents.get(span_id), count + 1
-
-
-def _number(span_id: str | None) -> int | None:
-    try:
-        return None if span_id is None else int(span_id, 16)
-    except ValueError:
-        return None  # not hexadecimal, so it is not a span id of this library
 
 
 def began_us(event: Event) -> float:
@@ -394,22 +371,28 @@ def first_classes_of(events: Iterable[Event], script: str) -> dict[str, str]:
     return classes
 
 
-def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
+def members(event: Event, key: str) -> dict[str, Any]:
+    """Return a mapping in an event's payload; empty if it is missing, or was edited to be something else."""
+    value = event.extra.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _note_code(recording: Recording, event: Event) -> None:
+    extra = event.extra
     recording.codes[str(extra.get("digest"))] = CodeFacts(
         str(extra.get("module", "")),
         str(extra.get("qualname", "")),
         extra.get("source"),
         {key: extra[key] for key in ("file", "line") if key in extra},
     )
-    modules = extra.get("modules")
-    for name, digest in modules.items() if isinstance(modules, dict) else ():
+    for name, digest in members(event, "modules").items():
         if len(str(digest)) == _DIGEST_CHARS:  # else redacted, since the module's name looks like a secret's
             recording.modules[str(name)] = str(digest)
 
 
 def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "code":
-        _note_code(recording, event.extra)
+        _note_code(recording, event)
         return
     if event.kind == "source.state":
         recording.generator_states[event.id] = event
@@ -441,11 +424,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
     elif is_held_move(event):
         _note_held(facts, event)
     elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
-        changed = event.extra.get("changed")
-        facts.written.update(changed if isinstance(changed, dict) else ())
+        facts.written.update(members(event, "changed"))
         facts.written.update(map(str, event.extra.get("unset") or ()))
-        writers = event.extra.get("writers")
-        known = writers if isinstance(writers, dict) else {}
+        known = members(event, "writers")
         facts.queues_outside.update(name for name in _queues_in(event) if None in (known.get(name) or [None]))
         facts.written_outside.update(map(str, event.extra.get("objects") or ()))
 
@@ -457,10 +438,8 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         if facts.first_state is None or order_key(event) < order_key(facts.first_state):
             facts.first_state = event
     _note_held(facts, event)
-    adopted = event.extra.get("adopted")
-    facts.adopted.update(adopted if isinstance(adopted, dict) else {})
-    together = event.extra.get("shared_objects")
-    for name, other in together.items() if isinstance(together, dict) else ():
+    facts.adopted.update(members(event, "adopted"))
+    for name, other in members(event, "shared_objects").items():
         facts.shared_objects.setdefault(name, set()).add(str(other))
     facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
     owners = event.extra.get("shared_with")
@@ -506,11 +485,10 @@ def _can_be_read(moved: object) -> bool:
 
 
 def _note_held(facts: AgentFacts, event: Event) -> None:
-    held = event.extra.get("held")
     followed = event.extra.get("held_values")
     facts.has_values = facts.has_values or followed is True or followed == "records"
     facts.has_records = facts.has_records or followed == "records"
-    for path, number in held.items() if isinstance(held, dict) else ():
+    for path, number in members(event, "held").items():
         if type(number) is int:
             facts.held.setdefault(number, str(path))
 
