@@ -102,8 +102,6 @@ class Agreement:
     """The number of values that are redacted on both sides."""
     identifiers: int = 0
     """The number of ids that differ in every run but refer to the same event."""
-    comparable: int = 0
-    """The number of values without a codec whose content is equal."""
     unseen: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: why one side could not see the value}."""
     older: set[str] = field(default_factory=set)
@@ -424,7 +422,6 @@ class Comparison:
         is_made = left != right and self._differ_in_made(one, other)
         if left != right and (is_made or (is_code and self._agree_in_made(one, other))):
             self.agreement.code |= set() if is_made else {path}
-            self.agreement.comparable += 1
             self._count_hidden(left, right)
             return None
         if left != right:
@@ -437,7 +434,6 @@ class Comparison:
                 self.agreement.unseen[path] = "an earlier version left parts of it out, or it differs in them"
                 return None
             return self._inside_object(one, other, path)
-        self.agreement.comparable += 1
         self._count_hidden(left, right)
         return None
 
@@ -475,7 +471,6 @@ class Comparison:
             self.agreement.older.add(path)
             return None
         if left.rpartition(":")[2] == right.rpartition(":")[2]:
-            self.agreement.comparable += 1
             self._count_hidden(left, right)
             return None
         difference = self._walk(one.get("head"), other.get("head"), path)

@@ -197,13 +197,8 @@ def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
 # A recording does not contain these values, and Python has no hook for them. If a difference varies between
 # processes, the source of the code that ran is searched for possible causes.
 
-_OF_PROCESS = {
-    "hash": "hash()",
-    "id": "id()",
-    "getpid": "os.getpid()",
-    "getppid": "os.getppid()",
-    "get_ident": "get_ident()",
-    "get_native_id": "get_native_id()",
+_OF_PROCESS = {each: f"{each}()" for each in ("hash", "id", "get_ident", "get_native_id")} | {
+    each: f"os.{each}()" for each in ("getpid", "getppid")
 }
 _BUILTIN = frozenset({"hash", "id"})
 _SETS = frozenset({"set", "frozenset"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from os.path import commonprefix
 from typing import Any, Final
 
 import orjson
@@ -218,11 +219,7 @@ def differing_pieces(one: str, other: str, most_chars: int) -> tuple[str, str]:
     """
     if max(len(one), len(other)) <= most_chars:
         return one, other
-    at = next(
-        (i for i, (left, right) in enumerate(zip(one, other, strict=False)) if left != right),
-        min(len(one), len(other)),
-    )
-    longest = max(len(one), len(other))
+    at, longest = len(commonprefix([one, other])), max(len(one), len(other))  # noqa: RUF071 - not paths
     begin = max(0, min(at - int(most_chars * _BEFORE), longest - most_chars))
     return _piece(one, begin, most_chars), _piece(other, begin, most_chars)
 

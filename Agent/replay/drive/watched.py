@@ -65,20 +65,15 @@ _NUMPY_SEEDERS = frozenset(
     {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
 )
 """Names by which code creates a numpy generator, which seeds itself from entropy without a given seed."""
-REFUSED = {
-    "socket.connect": "network",
-    "socket.getaddrinfo": "network",
-    "socket.gethostbyname": "network",
-    "socket.sendto": "network",
-    "socket.sendmsg": "network",
-    "socket.bind": "network",
-    "subprocess.Popen": "a new process",
-    "os.system": "a new process",
-    "os.posix_spawn": "a new process",
-    "os.fork": "a new process",
-    "os.forkpty": "a new process",
-    "os.exec": "a new process",
-}
+NETWORK = frozenset(
+    f"socket.{each}" for each in ("connect", "getaddrinfo", "gethostbyname", "sendto", "sendmsg")
+)
+"""Audit events of access to the network."""
+_PROCESSES = ("system", "posix_spawn", "fork", "forkpty", "exec")
+REFUSED = dict.fromkeys((*NETWORK, "socket.bind"), "network") | dict.fromkeys(
+    ("subprocess.Popen", *(f"os.{each}" for each in _PROCESSES)), "a new process"
+)
+"""What audit events announce that a replay must not do."""
 T = TypeVar("T")
 VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random")
 """Sources whose values change in a replay with `clock_shift_s`."""

@@ -29,7 +29,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import EVERY_MAPPING, Agreement, Comparison, Difference, Recorded
 from Agent.replay.compare.outcome import EXIT_CODES, MAY_BE_WHY, SourceRead, Verdict, short
-from Agent.replay.drive.watched import SourceWatch
+from Agent.replay.drive.watched import NETWORK, SourceWatch
 from Agent.replay.forks.outcome import Patch
 
 NOT_GIVEN: Final[Any] = object()
@@ -330,13 +330,6 @@ def _names(keys: list[str]) -> str:
 # The profiler is set only while the code itself runs, also between the awaits of a coroutine; other work of
 # the event loop is not observed. Its tool and model calls get the recorded responses after the checkpoint.
 
-_NETWORK: Final = {
-    "socket.connect",
-    "socket.getaddrinfo",
-    "socket.gethostbyname",
-    "socket.sendto",
-    "socket.sendmsg",
-}
 _open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor_watch", default=None)
 
 
@@ -406,7 +399,7 @@ def _install_audit() -> None:
     """Install the audit hook once per process, since hooks cannot be removed; it is idle without a watch."""
 
     def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
-        if event not in _NETWORK:
+        if event not in NETWORK:
             return
         watch = _open_watch.get()
         if watch is None or watch.allows_network:

@@ -439,10 +439,8 @@ def _text(value: Any) -> str:
 
 
 def _quantiles(numbers: list[float]) -> dict[str, float]:
-    if len(numbers) == 1:
-        quarters = [numbers[0]] * 3
-    else:
-        quarters = statistics.quantiles(numbers, n=4, method="inclusive")
+    several = numbers * 2 if len(numbers) == 1 else numbers
+    quarters = statistics.quantiles(several, n=4, method="inclusive")
     names = ("min", "25 %", "median", "75 %", "max")
     return dict(zip(names, (numbers[0], *quarters, numbers[-1]), strict=True))
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -646,7 +647,7 @@ def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
             fence = fence if len(fence) > 2 else "```"
             lines += [
                 "",
-                f"<details><summary>{_escaped(report.name)}</summary>",
+                f"<details><summary>{escape(report.name, quote=False)}</summary>",
                 "",
                 fence,
                 text,
@@ -661,9 +662,5 @@ def _clean(text: str) -> str:
     return _NOT_IN_XML.sub("�", text)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _cell(text: str) -> str:
-    return " ".join(_escaped(text).replace("|", "\\|").split())
+    return " ".join(escape(text, quote=False).replace("|", "\\|").split())
