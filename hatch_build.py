@@ -20,8 +20,8 @@ SOURCES = (
     Path("Agent/analysis/query/_columns.c"),
     Path("Agent/view/index/_rows.c"),
 )
-OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
-           "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
+OPTIONS = ["-std=c11", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra",
+           "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
 
 ADDRESS = "AGENT_TRACE_REPOSITORY_URL"
 
