@@ -19,6 +19,7 @@ from random import choice as bound_choice
 from random import random as bound_random
 from time import time as bound_time
 
+import orjson
 import pytest
 
 from Agent import trace_agent_action
@@ -419,6 +420,31 @@ def test_a_nested_action_keeps_its_own_reads(act, recorded):
     assert outer[key] == [[0, 2], [4, 2]]
     assert recorded.of("agent_action")[-2]["extra"]["reads"][key] == [[2, 2]]
     assert len(outer["time.time"]) == 1
+
+
+@pytest.mark.parametrize("number", [1, 3, 20])
+@pytest.mark.parametrize("has_spare", [False, True])
+def test_counted_draws_stand_as_the_codec_writes_them(recorded, number, has_spare):
+    """Few are written without it."""
+    rngs = [adopt(random.Random(seed)) for seed in range(number)]
+    inner = Agent()
+    inner.agent_id = "inner"
+
+    def body():
+        for at, rng in enumerate(rngs):
+            rng.getrandbits(32 * 10**at if at < 6 else 1)
+            inner.act(rng.random)
+            if has_spare:
+                rng.gauss(0, 1)
+            rng.random()
+
+    with recorded_sources():
+        Agent().act(body)
+    for line in recorded.sink.lines:
+        if b'"reads":' in line:
+            reads = orjson.loads(line)["extra"]["reads"]
+            assert b'"reads":%s,' % orjson.dumps(reads) in line
+    assert len(reads) == number
 
 
 @pytest.mark.further

@@ -57,6 +57,7 @@ static int have_same_items(PyObject *copy, PyObject *now, int depth) {
     PyObject *key, *item, *key_now, *item_now;
     Py_ssize_t at = 0, beside = 0;
     if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
+    if (PyDict_GET_SIZE(copy) == 0) return 1;
     while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
         if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
         if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
@@ -143,13 +144,14 @@ static long looks_at(PyObject *entry) {
 }
 
 /* Whether each of `entries`, (name, identity, copy, what counts the looks at it), is what stands in `present`: the same
-   object, and equal to the copy where there is one and it is still looked at. */
-static int are_as_before(PyObject *present, PyObject *entries) {
+   object, and equal to the copy where there is one and it is still looked at. Where `are_there`, all stood there at this version
+   of it, which therefore keeps them alive. */
+static int are_in_place(PyObject *present, PyObject *entries, int are_there) {
     for (Py_ssize_t place = 0; place < PyList_GET_SIZE(entries); place++) {
         PyObject *entry = PyList_GET_ITEM(entries, place);
         if (!PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 4) return 0;
-        PyObject *now = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(entry, 0)), *copy = PyTuple_GET_ITEM(entry, 2);
-        if (now == NULL || (void *)now != (void *)as_number(PyTuple_GET_ITEM(entry, 1))) return 0;
+        PyObject *now = (PyObject *)as_number(PyTuple_GET_ITEM(entry, 1)), *copy = PyTuple_GET_ITEM(entry, 2);
+        if (!are_there && (now == NULL || PyDict_GetItemWithError(present, PyTuple_GET_ITEM(entry, 0)) != now)) return 0;
         if (copy == Py_None || looks_at(entry) == 0) continue;
         if (!has_same_content(copy, now, 0)) return 0;
     }
@@ -197,15 +199,21 @@ static int is_mt19937_at(PyObject *bits, PyObject *position, Py_ssize_t parts) {
 static int is_pcg64_at(PyObject *bits, PyObject *position, Py_ssize_t parts) {
     Pcg64 *state = own_state(bits, sizeof(Pcg64));
     if (state == NULL || parts != 2 || !is_inside(state->number, 16, bits)) return -1;
+    static PyObject *last; /* most often asked for again */
+    static unsigned char bytes[16];
     PyObject *number = PyTuple_GET_ITEM(position, 0);
-    unsigned char bytes[16];
     if (!PyLong_CheckExact(number)) return -1;
+    if (number != last) {
+        Py_CLEAR(last);
 #if PY_VERSION_HEX >= 0x030D0000
-    int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0, 0) < 0;
+        int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0, 0) < 0;
 #else
-    int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0) < 0;
+        int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0) < 0;
 #endif
-    if (failed || memcmp(bytes, state->number, sizeof bytes) != 0) return -1;
+        if (failed) return -1;
+        last = Py_NewRef(number);
+    }
+    if (memcmp(bytes, state->number, sizeof bytes) != 0) return -1;
     return PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
 }
 
@@ -345,12 +353,10 @@ static int is_quiet(PyObject *value, PyObject *held, PyObject *position_of) {
     if (present == NULL) return 0;
     Py_INCREF(entries);
     Py_INCREF(marks);
-    int quiet = PyDict_CheckExact(present);
-    if (quiet && !has_version(present, GET(held, HELD__version))) {
-        quiet = has_its_scalars(held, present);
-        if (quiet) PUT(held, HELD__version, noted_version(present));
-    }
-    quiet = quiet && are_as_before(present, entries) && have_not_drawn(value, present, marks, position_of);
+    int quiet = PyDict_CheckExact(present), are_there = quiet && has_version(present, GET(held, HELD__version));
+    quiet = quiet && (are_there || has_its_scalars(held, present)) && are_in_place(present, entries, are_there);
+    if (quiet && !are_there) PUT(held, HELD__version, noted_version(present));
+    quiet = quiet && have_not_drawn(value, present, marks, position_of);
     Py_DECREF(marks);
     Py_DECREF(entries);
     Py_DECREF(present);
@@ -467,11 +473,11 @@ static int note_version(PyObject *mark, PyObject *dict) {
 static inline int is_untouched(PyObject *mark) {
 #if PY_VERSION_HEX < 0x030C0000
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 0;
-    PyObject *reference = PyList_GET_ITEM(mark, 0), *noted = PyList_GET_ITEM(mark, MARK_VERSION);
-    if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted) || PyList_GET_ITEM(mark, MARK_CONTAINERS) != NO_TUPLE
-        || PyList_GET_ITEM(mark, MARK_COUNTED) != NO_TUPLE) return 0;
-    PyObject *agent = PyWeakref_GET_OBJECT(reference), *held = agent == Py_None ? NULL : ready_dict(agent);
-    return held != NULL && PyDict_CheckExact(held) && has_version(held, noted);
+    PyObject *const *parts = ((PyListObject *)mark)->ob_item, *held;
+    if (!Py_IS_TYPE(parts[0], &_PyWeakref_RefType) || parts[MARK_CONTAINERS] != NO_TUPLE || parts[MARK_COUNTED] != NO_TUPLE) return 0;
+    /* None, where the agent is gone, has no dict */
+    held = ready_dict(PyWeakref_GET_OBJECT(parts[0]));
+    return held != NULL && PyDict_CheckExact(held) && has_version(held, parts[MARK_VERSION]);
 #else
     return 0;
 #endif

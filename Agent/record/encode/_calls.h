@@ -63,7 +63,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen) W(queue) W(_queue) W(unfinished_tasks) W(_unfinished_tasks) W(unique_id) W(id) W(name)
+    W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(trigger) W(changed) W(objects) W(writers) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen) W(queue) W(_queue) W(unfinished_tasks) W(_unfinished_tasks) W(unique_id) W(id) W(name)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -75,6 +75,7 @@ enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200, DURATION_BYTES 
 static PyObject *W_of_changed, *W_of_payload; /* where changed fields stand, and what an event holds */
 static PyTypeObject *DEFAULTDICT, *DEQUE;
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
+static PyObject *OUTSIDE_KEY; /* of the slot of changes from outside */
 
 static inline PyObject **member(PyObject *object, int number) {
     return (PyObject **)((char *)object + PLACE[number]);
@@ -790,6 +791,16 @@ static PyObject *fields_named(PyObject *Py_UNUSED(module), PyObject *const *give
     Py_RETURN_NONE;
 }
 
+static PyObject *ready_dict(PyObject *object);
+
+/* What `object.__dict__` gives, a new reference; NULL with an exception. */
+static PyObject *own_fields(PyObject *object) {
+    PyTypeObject *kind = Py_TYPE(object);
+    PyObject *place = kind->tp_getattro == PyObject_GenericGetAttr ? _PyType_Lookup(kind, W___dict__) : NULL;
+    PyObject *held = place != NULL && Py_IS_TYPE(place, &PyGetSetDescr_Type) ? ready_dict(object) : NULL;
+    return held != NULL ? Py_NewRef(held) : PyObject_GetAttr(object, W___dict__);
+}
+
 /* The fields of an agent where they are what its `__dict__` and slots hold, a new reference; NULL where Python has to look. */
 static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
     if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER_failure) != Py_None) return NULL;
@@ -799,7 +810,7 @@ static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
         return fields;
     }
     if (read != lane->plain_read) return NULL;
-    fields = PyObject_GetAttr(target, W___dict__);
+    fields = own_fields(target);
     if (fields != NULL && PyDict_CheckExact(fields)) return fields;
     if (fields == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
     Py_XDECREF(fields);
@@ -827,12 +838,19 @@ static inline unsigned long long version_of(PyObject *dict) {
 
 enum { SAME, CHANGED, OTHER };
 
+/* Whether a field was recorded, or is read at full states only. */
+static int is_recorded(PyObject *tracker, PyObject *last, PyObject *name) {
+    PyObject *heavy = GET(tracker, TRACKER_heavy);
+    return PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+}
+
 /* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. `is_fixed`
-   becomes 0 where the value may change while the field holds the same object. */
-static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, int *is_fixed) {
+   becomes 0 where the value may change while the field holds the same object; `is_met` says what `is_recorded` says then. */
+static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, int *is_fixed, int *is_met) {
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy), *before = PyDict_GetItemWithError(last, name);
-    int is_plain = value == Py_None || is_scalar(Py_TYPE(value));
-    if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) {
+    int is_plain = value == Py_None || is_scalar(Py_TYPE(value)), is_large = PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1;
+    *is_met = before != NULL || is_large;
+    if (is_large) {
         /* what is large is told by full states; here it is kept for when the agent is gone */
         if (before != NULL || (is_plain && !(PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES))) return OTHER;
         if (GET(tracker, TRACKER__keeping) == Py_None) return SAME;
@@ -851,8 +869,12 @@ static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, 
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
     if (PyLong_CheckExact(snapshot) || snapshot == Py_None) return OTHER;
     if (PyWeakref_CheckRef(snapshot)) {
-        if (PyTuple_GET_ITEM(held_then, 2) != Py_None) *is_fixed = 0;
-        return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
+        PyObject *named = PyTuple_GET_ITEM(held_then, 2);
+        int is_same = PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, named);
+        if (named == Py_None) return is_same ? SAME : OTHER;
+        *is_fixed = 0;
+        *is_met = is_recorded(tracker, last, name); /* code of others may have put another set there */
+        return is_same ? SAME : OTHER;
     }
     if (PyTuple_GET_SIZE(snapshot) != 1) *is_fixed = 0;
     Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
@@ -860,15 +882,9 @@ static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, 
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
 }
 
-/* Whether a field was recorded, or is read at full states only. To compare it may have run code that put another set there. */
-static int is_recorded(PyObject *tracker, PyObject *last, PyObject *name) {
-    PyObject *heavy = GET(tracker, TRACKER_heavy);
-    return PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
-}
-
 static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
-    int is_fixed;
-    return compared_closely(tracker, name, value, &is_fixed);
+    int is_fixed, is_met;
+    return compared_closely(tracker, name, value, &is_fixed, &is_met);
 }
 
 /* Whether a field that was met with its own text has the mark that it had then, so that nothing in it changed. */
@@ -1070,7 +1086,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         if (!PyUnicode_CheckExact(name)) goto done;
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
-        int how = compared_closely(tracker, name, value, &are_fixed);
+        int is_met, how = compared_closely(tracker, name, value, &are_fixed, &is_met), is_other = how == OTHER;
         if (how == OTHER && has_its_mark(tracker, fields, name, value)) how = SAME, are_fixed = 0;
         if (how == OTHER && is_lightened(tracker, name, value)) how = CHANGED;
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
@@ -1083,7 +1099,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
             Py_DECREF(taken);
         }
         if (how == CHANGED && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
-        met += is_recorded(tracker, last, name);
+        met += is_other ? is_recorded(tracker, last, name) : is_met; /* to look closer may have run any code */
         Py_DECREF(name);
         Py_DECREF(value);
         if (how == OTHER) goto done;
@@ -2036,6 +2052,8 @@ static int make_words(void) {
     NO_TEXT = PyUnicode_FromString("");
     NO_BYTES = PyBytes_FromString("");
     NO_ARGUMENTS = PyBytes_FromString("\"args\":{},");
-    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0
-           && PyType_Ready(&draw_type) == 0;
+    JSON_NULL = PyBytes_FromString("null");
+    OUTSIDE_KEY = Py_BuildValue("(si)", "state_change", 20);
+    return JSON_NULL && OUTSIDE_KEY && NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0
+           && PyType_Ready(&opener_type) == 0 && PyType_Ready(&draw_type) == 0;
 }

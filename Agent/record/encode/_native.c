@@ -46,6 +46,7 @@ typedef struct {
 
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], IN_NAME[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
+static PyObject *JSON_NULL;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *W_item; /* the method of numpy's numbers that gives Python's */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
@@ -829,6 +830,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
+    if (value == Py_None && judge->unread_bytes >= PyBytes_GET_SIZE(JSON_NULL)) return Py_NewRef(JSON_NULL); /* what most actions give */
     Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
     PyObject *raw = dumped(&walk, value, judge->options, NULL);

@@ -12,7 +12,7 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
     return -1;
 }
 
-enum { COUNTED_ITEMS = 96 }; /* `_COUNTED_ITEMS` */
+enum { COUNTED_ITEMS = 96, MOST_AGENTS = 64 }; /* `_COUNTED_ITEMS` and `_MOST_AGENTS` */
 enum { MARK_NUMBER = 5, MARK_VERSION, MARK_CONTAINERS, MARK_SNAPSHOTS, MARK_COUNTED, MARK_COUNTS, MARK_NAMES, MARK_SIZE }; /* of what `_Looked.list_compared` makes */
 
 static PyObject *dict_of(PyObject *object);
@@ -60,6 +60,7 @@ static PyObject *writers_of(Lane *lane, PyObject *known, PyObject *target, PyObj
     if (writes == NULL || !IS_A(writes, WRITES) || !PyDict_CheckExact(GET(writes, WRITES__looked))) goto ask;
     if (GET(writes, WRITES__is_on) != Py_True || GET(writes, WRITES__has_threads) != Py_False) goto ask;
     PyObject *looked = PyDict_GetItemWithError(GET(writes, WRITES__looked), tracker);
+    if (looked == NULL && PyDict_GET_SIZE(GET(writes, WRITES__looked)) >= MOST_AGENTS && !PyErr_Occurred()) return PyDict_New();
     PyObject *marks = looked == NULL ? NULL : plain_marks(looked);
     if (marks == NULL) goto ask;
     for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, &value);)
@@ -130,8 +131,13 @@ done:
     return how;
 }
 
-/* Add names to a set that agents may share. 0, or -1 with an exception. */
+/* Add names, a dict's or a list's, to a set that agents may share. 0, or -1 with an exception. */
 static int add_names(PyObject **set, PyObject *names) {
+    PyObject *name;
+    Py_ssize_t at = 0;
+    int has_all = PyDict_CheckExact(names) || PyList_GET_SIZE(names) == 0;
+    while (has_all && PyDict_CheckExact(names) && PyDict_Next(names, &at, &name, NULL)) has_all = PySet_Contains(*set, name) == 1;
+    if (has_all || PyErr_Occurred()) return has_all ? 0 : -1;
     PyObject *more = PyFrozenSet_New(names), *both = more == NULL ? NULL : PyNumber_Or(*set, more);
     Py_XDECREF(more);
     if (both != NULL) Py_SETREF(*set, both);
@@ -195,14 +201,13 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
     if (add_names(member(tracker, TRACKER_watched), changed) < 0) goto done;
     writers = PyDict_GET_SIZE(changed) == 0 ? PyDict_New() : writers_of(lane, known, target, changed);
     if (writers == NULL) goto done;
-    payload = Py_BuildValue("{sssO}", "trigger", "outside", "changed", changed);
-    if (payload == NULL || (PyList_GET_SIZE(objects) > 0 && PyDict_SetItemString(payload, "objects", objects) < 0)
-        || (PyDict_GET_SIZE(writers) > 0 && PyDict_SetItemString(payload, "writers", writers) < 0)
+    if ((payload = PyDict_New()) == NULL || PyDict_SetItem(payload, W_trigger, W_outside) < 0 || PyDict_SetItem(payload, W_changed, changed) < 0
+        || (PyList_GET_SIZE(objects) > 0 && PyDict_SetItem(payload, W_objects, objects) < 0)
+        || (PyDict_GET_SIZE(writers) > 0 && PyDict_SetItem(payload, W_writers, writers) < 0)
         || (is_ahead && PyDict_SetItemString(payload, "ahead", Py_True) < 0)) goto done;
     PyObject *binding = GET(known, AGENT_binding), *slots = GET(binding, BINDING_slots);
-    PyObject *key = Py_BuildValue("(si)", "state_change", 20), *slot = key == NULL ? NULL : PyDict_GetItemWithError(slots, key);
+    PyObject *slot = PyDict_GetItemWithError(slots, OUTSIDE_KEY);
     slot = slot != NULL ? Py_NewRef(slot) : PyErr_Occurred() ? NULL : PyObject_CallMethod(binding, "slot", "si", "state_change", 20);
-    Py_XDECREF(key);
     PyObject *given[] = {slot, W_outside, payload}, *event = slot == NULL ? NULL : lane_emit_plain(lane, given, 3);
     Py_XDECREF(slot);
     if (event != NULL) answer = TOLD;

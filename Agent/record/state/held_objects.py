@@ -152,7 +152,7 @@ class HeldObject:
         self._entries: list[Entry] | None = None
         """What `native.unlike_before` compares besides scalars; None if the check needs Python."""
         self._version = 0
-        """The version of its `__dict__` when the C code last found all scalars in it unchanged."""
+        """The version of its `__dict__` when the C code last found scalars and entries in it unchanged."""
         self._acted: set[str] = set()
         """Names of its scalars whose changes by actions are not recorded yet."""
         self.is_moving = False
@@ -218,6 +218,7 @@ class HeldObject:
         # Native code would ask a partial for its `__dict__`, and so make it.
         is_read_here = waits or is_partial(type(value))
         self._entries = None if is_read_here else self._list_entries(attributes)
+        self._version = 0  # the C code has not found these entries yet
         return found or None
 
     def _list_entries(self, attributes: Mapping[str, Any]) -> list[Entry] | None:
