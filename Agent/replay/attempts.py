@@ -16,6 +16,7 @@ from Agent.flight.run_reading import RunRef
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.normaliser import Normaliser, form_of
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.plan.recording import read_recording, with_changed_files
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job
 
@@ -96,7 +97,7 @@ class Attempts:
         else:
             agent_id = self.reference.agent_id
             outcome = ReplayOutcome(agents=[] if agent_id is None else [agent_id])
-            outcome.reason(result.failure)
+            outcome.reason(with_changed_files(result.failure, read_recording(self.reference.session)))
         outcome.printed = result.stdout, result.stderr
         return outcome
 

@@ -17,6 +17,7 @@ from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, listed
 from Agent.replay.compare.program_state import (
+    KindOtherwise,
     code_otherwise,
     left_otherwise,
     program_state_of,
@@ -195,6 +196,18 @@ def program_state_difference(recording: Recording, sessions: Sequence[Path]) -> 
     one, other = recorded.shown(first.name), states[0].shown(first.name)
     divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
     return EndDifference(f"{first.name} did not end as in the recording", divergence)
+
+
+def kind_difference(
+    first: Collection[KindOtherwise], last: Collection[KindOtherwise]
+) -> EndDifference | None:
+    """Return the first difference in the class of values that both runs have and unchanged code can tell."""
+    for kind in first:
+        if kind.is_sure and kind in last:
+            where = f"{OF_PROGRAM}{kind.what}"
+            sides = kind.recorded, kind.replayed
+            return EndDifference(str(kind), RunDivergence(None, None, "", where, "", *sides, None, None, 0))
+    return None
 
 
 def changed_code_in_program(recording: Recording, sessions: Sequence[Path]) -> list[str]:

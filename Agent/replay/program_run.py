@@ -29,6 +29,7 @@ from Agent.replay.compare.normaliser import (
     ValuesOfRun,
 )
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, Verdict, judge, listed
+from Agent.replay.compare.program_state import KindOtherwise, bases_in, kinds_of, kinds_otherwise
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
@@ -46,6 +47,7 @@ from Agent.replay.plan.recording import (
     script_name,
     session_info,
     spans_around,
+    with_changed_files,
 )
 from Agent.replay.program_ends import (
     changed_code_in_program,
@@ -53,6 +55,7 @@ from Agent.replay.program_ends import (
     difference_between_actions,
     end_difference_of,
     has_same_script,
+    kind_difference,
     order_difference,
     program_state_difference,
     redacted_at_end,
@@ -102,6 +105,8 @@ class ProgramRun:
     """Whether actions ran at the same time, in an order that times, files or threads may have changed."""
     is_by_form: bool
     """Whether ids and times were compared by their form."""
+    kinds: tuple[KindOtherwise, ...]
+    """How the classes of its values differ from those of the recording."""
 
     @property
     def divergence(self) -> RunDivergence | None:
@@ -363,7 +368,9 @@ class _Reruns:
         sessions = [run.session for run in runs]
         end_difference = end_difference_of(recording, sessions, may_differ=self.has_changed)
         if end_difference is None and self.has_changed and was_free:
-            end_difference = program_state_difference(recording, sessions)
+            end_difference = kind_difference(runs[0].kinds, runs[-1].kinds) or program_state_difference(
+                recording, sessions
+            )
         if end_difference is None and self.has_changed:
             compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
             end_difference = difference_between_actions(recording, sessions, compare)
@@ -398,6 +405,7 @@ class _Reruns:
             "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
             "looks_at_numpy": looks_at_numpy,
             "looks_at_order": bool(self.outcome.beside),
+            "bases": bases_in(kinds_of(recording.events)),
         }
         return run_job(_PROGRAM, request, self.timeout_seconds or _patience_s(info), self.stop)
 
@@ -406,7 +414,7 @@ class _Reruns:
         recorded, by_form = self.recording, self.by_form
         result = self._run(directory)
         if result.answer is None:
-            return result.failure
+            return with_changed_files(result.failure, recorded)
         answer = result.answer
         refused, failure = answer["refused"], answer["failure"]
         files = _other_files(answer["asked_for_left_out"], answer["read_newer"])
@@ -436,6 +444,9 @@ class _Reruns:
             chance=answer["chance"],
             has_free_order=bool(answer["has_free_order"] or reads_clock),
             is_by_form=by_form,
+            kinds=tuple(
+                kinds_otherwise(kinds_of(recorded.events), kinds_of(reader.events()), answer["bases_here"])
+            ),
             **{name: tuple(answer[name]) for name in ("refused", "unseeded", "drawn_by_libraries", "clocks")},
         )
 
@@ -476,6 +487,8 @@ class _Reruns:
         if hidden := redacted_at_end(recording, sessions, has_changed=self.has_changed):
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if self.has_changed:
+            for kind in dict.fromkeys(each for run in self.runs for each in run.kinds):
+                proved.reason(f"code changed: {kind}")
             compare_beyond_agents(proved, recording, sessions)
             changed = self.outcome.changed_code
             is_script = self.script.stem in self.outcome.changed_modules and not changed

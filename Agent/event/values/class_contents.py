@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import (
+    AsyncGeneratorType,
     BuiltinFunctionType,
     CellType,
     CodeType,
+    CoroutineType,
     FunctionType,
     GeneratorType,
     GetSetDescriptorType,
@@ -36,7 +39,7 @@ from Agent.event.classes import (
     solid_base,
 )
 from Agent.event.limits_of_time import pass_on
-from Agent.event.script_names import class_text, without_class_ids
+from Agent.event.script_names import class_text, module_name, without_class_ids
 from Agent.event.values.arrays import columns_of
 from Agent.event.values.digest import ALGORITHM, WITH_MORE
 
@@ -412,6 +415,10 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
         return Pieces("running generator", (code.co_qualname,))
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
+    if _frames.noted is not None:
+        _frames.noted[id(code)] = f"{module_name(frame.f_globals.get('__name__'))}.{code.co_qualname}", code
+        if _frames.are_left_out:
+            return Pieces("generator", (code.co_qualname,))
     # The function precedes the local variables and the stack with the iterators of loops. Debuggers and
     # tracers add the frame and a copy of its variables before the function, so skip what precedes it.
     referents = gc.get_referents(value)
@@ -423,6 +430,49 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
     while referents[-1] is None:
         referents.pop()
     return Pieces("generator", (frame.f_lasti, *referents[at:]), has_code=True)
+
+
+class _Frames(threading.local):
+    """What reading the frames of generators notes in this thread."""
+
+    noted: dict[int, tuple[str, CodeType]] | None = None
+    are_left_out = False
+
+
+_frames = _Frames()
+_digests_of_code: dict[int, tuple[CodeType, str]] = {}
+_MOST_GENERATORS = 64
+_GENERATORS = (GeneratorType, CoroutineType, AsyncGeneratorType)
+
+
+def digests_without_code(
+    value: object, digest: Callable[[], str], content_of: Callable[[CodeType], Any]
+) -> dict[str, Any]:
+    """Return `without_code` of a `Content`, and `generators` and `without_frames` for suspended generators.
+
+    Args:
+        value: the value with code in it.
+        digest: computes its digest without code.
+        content_of: returns the content of code.
+    """
+    noted: dict[int, tuple[str, CodeType]] = {}
+    _frames.noted = noted
+    try:
+        found: dict[str, Any] = {"without_code": digest()}
+        if not 0 < len(noted) <= _MOST_GENERATORS:
+            return found
+        _frames.are_left_out = True
+        if type(value) not in _GENERATORS:
+            found["without_frames"] = digest()
+    finally:
+        _frames.noted, _frames.are_left_out = None, False
+    for identity, (_, code) in noted.items():
+        if _digests_of_code.get(identity, (None,))[0] is not code:
+            if len(_digests_of_code) >= _MOST_GENERATORS:
+                _digests_of_code.clear()
+            _digests_of_code[identity] = code, content_of(code).text
+    names = ((name, _digests_of_code[identity][1]) for identity, (name, _) in noted.items())
+    return found | {"generators": tuple(names)}
 
 
 def _proxy(value: Any) -> Pieces:

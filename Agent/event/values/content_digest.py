@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from operator import methodcaller
 from types import CodeType
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ from Agent.event.values.class_contents import (
     Name,
     Pieces,
     Unreadable,
+    digests_without_code,
     handle_of,
     is_over_memory,
     pieces_of,
@@ -126,18 +128,17 @@ def content_of(
         if known is not None:
             return with_own(value, plan, known, reading)
         walk = _Walk(agent_of, reading, reached=reached, instead=by_place)
-        walk.run(value)
-        content = walk.content()
+        content = walk.of(value)
         if walk.may_hold_made:
             content = _with_made(value, agent_of, reading, content)
         if not walk.has_code:
             if reached is not None:
                 walk.note_reached(reached, content)
             return content
+
         # Leave ids and moments out here, too, so that code and ids may both differ.
-        walk = _Walk(agent_of, reading, leaves_out_code=True, made=[] if content.made else None)
-        walk.run(value)
-        return content._replace(without_code=walk.content().text)
+        rest = partial(_Walk, agent_of, reading, leaves_out_code=True, made=[] if content.made else None)
+        return content._replace(**digests_without_code(value, lambda: rest().of(value).text, content_of))
     except _HoldsMuch as error:
         return error.args[0]  # type: ignore[no-any-return]
     except Unreadable as error:
@@ -168,8 +169,7 @@ def whole_digest(
         agent_of, Reading(hides=hides), leaves_out_code=leaves_out, reached=reached, instead=by_place, made=[]
     )
     try:
-        walk.run(value)
-        content = walk.content()
+        content = walk.of(value)
     except _HoldsMuch as error:
         return error.args[0].text  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - too large, or an exception of a foreign class
@@ -310,7 +310,6 @@ class _Walk:
         self._leaves_out_code = leaves_out_code
         self._made = made
         """Collects ids and moments, which are then left out of the digest."""
-        self.may_hold_made = False
         self._reached = reached if reached is not None and reached.nodes > MANY_NODES else None
         self._instead = instead
         self._most_nodes = MAX_NODES if instead is None else FEW_NODES
@@ -334,16 +333,14 @@ class _Walk:
         self._read = None if reached is None else reached.generators
         self._kept: list[Any] = []
         """Keeps visited objects alive, so that no `id()` is reused."""
-        self._marks = 0
-        self._nodes = 0
+        self._marks = self._nodes = 0
         self._begun: int | None = None
         """Number of nodes before the current set, whose members have no fixed order."""
-        self._is_of_object = False
+        self._is_of_object = self._is_far = False
         """The walk began at an object; in a walk over a list, members would count as members of that list."""
-        self._is_far = False
         self._size_bytes = 0
         self._algorithm = ALGORITHM
-        self.has_code = self._is_hiding = False
+        self.has_code = self.may_hold_made = self._is_hiding = False
 
     def content(self) -> Content:
         """Return the result of the pass."""
@@ -358,6 +355,11 @@ class _Walk:
         if self._is_far:
             size_bytes = max(size_bytes, LARGE_BYTES + 1)
         return Content(OpaqueKind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
+
+    def of(self, value: Any) -> Content:
+        """Walk over a value, and return its content."""
+        self.run(value)
+        return self.content()
 
     def run(self, value: Any) -> None:
         """Walk over a value and all that it holds."""

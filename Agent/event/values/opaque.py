@@ -116,6 +116,10 @@ class Content(NamedTuple):
     """Ids and moments in the content, in order: a library may have made them."""
     without_made: str = ""
     """The digest of the rest, if the content has any."""
+    generators: tuple[tuple[str, str], ...] = ()
+    """The functions of suspended generators in the content, each with the digest of its code."""
+    without_frames: str = ""
+    """The digest without their places and variables; empty if the value itself is a generator."""
 
 
 class ReachedObjects:
@@ -160,7 +164,8 @@ def describe(
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones, if
     it has any), `failure` (why capture gave up), `size_bytes` (of large content), `agents` (the number that
     it leads to, if any), `without_code` (the digest without code, if it has code), `made` (ids and moments in
-    the content, in order) and `without_made` (the digest of the rest, if it has any), what restores it
+    the content, in order) and `without_made` (the digest of the rest, if it has any), `generators` and
+    `without_frames` (the same for the code and the frames of suspended generators), what restores it
     (`content`, `named`, `shared`, `up`), and one of `digest`, `reference`, `handle` and `unseen`.
 
     Args:
@@ -180,7 +185,7 @@ def describe(
             seen["attributes"] = shown
     if failure is not None:
         seen["failure"] = class_name(type(failure))
-    _, _, size_bytes, agents, without_code, made, without_made = content
+    _, _, size_bytes, agents, without_code, made, without_made, generators, without_frames = content
     if size_bytes > LARGE_BYTES:
         seen["size_bytes"] = size_bytes
     if agents:
@@ -190,6 +195,10 @@ def describe(
     if made:
         seen["made"] = list(made)
         seen["without_made"] = without_made
+    if generators:
+        seen["generators"] = list(map(list, generators))
+    if without_frames:
+        seen["without_frames"] = without_frames
     seen[content.kind._value_] = content.text
     return seen
 

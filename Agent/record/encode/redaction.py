@@ -409,7 +409,10 @@ def _is_directory(key: str, value: Any) -> bool:
 
 # Keys of this package's envelope and payloads, which are harmless although some look like names of secrets.
 OWN_KEYS = frozenset(
-    {"session_id", "session_uid", "author", "authors", "fingerprint", "digest", "without_code", "message_id"}
+    {
+        *("session_id", "session_uid", "author", "authors", "fingerprint", "message_id"),
+        *("digest", "without_code", "without_frames", "generators"),
+    }
 )
 
 _MAX_KNOWN_KEYS = 8192

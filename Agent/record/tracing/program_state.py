@@ -5,7 +5,8 @@ The names of the methods themselves are part of it, since an action may add some
 No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
 recording; what changed in between is recorded in `log.closed` as digests, so that two runs can be compared.
 So are the plain attributes of the program's classes of which agents returned, raised or held instances: each
-instance has them, and no recorded value shows them.
+instance has them, and no recorded value shows them. So are the bases of these classes, by which callers
+catch an exception or tell values apart, and what else of a class's kind no value shows.
 
 Digests leave code out, so that edited code alone is no other content. Where functions or classes came in
 while agents acted, a second digest has their code: what they do later, no action may show.
@@ -70,6 +71,10 @@ _ACCESSORS: dict[type, tuple[str, ...]] = {
     functools.cached_property: ("func",),
     functools.partialmethod: ("func",),
 }
+_BASES = vars(type)["__bases__"]
+_NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "abc.ABC"})
+"""Bases that make no difference to callers."""
+_FLAGS = ("eq", "order", "frozen", "unsafe_hash")
 _NO_METHODS = frozenset({"__annotate__", "__annotate_func__"})
 _LARGE = 1 << 53
 OF_CLASS = "class "
@@ -127,7 +132,8 @@ class ProgramState:
         `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
         other names, `redacted` those of them in which a secret may have changed, and `unknown` those without
         a digest; `code` is {name: digest} with the code of functions that came in, and of the classes of
-        values that no module has; `carried` is {name: digest} of the attributes of classes that values have.
+        values that no module has; `carried` is {name: digest} of the attributes of classes that values have,
+        `classes` is {class: facts} of their kinds.
         {} if nothing is known.
         """
         carried: dict[str, str] = {}
@@ -164,10 +170,11 @@ class ProgramState:
                 carried[name] = digest
                 if _is_shown(value) and not leaves_out_secrets(digest):
                     numbers[name] = value
-        if not changed and not unchanged and not carried:
+        classes = self._kinds(met)
+        if not changed and not unchanged and not carried and not classes:
             return {}
         told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
-        told |= {"unknown": unknown, "code": code}
+        told |= {"unknown": unknown, "code": code} | ({"classes": classes} if classes else {})
         return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
 
     def script_told(self) -> dict[str, str]:
@@ -236,11 +243,14 @@ class ProgramState:
         return told
 
     def _carried(self, met: Iterable[type]) -> Iterator[tuple[str, Any]]:
-        """Yield the plain attributes of classes of the program that are no agents; not those of enums."""
+        """Yield the plain attributes of classes of the program that are no agents; of enums the members."""
         classes = {class_text(cls): cls for cls in met if cls not in self._agents}
         for name, cls in sorted(classes.items())[:_MOST_FOUND]:
             if issubclass(type(cls), EnumType):
-                continue  # each member is recorded with its value
+                for member, value in _members_of_enum(cls).items():
+                    if _is_plain(value := getattr(value, "_value_", ...)):
+                        yield f"{name}.{member}", value
+                continue
             fields = find_in_classes(cls, "__dataclass_fields__")
             members: dict[str, Any] = {}
             for base in reversed(mro_of(cls)):
@@ -252,6 +262,18 @@ class ProgramState:
                 )
                 if not attribute.startswith("__") and not is_default and _is_plain(value):
                     yield f"{name}.{attribute}", value
+
+    def _kinds(self, met: Iterable[type]) -> dict[str, dict[str, Any]]:
+        """Return {class: `_kind_of` it} of classes of the program that are no agents.
+
+        Local classes of one name that differ in it are left out.
+        """
+        kinds: dict[str, dict[str, Any] | None] = {}
+        for cls in met:
+            if cls not in self._agents and _is_own_class(cls) and len(kinds) < _MOST_FOUND:
+                name, kind = class_text(cls), _kind_of(cls)
+                kinds[name] = kind if kinds.setdefault(name, kind) == kind else None
+        return {name: kind for name, kind in sorted(kinds.items()) if kind is not None}
 
     def _look(self, classes: list[type]) -> Iterator[tuple[str, _Look]]:
         nodes = 0
@@ -453,6 +475,38 @@ def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
         if name not in _NO_METHODS
     ]
     return tuple(each.__code__ for member in members for each in _functions_in(member, type(member)))
+
+
+def _kind_of(cls: type) -> dict[str, Any]:
+    """Return what callers see of a class beside its attributes, as JSON values.
+
+    `bases` in the order of method resolution, without bases of libraries' bases, which change with these; an
+    own `metaclass`; flags of a `dataclass`; `members` of an enum in order, aliases as `NAME=MEMBER`.
+    """
+    line = mro_of(cls)
+    near = {id(base) for each in line if _is_own_class(each) for base in _BASES.__get__(each)}
+    names = [
+        class_text(each)
+        for each in line[1:]
+        if _is_own_class(each) or id(each) in near or class_name(each).startswith("builtins.")
+    ]
+    flags = find_in_classes(cls, "__dataclass_params__")
+    found: dict[str, Any] = {
+        "bases": [name for name in names if name not in _NO_KINDS],
+        "metaclass": class_text(type(cls)) if _is_own_class(type(cls)) else "",
+        "dataclass": " ".join(name for name in _FLAGS if getattr(flags, name, False) is True),
+        "members": [
+            name if member._name_ == name else f"{name}={member._name_}"
+            for name, member in _members_of_enum(cls).items()
+        ],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _members_of_enum(cls: type) -> dict[str, Any]:
+    """Return the members of an enum by name, with aliases; none of other classes, and of those with many."""
+    members = namespace_of(cls).get("_member_map_") if issubclass(type(cls), EnumType) else None
+    return dict(members) if type(members) is dict and len(members) <= _MOST_PARTS else {}
 
 
 def _own_name(value: FunctionType | type) -> str:

@@ -114,6 +114,8 @@ class Agreement:
     """{JSON Pointer: kind} of values that belong to their process, such as locks and files."""
     code: set[str] = field(default_factory=set)
     """JSON Pointers of values that differ only in the code they contain, if such values count as equal."""
+    generators: dict[str, None] = field(default_factory=dict)
+    """Functions of suspended generators whose code changed, so that their places and variables differ."""
 
     def take(self, other: Agreement) -> None:
         """Add the agreement of another comparison."""
@@ -197,6 +199,8 @@ class Comparison:
         self.main_module = main_module
         self.passes_code = False
         """Whether values that differ only in the code they contain count as equal."""
+        self.passes_frames = False
+        """Whether generators suspended in changed code count as equal, and are noted."""
         self.compares_sharing = False
         """Whether to compare which of several equal objects another one holds; not for copied responses."""
         self.contents: Callable[[Event, Event], tuple[Recorded, Recorded] | str] | None = None
@@ -418,6 +422,10 @@ class Comparison:
         left, right = str(one["digest"]), str(other["digest"])
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
         rest = one.get("without_code")
+        are_alike = left == right or rest == other.get("without_code")  # but for code
+        if not are_alike and self.passes_frames and (changed := _changed_generators(one, other)):
+            self.agreement.generators |= changed
+            return None
         is_code = self.passes_code and rest and rest == other.get("without_code")
         is_made = left != right and self._differ_in_made(one, other)
         if left != right and (is_made or (is_code and self._agree_in_made(one, other))):
@@ -674,6 +682,26 @@ def _with_spawned(*generators: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 _SPAWNED = "n_children_spawned"
+
+
+def with_other_frames(generator: str) -> str:
+    """Return what is said of a suspended generator whose code changed."""
+    return f"the generator {generator} (its place and variables cannot be compared)"
+
+
+def _changed_generators(one: Any, other: Any) -> dict[str, None]:
+    """Return the functions of suspended generators with changed code; none if more than these differs.
+
+    The place and the variables of a generator in other code are not comparable.
+    """
+    both = [each.get("generators") or () for each in (one, other)]
+    names = [[name for name, _ in each] for each in both]
+    if names[0] != names[1] or one.get("without_frames") != other.get("without_frames"):
+        return {}
+    codes = [(name, code, other_code) for (name, code), (_, other_code) in zip(*both, strict=True)]
+    # Bytecode differs between versions of Python.
+    is_comparable = all(code.partition(":")[0] == another.partition(":")[0] for _, code, another in codes)
+    return dict.fromkeys(name for name, code, another in codes if is_comparable and code != another)
 
 
 _NEVER_LARGE = (int, float, bool, type(None))

@@ -10,12 +10,15 @@ import ast
 import inspect
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
+from Agent.event.classes import find_class
 from Agent.event.model import Event
+from Agent.event.script_names import module_name
 from Agent.event.values.digest import HIDING, leaves_out_secrets
 from Agent.record.tracing.program_state import OF_CLASS
 
@@ -95,6 +98,114 @@ def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
         event.extra["program"] for event in events if event.kind == "log.closed" and "program" in event.extra
     ]
     return LeftInProgram.of(recorded[0]) if len(recorded) == 1 else None
+
+
+Kind = Mapping[str, Any]
+"""What callers see of a class beside its attributes; see `bases` and others in docs/FORMAT.md."""
+_KINDS: Final = {
+    "bases": "bases of",
+    "metaclass": "metaclass of",
+    "dataclass": "flags of the dataclass",
+    "members": "members of",
+}
+
+
+class KindOtherwise(NamedTuple):
+    """A class of which values are instances, and what its callers see otherwise."""
+
+    what: str
+    recorded: str
+    replayed: str
+    is_sure: bool
+    """Whether code that did not change can tell the difference."""
+
+    def __str__(self) -> str:
+        """Describe the difference for a report."""
+        return f"{self.what}, of which values are instances: recorded {self.recorded}, now {self.replayed}"
+
+
+def kinds_in(told: Iterable[object]) -> dict[str, Kind]:
+    """Return {class: kind} of what processes told at their ends, without classes that differ between them."""
+    kinds: dict[str, Kind | None] = {}
+    for program in told:
+        classes = program.get("classes") if isinstance(program, dict) else None
+        for name, kind in classes.items() if isinstance(classes, dict) else ():
+            if isinstance(kind, dict):
+                kinds[name] = kind if kinds.setdefault(name, kind) == kind else None
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def kinds_of(events: Iterable[Event]) -> dict[str, Kind]:
+    """Return {class: kind} of the classes of values in a recording; empty if it predates them."""
+    return kinds_in(event.extra.get("program") for event in events if event.kind == "log.closed")
+
+
+def bases_still_here(names: Iterable[str]) -> list[str]:
+    """Return the names of those classes that this process has loaded under that name."""
+    main = f"{module_name('__main__')}."
+    return [
+        name
+        for name in names
+        if find_class(name) or (name.startswith(main) and find_class(f"__main__.{name.removeprefix(main)}"))
+    ]
+
+
+def bases_in(kinds: Mapping[str, Kind]) -> list[str]:
+    """Return the names of all bases."""
+    return list(dict.fromkeys(base for kind in kinds.values() for base in kind.get("bases", ())))
+
+
+def kinds_otherwise(
+    recorded: Mapping[str, Kind], replayed: Mapping[str, Kind], here: Collection[str]
+) -> list[KindOtherwise]:
+    """Return how classes differ of which both have values, beginning with sure differences.
+
+    Args:
+        recorded: {class: kind}.
+        replayed: the same of a run.
+        here: the recorded bases that the run has under their names. Others of the same class name were moved.
+    """
+    found = []
+    known = {*recorded, *bases_in(recorded)}
+    for name in recorded.keys() & replayed.keys():
+        for key, what in _KINDS.items():
+            one, other = recorded[name].get(key, ()), replayed[name].get(key, ())
+            is_sure = False
+            if key == "bases":
+                moved = _moved(one, other, here)
+                lost = {*one} - {*other} - {*moved}
+                gained = {*other} - {*one} - {*moved.values()}
+                is_sure = not lost.isdisjoint(here) or not gained.isdisjoint(known)
+                is_sure = is_sure or any(map(_is_of_python, gained))
+                one, other = [_shown_base(moved.get(each, each)) for each in one], [*map(_shown_base, other)]
+            elif key == "members":
+                names = {*map(_alone, one)}  # others are new
+                one, other = [*one], [each for each in other if _alone(each) in names]
+            if one != other:
+                shown = [each if type(each) is str else ", ".join(each) for each in (one, other)]
+                found.append(KindOtherwise(f"{what} {name}", shown[0] or "none", shown[1] or "none", is_sure))
+    return sorted(found, key=lambda each: (not each.is_sure, each.what))
+
+
+def _moved(one: Iterable[str], other: Iterable[str], here: Collection[str]) -> dict[str, str]:
+    """Return {recorded base: the base of the same name in another module} of those that are not here."""
+    by_name = {each.rpartition(".")[2]: each for each in other}
+    lost = [each for each in one if each not in here]
+    return {each: by_name[last] for each in lost if (last := each.rpartition(".")[2]) in by_name}
+
+
+def _is_of_python(base: str) -> bool:
+    """Whether other code may know a base, as an exception of Python; not one of the abstract ones."""
+    module = base.partition(".")[0]
+    return module in sys.stdlib_module_names and module not in {"typing", "abc", "collections"}
+
+
+def _shown_base(base: str) -> str:
+    return base.removeprefix("builtins.")
+
+
+def _alone(member: str) -> str:
+    return member.partition("=")[0]
 
 
 class LeftOtherwise(NamedTuple):

@@ -26,7 +26,7 @@ from Agent.flight.run_reading import RunName, list_runs
 from Agent.record.emit.installed import flush_active
 from Agent.record.encode.artifact_bytes import is_text
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.comparison import Comparison, Recorded, with_other_frames
 from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.normaliser import NOT_READ_IN_CALLS, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, listed
@@ -304,7 +304,7 @@ def _walked(
 ) -> RunComparison:
     seen = ReplayOutcome()
     comparison = _comparison(one, other, same_ids, fields=FieldRules(seen), made=made)
-    comparison.passes_code = comparison.compares_sharing = are_of_one_program
+    comparison.passes_code = comparison.passes_frames = comparison.compares_sharing = are_of_one_program
     if are_of_one_program:
         comparison.contents = partial(_contents, one.session, other.session)
     walk = StreamWalk(
@@ -343,7 +343,8 @@ def _walked(
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
         Meter(), tuple(notes), {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
-        tuple(placed.divergence for placed in each), tuple(walk.changed_code),
+        tuple(placed.divergence for placed in each),
+        (*walk.changed_code, *map(with_other_frames, comparison.agreement.generators)),
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
-from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.record.tracing.function_facts import module_digest
+from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session, session_id_of
 from Agent.tree.read.reader import TreeReader, no_collection
@@ -388,6 +389,34 @@ def _note_code(recording: Recording, event: Event) -> None:
     for name, digest in members(event, "modules").items():
         if len(str(digest)) == _DIGEST_CHARS:  # else redacted, since the module's name looks like a secret's
             recording.modules[str(name)] = str(digest)
+
+
+def with_changed_files(failure: str, recording: Recording) -> str:
+    """Return why a replay told nothing, with the code that changed since the recording."""
+    changed = changed_files(recording)
+    return f"{failure}; changed since the recording: {listed(changed)}" if changed else failure
+
+
+def changed_files(recording: Recording) -> list[str]:
+    """Return the traced functions that changed since the recording, and the modules of which none did.
+
+    Only files are read, as after a replay that told nothing.
+    """
+    files = {
+        code.module: Path(file)
+        for code in recording.codes.values()
+        if type(file := code.place.get("file")) is str
+    }
+    directories = {str(file.parents[module.count(".")]) for module, file in files.items()}
+    changed: list[str] = []
+    for name, digest in recording.modules.items():
+        if module_digest(name, directories) in {None, digest}:
+            continue
+        text = files[name].read_text("utf-8", "replace") if name in files else ""
+        own = [code for code in recording.codes.values() if text and code.module == name]
+        functions = [each.qualname for each in own if each.source is not None and each.source not in text]
+        changed += functions or [name]
+    return changed
 
 
 def _note_facts(recording: Recording, event: Event) -> None:

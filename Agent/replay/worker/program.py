@@ -27,6 +27,7 @@ from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
 from Agent.record.sources.sources import adopt
 from Agent.replay.compare.outcome import SourceRead
+from Agent.replay.compare.program_state import bases_still_here
 from Agent.replay.drive.changes_between import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
@@ -77,6 +78,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
             directory and its copy; `environment`; `left_out`, files missing from the copy;
             `recorded_until_ns`, when the recording ended; `by_hand`, changes to make at ticks;
+            `bases`, recorded classes to look for at the end;
             `looks_at_numpy`, whether to find out where the program draws from numpy's global generator,
             instead of recording it; `looks_at_order`, whether to find out what may change the order of tasks.
     """
@@ -127,6 +129,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         "asked_for_left_out": _named_below(there, guard.asked_for_left_out),
         "read_newer": _named_below(there, guard.read_newer),
         "has_free_order": order is not None and order.is_free,
+        "bases_here": bases_still_here(request["bases"]),
     }
 
 

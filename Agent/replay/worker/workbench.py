@@ -32,7 +32,7 @@ from Agent.record.state.introspection import plain_attributes
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
 from Agent.record.tracing.program_state import functions_reached
-from Agent.replay.compare.comparison import OLDER, Comparison, Difference
+from Agent.replay.compare.comparison import OLDER, Comparison, Difference, with_other_frames
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import (
     MADE_BY_LIBRARIES,
@@ -44,7 +44,12 @@ from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStoppe
 from Agent.replay.compare.program_state import (
     OF_STORED_CODE,
     LeftInProgram,
+    bases_in,
+    bases_still_here,
     code_otherwise,
+    kinds_in,
+    kinds_of,
+    kinds_otherwise,
     left_otherwise,
     program_state_of,
     redacted_in_all,
@@ -420,6 +425,7 @@ def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[st
     bench = Workbench(request, prepared)
     turn_recording_away(bench.directory)
     bench.install()
+    bench.comparison.passes_frames = True
     _note_record(bench)
     try:
         field_reads = _build(bench)
@@ -525,9 +531,15 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
     did not run, or the code around them, may have changed the rest, which only a run of the program shows.
     """
     recorded, here = program_state_of(bench.recording.closed), bench.pipeline.program_state
-    if recorded is None or here is None:
+    if here is None:
         return
-    final_state = [LeftInProgram.of(here.told())]
+    told = here.told()
+    kinds = kinds_of(bench.recording.closed)
+    for kind in kinds_otherwise(kinds, kinds_in([told]), bases_still_here(bases_in(kinds))):
+        bench.outcome.ask(f"code changed: {kind}")
+    if recorded is None:
+        return
+    final_state = [LeftInProgram.of(told)]
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
     is_whole = is_whole and live.issuperset(bench.recording.agents)
     if is_whole:
@@ -666,6 +678,8 @@ def _divergence_built(bench: Workbench, one: Event, other: Event, difference: Di
 def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     outcome, agreement = bench.outcome, bench.comparison.agreement
     outcome.counts.redacted, outcome.counts.identifiers = agreement.redacted, agreement.identifiers
+    for name in agreement.generators:
+        outcome.ask(f"code changed in {with_other_frames(name)}, {OF_STORED_CODE}")
     if agreement.redacted:
         outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
     if agreement.identifiers:
@@ -688,7 +702,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     alone = f"{outcome.agents[0]}." if len(outcome.agents) == 1 else ""
     at_end = {name.removeprefix(alone) for name in at_end}
     outcome.unseen = [name for name in _listed(bench, "unseen") if name not in at_end]
-    outcome.divergence = outcome.divergence or outcome.by_code_alone
+    outcome.divergence = outcome.divergence or (None if agreement.generators else outcome.by_code_alone)
     for untouched in outcome.untouched if outcome.divergence is None else ():
         outcome.reason(untouched)
     if outcome.is_same_code:
