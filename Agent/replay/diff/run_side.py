@@ -34,6 +34,8 @@ from Agent.tree.read.reader import TreeReader
 
 COMPARED_CATEGORIES = tuple(name for name in CATEGORY_FILES if name not in {"performance", "system"})
 
+_MAX_WAITING = 10_000
+"""Events of one agent that wait for the action around them; older ones are in none."""
 _BEHIND_ALL = ("9999", "", 0)
 """A sort key after every event."""
 
@@ -197,13 +199,23 @@ def _with_children(reader: TreeReader, run_id: str) -> list[str]:
 
 def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
     """Yield one agent's actions, the events inside them, and its state events, in order."""
-    known = list(events)
-    parents = parents_of(known)
-    actions = {event.span_id for event in known if event.code is not None and event.span_id is not None}
-    for event in known:
-        is_own = event.kind == "state" or is_outside_write(event) or event.span_id in actions
-        if is_own or not actions.isdisjoint(spans_around(event, parents)):
+    waiting: list[Event] = []
+    for event in events:
+        if event.kind == "state" or is_outside_write(event):
             yield event
+            continue
+        waiting.append(event)
+        if event.code is None or event.span_id is None:
+            del waiting[:-_MAX_WAITING]
+            continue
+        parents = parents_of(waiting)
+        rest = []
+        for each in waiting:
+            if each is event or event.span_id in spans_around(each, parents):
+                yield each
+            else:
+                rest.append(each)
+        waiting = rest
 
 
 def align(one: RunSide, other: RunSide) -> list[str]:
