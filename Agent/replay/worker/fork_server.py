@@ -402,7 +402,7 @@ def _has_threads() -> bool:
     )
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """A process that has imported a target and forks for each replay; safe to use from several threads.
 
     Args:
@@ -423,6 +423,9 @@ class Worker:
         self._lock = threading.Lock()
         self._reply: dict[str, Any] | None = None
         """The answer after the import of the target; None before it."""
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def run(
         self,
