@@ -90,7 +90,7 @@ class World:
     Args:
         evidence: `edges` (causes are recorded), `spans` (calls nest) or `bare` (actions only).
         play: plays a case from the first to the last event.
-        author: 1 to 7, or 9 to 29; authors did not see each other's worlds.
+        author: 1 to 7, or 9 to 30; authors did not see each other's worlds.
     """
 
     name: str
