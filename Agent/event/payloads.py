@@ -143,6 +143,7 @@ error errors about=error_type view=errors
     {error_type}: {error_message} | failed with {name}
     error_type:string/label error_message:string error_module?:string/label error_args?:array
     error_left_out?:integer error_attributes?:object error_members?:object error_cause?:object
+    error_suppressed?:boolean
     traceback?:string fingerprint?:string/digest action_type?:string/name learning_stage?:string/name
     metric_name?:string/name call?:string/name args?:object context?:any
     +failure_type?:string/failure_type +failure_code?:string/label

@@ -259,7 +259,7 @@ def _more(hidden: int) -> Iterator[str]:
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
     "args_after args_held args_shared result_is error_args error_cause error_id error_left_out error_members "
-    "context_span learning_type source duration_ms asked_at tick_number tick_in_span".split()
+    "error_suppressed context_span learning_type source duration_ms asked_at tick_number tick_in_span".split()
 )
 """Keys of `extra` that a line shows elsewhere, or that only `--json` shows."""
 

@@ -513,7 +513,7 @@ class _Reruns:
             recorded=divergence.a,
             replayed=divergence.b,
             path=divergence.path,
-            place=_place_of(differing, inner, recording, plan),
+            place=_place_of(differing, divergence.agent_id, action, recording, plan),
             inner_agent_id=inner or "",
             tick=divergence.tick,
         )
@@ -641,8 +641,10 @@ def _action_of(event: Event | None, agent_id: str | None, recording: Recording, 
     return next((each for each in own if order_key(each.event) >= place), own[-1])
 
 
-def _place_of(event: Event | None, inner: str | None, recording: Recording, plan: Plan) -> str:
-    """Return what differs: what another agent did, or what was recorded between actions; "" for an action."""
+def _place_of(
+    event: Event | None, agent_id: str | None, action: DrivenAction, recording: Recording, plan: Plan
+) -> str:
+    """Return what differs inside an action or between actions; "" for the action itself."""
     if event is not None and event.kind != "state":
         spans = {action.event.span_id for action in plan.actions}
         around = {event.span_id, *spans_around(event, parents_of(recording.events))}
@@ -650,10 +652,9 @@ def _place_of(event: Event | None, inner: str | None, recording: Recording, plan
             name = event.extra.get("name")
             named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
             return f"{describe(event)}{named} outside of actions"
-    if inner is None:
-        return ""
-    is_action = event is not None and is_traced_action(event)
-    return f"{method_name(event)} of {inner}" if event and is_action else f"what {inner} did"
+    if event is not None and is_traced_action(event) and event.span_id != action.event.span_id:
+        return f"{method_name(event)} of {agent_id}"
+    return "" if agent_id in {None, action.agent_id} else f"what {agent_id} did"
 
 
 class _Chance(NamedTuple):

@@ -285,6 +285,30 @@ def test_a_difference_inside_an_action_has_its_step_and_not_that_of_the_agents_n
     assert (report.verdict, report.divergence.step) == ("DIVERGED", step), str(report)
 
 
+NESTED = """
+class Trader:
+    def __init__(self, name, chance):
+        self.name, self.log = name, []
+
+    def trade(self, price):
+        self.log.append(self.offer() > 2)
+        return self.name
+
+    def offer(self):
+        return 3
+"""
+
+
+@pytest.mark.further
+def test_a_difference_in_a_nested_method_of_the_same_agent_names_that_method(desk):
+    desk.record(PROGRAM.replace('["trade"]', '["trade", "offer"]').replace("SEED", "4"), NESTED)
+    desk.change("shop.py", "return 3", "return 3.0")
+    report = replayed()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert report.divergence.where == "result of offer of ann"
+    assert report.changed_code == ("ann.offer", "bob.offer")
+
+
 @pytest.mark.further
 def test_one_agent_is_replayed_with_all_others(desk):
     desk.record()

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from functools import reduce
 
 import pytest
 
+from Agent.event.model import Event
 from Agent.flight.artifact_saving import Tagged
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay import replay_run
+from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.emitted_events import event_difference
 
 SCRIPT = """
 import collections, dataclasses, enum, logging
@@ -189,6 +193,100 @@ def test_what_an_exception_was_raised_from_is_compared_as_deep_as_it_goes(toy):
         toy.write(RAISES_FROM)
 
 
+RAISES_A_CHAIN = """
+class Shop:
+    agent_id, agent_role = "a", "shop"
+    def __init__(self): self.sold = 0
+    def layer(self, number):
+        try:
+            if number == 0:
+                raise TimeoutError("disk 1")
+            self.layer(number - 1)
+        except Exception as error:
+            raise LookupError(number) from error
+    @trace_agent_action
+    def sell(self, depth):
+        self.sold += 1
+        self.layer(depth)
+def build(spec): return Shop()
+def main():
+    shop = Shop()
+    for depth in (6, 30):
+        try:
+            shop.sell(depth)
+        except LookupError:
+            pass
+"""
+
+
+@pytest.mark.further
+def test_causes_are_compared_however_many_there_are(toy):
+    toy.record(RAISES_A_CHAIN)
+    assert toy.replay().verdict == "IDENTICAL"
+    report = toy.change("disk 1", "disk 2").replay()
+    assert report.verdict == "DIVERGED" and "recorded: 'disk 1'" in str(report), str(report)
+    toy.write(RAISES_A_CHAIN.replace("(6, 30)", "(30,)"))
+    toy.record(toy.source)
+    report = toy.change("disk 1", "disk 2").replay()
+    assert report.verdict == "DIVERGED" and "['error_cause']" in str(report), str(report)
+
+
+RAISES_FROM_NONE = """
+class Gate:
+    agent_id, agent_role = "a", "gate"
+    def __init__(self): self.asked = 0
+    @trace_agent_action
+    def parse(self, text):
+        self.asked += 1
+        try:
+            return int(text)
+        except ValueError:
+            raise KeyError(text) from None
+def build(spec): return Gate()
+def main():
+    try:
+        Gate().parse("x")
+    except KeyError:
+        pass
+"""
+
+
+@pytest.mark.further
+def test_an_exception_raised_from_none_is_another_one_than_with_its_context(toy):
+    toy.record(RAISES_FROM_NONE)
+    assert toy.replay().verdict == "IDENTICAL"
+    report = toy.change(" from None", "").replay()
+    assert (report.verdict, "error_suppressed" in str(report)) == ("DIVERGED", True), str(report)
+
+
+def test_how_causes_end_is_not_compared_with_an_exception_of_an_earlier_version():
+    def event(told):
+        return Event("", "w-1", 1, "error", "s", extra=told)
+
+    def difference(one, other):
+        return event_difference(event(one), event(other), Comparison())
+
+    def before(told):  # until then, five causes were recorded, and nothing where none followed
+        cause = told.get("error_cause")
+        kept = {key: value for key, value in told.items() if key != "error_suppressed"}
+        return kept | ({"error_cause": before(cause)} if cause else {})
+
+    def chain(length, suppressed=False):
+        told = {"error_type": "A", "error_suppressed": suppressed}
+        for _ in range(length):
+            told = {"error_type": "A", "error_cause": told}
+        return told
+
+    assert difference(chain(1), chain(1)) is None
+    for length in (0, 1, 5):
+        assert difference(chain(length), chain(length, suppressed=True)) is not None
+        assert difference(before(chain(length)), chain(length, suppressed=True)) is None
+        assert difference(chain(length, suppressed=True), before(chain(length))) is None
+    assert difference(before(chain(1)), chain(2)) is not None
+    assert difference(before(chain(5)), chain(9)) is None
+    assert difference(chain(5), chain(9)) is not None
+
+
 def test_a_value_is_the_same_one_in_whichever_module_the_script_is():
     recorded = Tagged(
         {"v": ["RED", {"a": 1}]}, {"/v/0": "enum:__main__.Colour", "/v/1": "dataclass:__main__.D"}
@@ -266,6 +364,8 @@ def test_an_exception_comes_back_with_everything_that_it_held():
         StopIteration(5), SyntaxError("bad", ("f.py", 1, 2, "text")), NameError("n", name="x"), Coded("t", 5),
         _slotted(), Counted("a", key=1), _from(ValueError("outer"), Coded("inner", 3)),
         _from(Coded("outer", 1), _from(KeyError("k"), OSError(13, "denied", "x"))),
+        _from(ValueError("of none"), None), _from(ValueError("outer"), _from(KeyError("of none"), None)),
+        reduce(lambda cause, number: _from(ValueError(number), cause), range(30), KeyError("first")),
     ]  # fmt: skip
     for error in made:
         error.add_note("a note")
@@ -278,7 +378,9 @@ def test_an_exception_comes_back_with_everything_that_it_held():
             assert held == vars(error)
             for name in ("filename", "errno", "name", "path", "code", "value", "lineno", "object"):
                 assert getattr(again, name, None) == getattr(error, name, None), name
+            assert again.__suppress_context__ == error.__suppress_context__
             error, again = error.__cause__, again.__cause__
+        assert again is None
 
 
 def test_remaking_an_exception_runs_no_constructor_of_the_program():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
+from Agent.event.values.content_digest import content_of
 from Agent.replay import replay_run
 from Agent.replay.compare.program_state import LeftInProgram, left_otherwise
 
@@ -305,6 +306,21 @@ def test_a_new_or_missing_key_of_a_dict_of_the_program_is_a_difference():
         assert "no value" in (recorded.shown(first.name), run.shown(first.name)) or recorded is empty
     assert left_otherwise(left(x=1, unknown=None), [left(x=1, y=2)]) == []  # an older recording
     assert left_otherwise(left(x=1, unknown=frozenset({"a.T['y']"})), [left(x=1, y=2)]) == []
+
+
+def test_a_dict_that_gets_a_key_that_is_no_text_differs_itself_and_not_at_its_other_keys():
+    keys = LeftInProgram({"a.T['x']": "c1:1"}, frozenset({"a.T['y']"}), {}, frozenset())
+    whole = LeftInProgram({"a.T": "c1:5"}, frozenset(), {}, frozenset())
+    for recorded, run in ((keys, whole), (whole, keys)):
+        (found,) = left_otherwise(recorded, [run, run])
+        assert (found.name, found.is_steady) == ("a.T", True)
+        assert {recorded.shown("a.T"), run.shown("a.T")} == {
+            "a dict with the keys 'x', 'y'",
+            "content c1:5",
+        }
+    empty = LeftInProgram({"a.T": content_of({}).text}, frozenset(), {}, frozenset())
+    found = left_otherwise(keys, [empty, empty])[0]
+    assert (found.name, empty.shown(found.name)) == ("a.T['x']", "no value")
 
 
 NUMBERED = """

@@ -110,15 +110,29 @@ def _remade(
         if value is LACKING or not _put(error, name, value):
             lacks.append(f"the attribute {name} of its {cls.__qualname__} cannot be restored")
     cause = told.get("error_cause")
-    if isinstance(cause, Mapping):
+    if cause is not None:
         try:
-            error.__cause__, lack = _remade(cause, (*path, "error_cause"), part, find_class)
+            error.__cause__, lack = _remade_cause(cause, (*path, "error_cause"), part, find_class)
             lacks += [lack] if lack is not None else []
         except Unanswerable as trouble:
             lacks.append(f"what it was raised from cannot be made again: {trouble}")
+    elif told.get("error_suppressed") is True:
+        error.__suppress_context__ = True
     if not lacks and len(message) < _MAX_MESSAGE_CHARS and _text(error) != message:
         lacks.append(f"the text of its {cls.__qualname__} is another here: {_text(error)!r}")
     return Remade(error, lacks[0] if lacks else None)
+
+
+def _remade_cause(
+    told: Any, path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
+) -> Remade:
+    """Rebuild a cause; the first one beyond `_MAX_CAUSES` is a value with all before it."""
+    if isinstance(told, Mapping) and "error_type" in told:
+        return _remade(told, path, part, find_class)
+    value = part(path)
+    if not isinstance(value, BaseException):
+        raise Unanswerable(f"one of more than {_MAX_CAUSES} causes cannot be restored")
+    return Remade(value, None)
 
 
 def value_in(told: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -192,7 +206,7 @@ _MAX_TRACEBACK_CHARS = 12_000
 _MAX_FRAMES = 40
 _MAX_CHAIN = 20
 _MAX_MEMBERS = 100
-_MAX_CAUSES = 5
+_MAX_CAUSES = 20
 _MAX_RECORDED = 100
 """Number of exceptions of a group that are recorded, nested ones included; the others are only counted."""
 _NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
@@ -419,7 +433,9 @@ def _held_by(error: BaseException, most_causes: int) -> dict[str, Any]:
 
     `error_args` has its arguments, `error_left_out` the number of exceptions in a group that are not among
     them, `error_attributes` its instance attributes and notes, `error_members` the values that its class
-    keeps elsewhere (slots, the `filename` of an OSError), `error_cause` the one that it was raised from.
+    keeps elsewhere (slots, the `filename` of an OSError), `error_cause` the one that it was raised from;
+    beyond `_MAX_CAUSES` that is a value. Without a cause, `error_suppressed` says whether it was raised from
+    None.
     """
     from Agent.event.values.codecs import plan_of  # with the first event, not with the decorators
 
@@ -437,7 +453,11 @@ def _held_by(error: BaseException, most_causes: int) -> dict[str, Any]:
     if members:
         held["error_members"] = members
     cause = _CAUSE.__get__(error)
-    if cause is not None and most_causes:
+    if cause is None:
+        held["error_suppressed"] = bool(_NO_CONTEXT.__get__(error))
+    elif not most_causes:
+        held["error_cause"] = cause
+    else:
         held["error_cause"] = {
             "error_type": type(cause).__qualname__,
             "error_module": str(type(cause).__module__),

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 from Agent.event.classes import find_class
 from Agent.event.model import Event
 from Agent.event.script_names import module_name
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import HIDING, leaves_out_secrets
 from Agent.record.tracing.program_state import OF_CLASS
 
@@ -28,6 +29,8 @@ OF_STORED_CODE: Final = (
 )
 """Why code that an action stores proves nothing."""
 _NO_VALUE = "no value"
+_BY_KEY = "by key"
+_EMPTY = content_of({}).text
 _DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place of a secret
 
 
@@ -51,18 +54,35 @@ class LeftInProgram(NamedTuple):
     def shown(self, name: str) -> Any:
         """Return the content under a name for a report."""
         at = self.carried.get(name) or self.at(name)
+        if at == _BY_KEY:
+            return f"a dict with the keys {', '.join(sorted(self._keys_of(name)))}"
         return self.numbers.get(name, at if at in {UNCHANGED, _NO_VALUE} else f"content {at}")
 
     def at(self, name: str) -> str | None:
-        """Return the digest under a name, `UNCHANGED`, "no value" for a key that its dict lacks, or None."""
+        """Return the digest under a name, or None.
+
+        It is `UNCHANGED` if nothing changed, "no value" for a key that its dict lacks, and `_BY_KEY` for a
+        dict whose keys have names of their own: all of them are texts.
+        """
         if name in self.changed or name in self.unchanged:
             return self.changed.get(name, UNCHANGED)
+        if self._keys_of(name):
+            return _BY_KEY
         holder, bracket, _ = name.partition("[")
         if not bracket or self.unknown is None or not self.unknown.isdisjoint((name, holder)):
             return None
         known = (*self.changed, *self.unchanged, *self.unknown)
         is_dict_known = any(each == holder or each.startswith(f"{holder}[") for each in known)
         return _NO_VALUE if is_dict_known else None
+
+    def _keys_of(self, name: str) -> list[str]:
+        known = (*self.changed, *self.unchanged, *(self.unknown or ()))
+        return [each.removeprefix(name)[1:-1] for each in known if each.startswith(f"{name}[")]
+
+    @property
+    def wholes(self) -> frozenset[str]:
+        """The names whose content has one digest, unless it is an empty dict."""
+        return frozenset(name for name, digest in self.changed.items() if digest != _EMPTY)
 
     @classmethod
     def of(cls, recorded: object) -> LeftInProgram | None:
@@ -248,7 +268,10 @@ def left_otherwise(
     ]
     differing = [each for each in differing if set(each.runs) != {each.recorded}]
     names = () if only_classes else (*recorded.changed, *(name for run in known for name in run.changed))
-    for name in dict.fromkeys(names):
+    # Keys of a dict that has other keys than texts on one side, and so no names for them, say nothing alone.
+    wholes = frozenset().union(*(side.wholes for side in (recorded, *known)))
+    holders = ((name, name.partition("[")[0]) for name in names)
+    for name in dict.fromkeys(holder if holder in wholes else name for name, holder in holders):
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
             continue
@@ -298,7 +321,7 @@ def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
     algorithms = {
         each.partition(":")[0].removesuffix(HIDING)
         for each in (one, *others)
-        if each not in {None, UNCHANGED, _NO_VALUE}
+        if each not in {None, UNCHANGED, _NO_VALUE, _BY_KEY}
     }
     return len(algorithms) > 1
 

@@ -353,12 +353,20 @@ def is_traced_action(event: Event) -> bool:
 
 
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
-    """Return {`agent.method`: digest of the code that ran last}."""
-    return {
-        f"{event.agent_id}.{method_name(event)}": event.code
-        for event in events
-        if event.code is not None and is_traced_action(event)
-    }
+    """Return {`agent.method`: digest of the code that ran last}.
+
+    An action inside another one of its agent has no digest; a `code` event before it tells it by name.
+    """
+    told: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for event in events:
+        if event.kind == "code":
+            told[str(event.extra.get("qualname"))] = str(event.extra.get("digest"))
+        elif is_traced_action(event):
+            code = event.code or told.get(str(event.extra.get("call")))
+            if code is not None:
+                found[f"{event.agent_id}.{method_name(event)}"] = code
+    return found
 
 
 def first_classes_of(events: Iterable[Event], script: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ ENVELOPE: Final = frozenset(
         "unseen", "capture_ms", "loop_turns", "loop_turn", "ref", "output_ref", "prompt_ref", "media_type",
         "step_span", "asked_at", "tick_number", "tick_in_span",
         "error_module", "error_args", "error_left_out", "error_attributes", "error_members", "error_cause",
+        "error_suppressed",
         "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "args_shared",
         "result_is",
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
