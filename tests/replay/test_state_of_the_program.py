@@ -566,3 +566,47 @@ def test_times_that_agree_by_form_alone_do_not_excuse_an_edit(place, edit):
     assert report.verdict == ("DIVERGED" if "3600" in edit else "UNVERIFIED"), str(report)
     if "3600" in edit:
         assert (report.divergence.step, report.divergence.field) == (1, "state.at")
+
+
+DISPATCHES = """
+from functools import singledispatch, singledispatchmethod
+from Agent import instrument, setup_logging, shutdown_logging
+
+def half(one): return one / 2
+def third(one): return one / 3
+
+@singledispatch
+def size(one): return 0
+
+class Planner:
+    agent_id = "p"
+    @singledispatchmethod
+    def show(self, one): return "?"
+    def of_text(self, one): return "text"
+    def of_number(self, one): return "number"
+    show.register(int, of_number)
+    show.register(str, of_text)
+    def plan(self, one):
+        size.register(float, half)
+        return [self.show(one), size(one)]
+
+def build(spec): return Planner()
+if __name__ == "__main__":
+    instrument(Planner, methods=["plan"])
+    setup_logging(trace_root="trace")
+    planner = Planner()
+    for one in (1, "a", None):
+        planner.plan(one)
+    shutdown_logging()
+"""
+
+
+@pytest.mark.further
+def test_the_order_in_which_functions_were_registered_for_classes_is_no_state_of_the_program(place):
+    record(place, DISPATCHES)
+    first, second = "    show.register(int, of_number)\n", "    show.register(str, of_text)\n"
+    report = changed(place, first + second, second + first, DISPATCHES)
+    assert report.verdict == "IDENTICAL", str(report)
+    report = changed(place, "(float, half)", "(float, third)", DISPATCHES)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.where.startswith("shop.size.<registered>['builtins.float']"), str(report)

@@ -31,7 +31,7 @@ from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
 from logging import Logger
 from operator import is_
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple, TypeGuard
 
 from Agent.event.classes import (
@@ -70,6 +70,7 @@ _ACCESSORS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     functools.cached_property: ("func",),
     functools.partialmethod: ("func",),
+    functools.singledispatchmethod: ("dispatcher",),
 }
 _BASES = vars(type)["__bases__"]
 _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "abc.ABC"})
@@ -423,6 +424,9 @@ class _Search:
             return
         functions = tuple(_functions_in(value, kind))
         self._waiting += [("", each) for each in functions]
+        for place, registered in _registered_in(functions):
+            self._waiting += [("", each) for each in registered]
+            self._note(f"{name}.<registered>[{place!r}]", registered)
         if kind is ContextVar:
             value = value.get(None)
         elif kind not in _KEPT and (kind in _FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
@@ -461,6 +465,18 @@ def _functions_in(value: Any, kind: type) -> Iterator[FunctionType]:
             if type(function) is FunctionType:
                 yield function
             function = _wrapped(function)
+
+
+def _registered_in(
+    functions: Iterable[FunctionType],
+) -> Iterator[tuple[str, tuple[FunctionType | type, ...]]]:
+    """Yield classes and functions of what `functools.singledispatch` made; their order does not count."""
+    for function in functions:
+        registry = function.__dict__.get("registry")
+        if type(registry) is MappingProxyType:
+            for cls, registered in dict(registry).items():
+                if issubclass(type(cls), type):
+                    yield class_text(cls), tuple(_functions_in(registered, type(registered)))
 
 
 def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
