@@ -312,6 +312,50 @@ def table_form(cls: type) -> Form | None:
     return form if is_there else None
 
 
+def bytes_of(value: Any) -> bytes:
+    """Return the bytes of an array or a scalar of numpy: zero where long doubles and records have padding.
+
+    What is there depends on the memory that the value was made in.
+    """
+    numpy: Any = sys.modules["numpy"]
+    is_array = issubclass(type(value), numpy.ndarray)
+    if not _has_padding(value.dtype):
+        return numpy.ndarray.tobytes(value) if is_array else value.tobytes()  # type: ignore[no-any-return]
+    array = numpy.ndarray.view(value, numpy.ndarray) if is_array else numpy.asarray(value)
+    clean = numpy.zeros(array.shape, array.dtype)
+    _copy_without_padding(clean, array)
+    return clean.tobytes()  # type: ignore[no-any-return]
+
+
+_LONG_DOUBLES = "gG"
+_X87_BYTES = 10  # of a long double of 12 or 16 bytes
+_X87_DIGITS = 63
+
+
+def _has_padding(dtype: Any) -> bool:
+    dtype = dtype.base
+    if dtype.names is None:
+        numpy: Any = sys.modules["numpy"]
+        return dtype.char in _LONG_DOUBLES and numpy.finfo(dtype).nmant == _X87_DIGITS
+    members = [dtype[name] for name in dtype.names]
+    return sum(each.itemsize for each in members) < dtype.itemsize or any(map(_has_padding, members))
+
+
+def _copy_without_padding(copy: Any, array: Any) -> None:
+    dtype = array.dtype
+    for name in dtype.names or ():
+        _copy_without_padding(copy[name], array[name])
+    if dtype.names is None:
+        copy[...] = array
+        if _has_padding(dtype):
+            size = dtype.itemsize // (1 + (dtype.kind == "c"))
+            is_at_end = dtype.isnative == (sys.byteorder == "little")
+            begin, end = (_X87_BYTES, size) if is_at_end else (0, size - _X87_BYTES)
+            raw = copy[..., None].view("u1")
+            for at in range(0, dtype.itemsize, size):
+                raw[..., at + begin : at + end] = 0
+
+
 _OBJECTS = "O"
 
 
@@ -324,7 +368,7 @@ def _array_parts(value: Any) -> list[Any] | None:
         return [_OBJECTS, shape, numpy.ndarray.tolist(value.reshape(-1))]
     if dtype.hasobject:
         return [dtype.descr, shape, [value[name] for name in dtype.names]]
-    return [dtype.descr, shape, value.tobytes()]
+    return [dtype.descr, shape, bytes_of(value)]
 
 
 def _make_array(_cls: type, dtype: Any, shape: list[int], data: Any) -> Any:
@@ -351,7 +395,7 @@ def _make_scalar(_cls: type, dtype: Any, data: bytes) -> Any:
 
 def _scalar_parts(value: Any) -> list[Any] | None:
     dtype = value.dtype
-    return None if dtype.hasobject else [dtype.descr if dtype.names else dtype.str, value.tobytes()]
+    return None if dtype.hasobject else [dtype.descr if dtype.names else dtype.str, bytes_of(value)]
 
 
 def _masked_parts(value: Any) -> list[Any]:

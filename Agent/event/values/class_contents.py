@@ -40,7 +40,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import class_text, module_name, without_class_ids
-from Agent.event.values.arrays import columns_of
+from Agent.event.values.arrays import bytes_of, columns_of
 from Agent.event.values.digest import ALGORITHM, WITH_MORE
 
 
@@ -595,7 +595,7 @@ def _numpy_array(value: Any) -> Pieces:
             return Pieces("ndarray", (_dtype_text(dtype), shape, *fields))
         items = numpy.ndarray.tolist(numpy.ndarray.view(value, numpy.ndarray).reshape(-1))
         return Pieces("ndarray", (_dtype_text(dtype), shape, items))
-    return Pieces("ndarray", (_dtype_text(dtype), shape), raw=numpy.ndarray.tobytes(value))
+    return Pieces("ndarray", (_dtype_text(dtype), shape), raw=bytes_of(value))
 
 
 def _dtype_text(dtype: Any) -> str:
@@ -605,7 +605,7 @@ def _dtype_text(dtype: Any) -> str:
 def _numpy_void(value: Any) -> Pieces:
     if value.dtype.hasobject:
         return Pieces("void", (_dtype_text(value.dtype), *value.item()))
-    return Pieces("void", (_dtype_text(value.dtype),), raw=value.tobytes())
+    return Pieces("void", (_dtype_text(value.dtype),), raw=bytes_of(value))
 
 
 def _numpy_dtype(value: Any) -> Pieces:
@@ -726,6 +726,11 @@ _BY_NAME: dict[str, _Reader] = {
     "_struct.Struct": lambda value: Pieces("struct", (value.format,)),
     "numpy.ndarray": _numpy_array,
     "numpy.void": _numpy_void,
+    **dict.fromkeys(
+        # the second names are those of numpy before 2.0
+        ["numpy.longdouble", "numpy.clongdouble", "numpy.float128", "numpy.complex256"],
+        lambda value: Pieces("long double", (_dtype_text(value.dtype),), raw=bytes_of(value)),
+    ),
     "numpy.dtype": _numpy_dtype,
     "numpy.ufunc": lambda value: Pieces("ufunc", (value.__name__,)),
     "_ctypes._CData": _c_data,
