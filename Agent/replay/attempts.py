@@ -117,12 +117,14 @@ class Attempts:
                     f"that order, this differs: {free.divergence.step_text}. Changed delays or a busy "
                     "machine can cause it"
                 )
-        # Without changed code, the order of a set may be the cause. Forks of one process share a hash seed,
-        # so only a new process can show that.
-        looks_at_hashes = outcome.is_same_code and launches_anew()
+        # Without changed code, the order of a set may be the cause; with it, too, if a line that is not new
+        # gives what varies, such as `hash`. Forks of one process share a hash seed, so only a new process can
+        # show that.
+        may_vary = outcome.is_same_code or bool(outcome.varying)
+        looks_at_hashes = may_vary and launches_anew()
         has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
         may_agree = has_threads and outcome.is_same_code
-        may_change = reads_others or outcome.unsteady or outcome.is_same_code
+        may_change = reads_others or outcome.unsteady or outcome.is_same_code or looks_at_hashes
         # Reads by libraries alone are examined last, since they may not affect the result.
         bare = _without_libraries(outcome) if all(read.is_of_library for read in outcome.sources) else outcome
         if may_agree or (may_change and judge(bare)[0] is Verdict.DIVERGED):
@@ -154,7 +156,7 @@ class Attempts:
             again: the outcome of the second replay.
             looks_at_hashes: whether to replay under one more hash seed.
         """
-        seeds = _MORE_HASH_SEEDS if outcome.varying else _HASH_SEEDS
+        seeds = _MORE_HASH_SEEDS if outcome.varying and outcome.is_same_code else _HASH_SEEDS
         for _ in range(seeds - 1 if looks_at_hashes else 0):
             if again.divergence != outcome.divergence:
                 break

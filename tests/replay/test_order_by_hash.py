@@ -84,3 +84,50 @@ def test_so_has_one_beside_clocks_that_only_libraries_read(toy, tmp_path, monkey
     assert "the difference varies between processes" in str(report)
     count = 9
     assert toy.replay().verdict == "DIVERGED"
+
+
+KEEPS_A_HASH = """
+class Key:
+    def __init__(self, name):
+        self.name, self.kept = name, hash(name)
+
+class Reader:
+    agent_id = "a"
+
+    @trace_agent_action
+    def read(self):
+        key = Key("k")
+        return key
+
+def build(spec):
+    return Reader()
+
+def main():
+    Reader().read()
+"""
+
+
+def test_with_changed_code_a_value_counts_that_varied_between_processes_only_if_the_change_is_why(
+    toy, monkeypatch
+):
+    monkeypatch.setattr(attempts, "launches_anew", lambda: True)
+    in_child = attempts.Attempts.once
+
+    def with_another_hash(*args, **kwargs):
+        outcome = in_child(*args, **kwargs)
+        outcome.divergence = replace(outcome.divergence, replayed=next(hashes))
+        return outcome
+
+    monkeypatch.setattr(attempts.Attempts, "once", with_another_hash)
+    toy.record(KEEPS_A_HASH)
+    toy.change('key = Key("k")', 'made = key = Key("k")')
+    hashes = iter(range(1, 9))
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "the difference varies between processes, maybe because of hash() in Key.__init__" in str(report)
+    hashes = iter([1] * 9)
+    assert toy.replay().verdict == "DIVERGED"  # it does not vary
+    toy.record(KEEPS_A_HASH.replace("hash(name)", "4"))
+    toy.change("return key", 'key.kept = hash("k"); return key')
+    hashes = iter(range(1, 9))
+    assert toy.replay().verdict == "DIVERGED"

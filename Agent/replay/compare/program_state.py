@@ -342,23 +342,35 @@ _WALKING = frozenset({"list", "tuple", "iter", "enumerate", "zip", "map", "filte
 _MOST_LINES = 4
 
 
-def varying_lines(functions: Iterable[FunctionType], set_fields: Collection[str]) -> list[str]:
+def varying_lines(
+    functions: Iterable[FunctionType],
+    set_fields: Collection[str],
+    sources: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """Return such lines of the functions, as `os.getpid() in Nurse.treat (ward.py:40)`, at most four.
 
     Args:
         functions: those of the program that the differing action reaches.
         set_fields: the names of attributes that hold sets.
+        sources: {qualified name: recorded source}; what is new in these functions is left out, since the
+            recorded values did not vary because of it.
     """
     descriptions: dict[str, None] = {}
     for function in functions:
         try:
             lines, begin = inspect.getsourcelines(function)
             tree = ast.parse(textwrap.dedent("".join(lines)))
+            recorded = ast.parse(textwrap.dedent(sources.get(function.__qualname__, "")))
         except (OSError, TypeError, SyntaxError, ValueError):
             continue  # no source, or source that cannot be parsed alone
         file = os.path.basename(function.__code__.co_filename)  # noqa: PTH119 - a name for people
+        known = {what for _, what in _in_tree(recorded, set_fields)}
         for line, what in sorted(_in_tree(tree, set_fields)):
-            descriptions[f"{what} in {function.__qualname__} ({file}:{begin + line - 1})"] = None
+            if function.__qualname__ in sources and what not in known:
+                continue
+            # Lines of generated code tell people nothing.
+            place = "" if file.startswith("<") else f" ({file}:{begin + line - 1})"
+            descriptions[f"{what} in {function.__qualname__}{place}"] = None
             if len(descriptions) == _MOST_LINES:
                 return list(descriptions)
     return list(descriptions)

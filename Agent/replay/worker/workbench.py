@@ -502,8 +502,9 @@ def _drive(bench: Workbench) -> None:
             f"{', '.join(changed[:_MOST_QUESTIONS])} changed and did not run here, since recorded responses "
             "were returned, so its reads, draws and writes are not compared; replay the whole session"
         )
-    if outcome.is_same_code and outcome.divergence is not None:
+    if outcome.divergence is not None:
         outcome.varying = _varying_lines(bench, outcome.divergence)
+    if outcome.is_same_code and outcome.divergence is not None:
         _doubt_after_actions_of_no_agent(outcome, plan)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
@@ -570,7 +571,7 @@ def _doubt_after_actions_of_no_agent(outcome: ReplayOutcome, plan: Plan) -> None
 
 
 def _varying_lines(bench: Workbench, divergence: Divergence) -> list[str]:
-    """Return the lines of the differing agent's code whose value varies between processes."""
+    """Return the lines of the differing agent's code whose value varies between processes; not new ones."""
     obj = bench.objects.get(divergence.inner_agent_id or divergence.agent_id)
     if obj is None:
         return []
@@ -578,8 +579,11 @@ def _varying_lines(bench: Workbench, divergence: Divergence) -> list[str]:
     sets = [name for name, value in fields.items() if issubclass(type(value), (set, frozenset))]
     method = getattr(type(obj), divergence.action, None)
     first = inspect.unwrap(method) if callable(method) else None
-    own = varying_lines(functions_reached(first), sets) if type(first) is FunctionType else []
-    return own or varying_lines(functions_reached(type(obj)), sets)
+    sources = {
+        code.qualname: code.source for code in bench.recording.codes.values() if type(code.source) is str
+    }
+    own = varying_lines(functions_reached(first), sets, sources) if type(first) is FunctionType else []
+    return own or varying_lines(functions_reached(type(obj)), sets, sources)
 
 
 def _share(bench: Workbench, groups: Sequence[Sequence[DrivenAction]]) -> bool:
