@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import os
+import queue
+import random
 import time
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +114,65 @@ def _raised(text, *, from_none):
 def test_what_earlier_digests_left_out_counts(usual, other):
     assert content_of(usual).text != content_of(other).text
     assert content_of(other).text.startswith("c1.1:")
+
+
+_OWN_FORMS = [
+    lambda: OrderedDict(a=1), lambda: Counter("aab"), lambda: random.Random(1), queue.Queue, asyncio.Queue,
+    lambda: ipaddress.ip_network("10.0.0.0/31"), lambda: ipaddress.ip_interface("10.0.0.1/8"),
+]  # fmt: skip
+
+
+def _seen(value):
+    encoded = encode_value([value])
+    return encoded.value, encoded.types, content_of([value]).text
+
+
+@pytest.mark.parametrize("make", _OWN_FORMS)
+def test_attributes_that_a_program_set_on_objects_of_the_standard_library_count(make):
+    def labelled(**attributes):
+        made = make()
+        made.__dict__.update(attributes)
+        return made
+
+    usual = _seen(make())
+    assert usual == _seen(make())
+    assert "opaque" not in usual[1].values(), "its own form suffices"
+    one, again, other = (_seen(labelled(label=label)) for label in ("one", "one", "two"))
+    assert one == again
+    assert all(part != same for part, same in zip(one[::2], other[::2], strict=True))
+    assert usual[2] != one[2]
+    assert _seen(labelled(elements="one", seed="one")) != _seen(labelled(elements="two", seed="two"))
+
+
+def test_what_a_class_sets_itself_is_no_attribute_of_the_program():
+    network = ipaddress.ip_network("10.0.0.0/8")
+    before = _seen(network)
+    assert network.broadcast_address
+    assert network.hostmask
+    assert _seen(network) == before
+    drawn = random.Random(1)
+    drawn.gauss(0, 1)
+    assert "opaque" not in _seen(drawn)[1].values()
+
+
+def test_attributes_of_a_generator_whose_draws_are_recorded_count():
+    def adopted(**attributes):
+        made = random.Random(1)
+        made.random = lambda: 0.5
+        made.random.agent_trace_adopted = True
+        made.__dict__.update(attributes)
+        return content_of([made]).text
+
+    assert adopted() == adopted()
+    assert len({adopted(), adopted(label="one"), adopted(label="two")}) == 3
+
+
+def test_an_ordered_dict_with_attributes_is_restored_with_them():
+    made = OrderedDict(a=1)
+    made.label = "one"
+    encoded = encode_value(made, reading=Reading(keeps_content=True))
+    restored = decode_value(encoded.value, encoded.types)
+    assert (type(restored), dict(restored), restored.label) == (OrderedDict, {"a": 1}, "one")
 
 
 def test_an_exception_that_was_raised_from_none_comes_back_as_such():

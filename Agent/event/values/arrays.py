@@ -229,7 +229,7 @@ def reads_generator(reducer: Reducer, value: Any) -> bool:
         return _are_known_bits(value.bit_generator)
     if reducer is _reduce_random_state:
         return type(getattr(value, "_bit_generator", None)).__name__ == "MT19937"
-    return reducer is reduce_random
+    return type(value).__name__ == "Random"
 
 
 def _check_position(name: str, state: Any) -> None:

@@ -33,6 +33,7 @@ from Agent.event.classes import (
     mro_of,
     namespace_of,
     note_other_forms,
+    own_attributes,
     remember,
     restore_attributes,
     solid_base,
@@ -208,6 +209,41 @@ def _reduce_queue(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG00
     return f"queue:{class_name(type(value))}", form
 
 
+def _whole(reduce: Reducer) -> Reducer:
+    """Leave values with attributes that their form would lose to the digest of their whole content."""
+
+    def reducer(value: Any, limits: Limits) -> tuple[str, Any]:
+        if attributes_beyond(value):
+            raise ValueError("it has attributes that its class does not set")
+        return reduce(value, limits)
+
+    return reducer
+
+
+def attributes_beyond(value: Any) -> dict[str, Any]:
+    """Return the attributes of a standard library's object that its own class neither sets nor defines."""
+    attributes = own_attributes(value)
+    known = _set_by_class(type(value)) if attributes else frozenset()
+    if known.issuperset(attributes):
+        return {}
+    return {
+        name: item
+        for name, item in attributes.items()
+        # what is computed once, and methods that were replaced: of networks, and of adopted generators
+        if name not in known and (type(item) in SCALARS or find_in_classes(type(value), name) is None)
+    }
+
+
+@by_class
+def _set_by_class(cls: type) -> frozenset[str]:
+    """Return the attributes that the functions of a class set."""
+    from dis import get_instructions
+
+    members = (member for base in mro_of(cls) for member in namespace_of(base).values())
+    steps = (step for each in members if type(each) is FunctionType for step in get_instructions(each))
+    return frozenset(step.argval for step in steps if step.opname == "STORE_ATTR")
+
+
 def _simple(tag: str, reduce: Callable[[Any], Any]) -> Reducer:
     def reducer(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
         return tag, reduce(value)
@@ -229,8 +265,8 @@ _REDUCERS: dict[type, Reducer] = {
     date: _simple("date", date.isoformat),
     timedelta: _simple("timedelta", _delta_parts),
     deque: lambda v, _: ("deque" if v.maxlen is None else f"deque:{v.maxlen}", list(v)),
-    OrderedDict: _simple("OrderedDict", lambda v: dict(OrderedDict.items(v))),
-    Counter: _simple("Counter", lambda v: dict(dict.items(v))),
+    OrderedDict: _whole(_simple("OrderedDict", lambda v: dict(OrderedDict.items(v)))),
+    Counter: _whole(_simple("Counter", lambda v: dict(dict.items(v)))),
     defaultdict: _reduce_defaultdict,
     type(...): _simple("ellipsis", lambda _: "..."),
 }
@@ -246,9 +282,9 @@ _BY_NAME: dict[tuple[str, str], Reducer] = {
     ("uuid", "UUID"): _simple("uuid", str),
     ("decimal", "Decimal"): _simple("decimal", str),
     ("fractions", "Fraction"): _simple("fraction", str),
-    **{("ipaddress", name): _simple(f"ipaddress:{name}", str) for name in _ADDRESSES},
-    ("random", "Random"): reduce_random,
-    **dict.fromkeys(_QUEUES.values(), _reduce_queue),
+    **{("ipaddress", name): _whole(_simple(f"ipaddress:{name}", str)) for name in _ADDRESSES},
+    ("random", "Random"): _whole(reduce_random),
+    **dict.fromkeys(_QUEUES.values(), _whole(_reduce_queue)),
     **{("pathlib", name): _reduce_path for name in _PATHS},
 }
 
@@ -576,7 +612,11 @@ def plan_of(cls: type) -> ClassPlan:
     name = class_text(cls).encode("utf-8", "replace")
     base = solid_base(cls)
     line = [class_name(each) for each in mro_of(cls)]
-    lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
+    lazy = [
+        names
+        for library, names in _LAZY.items()
+        if any(each.startswith(f"{library}.") for each in line)
+    ]
     lazy += [_cached(each) for each in mro_of(cls)]
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None

@@ -44,6 +44,7 @@ from Agent.event.values.class_contents import (
 )
 from Agent.event.values.codecs import (
     ClassPlan,
+    attributes_beyond,
     exact_way,
     plan_attributes,
     plan_of,
@@ -718,6 +719,8 @@ class _Walk:
         # If draws are recorded, they are compared instead of the state.
         if cls.__name__ == "Random" and hasattr(vars(value).get("random"), "agent_trace_adopted"):
             self._out += b"a"
+            if beyond := attributes_beyond(value):
+                self._push([beyond])
             return True
         known = self._read.get(id(value)) if self._read else None
         try:
