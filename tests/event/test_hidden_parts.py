@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ipaddress
 import os
 import queue
 import random
 import time
+import types
 from collections import Counter, OrderedDict
 from pathlib import Path
 
@@ -173,6 +175,19 @@ def test_an_ordered_dict_with_attributes_is_restored_with_them():
     encoded = encode_value(made, reading=Reading(keeps_content=True))
     restored = decode_value(encoded.value, encoded.types)
     assert (type(restored), dict(restored), restored.label) == (OrderedDict, {"a": 1}, "one")
+
+
+def test_a_module_that_the_program_made_counts_by_its_content_and_an_imported_one_by_its_name():
+    def made(**data):
+        module = types.ModuleType("cfg")
+        module.__dict__.update(data, __builtins__=__builtins__)
+        return content_of([module]).text
+
+    assert made(level=1) == made(level=1) != made(level=2)
+    assert content_of(types.ModuleType("cfg")).kind == "digest"
+    assert content_of(os.path).text == f"module {os.path.__name__}"
+    spec = importlib.machinery.ModuleSpec("cfg", None)
+    assert content_of(importlib.util.module_from_spec(spec)).text == "module cfg"
 
 
 def test_an_exception_that_was_raised_from_none_comes_back_as_such():

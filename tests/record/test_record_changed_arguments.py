@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import array
+import hashlib
+import io
+import itertools
+import types
+import weakref
+from functools import partial
+from xml.etree import ElementTree
+
 import pytest
 from hypothesis import given
 from record_kit import recording
@@ -17,6 +26,9 @@ class Plan:
     def __init__(self, count):
         self.count = count
         self.name = "north"
+
+    def more(self):
+        self.count += 1
 
 
 class Peer:
@@ -101,6 +113,56 @@ def test_an_object_that_was_changed_is_told_by_its_attributes():
     changed = told(lambda first, second: setattr(first["p"], "count", 2), {"p": Plan(1)}, [7])
     assert changed["args_after"]["first"]["p"]["attributes"] == {"count": 2, "name": "north"}
     assert "second" not in changed["args_after"]
+
+
+_KEPT = Plan(1)
+
+
+def _counter():
+    count = 0
+
+    def increase():
+        nonlocal count
+        count += 1
+        return count
+
+    return increase
+
+
+def _counted():
+    yield from range(9)
+
+
+_WITH_MORE_THAN_ATTRIBUTES = [
+    (lambda: memoryview(bytearray(9)), lambda x: x.__setitem__(sum(x), 1)),
+    (lambda: array.array("i", [1]), lambda x: x.append(1)),
+    (lambda: io.StringIO("abcd"), lambda x: x.read(1)),
+    (lambda: types.MappingProxyType({"k": []}), lambda x: x["k"].append(1)),
+    (lambda: ElementTree.Element("a"), lambda x: x.set(f"k{len(x.attrib)}", "1")),
+    (lambda: types.ModuleType("cfg"), lambda x: setattr(x, "level", getattr(x, "level", 0) + 1)),
+    (hashlib.sha1, lambda x: x.update(b"a")),
+    (lambda: iter([1, 2, 3]), next), (lambda: iter({"a": 1, "b": 2, "c": 3}.items()), next),
+    (_counted, next), (lambda: enumerate("abc"), next), (itertools.count, next),
+    (lambda: itertools.cycle("abc"), next), (lambda: map(int, "123"), next),
+    (lambda: itertools.islice(range(5), 4), next),
+    (_counter, lambda x: x()), (lambda: partial(_counter()), lambda x: x()),
+    (lambda: Plan(1).more, lambda x: x()), (lambda: weakref.ref(_KEPT), lambda x: x().more()),
+    (lambda: ValueError("x"), lambda x: setattr(x, "args", (*x.args, 1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "change"), _WITH_MORE_THAN_ATTRIBUTES)
+def test_what_an_argument_holds_beside_its_attributes_is_told_as_it_is_behind_the_call(make, change):
+    def changed(times):
+        _KEPT.count = 1
+        after = told(lambda first, second: [change(first) for _ in range(times)], make())
+        return after.get("args_after", {}).get("first", {}).get("digest")
+
+    once, again, twice = changed(1), changed(1), changed(2)
+    assert changed(0) is None
+    assert None not in {once, twice}
+    assert once != twice
+    assert once == again
 
 
 @pytest.mark.first_case

@@ -317,3 +317,69 @@ def test_parts_of_an_argument_that_the_agent_holds_are_no_false_red(toy):
     assert "note: argument seen of step of a ended differently" in str(report)
     report = toy.change('seen["new"].append(self.n)', 'seen["new"].append(0)').replay()
     assert report.verdict == "UNVERIFIED", str(report)
+
+
+BESIDE_ATTRIBUTES = """
+import array, io, itertools, types
+from functools import partial
+
+class Box:
+    def __init__(self): self.count = 0
+    def more(self): self.count += 1
+
+class Clerk:
+    agent_id, agent_role = "a", "clerk"
+    @trace_agent_action
+    def use(self, each, change):
+        getattr(self, change)(each, 1)
+        return 1
+    def append(self, each, n): each.append(n)
+    def read(self, each, n): each.read(n)
+    def put(self, each, n): each["k"].append(n)
+    def take(self, each, n): [next(each) for _ in range(n)]
+    def call(self, each, n): [each() for _ in range(n)]
+
+def build(spec): return Clerk()
+def main():
+    clerk = Clerk()
+    clerk.use({made}, "{change}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        ('array.array("i", [1])', "append"), ('io.StringIO("abcd")', "read"),
+        ('types.MappingProxyType({"k": []})', "put"), ("itertools.count()", "take"),
+        ("Box().more", "call"), ("partial(Box().more)", "call"), ("iter([1, 2, 3])", "take"),
+        ('enumerate("abc")', "take"), ("memoryview(bytearray(3))", "append"),
+    ],
+)  # fmt: skip
+def test_what_an_action_does_to_an_argument_with_more_than_attributes_is_not_green_if_it_changed(
+    toy, made, change
+):
+    program = BESIDE_ATTRIBUTES.replace("{made}", made).replace("{change}", change)
+    if made.startswith("memoryview"):
+        program = program.replace("each.append(n)", "each.__setitem__(0, n)")
+    before = toy.record(program).replay()
+    report = toy.change("(each, 1)", "(each, 2)").replay()
+    if before.verdict == "IDENTICAL":
+        assert report.verdict == "DIVERGED", str(report)
+        assert "as the call left it" in str(report)
+    else:
+        assert (before.verdict, report.verdict) == ("UNVERIFIED", "UNVERIFIED"), str(report)
+
+
+def test_a_recording_of_an_earlier_version_does_not_say_what_such_an_argument_became(toy):
+    program = BESIDE_ATTRIBUTES.replace("{made}", 'array.array("i", [1])').replace("{change}", "append")
+    toy.record(program)
+    log = next(toy.root.glob("session_*/agents/a.log"))
+    lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    told = next(each for each in lines if "args_after" in each["extra"])
+    told["extra"]["args_after"] = {"each": {}}
+    told["types"] = {at: tag for at, tag in told["types"].items() if "args_after" not in at}
+    log.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))
+    remove_digests(log.parent.parent)
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "an earlier version left parts of it out" in str(report)

@@ -156,8 +156,11 @@ def reference_of(value: object) -> str | None:
                 name = former + name.removeprefix(module)
         return f"class {name}"
     if cls is ModuleType or issubclass(cls, ModuleType):
-        name = ModuleType.__getattribute__(value, "__dict__").get("__name__")
-        return f"module {name}"
+        own = ModuleType.__getattribute__(value, "__dict__")
+        name = own.get("__name__")
+        was_imported = own.get("__spec__") is not None or sys.modules.get(name) is value
+        # One that the program made is its data.
+        return f"module {name}" if was_imported or type(name) is not str else None
     return None
 
 
@@ -681,6 +684,7 @@ _READERS: dict[type, _Reader] = {
     bytearray: lambda value: Pieces("bytearray", raw=bytes(bytearray.__getitem__(value, slice(None)))),
     memoryview: _memoryview,
     SimpleNamespace: lambda _: Pieces("namespace"),
+    ModuleType: lambda _: Pieces("module"),
     MappingProxyType: _proxy,
     type: _class,
     FunctionType: _function,

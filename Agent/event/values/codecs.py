@@ -535,6 +535,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
 _LAZY: dict[str, frozenset[str]] = {
     "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine", "_readonly"}),
     "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
+    "builtins.module": frozenset({"__builtins__"}),
 }
 """Attributes that libraries fill on access and that are not part of the content."""
 
@@ -615,7 +616,7 @@ def plan_of(cls: type) -> ClassPlan:
     lazy = [
         names
         for library, names in _LAZY.items()
-        if any(each.startswith(f"{library}.") for each in line)
+        if any(f"{each}.".startswith(f"{library}.") for each in line)
     ]
     lazy += [_cached(each) for each in mro_of(cls)]
     is_value = class_reducer(cls) is not None

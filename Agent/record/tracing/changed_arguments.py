@@ -13,7 +13,7 @@ import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
-from types import GetSetDescriptorType
+from types import GetSetDescriptorType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +32,7 @@ from Agent.event.classes import (
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import tags_below
 from Agent.event.values.codecs import is_plain_class, plan_of
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
 from Agent.event.values.reading import Named
 from Agent.record.emit.context import Response
@@ -207,7 +208,7 @@ def _changed(
 
 
 def _written(capture: Capture, changed: Mapping[str, Any], tags: Types | None) -> tuple[bytes, Types | None]:
-    """Encode the changed arguments; for an object without a codec, encode its attributes.
+    """Encode the changed arguments; for an object that has only attributes, and no codec, encode these.
 
     Args:
         tags: those of all present arguments, None if they are not known.
@@ -218,7 +219,8 @@ def _written(capture: Capture, changed: Mapping[str, Any], tags: Types | None) -
         raw, types = capture.body({"args_after": dict(changed)})
     shown = dict(changed)
     for name in changed:
-        if types is None or types.get(at + name) != "opaque" or type(changed[name]) is Named:
+        kind = type(changed[name])
+        if types is None or types.get(at + name) != "opaque" or kind is Named or _has_more(kind):
             continue
         try:
             shown[name] = attributes_of(changed[name])
@@ -226,6 +228,12 @@ def _written(capture: Capture, changed: Mapping[str, Any], tags: Types | None) -
             continue  # its attributes are hidden: it is recorded as opaque, and a replay names it
         raw = b""
     return (raw, types) if raw else capture.body({"args_after": shown})
+
+
+def _has_more(kind: type) -> bool:
+    """Whether objects of a class may hold more than their attributes, which is in their content or digest."""
+    plan = plan_of(kind)
+    return not plan.is_simple and plan.base is not SimpleNamespace
 
 
 _MAPPINGS = (OrderedDict, dict)
@@ -314,7 +322,8 @@ def _become(current: Any, wanted: Any) -> bool:
     elif type(current) in SCALARS or agent_id_of(current) is not None:
         return False
     else:
-        return _take_attributes(current, wanted)
+        is_taken = _take_attributes(current, wanted)
+        return is_taken and (not _has_more(type(current)) or content_of(current) == content_of(wanted))
     return base is None or type(current) is base or _take_attributes(current, wanted)
 
 

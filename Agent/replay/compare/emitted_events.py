@@ -5,7 +5,7 @@ Ids, times, durations and measured numbers differ in every run, and are not comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from Agent.record.encode.large_contents import unread_arguments
 from Agent.replay.compare.comparison import (
     NAMES_OF_PAYLOADS,
     NAMES_OF_STATE,
+    Agreement,
     ComparedFields,
     Comparison,
     Difference,
@@ -346,8 +347,14 @@ ARGS_AFTER = "args_after"
 """The key of the arguments that a call changed in place, and the field of a difference there."""
 
 
-def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
-    """Return the first argument that two calls changed in place differently; None if they agree."""
+def arguments_difference(
+    one: Event, other: Event, comparison: Comparison, note: Callable[[str, Agreement], None] | None = None
+) -> Difference | None:
+    """Return the first argument that two calls changed in place differently; None if they agree.
+
+    Args:
+        note: takes the name of each argument that both changed, and how the two agreed.
+    """
     other = _with_names_of(one, other)
     recorded, replayed = (event.extra.get(ARGS_AFTER) or {} for event in (one, other))
     unread = {*unread_arguments(one.extra), *unread_arguments(other.extra)}
@@ -356,9 +363,16 @@ def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Di
             continue
         if name in recorded and name in replayed:
             sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
-            difference = comparison.difference(*sides)
+            if [side.types.get(side.pointer) for side in sides] == [None, "opaque"]:
+                # Recordings of earlier versions have the attributes of such an argument alone.
+                difference, agreed = None, Agreement(unseen={"": "an earlier version left parts of it out"})
+                comparison.agreement.take(agreed)
+            else:
+                difference, agreed = comparison.compare(*sides)
             if difference is not None:
                 return difference.under(f"/{escape(name)}")
+            if note is not None:
+                note(name, agreed)
         else:
             texts = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
             return Difference(f"/{escape(name)}", *texts)

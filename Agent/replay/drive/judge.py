@@ -19,7 +19,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
-from Agent.replay.compare.comparison import NAMES_OF_STATE, Difference, Recorded, in_payload
+from Agent.replay.compare.comparison import NAMES_OF_STATE, Agreement, Difference, Recorded, in_payload
 from Agent.replay.compare.emitted_events import (
     ARGS_AFTER,
     UNCHANGED,
@@ -216,16 +216,23 @@ class ActionJudge:
             if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
                 continue
             mark = self._comparison.mark()
-            difference = arguments_difference(one, other, self._comparison)
+            place = "" if other is replayed else describe(one)
+            note = partial(self._note_argument, action, place)
+            difference = arguments_difference(one, other, self._comparison, note)
             if difference is None:
                 continue
             name = unescape(difference.path[1:].partition("/")[0])
-            place = "" if other is replayed else describe(one)
             if self._is_alone(action, one) and name in (other.extra.get(ARGS_AFTER) or {}):
                 self._player.differs(action, ARGS_AFTER, difference, place=place)
             self._comparison.go_back(mark)
             self._outcome.note_argument(divergence_of(action, ARGS_AFTER, difference, place=place), name)
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
+
+    def _note_argument(self, action: DrivenAction, place: str, name: str, agreed: Agreement) -> None:
+        of = place or f"{action.call.name} of {action.agent_id}"
+        self._fields.note_value(
+            f"step {action.number}: argument {name} of {of}, as the call left it,", agreed
+        )
 
     def _records_changes(self, event: Event) -> bool:
         """Whether an event inside an action is a call that records which arguments it changed in place."""
