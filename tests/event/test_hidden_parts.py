@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
+import io
 import ipaddress
 import os
 import queue
 import random
 import time
 import types
+import uuid
+import weakref
 from collections import Counter, OrderedDict
 from pathlib import Path
 
@@ -104,9 +108,26 @@ def _raised(text, *, from_none):
     return error
 
 
+def _local(*, name="act", doc=None):
+    def act(x):
+        return x
+
+    act.__name__, act.__doc__ = name, doc or act.__doc__
+    return act
+
+
+@functools.wraps(_local)
+def _wraps(x):
+    return x
+
+
 @pytest.mark.parametrize(
     ("usual", "other"),
     [
+        (io.StringIO("a"), io.StringIO("a", newline=None)),
+        (weakref.ref(_Base), weakref.ref(_Base, print)),
+        (_local(), _local(name="other")),
+        (_local(), _local(doc="Says more.")),
         (_raised("x", from_none=False), _raised("x", from_none=True)),
         (memoryview(b"ab"), memoryview(bytearray(b"ab"))),
         (np.dtype("i4"), np.dtype("i4", metadata={"unit": "m"})),
@@ -115,7 +136,46 @@ def _raised(text, *, from_none):
 )
 def test_what_earlier_digests_left_out_counts(usual, other):
     assert content_of(usual).text != content_of(other).text
-    assert content_of(other).text.startswith("c1.1:")
+    assert content_of(usual).text.startswith(("c1:", "c1/", "c1.1:"))
+    assert content_of(other).text.startswith(("c1.1:", "c1.1/"))
+
+
+def test_what_the_standard_library_gives_to_functions_and_weak_references_changes_no_digest():
+    named = (
+        _local,
+        _wraps,
+        pytest.fixture,
+        lambda: 1,
+        weakref.WeakValueDictionary(a=_Base),
+        weakref.WeakSet([_Base]),
+    )
+    assert [each for each in named if not content_of(each).text.startswith(("c1:", "c1/"))] == []
+
+
+@pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"])
+def test_a_file_in_memory_is_restored_with_its_ends_of_lines(newline):
+    file = io.StringIO("a\nb\n", newline=newline)
+    file.read(2)
+    encoded = encode_value(file, reading=Reading(keeps_content=True))
+    restored = decode_value(encoded.value, encoded.types)
+    assert io.StringIO.__getstate__(restored)[:3] == io.StringIO.__getstate__(file)[:3]
+    assert content_of(restored) == content_of(file)
+
+
+def test_what_the_maker_of_an_id_says_of_its_safety_counts():
+    usual, safe = (
+        uuid.UUID(int=5, is_safe=is_safe) for is_safe in (uuid.SafeUUID.unknown, uuid.SafeUUID.safe)
+    )
+    assert content_of([usual]).text != content_of([safe]).text
+    encoded = encode_value([usual, safe])
+    assert encoded.types == {"/0": "uuid", "/1": "uuid:safe"}
+    assert [each.is_safe.name for each in decode_value(encoded.value, encoded.types)] == ["unknown", "safe"]
+    of_clock = uuid.UUID(usual.hex[:12] + "1" + usual.hex[13:16] + "8" + usual.hex[17:], is_safe=safe.is_safe)
+    assert of_clock.version == 1
+    assert encode_value(of_clock).types == {"": "uuid"}, "it says so of the machine"
+    other = uuid.UUID(int=5, is_safe=True)
+    assert encode_value(other).types == {"": "opaque"}
+    assert content_of(other).text != content_of(usual).text
 
 
 _OWN_FORMS = [

@@ -136,6 +136,12 @@ def changes_in(value):
             defaults, each.__defaults__ = each.__defaults__, ("other",)
             yield
             each.__defaults__ = defaults
+            name, each.__name__ = each.__name__, "other"
+            yield
+            each.__name__ = name
+            each.__doc__ = "It says more."
+            yield
+            each.__doc__ = None
             each.noted = 1
             yield
             del each.noted

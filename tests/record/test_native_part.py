@@ -431,6 +431,7 @@ def test_functions_methods_and_exceptions_are_what_they_were_until_something_in_
     changes = [
         lambda: held.append(1), set_cell, lambda: setattr(function, "__defaults__", ([1],)),
         lambda: setattr(function, "__kwdefaults__", {"second": 1}), lambda: setattr(function, "noted", 1),
+        lambda: setattr(function, "__name__", "other"), lambda: setattr(function, "__doc__", "It says more."),
         lambda: setattr(function, "__code__", (lambda: held).__code__), lambda: error.add_note("a note"),
         lambda: setattr(error, "args", ("other",)), lambda: setattr(cause, "args", ()),
         lambda: setattr(error, "__cause__", None), lambda: setattr(value[1].__self__, "a", 2),

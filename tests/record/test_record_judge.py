@@ -176,6 +176,7 @@ def test_times_uuids_and_tuples_take_the_short_way():
         float("nan"),
         [float("inf")],
         {1, 2},
+        uuid.UUID(int=1, is_safe=uuid.SafeUUID.unsafe),
         dt.datetime(2026, 1, 1, fold=1),
         dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))),
         dt.time(1),

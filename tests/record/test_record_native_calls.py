@@ -67,6 +67,7 @@ AWKWARD = st.one_of(
     st.sampled_from(
         [Mood.CALM, Mood.LOUD, date(2026, 11, 20), timedelta(3), Decimal("1.50"), uuid.UUID(int=7)]
     ),
+    st.sampled_from(uuid.SafeUUID).map(lambda safe: uuid.UUID(int=7, is_safe=safe)),
     st.sampled_from(
         [datetime(2026, 1, 2, tzinfo=UTC), range(4), b"ab", 3 + 4j, {1: 2}, {"a", "b"}, frozenset({3})]
     ),

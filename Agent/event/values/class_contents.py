@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from types import (
     AsyncGeneratorType,
     BuiltinFunctionType,
@@ -37,6 +38,7 @@ from Agent.event.classes import (
     mro_of,
     namespace_of,
     solid_base,
+    text_or_none,
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import class_text, module_name, without_class_ids
@@ -336,7 +338,20 @@ def _function(value: Any) -> Pieces:
     members = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
     name = Name(function.__module__, str(function.__qualname__))
     code = None if is_at_its_name(function) else function.__code__
-    return Pieces("function", (name, *members, code), has_code=code is not None)
+    given = _given_to(function)
+    algorithm = WITH_MORE if given else ALGORITHM
+    return Pieces("function", (name, *members, code, *given), has_code=code is not None, algorithm=algorithm)
+
+
+def _given_to(function: Any) -> tuple[Any, ...]:
+    """Return the name and the documentation of a function if the program set them, not its source."""
+    name, doc = function.__name__, function.__doc__
+    wrapped = function.__dict__.get("__wrapped__")
+    sources = [function.__code__.co_consts[:1], (wrapped.__doc__,) if type(wrapped) is FunctionType else ()]
+    is_own = type(doc) is not str or any(type(each) is str and each == doc for each in chain(*sources))
+    if is_own and name == function.__qualname__.rpartition(".")[2]:
+        return ()
+    return name, None if is_own else doc
 
 
 def is_at_its_name(function: Any) -> bool:
@@ -503,7 +518,15 @@ def _local(value: Any) -> Pieces:
 def _weak(value: Any) -> Pieces:
     from _weakref import ref  # built in: `weakref` would be looked up for each value
 
-    return Pieces("weak reference", (ref.__call__(value),))
+    target, callback = ref.__call__(value), vars(ref)["__callback__"].__get__(value)
+    # The containers of `weakref` remove what is gone in callbacks of their own.
+    if callback is None or (type(callback) is FunctionType and _is_of_weakref(callback)):
+        return Pieces("weak reference", (target,))
+    return Pieces("weak reference", (target, callback), algorithm=WITH_MORE)
+
+
+def _is_of_weakref(function: Any) -> bool:
+    return text_or_none(function.__globals__.get("__name__")) in {"weakref", "_weakrefset"}
 
 
 def _file(value: Any) -> Pieces:
@@ -513,7 +536,17 @@ def _file(value: Any) -> Pieces:
     content, position = base.getvalue(value), base.tell(value)
     if type(content) is bytes:
         return Pieces(base.__name__, (position,), raw=content)
-    return Pieces(base.__name__, (content, position))
+    newline = newline_of(value)
+    if newline == "\n":
+        return Pieces(base.__name__, (content, position))
+    return Pieces(base.__name__, (content, position, newline), algorithm=WITH_MORE)
+
+
+def newline_of(file: Any) -> str | None:
+    """Return what an open `StringIO` makes of the ends of lines, as it was given to it."""
+    base: Any = solid_base(type(file))
+    newline: str | None = base.__getstate__(file)[1]
+    return newline
 
 
 def _alias(value: Any) -> Pieces:

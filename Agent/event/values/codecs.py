@@ -209,6 +209,15 @@ def _reduce_queue(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG00
     return f"queue:{class_name(type(value))}", form
 
 
+def _reduce_uuid(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    safe = value.is_safe
+    if type(safe) is not sys.modules["uuid"].SafeUUID:
+        raise ValueError("it says something else of its safety")
+    # What made one from the clock says it of the machine.
+    is_usual = safe._value_ is None or value.version == 1
+    return "uuid" if is_usual else f"uuid:{safe._name_}", str(value)
+
+
 def _whole(reduce: Reducer) -> Reducer:
     """Leave values with attributes that their form would lose to the digest of their whole content."""
 
@@ -279,7 +288,7 @@ _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 # Types of modules that this table does not import: matched by name and verified against the module.
 _BY_NAME: dict[tuple[str, str], Reducer] = {
-    ("uuid", "UUID"): _simple("uuid", str),
+    ("uuid", "UUID"): _reduce_uuid,
     ("decimal", "Decimal"): _simple("decimal", str),
     ("fractions", "Fraction"): _simple("fraction", str),
     **{("ipaddress", name): _whole(_simple(f"ipaddress:{name}", str)) for name in _ADDRESSES},
@@ -398,6 +407,12 @@ def _of_text(module: str, name: str) -> Builder:
     return lambda reduced, _argument, _binding: getattr(import_module(module), name)(_exact(reduced, str))
 
 
+def _build_uuid(reduced: Any, argument: str, _binding: Binding) -> Any:
+    import uuid
+
+    return uuid.UUID(_exact(reduced, str), is_safe=uuid.SafeUUID[argument or "unknown"])
+
+
 def _build_address(reduced: Any, argument: str, _binding: Binding) -> Any:
     import ipaddress
 
@@ -476,7 +491,7 @@ BUILDERS: Mapping[str, Builder] = {
     "time": _builder_of(time, _build_moment),
     "date": _builder_of(date, lambda v, cls: cls.fromisoformat(_exact(v, str))),
     "timedelta": lambda v, _a, _b: _build_delta(v),
-    "uuid": _of_text("uuid", "UUID"),
+    "uuid": _build_uuid,
     "decimal": _of_text("decimal", "Decimal"),
     "fraction": _of_text("fractions", "Fraction"),
     "ipaddress": _build_address,

@@ -42,7 +42,7 @@ from Agent.event.classes import (
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.arrays import Form, table_form
 from Agent.event.values.class_codecs import Binding, Builder, pairs_of
-from Agent.event.values.class_contents import at_name, contents_of_cell, pieces_of
+from Agent.event.values.class_contents import at_name, contents_of_cell, newline_of, pieces_of
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Hides
 
@@ -492,12 +492,20 @@ def _memoryview_parts(value: Any) -> list[Any] | None:
 
 def _file_parts(value: Any) -> list[Any] | None:
     base: Any = solid_base(type(value))
-    return None if base.closed.__get__(value) else [base.getvalue(value), base.tell(value)]
+    if base.closed.__get__(value):
+        return None
+    content = base.getvalue(value)
+    newline = newline_of(value) if type(content) is str else "\n"
+    return [content, base.tell(value), *([] if newline == "\n" else [newline])]
 
 
-def _make_file(cls: Any, content: Any, position: int) -> Any:
+def _make_file(cls: Any, content: Any, position: int, newline: str | None = "\n") -> Any:
     base: Any = solid_base(cls)
-    file = _made(base, cls, content, *([""] if type(content) is str else []))  # with its newlines as they are
+    if type(content) is str:  # with the ends of lines as they are
+        file = _made(base, cls)
+        base.__setstate__(file, (content, newline, position, None))
+        return file
+    file = _made(base, cls, content)
     base.seek(file, position)
     return file
 

@@ -158,7 +158,8 @@ static int mark_callable(Marking *marking, PyObject *value) {
     PyObject *noted = function->func_dict;
     if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
     mark_place(marking, function->func_code);
-    PyObject *parts[] = {function->func_qualname, function->func_module, function->func_defaults, function->func_kwdefaults, function->func_closure, noted};
+    PyObject *parts[] = {function->func_qualname, function->func_module, function->func_defaults, function->func_kwdefaults, function->func_closure, noted,
+                         function->func_name, function->func_doc};
     for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
         if (mark_later(marking, parts[at]) < 0) return 0;
     return 1;

@@ -36,7 +36,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *known_keys, *number_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
-    PyObject *uuid_type;
+    PyObject *uuid_type, *uuid_unknown; /* and what it usually says of its safety */
     Literals prefixes, heads, near_names, name_ends, suffixes, inner_names, other_scripts, saying, openers;
     unsigned char may_open[256]; /* by the last two letters of an opener */
     unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
@@ -45,7 +45,7 @@ typedef struct {
 } Judge;
 
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], IN_NAME[256], LOWER[256];
-static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
+static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE, *W_is_safe;
 static PyObject *JSON_NULL;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *W_item; /* the method of numpy's numbers that gives Python's */
@@ -663,9 +663,17 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
     if (judge->uuid_type == NULL) {
         PyObject *modules = PyImport_GetModuleDict(), *module = PyDict_GetItemString(modules, "uuid");
         if (module == NULL) return 0;
-        if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
+        PyObject *safety = PyObject_GetAttrString(module, "SafeUUID");
+        Py_XSETREF(judge->uuid_unknown, safety == NULL ? NULL : PyObject_GetAttrString(safety, "unknown"));
+        Py_XDECREF(safety);
+        if (judge->uuid_unknown == NULL || (judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
     }
-    if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
+    if ((PyObject *)Py_TYPE(value) == judge->uuid_type) {
+        PyObject *safe = PyObject_GetAttr(value, W_is_safe);
+        if (safe == NULL) PyErr_Clear();
+        Py_XDECREF(safe); /* the value has it */
+        return safe == judge->uuid_unknown ? tag(walk, place, TAG_UUID) : 0;
+    }
     PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
     if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
     /* inside a container that has a tag the order of the tags would be another than that of Python's walk */
@@ -1013,6 +1021,7 @@ static void judge_dealloc(Judge *judge) {
     Py_CLEAR(judge->options);
     Py_CLEAR(judge->tag_options);
     Py_CLEAR(judge->uuid_type);
+    Py_CLEAR(judge->uuid_unknown);
     Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends,
                        &judge->suffixes, &judge->inner_names, &judge->other_scripts, &judge->saying, &judge->openers};
     for (int i = 0; i < 9; i++) {
@@ -2009,10 +2018,11 @@ static int fill_module(PyObject *self) {
     if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return -1;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
+    W_is_safe = PyUnicode_InternFromString("is_safe");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");
     TAG_DATE = PyUnicode_InternFromString("date");
     TAG_OPAQUE = PyUnicode_InternFromString("opaque");
-    if (!TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return -1;
+    if (!TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE || !W_is_safe) return -1;
     static const char *const marks[4] = {"~", "~0", "/", "~1"};
     for (int i = 0; i < 4; i++)
         if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return -1;

@@ -77,7 +77,9 @@ static int whole_callable(Whole *whole, PyObject *value) {
     if (noted != NULL && PyDict_GET_SIZE(noted) == 0) noted = NULL; /* made when it was asked for */
     /* without `__name__` among its globals, as in `exec(text, {})`, it is of no module */
     PyObject *module = function->func_module == NULL ? (PyObject *)&PyCell_Type : function->func_module;
+    PyObject *doc = function->func_doc == NULL ? (PyObject *)&PyCell_Type : function->func_doc;
     return whole_one(whole, function->func_code) && whole_one(whole, function->func_qualname) && whole_one(whole, module)
+           && whole_one(whole, function->func_name) && whole_one(whole, doc)
            && whole_part(whole, function->func_defaults) && whole_part(whole, function->func_kwdefaults)
            && whole_part(whole, function->func_closure) && whole_part(whole, noted);
 }

@@ -185,6 +185,8 @@ def _tagged(tag: str, value: Any) -> str:
     try:
         if family == "deque" and rest:
             return f"deque([{_items(value)}], maxlen={rest})"
+        if family == "uuid" and rest:
+            return f"UUID({python_text(value)}, is_safe={rest})"
         if family in _WORDS:
             return _WORDS[family](value)
     except (TypeError, ValueError):  # the value does not fit its tag: an edited recording
