@@ -276,6 +276,22 @@ def own_attributes(value: object) -> dict[str, Any]:
     return attributes if type(attributes) is dict else _plain_dict(attributes)
 
 
+@by_class
+def has_own_lookup(cls: type) -> bool:
+    """Whether a `__getattribute__` of the program looks up the attributes of the class's objects."""
+    return type(find_in_classes(cls, "__getattribute__")) is not WrapperDescriptorType
+
+
+def attribute_or_none(value: object, name: str) -> Any:
+    """Return an attribute, None if it is missing; a `__getattribute__` of the program is not called."""
+    if has_own_lookup(type(value)):
+        try:
+            return object.__getattribute__(value, name)
+        except AttributeError:
+            return None
+    return getattr(value, name, None)
+
+
 def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
     try:
         return _plain_dict(instance.__get__(value, cls))

@@ -62,7 +62,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
+    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(__getattribute__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
     W(bit_generator) W(_bit_generator) W(seed_seq) W(n_children_spawned) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(trigger) W(changed) W(objects) W(writers) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args) W(default_factory) W(maxlen) W(queue) W(_queue) W(unfinished_tasks) W(_unfinished_tasks) W(unique_id) W(id) W(name)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
@@ -714,6 +714,14 @@ typedef struct {
 
 static PyObject *truth(int value) { return Py_NewRef(value ? Py_True : Py_False); }
 
+/* An attribute, a new reference; a `__getattribute__` of the program is not called. */
+static PyObject *attribute_of(PyObject *object, PyObject *name) {
+    PyTypeObject *kind = Py_TYPE(object);
+    PyObject *own = kind->tp_getattro == PyObject_GenericGetAttr ? NULL : _PyType_Lookup(kind, W___getattribute__);
+    int is_own = own != NULL && !Py_IS_TYPE(own, &PyWrapperDescr_Type);
+    return is_own ? PyObject_GenericGetAttr(object, name) : PyObject_GetAttr(object, name);
+}
+
 /* What is known of an agent; a borrowed reference, NULL where `Agents.find` has to look. */
 static PyObject *known_agent(Lane *lane, PyObject *target) {
     PyObject *identity = PyLong_FromVoidPtr(target);
@@ -724,7 +732,7 @@ static PyObject *known_agent(Lane *lane, PyObject *target) {
     if (ref == NULL || !PyWeakref_CheckRef(ref) || PyWeakref_GET_OBJECT(ref) != target) return NULL;
     if (named == Py_None) return known;
     Py_INCREF(known);
-    PyObject *now = PyObject_GetAttr(target, W_agent_id);
+    PyObject *now = attribute_of(target, W_agent_id);
     int is_same = now == named && Py_REFCNT(known) > 1;
     Py_XDECREF(now);
     Py_DECREF(known);
@@ -798,7 +806,7 @@ static PyObject *own_fields(PyObject *object) {
     PyTypeObject *kind = Py_TYPE(object);
     PyObject *place = kind->tp_getattro == PyObject_GenericGetAttr ? _PyType_Lookup(kind, W___dict__) : NULL;
     PyObject *held = place != NULL && Py_IS_TYPE(place, &PyGetSetDescr_Type) ? ready_dict(object) : NULL;
-    return held != NULL ? Py_NewRef(held) : PyObject_GetAttr(object, W___dict__);
+    return held != NULL ? Py_NewRef(held) : attribute_of(object, W___dict__);
 }
 
 /* The fields of an agent where they are what its `__dict__` and slots hold, a new reference; NULL where Python has to look. */
@@ -820,7 +828,7 @@ static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
 /* Whether an agent, known by itself, still has the id that it had; `named` is None where it does not hold that itself. */
 static int is_named(PyObject *agent, PyObject *named) {
     if (named == Py_None) return 1;
-    PyObject *now = PyObject_GetAttr(agent, W_agent_id);
+    PyObject *now = attribute_of(agent, W_agent_id);
     if (now == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
     Py_XDECREF(now);
     return now == named;

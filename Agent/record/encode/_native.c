@@ -1406,12 +1406,14 @@ static PyObject *in_slots(PyObject *Py_UNUSED(module), PyObject *const *given, P
     return found;
 }
 
+static PyObject *attribute_of(PyObject *object, PyObject *name);
+
 /* attributes_named(value, names): {name: value} of those attributes that the value has. */
 static PyObject *attributes_named(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
     if (count != 2 || !PyTuple_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "attributes_named(value, names)"), NULL;
     PyObject *found = PyDict_New();
     for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(given[1]); i++) {
-        PyObject *name = PyTuple_GET_ITEM(given[1], i), *value = PyObject_GetAttr(given[0], name);
+        PyObject *name = PyTuple_GET_ITEM(given[1], i), *value = attribute_of(given[0], name);
         if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
         else if (value == NULL || PyDict_SetItem(found, name, value) < 0) Py_CLEAR(found);
         Py_XDECREF(value);

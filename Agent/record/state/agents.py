@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import (
     MOST_CLASSES,
+    attribute_or_none,
     attributes_of,
     by_class,
     class_name,
@@ -61,26 +62,28 @@ def describe(obj: object) -> tuple[str, str | None] | None:
         if callable(identity.agent_id):
             return as_message(identity.agent_id(obj)), _role(role)
         if identity.agent_id is not None:
-            return as_message(getattr(obj, identity.agent_id)), _role(role)
+            named = attribute_or_none(obj, identity.agent_id)
+            return as_message(getattr(obj, identity.agent_id) if named is None else named), _role(role)
         if _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
             return _usual_name(obj), _role(role)
     else:
-        role = getattr(obj, "agent_role", None)
-    agent_id = getattr(obj, "agent_id", None)
-    logger = getattr(obj, "logger", None)
+        role = attribute_or_none(obj, "agent_role")
+    agent_id = attribute_or_none(obj, "agent_id")
+    logger = attribute_or_none(obj, "logger")
     if agent_id is None:
-        agent_id = getattr(logger, "agent_id", None)
+        agent_id = attribute_or_none(logger, "agent_id")
     if role is None:
-        role = getattr(logger, "agent_role", None)
-    if agent_id is None or isinstance(obj, type):
-        return (_usual_name(obj), _role(role)) if identity is not None and not isinstance(obj, type) else None
+        role = attribute_or_none(logger, "agent_role")
+    is_class = issubclass(type(obj), type)
+    if agent_id is None or is_class:
+        return (_usual_name(obj), _role(role)) if identity is not None and not is_class else None
     return as_message(agent_id), _role(role)
 
 
 def _usual_name(obj: object) -> str:
     """Return what names an object without `agent_id`: an attribute of simulation libraries, or its class."""
     if not _answers_anything(type(obj)):
-        found = [getattr(obj, attribute, None) for attribute in _USUAL_NAMES]
+        found = [attribute_or_none(obj, attribute) for attribute in _USUAL_NAMES]
     else:  # not what `__getattr__` makes up
         own = attributes_of(obj)
         found = [own.get(attribute) for attribute in _USUAL_NAMES]
@@ -162,15 +165,15 @@ def _agent_id_of(obj: object) -> str | None:
         _names_itself(cls)  # for the C code, which reads what is known of classes
         if (
             _tells_by_attributes(cls)
-            and _NAMING.isdisjoint(getattr(obj, "__dict__", ()))
+            and _NAMING.isdisjoint(attribute_or_none(obj, "__dict__") or ())
             and identity_of(obj) is None
         ):
             return None
-        if isinstance(obj, type) or cls.__module__.startswith("Agent.record"):
+        if issubclass(cls, type) or cls.__module__.startswith("Agent.record"):
             return None
         if is_value(cls) and identity_of(obj) is None:
-            logger = getattr(obj, "logger", None)
-            if getattr(logger, "agent_id", None) is None:
+            logger = attribute_or_none(obj, "logger")
+            if attribute_or_none(logger, "agent_id") is None:
                 return None
         described = unrecorded(describe, obj)
     except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise; then it is no agent
@@ -243,9 +246,9 @@ def _looks_up_plainly(cls: type) -> bool:
 def _stored_id(obj: object) -> object:
     """Return the `agent_id` stored in the object, to notice a change; None if it is computed."""
     try:
-        held = getattr(obj, "__dict__", {}).get("agent_id")
+        held = (attribute_or_none(obj, "__dict__") or {}).get("agent_id")
         if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
-            held = getattr(obj, "agent_id", None)
+            held = attribute_or_none(obj, "agent_id")
     except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise
         pass_on(error)
         return None
@@ -371,7 +374,7 @@ class Agents:
             if (
                 known is not None
                 and known.ref() is obj
-                and (known.named is None or getattr(obj, "agent_id", None) is known.named)
+                and (known.named is None or attribute_or_none(obj, "agent_id") is known.named)
             ):
                 return known
             described = unrecorded(describe, obj)

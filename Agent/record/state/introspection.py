@@ -25,10 +25,12 @@ from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, Metho
 from typing import Any, NamedTuple, cast
 
 from Agent.event.classes import (
+    attribute_or_none,
     attributes_of,
     by_class,
     class_name,
     find_in_classes,
+    has_own_lookup,
     is_of_library,
     is_partial,
     own_attributes,
@@ -456,7 +458,7 @@ class FieldReader:
         fields: dict[str, Any] | None = None if native is None else native.fields_named(obj, self.names)
         if fields is not None:
             return fields
-        return {**attributes_named(obj, self.names), **getattr(obj, "__dict__", {})}
+        return {**attributes_named(obj, self.names), **instance_dict(obj)}
 
 
 if native is not None:
@@ -474,13 +476,17 @@ def _slot_names(base: type) -> list[str]:
 
 def instance_dict(obj: Any) -> Mapping[str, Any]:
     """Return the object's `__dict__`, which is the state of most objects."""
-    return getattr(obj, "__dict__", {})
+    found: Mapping[str, Any] | None = attribute_or_none(obj, "__dict__")
+    return {} if found is None else found
 
 
 def _attributes_named(obj: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    missing = object()
-    found = ((name, getattr(obj, name, missing)) for name in names)
-    return {name: value for name, value in found if value is not missing}
+    read = object.__getattribute__ if has_own_lookup(type(obj)) else getattr
+    found: dict[str, Any] = {}
+    for name in names:
+        with suppress(AttributeError):
+            found[name] = read(obj, name)
+    return found
 
 
 attributes_named: Callable[[Any, tuple[str, ...]], dict[str, Any]]
@@ -573,7 +579,7 @@ def _counts(value: object) -> bool:
     """Whether a handle is state: an agent, such as a thread with an `agent_id`, or a file in memory."""
     if is_over_memory(value):
         return True
-    return handle_of(type(value)) != TRACING and getattr(value, "agent_id", None) is not None
+    return handle_of(type(value)) != TRACING and attribute_or_none(value, "agent_id") is not None
 
 
 def read_state(obj: object) -> Exposed:
