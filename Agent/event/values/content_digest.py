@@ -75,8 +75,6 @@ _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NO
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
-
-
 FEW_NODES = 64
 """Objects with at most this many nodes are always walked, so that their digest is that of their content."""
 NEAR_NODES = 200
@@ -359,7 +357,11 @@ class _Walk:
 
     def of(self, value: Any) -> Content:
         """Walk over a value, and return its content."""
-        self.run(value)
+        try:
+            self.run(value)
+        finally:
+            if self._stands is not None:
+                self._stands.nodes += self._nodes
         return self.content()
 
     def run(self, value: Any) -> None:
@@ -392,10 +394,12 @@ class _Walk:
     def note_reached(self, reached: ReachedObjects, content: Content) -> None:
         """Note the visited objects and their positions."""
         reached.nodes += self._nodes
-        if self._nodes > FEW_NODES:
-            kept = {id(each): each for each in self._kept}
-            for identity, position in self._places.items():
-                reached.places.setdefault(identity, (content, position, kept.get(identity)))
+        if self._nodes <= FEW_NODES:
+            return
+        # Of a large graph, most were reached before.
+        fresh = {each: at for each, at in self._places.items() if each not in reached.places}
+        kept = {id(each): each for each in self._kept if id(each) in fresh}
+        reached.places.update({each: (content, at, kept.get(each)) for each, at in fresh.items()})
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
@@ -664,8 +668,8 @@ class _Walk:
             if content is not None:
                 self._agents |= content.agents
                 self._is_hiding = self._is_hiding or leaves_out_secrets(content.text)
-                self._out += b"&"
-                self._text(content.text)
+                # A digest may look like an id that a library made, which `_text` would take.
+                self._out += b"&s%d:%s" % (len(content.text), content.text.encode())
                 return False
         self._places[id(value)] = len(self._places)
         self._order.append(id(value))

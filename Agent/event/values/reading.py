@@ -96,9 +96,11 @@ class Places:
     lead to much, so that a graph reached from many fields is not walked from each.
     """
 
-    __slots__ = ("_fields", "_members", "_names")
+    __slots__ = ("_fields", "_members", "_names", "nodes")
 
     def __init__(self, fields: Mapping[str, Any] | None = None) -> None:
+        self.nodes = 0
+        """How many values were visited for digests of what these fields hold."""
         self._fields: Mapping[str, Any] = fields or {}
         self._names: dict[int, str] | None = None
         self._members: dict[int, tuple[str, int]] | None = None

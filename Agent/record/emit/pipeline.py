@@ -141,6 +141,8 @@ class RecordOptions:
     """Read arguments with much content in every call."""
     gone_states: bool = True
     """Write the last state of agents that were freed before recording ends."""
+    follows_states: bool = False
+    """Write full states of agents with large fields only where a recording has them (a replay)."""
 
 
 class Turns:
@@ -208,7 +210,7 @@ class Pipeline(PipelineSlots):
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
         self._large_contents: dict[object, LargeContents] = {}
-        self.large_states = LargeContents(reads_always=self.options.reads_large)
+        self.large_states = LargeContents(reads_always=self.options.reads_large, are_first_free=False)
         self.agents = Agents(
             self.binding,
             self.capture.judge,
@@ -702,15 +704,23 @@ class UnkeptLines(LineSink):
         return True
 
 
-def options_of_replay(state: object, *, gone_states: bool = False) -> RecordOptions:
+def options_of_replay(
+    state: object, *, gone_states: bool = False, follows_states: bool = False
+) -> RecordOptions:
     """Return the options of a replay, without checks for writes from outside: the recording has these.
 
     Args:
         state: the session's setting, `strict` or `exit`.
         gone_states: write the last state of agents that were freed.
+        follows_states: see `RecordOptions`.
     """
     return RecordOptions(
-        strict_state=state == "strict", entry_looks=0, probes=0, reads_large=True, gone_states=gone_states
+        strict_state=state == "strict",
+        entry_looks=0,
+        probes=0,
+        reads_large=True,
+        gone_states=gone_states,
+        follows_states=follows_states,
     )
 
 

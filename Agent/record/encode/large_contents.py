@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FREE_BYTES = 1_000_000
 """Read before any call leaves something out: it takes about 0.3 s."""
 BYTES_A_CALL = 1024
+MUCH_BYTES = 100_000
+"""A full state that reads more counts by this, and not only by the number of its large fields."""
 FREE_CALLS = 8
 """Calls that leave nothing out, so that a short program is recorded whole."""
 
@@ -36,22 +38,28 @@ class LargeContents:
 
     Args:
         reads_always: whether every call reads them.
+        are_first_free: whether the first calls read them whatever their size.
     """
 
-    __slots__ = ("_bytes_left", "_calls", "_reads_always")
+    __slots__ = ("_are_first_free", "_bytes_left", "_calls", "_reads_always")
 
-    def __init__(self, *, reads_always: bool) -> None:
+    def __init__(self, *, reads_always: bool, are_first_free: bool = True) -> None:
+        self._are_first_free = are_first_free
         self._bytes_left = FREE_BYTES
         self._calls = 0
         self._reads_always = reads_always
 
-    def is_due(self) -> bool:
-        """Whether a call reads them; asked once for its arguments, and once for what it adds to them."""
+    def is_due(self, calls: int = 1) -> bool:
+        """Whether a call reads them; asked once for its arguments, and once for what it adds to them.
+
+        Args:
+            calls: how many calls there were since it was asked last.
+        """
         if self._reads_always:
             return True
         self._calls += 1
-        self._bytes_left = min(self._bytes_left + BYTES_A_CALL, FREE_BYTES)
-        return self._bytes_left > 0 or self._calls <= FREE_CALLS
+        self._bytes_left = min(self._bytes_left + calls * BYTES_A_CALL, FREE_BYTES)
+        return self._bytes_left > 0 or (self._are_first_free and self._calls <= FREE_CALLS)
 
     def spend(self, size_bytes: int) -> None:
         """Count content that was read."""

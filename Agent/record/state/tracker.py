@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES
+from Agent.event.classes import MOST_CLASSES, attribute_or_none
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.arrays import number_tag, small_array
 from Agent.event.values.class_contents import is_over_memory
@@ -52,7 +52,7 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import is_plain_data
-from Agent.record.state.same_members import measure, snapshot, still_is
+from Agent.record.state.same_members import holds_many_objects, measure, snapshot, still_is
 
 _ABSENT = object()
 _HIDDEN = f"{HIDING}:".encode()
@@ -60,11 +60,7 @@ _first_of = json.JSONDecoder().raw_decode
 _AGENT = b"agent "
 _JUDGED = (list, dict, tuple)
 _MOST_LARGE_BYTES = 8 * 1024 * 1024
-
-
 _PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
-
-
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
 # Empty containers are shared: each container that an agent adds makes the garbage collector run sooner.
 NONE: dict[str, Any] = {}
@@ -437,7 +433,7 @@ class StateTracker:
         raw = self.last[name]
         if objects is None and raw.startswith(_AGENT):
             with suppress(TypeError):
-                named = getattr(value, "agent_id", None)
+                named = attribute_or_none(value, "agent_id")
                 is_stored = type(named) is str and raw == _AGENT + named.encode("utf-8", "surrogatepass")
                 self._held[name] = raw, weakref.ref(value), named if is_stored else None
                 return
@@ -473,7 +469,7 @@ class StateTracker:
         for name in self.kept.keys() - self.heavy:
             self.kept = _without(self.kept, name)
         if self.kept and not self._is_listed and self._keeping is not None:
-            self._is_listed = True
+            self._is_listed, self._actions_before = True, -1  # not looked at again at once
             self._keeping.append(self)
 
     def present(self, obj: object) -> Mapping[str, Any]:
@@ -612,10 +608,13 @@ class StateTracker:
         except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
             return False
         self.environments = {**self.environments, name: form}
+        self._note_large(name)
+        return True
+
+    def _note_large(self, name: str) -> None:
         self._opaque |= {name}
         self.heavy |= {name}
         self.last.pop(name, None)
-        return True
 
     def _plain(self, value: Any) -> bytes | None:
         """Return the bytes of a dict or list that is plain JSON; None for others."""
@@ -627,24 +626,25 @@ class StateTracker:
             return None
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        dumped, is_for_lines = self._dumped(value, Places(present))
+        if holds_many_objects(value, self._agent_of):
+            self._note_large(name)
+            return None
+        places = Places(present)
+        dumped, is_for_lines = self._dumped(value, places)
         if not dumped.types:
             return dumped.json
         raw = dumped.json + write_json(dumped.types, orjson.OPT_SORT_KEYS)  # the judge has another order
         if is_for_lines:
-            known = EncodedField(id(value), dumped.json, dumped.types)
-            self.encoded = {**self.encoded, name: known}
+            self.encoded = {**self.encoded, name: EncodedField(id(value), dumped.json, dumped.types)}
         if dumped.attributes is not None:
             self.forms = {**self.forms, name: (dumped.attributes, dumped.json)}
         if dumped.opaque:
             if is_heavy(raw):
                 self._opaque |= {name}
-            elif dumped.is_large_inside():
+            elif places.nodes > _MOST_NODES or dumped.is_large_inside():
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
                     self.environments = {**self.environments, name: read_json(dumped.json)}
-                self._opaque |= {name}
-                self.heavy |= {name}
-                self.last.pop(name, None)
+                self._note_large(name)
                 return None
         return raw
 
@@ -765,6 +765,8 @@ def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
 
 HEAVY_BYTES = 4096
 """A field with more bytes is read only at full states."""
+_MOST_NODES = 4_000
+"""So is one for whose digests more values are visited: that takes about 4 ms."""
 _MOST_QUEUE_BYTES = 65_536
 """A queue is read at each action up to this size, because others put items there between the actions."""
 

@@ -24,6 +24,7 @@ from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.capture import EncodedField, Types
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.large_contents import BYTES_AN_ITEM, MUCH_BYTES
 from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agent_writes import Found
@@ -97,10 +98,11 @@ def emit_state(
                 adopted[f"{GLOBALS}{name}"] = place
     held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
-    fields = _with_references(exposed.fields, tracker)
-    inner, types = pipeline.capture.user_body(
-        fields, _FIELDS, binding.given_id, Places(exposed.fields), tracker.environments
-    )
+    fields, places = _with_references(exposed.fields, tracker), Places(exposed.fields)
+    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.given_id, places, tracker.environments)
+    size_bytes = len(inner) + BYTES_AN_ITEM * places.nodes
+    if size_bytes > MUCH_BYTES:
+        pipeline.large_states.spend(size_bytes)
     if reason == "first":
         tracker.follow_streams(exposed.fields)
     about = {

@@ -210,14 +210,20 @@ class Call:
             self._tell_gone()
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
-        is_due = actions % pipeline.options.state_period == 0
-        if not actions & (actions - 1) and tracker.heavy and self.root and actions:
-            # Additional full states after 1, 2, 4, 8, ... actions find a difference in a large field sooner.
-            is_large = tracker.holds_large(target) if pipeline.options.entry_looks else tracker.is_due
-            if not is_due and is_large and pipeline.large_states.is_due():
-                # By the number of fields: their size may depend on where the program runs.
-                pipeline.large_states.spend(LARGE_BYTES * len(tracker.heavy))
-                is_due = True
+        period = pipeline.options.state_period
+        is_due = actions % period == 0
+        if actions and self.root and tracker.heavy:
+            if pipeline.options.follows_states:
+                is_due = tracker.is_due
+            elif is_due and pipeline.options.entry_looks:
+                # A full state of a large graph may take longer than all actions of a period.
+                is_due = not tracker.holds_large(target) or pipeline.large_states.is_due(period)
+            elif not actions & (actions - 1) and pipeline.options.entry_looks:
+                # Additional ones after 1, 2, 4, 8, ... actions find a difference in a large field sooner.
+                is_due = tracker.holds_large(target) and pipeline.large_states.is_due()
+                if is_due:
+                    # By the number of fields: a small size may depend on where the program runs.
+                    pipeline.large_states.spend(LARGE_BYTES * len(tracker.heavy))
         tracker.is_due = False
         # Also done before a periodic full state, which would otherwise contain writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):

@@ -142,7 +142,7 @@ class Workbench(ReplayContext):
             self.sink,
             recording.session.name.removeprefix("session_"),
             redact=bool(recording.configuration("redact", default=True)),
-            options=options_of_replay(recording.configuration("state", default="exit")),
+            options=options_of_replay(recording.configuration("state", default="exit"), follows_states=True),
         )
         if prepared is not None:
             self.pipeline.modules_told = prepared.modules  # their digests are not used in a replay
