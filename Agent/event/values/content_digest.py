@@ -75,10 +75,8 @@ _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NO
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
-FEW_NODES = 64
-"""Objects with at most this many nodes are always walked, so that their digest is that of their content."""
-NEAR_NODES = 200
-"""Objects within this distance are digested by content: about the depth that an action's line describes."""
+FEW_NODES = 64  # so small an object is always walked: its digest is that of its content
+NEAR_NODES = 200  # objects so near are digested by content: about as deep as the line of an action describes
 
 
 class _HoldsMuch(Exception):
@@ -257,8 +255,7 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
     return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{digest_bytes(raw)}", len(raw))
 
 
-_FEW = 1_000
-_ASKED_EACH = 100  # nodes
+_FEW, _ASKED_EACH = 1_000, 100  # nodes
 _SCALARS_A_NODE = 16  # a check in C of so many scalars costs less than one step of the walk
 
 
