@@ -16,6 +16,7 @@ from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.measures import surprises
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, rank, told_of
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
@@ -29,7 +30,6 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_numbers,
     scan_rare,
 )
-from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.analysis.debug.root_causes.wording import Wording, _noun
 
 STEPS, BREAK = 60, 30

@@ -129,7 +129,7 @@ class Log:
     alike: Counter[tuple[str, str]] = field(default_factory=Counter)
     """{(kind, name): number of acts, whoever did them}."""
     surprises: Any = None
-    """What `transitions.surprises` returns; None until it is called."""
+    """What `measures.surprises` returns; None until it is called."""
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:

@@ -10,12 +10,19 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import asdict
+from typing import Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, is_number
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.value_measures import (
+    NumberContrast,
+    ValueRarity,
+    number_contrasts,
+    value_rarity,
+)
 
-__all__ = ["CauseMeasures", "SortCounts", "clear_at", "linked", "ranks", "value_rarity"]
+__all__ = ["CauseMeasures", "SortCounts", "clear_at", "Surprise", "linked", "ranks", "surprises"]
 
 SPECIFIC: Final = 40
 """A token that more events share links a finding to too many others."""
@@ -109,6 +116,7 @@ class CauseMeasures:
         for place in candidates:
             blamed_of_sort[log.acts[place].sort].append(reaches[place])
         self._blamed_of_sort = {sort: sorted(values) for sort, values in blamed_of_sort.items()}
+        self._values: dict[Sort, tuple[dict[int, ValueRarity], dict[int, NumberContrast]]] = {}
         near = [act.near for act in log.acts]
         self._blame_ranks, self._break_ranks, self._near_ranks = (
             ranks(dict(enumerate(values)), candidates) for values in (reaches, breaks, near)
@@ -140,6 +148,7 @@ class CauseMeasures:
         both before, after  the same of its agent's, and their later ones
         values, changes     log of how many values it has, and how many it changed
         tokens, new         how many links it has, and log of the events that share those that are new
+        and those of `ValueRarity` and `NumberContrast`
         """
         log, place = self._log, act.place
         begin, within, local = (found.get(place, ()) for found in (self._begin, self._within, self._local))
@@ -152,6 +161,10 @@ class CauseMeasures:
         counts = self._counts
         own, (sort_before, own_before) = counts.own[act.agent, act.sort], counts.before[place]
         blamed_of_sort = self._blamed_of_sort[act.sort]
+        if act.sort not in self._values:
+            alike = log.by_sort[act.sort]
+            self._values[act.sort] = value_rarity(alike), number_contrasts(alike)
+        rarities, contrasts = self._values[act.sort]
         return {
             "blame": math.log(LEAST + self._reaches[place]),
             "blame rank": self._blame_ranks[place],
@@ -187,6 +200,8 @@ class CauseMeasures:
             "new": math.log1p(
                 sum(len(log.by_token[each]) - 1 for each in act.tokens if log.by_token[each][0] is act)
             ),
+            **rarities[place]._asdict(),
+            **asdict(contrasts[place]),
         }
 
 
@@ -201,69 +216,66 @@ def ranks(values: Mapping[int, float], places: Sequence[int]) -> dict[int, float
     return {place: math.log1p(rank) for rank, place in enumerate(ordered)}
 
 
-MIN_VALUES: Final = 3
-FEW_VALUES: Final = 0.3
-"""A field with more distinct values for each event identifies: none of its values is rare."""
-MIN_NUMBERS: Final = 5
-HUGE: Final = 1e150
-"""Larger numbers have no distances that a float holds."""
+NO_CHAIN: Final = frozenset({"=", "event", "span"})
+"""Kinds of tokens that link two events only, or events of one call: they have no usual order."""
+MAX_CHAIN: Final = 80
+"""A token that more events share is a category."""
+MIN_TIMES: Final = 6
+MARGIN: Final = 0.1
+"""Share of the session at either end in which a chain may be cut off by the recording."""
+MAX_SURPRISE: Final = 8.0
+
+Place = tuple[str, Sort]
 
 
-class ValueRarity(NamedTuple):
-    """How unusual the values of an event are among those of its sort."""
+class Surprise(NamedTuple):
+    """Nats by place of the event: how unusual what came before it is, and what came after it."""
 
-    rare_value: float = 0.0
-    """Nats of its rarest value, beyond the mean of the field."""
-    rare_second: float = 0.0
-    """The same of the next one."""
-    tail: float = 0.0
-    """Log of 1 / the share of numbers that lie at least so far out by rank."""
-    beyond: float = 0.0
-    """Log of 1 + the distance from the median, in units of that to the outer tenths."""
+    before: list[float]
+    after: list[float]
 
 
-def value_rarity(acts: Sequence[Act]) -> dict[int, ValueRarity]:
-    """Return {place: how unusual the values are} of all events of one sort."""
-    fields: dict[str, list[tuple[int, Any]]] = defaultdict(list)
-    for act in acts:
-        for path, value in act.values.items():
-            fields[path].append((act.place, value))
-    rare: dict[int, list[float]] = defaultdict(list)
-    tail: dict[int, float] = defaultdict(float)
-    beyond: dict[int, float] = defaultdict(float)
-    for held in fields.values():
-        # As dict keys True and 1 are equal.
-        counts = Counter(str(value) for _, value in held)
-        number = len(held)
-        if number < MIN_VALUES or len(counts) == 1:
+def surprises(log: Log) -> Surprise:
+    """Return the largest surprise over the chains of each event, in nats beyond the mean of its sort.
+
+    The events that share a token (a thing, a value, an agent) form a chain. Over all chains of one kind of
+    token it is counted which sort of event comes after which. A step that is rarer than the usual step from
+    that sort is surprising: an order that was never booked, a key that was read before it was written.
+    """
+    if log.surprises is None:
+        after, before = list(_steps(log, forward=True)), list(_steps(log, forward=False))
+        log.surprises = Surprise(_nats(before, len(log.acts)), _nats(after, len(log.acts)))
+    found: Surprise = log.surprises
+    return found
+
+
+def _steps(log: Log, *, forward: bool) -> Iterator[tuple[int, Place, Sort | None]]:
+    """Yield (place of the event, (kind of token, sort), sort of the neighbour or None)."""
+    early, late = log.steps * MARGIN, log.steps * (1 - MARGIN)
+    for token, chain in log.by_token.items():
+        kind = token[0] if isinstance(token, tuple) else "thing"
+        if not 2 <= len(chain) <= MAX_CHAIN or kind in NO_CHAIN:
             continue
-        if len(counts) <= max(MIN_VALUES, FEW_VALUES * number):
-            usual = -sum(times / number * math.log(times / number) for times in counts.values())
-            for place, value in held:
-                rare[place].append(-math.log(counts[str(value)] / number) - usual)
-        numbers = [(place, value) for place, value in held if is_number(value) and abs(value) < HUGE]
-        if len(numbers) >= MIN_NUMBERS and len(counts) > MIN_VALUES:
-            for place, by_rank, by_distance in _outlying(numbers):
-                tail[place] = max(tail[place], by_rank)
-                beyond[place] = max(beyond[place], by_distance)
-    return {
-        place: _rarity(rare.get(place, ()), tail[place], beyond[place])
-        for place in (act.place for act in acts)
-    }
+        for at, act in enumerate(chain):
+            beside = at + 1 if forward else at - 1
+            if 0 <= beside < len(chain):
+                yield act.place, (kind, act.sort), chain[beside].sort
+            elif early < act.step < late:
+                yield act.place, (kind, act.sort), None
 
 
-def _rarity(rare: Sequence[float], tail: float, beyond: float) -> ValueRarity:
-    first, second = sorted([*rare, 0.0, 0.0], reverse=True)[:2]
-    return ValueRarity(first, second, tail, beyond)
-
-
-def _outlying(numbers: Sequence[tuple[int, int | float]]) -> Iterator[tuple[int, float, float]]:
-    """Yield (place, how far in the tail by rank, by distance) of each number."""
-    ordered = sorted(value for _, value in numbers)
-    size = len(ordered)
-    middle, low, high = ordered[size // 2], ordered[size // 10], ordered[-1 - size // 10]
-    spread = max(high - middle, middle - low, 1e-9 * abs(middle), 1e-12)
-    for place, value in numbers:
-        below = bisect_left(ordered, value)
-        outside = min(below, size - 1 - below)
-        yield place, math.log((size + 1) / (2 * outside + 1)), math.log1p(abs(value - middle) / spread)
+def _nats(steps: list[tuple[int, Place, Sort | None]], number: int) -> list[float]:
+    counts: dict[Place, Counter[Sort | None]] = defaultdict(Counter)
+    for _, where, beside in steps:
+        counts[where][beside] += 1
+    nats: dict[tuple[Place, Sort | None], float] = {}
+    for where, found in counts.items():
+        whole = found.total()
+        if whole >= MIN_TIMES:
+            usual = -sum(times / whole * math.log(times / whole) for times in found.values())
+            for beside, times in found.items():
+                nats[where, beside] = min(MAX_SURPRISE, -math.log(times / whole) - usual)
+    surprise = [0.0] * number
+    for place, where, beside in steps:
+        surprise[place] = max(surprise[place], nats.get((where, beside), 0.0))
+    return surprise

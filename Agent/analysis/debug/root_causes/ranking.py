@@ -19,10 +19,9 @@ from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import CauseMeasures
+from Agent.analysis.debug.root_causes.measures import CauseMeasures, surprises
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, MAX_NATS, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame, oddness
-from Agent.analysis.debug.root_causes.transitions import surprises
 from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["Asked", "Hypothesis", "ChainStep", "measures_of_causes", "rank", "told_of"]
@@ -58,7 +57,7 @@ odd near    nats of rarity near what the issue names, less with each hop
 single      whether that finding is about one event rather than a series, less if chance may explain it
 alike       log of the number of events of its kind and name, whoever did them: each kind of act is a
             suspect before each of its events
-after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
+after it    nats by which what follows it about the same thing is rarer than usual (`surprises`)
 before it   the same of what precedes it
 """
 HALF: Final = 7.0

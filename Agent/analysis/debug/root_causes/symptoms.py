@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, value_rarity
+from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, surprises
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.transitions import surprises
+from Agent.analysis.debug.root_causes.value_measures import value_rarity
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 

@@ -80,7 +80,8 @@ class Wording:
     def act(self, act: Act) -> str:
         """Return what an event did, with the values that distinguish it from others of its sort."""
         moves = [
-            f"{_field(path)} from {short(act.before[path])} to {short(value)}"
+            f"{'the length of ' if path.endswith('#') else ''}{_field(path)} "
+            f"from {short(act.before[path])} to {short(value)}"
             for path, value in act.values.items()
             if path in act.before and act.before[path] != value and not _is_opaque(act, value)
         ]

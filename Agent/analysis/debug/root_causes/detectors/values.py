@@ -92,9 +92,9 @@ _ITEM: Final = re.compile(r"\[[0-9]+\]")
 def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
     """Yield where numbers become round: from there on their last digit has a higher place than before."""
     if all(type(each.value) is int for each in numbers) and all(
-        before.value < each.value for before, each in pairwise(numbers)
+        before.value <= each.value for before, each in pairwise(numbers)
     ):
-        return  # a counter: its last digit says nothing
+        return  # a counter or the time: its last digit says nothing
     places = [_last_place(each.value) for each in numbers]
     counts = Counter(place for place in places if place is not None)
     finest = min((place for place, times in counts.items() if times >= MIN_ROUND), default=None)

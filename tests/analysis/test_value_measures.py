@@ -1,15 +1,21 @@
-"""How unusual the values of an event are among those of its sort."""
+"""How unusual the values of an event are among those of its sort: by rarity, by rank and by ratio."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis.debug.root_causes.acts import Act
-from Agent.analysis.debug.root_causes.measures import ValueRarity, value_rarity
+from Agent.analysis.debug.root_causes.value_measures import (
+    NumberContrast,
+    ValueRarity,
+    number_contrasts,
+    value_rarity,
+)
 
 
 def act(place: int, **values: Any) -> Act:
@@ -77,3 +83,42 @@ def test_every_event_has_finite_measures(values: list[dict[str, Any]]) -> None:
     found = value_rarity([act(place, **each) for place, each in enumerate(values)])
     assert [*found] == [*range(len(values))]
     assert all(math.isfinite(number) and number >= 0 for each in found.values() for number in each)
+
+
+def test_a_number_is_compared_with_the_one_that_it_replaces() -> None:
+    changed = act(0, limit=18)
+    changed.before["limit"] = 180
+    assert math.isclose(number_contrasts([changed])[0].replaced, math.log(10))
+
+
+def test_a_number_is_compared_with_the_previous_one_about_the_same_thing() -> None:
+    orders = [act(n, amount=amount) for n, amount in enumerate([5, 100, 5, 1000])]
+    for number, each in enumerate(orders):
+        each.things = ("even" if number % 2 == 0 else "odd",)
+    found = number_contrasts(orders)
+    assert found[2].previous == 0.0
+    assert math.isclose(found[3].previous, math.log(10))
+    assert math.isclose(found[3].previous_rank, math.log(3 / 2))
+
+
+def test_a_number_is_compared_with_the_median_of_its_field_and_with_those_around_it() -> None:
+    found = number_contrasts([act(n, kg=6.0 if n == 4 else 54.0) for n in range(9)])
+    assert math.isclose(found[4].usual, math.log(9))
+    assert math.isclose(found[4].around, math.log(9))
+    assert math.isclose(found[4].around_rank, math.log(10 / 2))
+    assert found[3] == NumberContrast()
+
+
+def test_an_item_of_a_list_is_compared_with_the_others() -> None:
+    found = number_contrasts([act(0, **{"bikes[0]": 20, "bikes[1]": 2, "bikes[2]": 20})])
+    assert math.isclose(found[0].listed, math.log(10))
+
+
+def test_a_change_of_sign_is_a_contrast() -> None:
+    assert number_contrasts([act(n, order=-7 if n == 3 else 7) for n in range(7)])[3].around > 0
+
+
+@given(st.lists(st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=2)), max_size=8))
+def test_contrasts_of_any_numbers_are_finite_and_not_negative(values: list[Any]) -> None:
+    for found in number_contrasts([act(n, value=value) for n, value in enumerate(values)]).values():
+        assert all(math.isfinite(each) and each >= 0 for each in asdict(found).values())
