@@ -1,8 +1,10 @@
-"""Fit the trees that rank causes: `python -m benchmarks.fault_worlds.fit --seed 7 --cases 550 --out DIR`.
+"""Fit the trees that rank causes: `python -m benchmarks.fault_worlds.fit --seed 7 --cases 1390 --sessions DIR --out DIR`.
 
 Every case is played once; the trees of symptoms are fitted to the events that show a symptom, then those of causes to the
-events that a fault began with. The printed figures are of cases whose authors the trees were not fitted to (five
-folds by author), and so is what the trees of causes see of the symptoms. Needs LightGBM.
+events that a fault began with, of the worlds and of the first two sets of fault simulations. The loss is the negative
+log likelihood of the true events, by a softmax over the events of a session. The printed figures are of cases whose
+authors the trees were not fitted to (five folds by author), and so is what the trees of causes see of the symptoms.
+Needs LightGBM.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from Agent.analysis.debug.root_causes.ranking import measures_of_causes, told_of
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import MAX_SYMPTOMS, blame, measures_of_symptoms
 from benchmarks.command import progress
+from benchmarks.fault_simulations.score import SETS, played, simulations
 from benchmarks.fault_worlds.ablation import read_session
 from benchmarks.fault_worlds.kit import Case, play, worlds
 from benchmarks.fault_worlds.score import add_choice_of_cases, chosen_cases
@@ -36,7 +39,9 @@ __all__ = ["Judged", "fit", "out_of_fold"]
 
 FOLDS = 5
 AMONG = (1, 3, 6, 18, 36)
-LEAVES, RATE = 12, 0.08
+LEAVES, RATE, TREES = 12, 0.07, 200
+SIMULATED = 3.0
+"""Weight of a case of the simulations, of which there are fewer, beside one of the worlds."""
 PLAIN = 6
 """Every sixth case is asked a plain question, too."""
 
@@ -48,18 +53,14 @@ class Sought:
     Args:
         weights: of the sum of measures that they correct.
         corrected: factor on that sum.
-        trees: how many; with these, the first 18 events of the unseen folds held most true ones.
     """
 
     weights: Mapping[str, float]
     corrected: float
-    trees: int
 
 
-SYMPTOMS = Sought(symptoms.WEIGHTS, 0.5, 120)
-CAUSES = Sought(ranking.WEIGHTS, 1.0, 80)
-SHARPER = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
-"""Factors on all scores, of which the one is kept at which the true events of unseen folds are likeliest."""
+SYMPTOMS = Sought(symptoms.WEIGHTS, 0.5)
+CAUSES = Sought(ranking.WEIGHTS, 1.0)
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Read:
     findings: Sequence[Finding]
     accepted: frozenset[str]
     symptom: str
+    weight: float = 1.0
 
 
 @dataclass
@@ -82,13 +84,14 @@ class Judged:
     places: list[int]
     measures: np.ndarray
     is_true: np.ndarray
+    weight: float = 1.0
 
 
 def judged(read: Read, found: Mapping[int, Mapping[str, float]], true: frozenset[str]) -> Judged:
     """Return the measures of some events of a case, as rows."""
     rows = np.array([list(each.values()) for each in found.values()], dtype=float)
     is_true = np.array([read.log.acts[place].id in true for place in found])
-    return Judged(read.author, list(found), rows, is_true)
+    return Judged(read.author, list(found), rows, is_true, read.weight)
 
 
 def weighted_sum(case: Judged, names: Sequence[str], sought: Sought) -> np.ndarray:
@@ -98,23 +101,39 @@ def weighted_sum(case: Judged, names: Sequence[str], sought: Sought) -> np.ndarr
 
 
 def fit(cases: Sequence[Judged], names: Sequence[str], sought: Sought) -> Any:
-    """Return a LightGBM ranker of events by their measures, fitted to cases."""
+    """Return trees of LightGBM that score events by their measures, fitted to cases."""
     import lightgbm
 
     some = [case for case in cases if case.is_true.any()]
+    sizes = np.array([len(case.places) for case in some])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    is_true = np.concatenate([case.is_true for case in some]).astype(float)
+    weights = np.repeat([case.weight for case in some], sizes)
+
+    def shares(scores: np.ndarray, counted: np.ndarray | float) -> np.ndarray:
+        """Return the share of each event in the likelihood of those of its case that are counted."""
+        most = np.repeat(np.maximum.reduceat(scores, starts), sizes)
+        likely = np.exp(scores - most) * counted
+        return np.asarray(likely / np.repeat(np.maximum(np.add.reduceat(likely, starts), 1e-30), sizes))
+
+    def slopes(scores: np.ndarray, _: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and curvature of the negative log likelihood of the true events."""
+        share = shares(scores, 1.0)
+        curvature = np.maximum(share * (1 - share), 1e-3 * share + 1e-6)
+        return weights * (share - shares(scores, is_true)), weights * curvature
+
     data = lightgbm.Dataset(
         np.concatenate([case.measures for case in some]),
-        np.concatenate([case.is_true for case in some]).astype(int),
-        group=[len(case.places) for case in some],
+        is_true,
         init_score=np.concatenate([weighted_sum(case, names, sought) for case in some]),
     )
     options = {
-        "objective": "lambdarank", "lambdarank_truncation_level": 36, "num_leaves": LEAVES,
-        "learning_rate": RATE, "min_data_in_leaf": 60, "lambda_l2": 5.0, "feature_fraction": 0.5,
-        "bagging_fraction": 0.8, "bagging_freq": 1, "seed": 1, "deterministic": True, "force_row_wise": True,
+        "objective": slopes, "num_leaves": LEAVES, "learning_rate": RATE, "min_data_in_leaf": 60,
+        "min_sum_hessian_in_leaf": 0.5, "lambda_l2": 5.0, "feature_fraction": 0.3, "bagging_fraction": 0.8,
+        "bagging_freq": 1, "max_bin": 63, "seed": 1, "deterministic": True, "force_row_wise": True,
         "num_threads": 1, "verbose": -1,
     }  # fmt: skip
-    return lightgbm.train(options, data, sought.trees)
+    return lightgbm.train(options, data, TREES)
 
 
 def out_of_fold(cases: Sequence[Judged], names: Sequence[str], sought: Sought) -> list[np.ndarray]:
@@ -126,22 +145,10 @@ def out_of_fold(cases: Sequence[Judged], names: Sequence[str], sought: Sought) -
         ranker = fit([case for case in cases if case.author not in held_out], names, sought)
         for number, case in enumerate(cases):
             if case.author in held_out:
-                scores[number] = ranker.predict(case.measures) + weighted_sum(case, names, sought)
+                scores[number] = ranker.predict(case.measures, raw_score=True) + weighted_sum(
+                    case, names, sought
+                )
     return scores
-
-
-def sharpest(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> float:
-    """Return the factor on the scores at which the true events are likeliest."""
-
-    def likelihood(factor: float) -> float:
-        logs = []
-        for case, score in zip(cases, scores, strict=True):
-            if case.is_true.any():
-                shares = np.exp(factor * (score - score.max()))
-                logs.append(np.log(shares[case.is_true].sum() / shares.sum()))
-        return float(np.mean(logs))
-
-    return max(SHARPER, key=likelihood)
 
 
 def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, int]:
@@ -152,18 +159,18 @@ def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, in
     return {number: sum(bool(each[:number].any()) for each in hits) for number in AMONG}
 
 
-def as_json(ranker: Any, names: Sequence[str], corrected: float, sharper: float, fitted: str) -> str:
+def as_json(ranker: Any, names: Sequence[str], corrected: float, fitted: str) -> str:
     """Return a ranker as `Agent.analysis.debug.root_causes.boosting` reads it."""
 
     def node(branch: Mapping[str, Any]) -> list[Any]:
         if "leaf_value" in branch:
-            return [float(f"{sharper * branch['leaf_value']:.4g}")]
+            return [float(f"{branch['leaf_value']:.4g}")]
         left, right = node(branch["left_child"]), node(branch["right_child"])
         return [branch["split_feature"], float(f"{branch['threshold']:.6g}"), left, right]
 
     trees = [node(each["tree_structure"]) for each in ranker.dump_model()["tree_info"]]
     lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in trees)
-    head = {"fitted": fitted, "measures": list(names), "corrected": sharper * corrected}
+    head = {"fitted": fitted, "measures": list(names), "corrected": corrected}
     return f'{json.dumps(head)[:-1]},\n"trees": [\n{lines}\n]}}\n'
 
 
@@ -179,11 +186,9 @@ def fitted_file(
 ) -> tuple[str, list[np.ndarray]]:
     """Return the file of the trees, and the scores of unseen folds."""
     scores = out_of_fold(cases, names, sought)
-    sharper = sharpest(cases, scores)
     number = sum(bool(case.is_true.any()) for case in cases)
-    progress(f"{name} among the first, unseen: {among(cases, scores)} of {number}, times {sharper}")
-    file = as_json(fit(cases, names, sought), names, sought.corrected, sharper, fitted)
-    return file, [sharper * score for score in scores]
+    progress(f"{name} among the first, unseen: {among(cases, scores)} of {number}")
+    return as_json(fit(cases, names, sought), names, sought.corrected, fitted), scores
 
 
 def fit_both(reads: Callable[[], Iterator[Read]], fitted: str) -> dict[str, str]:
@@ -298,13 +303,27 @@ def _silent(root: Path, draw: random.Random, ticks: int, begin: int) -> tuple[Pa
     return builder.path, f"worker_{victim}", last
 
 
+def simulated(directory: Path) -> Iterator[Read]:
+    """Play and yield the cases of the fault simulations but of the set that is not to be seen."""
+    for number, name in enumerate(SETS[:2]):
+        for seed in (1, 2):
+            for simulation in simulations(name):
+                for case in played(simulation, seed, directory):
+                    read = read_session(case.session, case.complaint)
+                    if read is not None:
+                        log, question = read
+                        issue = Issue(question, log)
+                        found = findings_in(log, question, issue)
+                        yield Read(1000 + number, log, issue, found, case.true, "", SIMULATED)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_worlds.fit", description=__doc__)
     add_choice_of_cases(parser)
     parser.add_argument("--sessions", type=Path, required=True, help="directory for the played sessions")
     parser.add_argument("--out", type=Path, required=True, help="directory for the files of the trees")
-    parser.add_argument("--named", type=int, default=120, help="how many that name the agent at fault")
+    parser.add_argument("--named", type=int, default=170, help="how many that name the agent at fault")
     options = parser.parse_args(arguments)
     tasks = chosen_cases(parser, options)
     truths = []
@@ -315,6 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         truths.append(play(worlds()[task.world], Case(task.world, task.kind, task.seed, True), root)[0])
 
     named = [*named_agents(options.sessions, options.named, options.seed)]
+    others = [*simulated(options.sessions)]
 
     def reads() -> Iterator[Read]:
         for number, (task, truth) in enumerate(zip(tasks, truths, strict=True)):
@@ -330,9 +350,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     asked = plainly_asked(case, random.Random(f"{options.seed}/{number}"))
                     yield from () if asked is None else (asked,)
         yield from named
+        yield from others
 
     authors = len({worlds()[task.world].author for task in tasks})
-    fitted = f"{len(tasks)} cases of {authors} authors, seed {options.seed}, and {len(named)} that name the agent at fault"
+    fitted = f"{len(tasks)} cases of {authors} authors, seed {options.seed}, and {len(named)} that name the agent at fault, {len(others)} simulated"
     for name, text in fit_both(reads, fitted).items():
         (options.out / f"{name}.json").write_text(text, encoding="utf-8")
     return 0
