@@ -56,7 +56,7 @@ def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp
     for number in range(1, 8):
         assert f"\n{number}. " in f"\n{told}", told
     assert "replayed: IDENTICAL" in told
-    assert "on average 8 search_docs per tick from tick 6 on (1 before)" in told
+    assert "inspected: desk: sent researcher a message (language ne) at tick 6" in told
     assert "dropped before answer of researcher of tick 6: 40 with it, 5 without" in told
     assert "40 with it, 5 without; effect +35" in told
     assert "answered 12 of 12 questions" in told

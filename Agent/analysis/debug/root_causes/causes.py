@@ -30,8 +30,8 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 1.7
-"""Of 256 healthy sessions of simulations that the trees were not fitted to, 6 get a cause of 0.5 or more."""
+EVEN: Final = 1.75
+"""Of 256 healthy sessions of simulations that the trees were not fitted to, 4 get a cause of 0.5 or more."""
 OF_ODDS: Final = 0.35
 OF_SCORE: Final = 0.3
 OF_SPREAD: Final = -0.21
