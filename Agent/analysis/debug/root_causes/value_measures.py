@@ -141,6 +141,8 @@ def number_contrasts(acts: Sequence[Act]) -> dict[int, NumberContrast]:
             own = found[place]
             own.previous, own.previous_rank = max(own.previous, ratio), max(own.previous_rank, rank)
     for numbers in columns.values():
+        if len({value for _, value in numbers}) == 1:
+            continue  # as far from all others: zero
         for place, ratio, rank in _ranked(_from_around(numbers)):
             own = found[place]
             own.around, own.around_rank = max(own.around, ratio), max(own.around_rank, rank)
@@ -188,12 +190,12 @@ def _ranked(ratios: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float, f
 
 def _from_around(numbers: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Return (place, log of the ratio to the median of those around it) of each number of a field."""
-    found = []
+    found, values = [], [value for _, value in numbers]
     for at, (place, value) in enumerate(numbers):
-        beside = [*numbers[max(0, at - BESIDE) : at], *numbers[at + 1 : at + 1 + BESIDE]]
-        around = [number for _, number in beside]
+        around = values[max(0, at - BESIDE) : at] + values[at + 1 : at + 1 + BESIDE]
         if len(around) > 1:
-            found.append((place, _ratio(value, sorted(around)[len(around) // 2])))
+            around.sort()
+            found.append((place, _ratio(value, around[len(around) // 2])))
     return found
 
 
