@@ -31,8 +31,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     nearby.find,
 )
 EVEN: Final = 1.75
-"""Chosen, not fitted: of 256 healthy sessions of other simulations 4 get a cause of 0.5 or more, and the demo's
-first cause is a finding. docs/EXPLAIN.md says what was looked at."""
+"""Chosen, not fitted, and not blind to the demo; docs/EXPLAIN.md says what was looked at."""
 OF_ODDS: Final = 0.35
 OF_SCORE: Final = 0.3
 OF_SPREAD: Final = -0.21
