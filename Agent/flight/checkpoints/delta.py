@@ -16,13 +16,13 @@ is O(n log n) for all lists.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.event.pointers import escape, unescape
+from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.plain import ask_memory_for, read_json, write_json
 from Agent.event.values.reading import Limits
@@ -419,7 +419,7 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> CheckpointDo
         value = capture.levels.document(value, types)
         text = write_json(value)
     if types or _MARK in text:
-        value = _marked(value, _trie(types or {}), escaping=_MARK in text)
+        value = _marked(value, types or {}, escaping=_MARK in text)
         text = write_json(value)
     lost = tuple(pointer for pointer, tag in (types or {}).items() if tag in _LOST_TAGS)
     return CheckpointDocument(text, value, digest_bytes(text), lost)
@@ -448,91 +448,54 @@ def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str
     if _MARK not in text:
         return document, types
     try:
-        return _unmarked(document, [], types), types
+        return _unmarked(document, "", types), types
     except LookupError:
         raise DamagedInput("a tag in a checkpoint's document has no value") from None
 
 
-class _Tags:
-    """A trie of tags: the tag of a value, and those of the values nested in it."""
-
-    __slots__ = ("below", "tag")
-
-    def __init__(self) -> None:
-        self.tag: str | None = None
-        self.below: dict[str, _Tags] = {}
-
-
-_NO_TAGS = _Tags()
-
-
-def _trie(types: Mapping[str, str]) -> _Tags:
-    root = _Tags()
-    for pointer, tag in types.items():
-        node = root
-        for token in pointer.split("/")[1:]:
-            node = node.below.setdefault(unescape(token), _Tags())
-        node.tag = tag
-    return root
-
-
-def _marked(value: Any, tags: _Tags, *, escaping: bool) -> Any:
-    """Put the tags into the value as marks; a user's mapping with a key `$type` is marked as plain.
+def _marked(value: Any, types: Mapping[str, str], *, escaping: bool) -> Any:
+    """Put the tags into a copy of the value as marks; a user's mapping with a key `$type` is marked as plain.
 
     Args:
-        value: plain JSON; changed in place.
-        tags: the tags of the value.
+        value: plain JSON.
+        types: {JSON Pointer: tag}.
         escaping: whether the text contains `"$type"`, so that all mappings must be searched for the key.
     """
-    kind = type(value)
-    if kind is dict:
-        for key in list(value) if escaping else [key for key in tags.below if key in value]:
-            value[key] = _marked(value[key], tags.below.get(key, _NO_TAGS), escaping=escaping)
-        if escaping and _TYPE in value:
-            value = {_TYPE: _PLAIN, _VALUE: value}
-    elif kind is list:
-        if escaping:
-            places = list(range(len(value)))
-        else:
-            places = [int(token) for token in tags.below if token.isdigit() and int(token) < len(value)]
-        for place in places:
-            below = tags.below.get(str(place), _NO_TAGS)
-            value[place] = _marked(value[place], below, escaping=escaping)
-    return value if tags.tag is None else {_TYPE: tags.tag, _VALUE: value}
+    plain = set(_like_marks(value, "")) if escaping else set()
+
+    def mark(tag: str, node: Any, at: str) -> Any:
+        if at in plain:
+            node = {_TYPE: _PLAIN, _VALUE: node}
+        return {_TYPE: tag, _VALUE: node} if at in types else node
+
+    return fold_tags(value, {**dict.fromkeys(plain, _PLAIN), **types}, "", mark)
 
 
-def _unmarked(value: Any, path: list[str], types: dict[str, str]) -> Any:
-    """Replace the marks in a value by the values themselves, and collect the tags in `types`."""
-    kind = type(value)
-    if kind is dict:
-        tag = value.get(_TYPE)
-        if tag is not None:
-            value = value[_VALUE]
-            if tag == _PLAIN:
-                return _members(value, path, types)
-            types["".join(path)] = tag
+def _like_marks(value: Any, at: str) -> Iterator[str]:
+    """Yield the pointers of the mappings with a key `$type`."""
+    if type(value) is dict and _TYPE in value:
+        yield at
+    for key, child in _children(value):
+        yield from _like_marks(child, f"{at}/{escape(str(key))}")
+
+
+def _unmarked(value: Any, at: str, types: dict[str, str]) -> Any:
+    """Replace the marks in the value at a pointer by the values themselves, and collect the tags in `types`."""
+    if type(value) is dict and (tag := value.get(_TYPE)) is not None:
+        value = value[_VALUE]
+        if tag != _PLAIN:
+            types[at] = tag
             # A tagged value is not a mark itself, unless it is a mapping that was escaped as plain.
-            return _unmarked(value, path, types) if _is_plain_mark(value) else _members(value, path, types)
-    return _members(value, path, types)
-
-
-def _is_plain_mark(value: Any) -> bool:
-    return type(value) is dict and value.get(_TYPE) == _PLAIN
-
-
-def _members(value: Any, path: list[str], types: dict[str, str]) -> Any:
-    """Replace the marks below a value that is not a mark itself."""
-    kind = type(value)
-    if kind is dict:
-        for key, child in value.items():
-            if type(child) is dict or type(child) is list:
-                path.append("/" + escape(key))
-                value[key] = _unmarked(child, path, types)
-                path.pop()
-    elif kind is list:
-        for place, child in enumerate(value):
-            if type(child) is dict or type(child) is list:
-                path.append(f"/{place}")
-                value[place] = _unmarked(child, path, types)
-                path.pop()
+            if type(value) is dict and value.get(_TYPE) == _PLAIN:
+                value = value[_VALUE]
+    for key, child in _children(value):
+        if type(child) in _CONTAINERS:
+            value[key] = _unmarked(child, f"{at}/{escape(str(key))}", types)
     return value
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    """(key or index, value) of the members of a mapping or a list; none for other values."""
+    if type(value) is dict:
+        return value.items()
+    return enumerate(value) if type(value) is list else ()
