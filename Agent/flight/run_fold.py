@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -278,22 +278,22 @@ def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:
     return row(**{name: _READERS[str(of_type)](value) for name, of_type, value in values})
 
 
-def is_written_by_somebody(fold: RunFold) -> bool:
-    """Whether a process that wrote events of the run is still alive."""
-    claims = read_claims(fold.session)
-    return any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
+def fold_run(run_id: str, session: Path, events: Iterable[Event], *, keeps_rows: bool = False) -> RunFold:
+    """Fold the events of a run, and find out whether a process that wrote some of them is still alive."""
+    fold = RunFold(run_id, session, keeps_rows)
+    for event in events:
+        fold.add(event)
+    claims = read_claims(session)
+    fold.is_alive = any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
+    return fold
 
 
 def recorded_outcome(session: Path, run_id: str) -> str | None:
     """The outcome of a run: `success` or another status, `crashed`, or `running`; None without run events."""
-    fold = RunFold(run_id, session, keeps_rows=False)
     try:
-        for event in TreeReader(session).run_events(run_id):
-            fold.add(event)
+        summary = fold_run(run_id, session, TreeReader(session).run_events(run_id)).summary()
     except RunNotFound:
         return None  # a run that has checkpoints but no events
-    fold.is_alive = is_written_by_somebody(fold)
-    summary = fold.summary()
     if summary.state == "root":
         return None
     return "success" if summary.ok else summary.state

@@ -25,7 +25,7 @@ from Agent.flight.run_fold import (
     RunSummary,
     Step,
     ToolCall,
-    is_written_by_somebody,
+    fold_run,
 )
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import open_session
@@ -281,11 +281,8 @@ def _is_root_run(session: Path, text: str) -> bool:
 
 
 def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:
-    fold = RunFold(ref.run_id or _root_id(ref.session), ref.session, keeps_rows=keeps_rows)
-    for event in _events_of(ref):
-        fold.add(event)
-    fold.is_alive = is_written_by_somebody(fold)
-    return fold
+    run_id = ref.run_id or _root_id(ref.session)
+    return fold_run(run_id, ref.session, _events_of(ref), keeps_rows=keeps_rows)
 
 
 def _events_of(ref: RunRef) -> Iterator[Event]:
