@@ -42,12 +42,16 @@ Decode = Callable[[Any], Any]
 
 
 class Decoding(NamedTuple):
-    """How recorded values are restored to objects in this process; see `CallBook`."""
+    """How recorded values are restored to objects in this process."""
 
-    codecs: Mapping[str, Any]
-    find_class: Callable[[str], type | None]
+    codecs: Mapping[str, Any] = {}
+    """{`module.QualName` in the recording: the corresponding class here}, as for `decode_value`."""
+    find_class: Callable[[str], type | None] = lambda _name: None
+    """Returns the loaded class with such a name, or None."""
     errors: Mapping[str, Event] | None = None
+    """The `error` events by id, if already read; None reads them from the session when needed."""
     scripts: Callable[[], Collection[str]] = tuple
+    """Returns the names under which this process imported the recorded script, which is `__main__` there."""
 
 
 class _ArtifactFacts(NamedTuple):
@@ -100,21 +104,10 @@ class RecordedCall:
 
 @dataclass(eq=False)
 class CallBook:
-    """The calls of a run, and access to their recorded values.
-
-    Args:
-        codecs: {`module.QualName` in the recording: the corresponding class here}, as for `decode_value`.
-        find_class: returns the loaded class with such a name, or None.
-        errors: the `error` events by id, if already read; None reads them from the session when needed.
-        scripts: returns the names under which this process imported the recorded script, which is
-            `__main__` in the recording.
-    """
+    """The calls of a run, and access to their recorded values."""
 
     ref: RunRef
-    codecs: Mapping[str, Any] = field(default_factory=dict)
-    find_class: Callable[[str], type | None] = lambda _name: None
-    errors: Mapping[str, Event] | None = None
-    scripts: Callable[[], Collection[str]] = tuple
+    decoding: Decoding = field(default_factory=Decoding)
     calls: list[RecordedCall] = field(default_factory=list)
     earlier: list[RecordedCall] = field(default_factory=list)
     """Calls whose responses are not used because a replay continues after them."""
@@ -244,8 +237,9 @@ class CallBook:
             raise Unanswerable(f"its error event {error_id} is not in the recording")
 
         part = partial(self._part_at, error_event)
+        find_class = self.decoding.find_class
         exception = remake_error(
-            error_event.extra, error_id, error_event.session_id, part=part, find_class=self.find_class
+            error_event.extra, error_id, error_event.session_id, part=part, find_class=find_class
         )
         if exception.lack is not None:
             self.lacks[event.id] = exception.lack
@@ -267,7 +261,7 @@ class CallBook:
         tags = {pointer: tag for pointer, tag in stored.types.items() if tag != "redacted"}
         self._has_tokens = self._has_tokens or len(tags) < len(stored.types)
         missing: list[str] = []
-        value = decode_value(stored.value, tags, codecs=self.codecs, unrestored=missing)
+        value = decode_value(stored.value, tags, codecs=self.decoding.codecs, unrestored=missing)
         if missing:
             node = value if isinstance(value, Unrestored) else None
             reason = tags.get(missing[0], "?")
@@ -288,8 +282,8 @@ class CallBook:
     @cached_property
     def _errors(self) -> Mapping[str, Event]:
         """The `error` events of failed calls by id, read from the session on first access."""
-        if self.errors is not None:
-            return self.errors
+        if self.decoding.errors is not None:
+            return self.decoding.errors
         error_ids = {call.event.extra.get("error_id") for call in self.calls} - {None}
         events = TreeReader(self.ref.session).events(kinds={"error"})
         return {event.id: event for event in events if event.id in error_ids}
@@ -332,7 +326,7 @@ def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None 
     if decoding is None:
         program = RecordedProgram(ref.session)
         decoding = Decoding(program, program.find, scripts=program.modules)
-    book = CallBook(ref, *decoding)
+    book = CallBook(ref, decoding)
     call_events: list[Event] = []
     for event in events:
         if event.kind == "artifact.saved":

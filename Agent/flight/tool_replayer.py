@@ -210,7 +210,7 @@ class ToolReplayer:
             encoded, _ = levels.kept(capture, part, name, lambda given: encode_json(given, arguments))
         content = encoded.content
         raw = content if isinstance(content, bytes) else b"".join(content)
-        return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
+        return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.decoding.scripts())
 
     def _active_capture(self) -> Capture:
         active = installed.active_pipeline()
