@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
 
@@ -60,7 +61,7 @@ from Agent.tree.layout import (
     view_dir,
 )
 from Agent.tree.retention import delete_tree, drop_dead_links
-from Agent.tree.write.artifacts import new_hash
+from Agent.tree.write.artifacts import digest_of, new_hash
 
 FORMAT: Final = "agent-trace encrypted session"
 FILE_VERSION: Final = 1
@@ -426,10 +427,8 @@ def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
 
 
 def _digest_of(member: _Member) -> str:
-    digest = new_hash()
-    while member.content is not None and (chunk := member.content.read(_COPY_BYTES)):
-        digest.update(chunk)
-    return digest.hexdigest()
+    content = member.content
+    return digest_of(iter(partial(content.read, _COPY_BYTES), b"") if content is not None else ())
 
 
 def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> None:

@@ -36,7 +36,7 @@ from Agent.tree.layout import (
 )
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
-from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, digest_of, read_artifact
 from Agent.tree.write.event_counts import EventCounts
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
@@ -419,10 +419,7 @@ class _Artifacts:
         status = path.lstat()
         inode = (status.st_dev, status.st_ino)
         if inode not in self._digests:
-            hasher = new_hash()
-            for chunk in read_artifact(path):
-                hasher.update(chunk)
-            self._digests[inode] = hasher.hexdigest()
+            self._digests[inode] = digest_of(read_artifact(path))
         return self._digests[inode]
 
 

@@ -21,7 +21,14 @@ from Agent.record.encode.capture import Capture
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.changed_arguments import args_after
 from Agent.tree.layout import safe_name
-from Agent.tree.write.artifacts import ARTIFACT_SCHEME, StoredArtifact, artifact_ref, new_hash, safe_path
+from Agent.tree.write.artifacts import (
+    ARTIFACT_SCHEME,
+    StoredArtifact,
+    artifact_ref,
+    digest_of,
+    new_hash,
+    safe_path,
+)
 
 _NOT_STORED = "an artifact could not be stored"
 
@@ -135,20 +142,14 @@ def _comparison_keys(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]
     if remainder is None and any(map(leaves_out_secrets, (encoded.types or {}).values())):
         remainder = content
     if remainder is not None:
-        keys["digest_without_secrets"] = _digest(remainder)
+        keys["digest_without_secrets"] = digest_of([remainder])
     if is_text(encoded.media_type or ""):
         reduced_content = compared(content, encoded.types or {})
         if reduced_content.content is not None:
-            keys["digest_compared"] = _digest(reduced_content.content)
+            keys["digest_compared"] = digest_of([reduced_content.content])
         if reduced_content.unseen:
             keys["unseen"] = list(reduced_content.unseen)
     return keys
-
-
-def _digest(content: bytes) -> str:
-    hasher = new_hash()
-    hasher.update(content)
-    return hasher.hexdigest()
 
 
 def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -> StoredArtifact:

@@ -45,7 +45,7 @@ from Agent.tree.layout import (
     shown_name,
 )
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write.artifacts import new_hash
+from Agent.tree.write.artifacts import digest_of, new_hash
 from Agent.tree.write.event_counts import EventCounts
 
 MEMORY_LIMIT_MB: Final = 1000
@@ -551,13 +551,8 @@ def file_lines(
 
 def digests_of(connection: Any, part: Part) -> dict[str, str]:
     """Return the digest that each file of a part would have if it were restored."""
-    digests: dict[str, str] = {}
-    for file, lines in _by_file(file_lines(connection, part)):
-        digest = new_hash()
-        for chunk in _chunks(lines, _segment_of(part, file)):
-            digest.update(chunk)
-        digests[file] = digest.hexdigest()
-    return digests
+    files = _by_file(file_lines(connection, part))
+    return {file: digest_of(_chunks(lines, _segment_of(part, file))) for file, lines in files}
 
 
 def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iterator[bytes]]]:

@@ -164,6 +164,14 @@ def new_hash() -> Hash:
     return blake2b(digest_size=32)
 
 
+def digest_of(chunks: Iterable[bytes]) -> str:
+    """Return the digest of a content that is given in chunks."""
+    hasher = new_hash()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+
 class ArtifactFiles:
     """Stores the artifacts of one session; safe to use from several threads and processes.
 
@@ -210,9 +218,7 @@ class ArtifactFiles:
     ) -> StoredArtifact:
         base = self._make_directory(run_id, path.rpartition("/")[0])
         if isinstance(content, bytes) and len(content) < _MIN_SHARED_BYTES:
-            hasher = new_hash()
-            hasher.update(content)
-            digest, size_bytes = hasher.hexdigest(), len(content)
+            digest, size_bytes = digest_of([content]), len(content)
             final = self._claim(base, path, lambda free: self._write_new(free, [content]))
         else:
             final, digest, size_bytes = self._save_shared(base, path, content)
