@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
@@ -43,6 +42,11 @@ from Agent.tree.layout import readable_sessions
 
 if TYPE_CHECKING:
     from Agent.record.tracing.traced_call import Call
+
+
+def _session_of(pipeline: Pipeline) -> Path | None:
+    """The session that a pipeline records; None if the recording keeps no files."""
+    return None if pipeline.artifacts is None else pipeline.artifacts.session
 
 
 def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBinding | None = None) -> str:
@@ -104,15 +108,7 @@ class SessionCheckpoints:
         Raises:
             TypeError: a required field is missing, or a field is unknown.
         """
-        pipeline = recording.current_pipeline()
-        try:
-            info = self._of(pipeline).save_checkpoint(checkpoint, step_id, state, **details)
-        except TypeError:
-            raise
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            return self._refused(pipeline, error)
-        emit_checkpoint(pipeline, info)
-        return info
+        return self._saved(recording.current_pipeline(), None, checkpoint, step_id, state, **details)
 
     def take(
         self, pipeline: Pipeline, checkpoint: Checkpoint, binding: AgentBinding | None
@@ -124,10 +120,20 @@ class SessionCheckpoints:
             checkpoint: the checkpoint.
             binding: the binding of the agent whose exposed state it is; None for the whole run.
         """
+        return self._saved(pipeline, binding, checkpoint, replace=False)
+
+    def _saved(
+        self, pipeline: Pipeline, binding: AgentBinding | None, *checkpoint: Any, **details: Any
+    ) -> CheckpointInfo | None:
+        """Save a checkpoint and write its event; None and a count if that fails. TypeError as above."""
         try:
-            info = self._of(pipeline).save_checkpoint(checkpoint, replace=False)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._refused(pipeline, error)
+            info = self._of(pipeline).save_checkpoint(*checkpoint, **details)
+        except TypeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            pipeline.health.trouble("checkpoint", error)
+            pipeline.health.drop("a checkpoint could not be written")
+            return None
         emit_checkpoint(pipeline, info, binding)
         return info
 
@@ -140,11 +146,6 @@ class SessionCheckpoints:
             self._of(pipeline).note_outcome(run_id, ok=ok)
         except Exception as error:  # noqa: BLE001 - as above; `prune` then uses the run's events
             pipeline.health.trouble("the outcome of a run with checkpoints", error)
-
-    @staticmethod
-    def _refused(pipeline: Pipeline, error: Exception) -> None:
-        pipeline.health.trouble("checkpoint", error)
-        pipeline.health.drop("a checkpoint could not be written")
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """Load the checkpoint of a step; raises RunNotFound, EventNotFound or DamagedInput."""
@@ -202,21 +203,19 @@ class SessionCheckpoints:
     def _sessions(self) -> list[Path]:
         """The directories of the recorded session, then of all others, newest first."""
         pipeline = recording.active_pipeline()
-        recorded = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
         self._close_unless_for(pipeline)
-        others = [ref.path for ref in reversed(readable_sessions(default_root()))]
-        return recorded + [path for path in others if path not in recorded]
+        recorded = None if pipeline is None else _session_of(pipeline)
+        others = [ref.path for ref in reversed(readable_sessions(default_root())) if ref.path != recorded]
+        return others if recorded is None else [recorded, *others]
 
     def _holding(self, run_id: str) -> LocalCheckpointStore:
         """The store of the newest session that has checkpoints of the run."""
+        pipeline = recording.active_pipeline()
         for session in self._sessions():
-            if not checkpoints_dir(session, run_id).is_dir():
-                continue
-            pipeline = recording.active_pipeline()
-            artifacts = None if pipeline is None else pipeline.artifacts
-            if pipeline is not None and artifacts is not None and artifacts.session == session:
-                return self._of(pipeline)
-            return LocalCheckpointStore(session)
+            if checkpoints_dir(session, run_id).is_dir():
+                if pipeline is not None and session == _session_of(pipeline):
+                    return self._of(pipeline)
+                return LocalCheckpointStore(session)
         raise RunNotFound(
             f"no session holds checkpoints of a run {run_id!r}",
             path=default_root(),
@@ -305,9 +304,7 @@ class RunCheckpointing:
     def step_ended(self, step_id: str, *, failed: bool) -> None:
         """Save a checkpoint if one is due after a step that `finish_step` ended."""
         self._stepped = True
-        with _taking_checkpoint(self._pipeline) as is_step:
-            if is_step:
-                self._save_of_run(step_id, _tick_of(settled_scope()), error=failed)
+        self._attempt(self._save_of_run, step_id, _tick_of(settled_scope()), error=failed)
 
     def phase_began(self, name: str) -> None:
         """Set the current phase."""
@@ -315,9 +312,7 @@ class RunCheckpointing:
 
     def action_ended(self, call: Call, event_id: str, *, failed: bool) -> None:
         """Save a checkpoint if one is due after the entry action of an agent."""
-        with _taking_checkpoint(self._pipeline) as is_step:
-            if is_step:
-                self._action_ended(call, event_id, settled_scope(), failed=failed)
+        self._attempt(self._action_ended, call, event_id, settled_scope(), failed=failed)
 
     def _action_ended(self, call: Call, event_id: str, scope: SpanScope | None, *, failed: bool) -> None:
         step_id = self._open_step(scope)
@@ -345,22 +340,33 @@ class RunCheckpointing:
         stepped, self._stepped = self._stepped, False
         scope = settled_scope()
         for agent_id, agent in acted.items() if self._policy.of != "run" else ():
-            with _taking_checkpoint(self._pipeline) as is_step:
-                if is_step:
-                    self._save_of_agent(agent_id, agent, f"tick_{number}", number, tick=number, steps=0)
-        with _taking_checkpoint(self._pipeline) as is_step:
-            if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
-                # A tick counts as a step, unless steps of the run ended in it and were counted already.
-                self._save_of_run(f"tick_{number}", number, steps=0 if stepped else 1)
+            self._attempt(
+                self._save_of_agent, agent_id, agent, f"tick_{number}", number, tick=number, steps=0
+            )
+        if self._open_step(scope) is None and (scope is None or not scope.actions):
+            # A tick counts as a step, unless steps of the run ended in it and were counted already.
+            self._attempt(self._save_of_run, f"tick_{number}", number, steps=0 if stepped else 1)
 
     def run_ended(self, *, ok: bool) -> None:
         """Save the state of a failed run, unless the error already led to a checkpoint; store the outcome."""
-        with _taking_checkpoint(self._pipeline) as is_step:
-            if is_step and not ok and self._reason != "error":
-                self._save_of_run(_FAILURE, _tick_of(settled_scope()), error=True)
+        if not ok and self._reason != "error":
+            self._attempt(self._save_of_run, _FAILURE, _tick_of(settled_scope()), error=True)
         if not self._was_saved and not self._agents and self._state is None:
             self._pipeline.health.note("a run has a checkpoint policy, but nothing in it exposed state")
         checkpoint_store.note_outcome(self._run_id, ok=ok)
+
+    def _attempt(self, save: Callable[..., None], *args: Any, **step: Any) -> None:
+        """Call a method that saves, unless one is at work; its exceptions are counted, not raised."""
+        if _taking.get():
+            return
+        token = _taking.set(True)
+        try:
+            save(*args, **step)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._pipeline.health.trouble("a checkpoint", error)
+            self._pipeline.health.drop("a checkpoint could not be taken")
+        finally:
+            _taking.reset(token)
 
     def _open_step(self, scope: SpanScope | None) -> str | None:
         """The innermost open step of the run in this scope, or None."""
@@ -447,22 +453,6 @@ def _of_scope() -> RunCheckpointing | None:
     run = None if scope is None or scope.run_id is None else OPEN_RUNS.get(scope.run_id)
     checkpointing = None if run is None else run.checkpoints
     return checkpointing if isinstance(checkpointing, RunCheckpointing) else None
-
-
-@contextmanager
-def _taking_checkpoint(pipeline: Pipeline) -> Iterator[bool]:
-    """A block for taking a checkpoint; yields False inside another one. It counts and swallows exceptions."""
-    if _taking.get():
-        yield False
-        return
-    token = _taking.set(True)
-    try:
-        yield True
-    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        pipeline.health.trouble("a checkpoint", error)
-        pipeline.health.drop("a checkpoint could not be taken")
-    finally:
-        _taking.reset(token)
 
 
 def _exposed(state: Any) -> Any:
