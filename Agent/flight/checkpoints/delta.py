@@ -480,7 +480,7 @@ def _like_marks(value: Any, at: str) -> Iterator[str]:
 
 
 def _unmarked(value: Any, at: str, types: dict[str, str]) -> Any:
-    """Replace the marks in the value at a pointer by the values themselves, and collect the tags in `types`."""
+    """Replace the marks in the value at a pointer by the marked values; collect the tags in `types`."""
     if type(value) is dict and (tag := value.get(_TYPE)) is not None:
         value = value[_VALUE]
         if tag != _PLAIN:

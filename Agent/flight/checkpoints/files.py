@@ -27,6 +27,7 @@ from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.values.plain import ask_memory_for_more, read_json, write_json
 from Agent.flight.checkpoints.model import ABOUT, CheckpointInfo
+from Agent.record.health import say
 from Agent.record.loggers.loggers import present
 from Agent.tree.files.descriptors import fcntl, names, write_all
 from Agent.tree.files.session import replacing
@@ -183,11 +184,7 @@ def frames_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[dict[st
         for offset, size_bytes in places:
             data = os.pread(fd, size_bytes, offset)
             if len(data) < size_bytes:
-                raise DamagedInput(
-                    f"a checkpoint is expected at byte {offset}, after the end of the file",
-                    path=path,
-                    remedy="restore the file from a copy",
-                )
+                raise _damaged(f"it is expected at byte {offset}, after the end of the file", path)
             yield _frame_object(decompressed(data, path), path)
     finally:
         os.close(fd)
@@ -197,16 +194,16 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     try:
         frame = read_json(line)
     except orjson.JSONDecodeError as error:
-        raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
+        raise _damaged(f"a frame is not JSON: {error}", path) from None
     if type(frame) is not dict:
-        raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
+        raise _damaged("a frame is not a JSON object", path)
     return frame
 
 
-def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def frames(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yield (offset, size, content) of each frame of a pack, up to the first incomplete or damaged one.
 
-    `on_rest` is called with the number of bytes from there on; a kill during a save leaves some.
+    The bytes from there on, such as those of a killed save, are reported on stderr.
     """
     from zstandard import ZstdDecompressor, ZstdError
 
@@ -226,7 +223,7 @@ def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, in
         except (ZstdError, DamagedInput):
             content = None
         if content is None:
-            on_rest(len(data) - offset)
+            say(f"{path}: its last {len(data) - offset} bytes are not a complete checkpoint")
             return
         end -= len(reader.unused_data)
         yield offset, end - offset, content

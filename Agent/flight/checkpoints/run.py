@@ -16,7 +16,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -427,7 +426,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     rows_by_number: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.run("INSERT OR REPLACE INTO packs VALUES (?)", path.name)
-        for offset, size, frame in frames(path, partial(_report_incomplete_end, path)):
+        for offset, size, frame in frames(path):
             try:
                 row = Row.of_frame(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
@@ -453,10 +452,6 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
         index.put(row)
         if digests:
             index.set_chunks(number, digests)
-
-
-def _report_incomplete_end(path: Path, size_bytes: int) -> None:
-    say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 
 _MANY_ROWS: Final = 1000

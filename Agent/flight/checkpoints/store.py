@@ -88,18 +88,6 @@ def row_of(checkpoint: Checkpoint, redactor: Redactor) -> Row:
     )
 
 
-def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
-    """The checkpoint of an index row, without its values, which the caller sets."""
-    return Checkpoint(
-        run_id=run_id,
-        step_id=row.step_id,
-        agent_id=row.agent_id,
-        timestamp=moment_of(row.saved_us),
-        **{name: getattr(row, name) for name in ABOUT},
-        info=row.info(run_id),
-    )
-
-
 class LocalCheckpointStore:
     """The checkpoints of one session's runs, in its directory; threads and processes may share it.
 
@@ -188,12 +176,18 @@ class LocalCheckpointStore:
         row, document, text = self._find(run_id, step_id, agent_id)
         unrestored: list[str] = []
         values = decode_document(document, text, unrestored)
-        loaded = checkpoint_of(row, run_id)
-        loaded.state = values.get("state")
-        loaded.messages = values.get("messages", [])
-        loaded.tool_calls = values.get("tool_calls", [])
-        loaded.unrestored = tuple(unrestored)
-        return loaded
+        return Checkpoint(
+            run_id=run_id,
+            step_id=row.step_id,
+            state=values.get("state"),
+            messages=values.get("messages", []),
+            tool_calls=values.get("tool_calls", []),
+            agent_id=row.agent_id,
+            timestamp=moment_of(row.saved_us),
+            **{name: getattr(row, name) for name in ABOUT},
+            info=row.info(run_id),
+            unrestored=tuple(unrestored),
+        )
 
     def recorded_state(
         self, run_id: str, step_id: str, agent_id: str | None = None
