@@ -127,55 +127,48 @@ def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) ->
     parts = path.split("/")
     if len(parts) > _MAX_DEPTH or not is_plain(parts):
         return False
-    if is_bundle and _is_bundled(parts, run_dirs):
-        return True
-    if any("@" in part for part in parts):
-        return False
     match parts:
         case ["session.json"]:
             return True
         case [name]:
-            return name.removesuffix(".log") in CATEGORY_FILES and name.endswith(".log")
+            return _log_stem(name, ".log", is_bundle=is_bundle) in CATEGORY_FILES
         case ["agents", name]:
-            parsed = parse_file_name(name)
-            return name.endswith(".log") and parsed is not None and parsed[1:] == (None, None)
-        case ["runs", run, "events.jsonl"]:
-            return run in run_dirs and run != ROOT_RUN
-        case ["runs", run, "artifacts", *below]:
-            return run in run_dirs and bool(below)
-        case ["runs", run, "checkpoints", name]:
-            return run in run_dirs and _PACK.fullmatch(name) is not None
-        case ["runs", run, "checkpoints", "chunks", name]:
-            return run in run_dirs and _CHUNK.fullmatch(name) is not None
+            return _log_stem(name, ".log", is_bundle=is_bundle) is not None
+        case ["runs", run, *below] if run in run_dirs:
+            return _is_of_run(run, below, is_bundle=is_bundle)
+        case [".state", "retired.json" | "recovered.json"]:
+            return is_bundle
+        case [".state", "chain", name]:
+            return is_bundle and _CHAIN.fullmatch(name) is not None
     return False
+
+
+def _is_of_run(run: str, parts: list[str], *, is_bundle: bool) -> bool:
+    """Return whether a package may contain a path in the directory of a run."""
+    match parts:
+        case [name]:
+            return run != ROOT_RUN and _log_stem(name, ".jsonl", is_bundle=is_bundle) == "events"
+        case ["artifacts", *below]:
+            return bool(below) and not any("@" in part for part in below)
+        case ["checkpoints", name]:
+            return _PACK.fullmatch(name) is not None
+        case ["checkpoints", "chunks", name]:
+            return _CHUNK.fullmatch(name) is not None
+        case ["replays", _, "report.json"]:
+            return is_bundle
+    return False
+
+
+def _log_stem(name: str, suffix: str, *, is_bundle: bool) -> str | None:
+    """Return the stem of a log file's name; None for another name, and for a segment outside of a bundle."""
+    parsed = parse_file_name(name) if name.endswith(suffix) else None
+    is_allowed = parsed is not None and (is_bundle or parsed[1:] == (None, None))
+    return parsed.stem if parsed is not None and is_allowed else None
 
 
 def is_plain(parts: list[str]) -> bool:
     """Return whether no part of a path leads outside or is hidden; only `.state` may begin with a dot."""
     return all(map(_PART.fullmatch, parts[1:] if parts[0] == _STATE else parts))
-
-
-def _is_bundled(parts: list[str], run_dirs: set[str]) -> bool:
-    """Return whether a path, given by its parts, may only be in a bundle."""
-    match parts:
-        case [".state", "retired.json" | "recovered.json"]:
-            return True
-        case [".state", "chain", name]:
-            return _CHAIN.fullmatch(name) is not None
-        case [".state", *_]:
-            return False
-        case [name]:
-            parsed = parse_file_name(name)
-            return parsed is not None and name.endswith(".log") and parsed.stem in CATEGORY_FILES
-        case ["agents", name]:
-            return name.endswith(".log") and parse_file_name(name) is not None
-        case ["runs", run, "replays", _, "report.json"]:
-            return run in run_dirs
-        case ["runs", run, name]:
-            parsed = parse_file_name(name)
-            is_log = parsed is not None and name.endswith(".jsonl") and parsed.stem == "events"
-            return is_log and run in run_dirs and run != ROOT_RUN
-    return False
 
 
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
