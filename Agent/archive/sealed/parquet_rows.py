@@ -63,7 +63,7 @@ def is_event(of: str = "") -> str:
         f"AND regexp_full_match({of}timestamp, '{EVENT_TIME}') AND {of}timestamp >= '0001' "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
         f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
-        f"AND {has_content(of)})"
+        f"AND ({of}type IS NOT NULL OR {of}extra IS NOT NULL))"
     )
 
 
@@ -71,13 +71,8 @@ HAS_TIME: Final = f"ts_us BETWEEN {FIRST_US} AND {LAST_US}"
 """SQL: the time in the sort key is one that events can have."""
 
 
-def has_content(of: str = "") -> str:
-    """Return the last of these conditions: the event has a kind or a payload."""
-    return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
-
-
 def has_payload(text: str) -> str:
-    """The same for a line's text, since as a struct a payload that is not an object looks empty."""
+    """Whether a line has a kind or a payload: as a struct, a payload that is no object looks empty."""
     return f"TRY({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
 
 

@@ -30,7 +30,7 @@ from Agent.archive.sealed.parquet_rows import (
     promoted_columns,
     rows_of,
 )
-from Agent.errors import DamagedInput, InputError, SessionNotFound
+from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
@@ -49,6 +49,7 @@ from Agent.tree.layout import (
     agents_dir,
     category_files,
     entries_in,
+    existing,
     log_files,
     open_file,
     open_private,
@@ -692,12 +693,8 @@ def finished_segments(session: Path) -> tuple[list[FinishedSegment], dict[str, s
     Raises:
         SessionNotFound: the directory does not exist.
     """
-    if not session.is_dir():
-        raise SessionNotFound(
-            "no session there", path=session, remedy="give the path of a session_... directory"
-        )
     finished, waiting = [], {}
-    running = _running_writers(session)
+    running = _running_writers(existing(session))
     for path in log_files(session):  # a run's own events stay the plain file that people read
         try:
             status = path.lstat()
