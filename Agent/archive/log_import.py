@@ -202,10 +202,8 @@ def import_objects(
     except BaseException:
         shutil.rmtree(stored.path)
         raise
-    imported.session, imported.events = (
-        stored.path,
-        converted.count - 1,
-    )  # without the row that closes the writer
+    imported.session = stored.path
+    imported.events = converted.count - 1  # without the row that closes the writer
     return imported
 
 
@@ -681,13 +679,9 @@ def _flat_inspect(event: dict[str, Any], ends: dict[Any, Any]) -> dict[str, Any]
         flat["error"] = failure.get("message") or failure.get("type") or "error"
         flat["failure"] = {key: value for key, value in failure.items() if key != "traceback_ansi"}
     if kind == "span_begin":
-        ended, flat["span"], flat["span_id"] = (
-            ends.get(event.get("id")),
-            event.get("id"),
-            event.get("parent_id"),
-        )
+        ended = ends.get(event.get("id"))
+        flat["span"], flat["span_id"] = flat.pop("id", None), event.get("parent_id")
         flat["action"] = event.get("name") or "span"
-        flat.pop("id", None)
     elif kind in _INSPECT_SPANS:
         ended, flat["span"] = event.get("completed"), event.get("uuid") or f"{began} {kind}"
         name = event.get("model") if kind == "model" else event.get("function") or event.get("name")

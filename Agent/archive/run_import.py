@@ -474,6 +474,8 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
         return value if isinstance(value, str) else ""
 
     versions = stored.get("versions")
+    names = (FORKED, RESUMED) if manifest.is_bundle else ()
+    origin = {name: stored[name] for name in names if isinstance(stored.get(name), dict)}
     info = SessionInfo(
         session_id=manifest.session_id,
         session_uid=manifest.session_uid,
@@ -484,12 +486,7 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
         started_at=text("started_at"),
         ended_at=text("ended_at") or format_timestamp(last_us),
         recovered_at=text("recovered_at") or None,
-        other={
-            "imported": {"file": source.name, "run_id": manifest.run_id},
-            **{name: stored[name] for name in (FORKED, RESUMED) if isinstance(stored.get(name), dict)},
-        }
-        if manifest.is_bundle
-        else {"imported": {"file": source.name, "run_id": manifest.run_id}},
+        other={"imported": {"file": source.name, "run_id": manifest.run_id}, **origin},
     )
     replace_file(session_file(staging), orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2))
 
