@@ -12,7 +12,6 @@ import re
 import stat
 from base64 import b32encode
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -547,7 +546,7 @@ def make_private(path: Path, *, parents: bool = False, exist_ok: bool = False) -
         if not parents or path.parent == path:
             raise
         for above in reversed([each for each in path.parents if not os.path.lexists(each)]):
-            with suppress(FileExistsError):
+            with contextlib.suppress(FileExistsError):
                 above.mkdir()
                 _let_owner_use(above)
         make_private(path, exist_ok=exist_ok)
@@ -591,7 +590,10 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
         The directory and the final id.
     """
     make_root(root)
-    for final_id in _candidates(session_id):
+    repeat = 1
+    while True:
+        final_id = session_id if repeat == 1 else f"{session_id}-{repeat}"
+        repeat += 1
         session = root / f"{_SESSION_PREFIX}{final_id}"
         try:
             make_private(session)
@@ -604,7 +606,6 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
             remove_empty_session(session)
             raise
         return session, final_id
-    raise AssertionError("unreachable: the candidates never end")
 
 
 def _subdirectories(session: Path) -> tuple[Path, ...]:
@@ -621,14 +622,6 @@ def remove_empty_session(session: Path) -> None:
 def is_session_name(name: str) -> bool:
     """Return whether a directory of this name under a root is a session."""
     return _SESSION_NAME.fullmatch(name) is not None and os.sep not in name
-
-
-def _candidates(session_id: str) -> Iterator[str]:
-    yield session_id
-    repeat = 2
-    while True:
-        yield f"{session_id}-{repeat}"
-        repeat += 1
 
 
 def _is_session(directory: Path, *, even_empty: bool) -> bool:
