@@ -507,24 +507,22 @@ class ToolSpec:
         self.defaults = Defaults(function)
         self._open: Callable[..., OpenToolCall] = SteppedToolCall if self.is_stepped else OpenToolCall
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Response | None:
-        """Open a call: get the recorded response in a replay, and record the arguments.
-
-        Return the open call, which may hold a recorded response. If nothing is recorded, return the Response
-        alone, or None if there is none.
+    def begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[OpenToolCall | None, Response | None]:
+        """Open a call: return the call if something records it, and the recorded response in a replay.
 
         Raises:
             ReplayError: the replay has no response for the call, or refuses a live call.
         """
         player = active_player()
         if player is None and not is_recorded():
-            return None
+            return None, None
         site = call_site(_SITE_DEPTH)
         answer, leave = None, None
         if player is not None:
             answer, leave = ask_player(player, self._described(args, kwargs, site))
-        call = self._begin(args, kwargs, answer, leave, site) if is_recorded() else None
-        return answer if call is None else call
+        return self._begin(args, kwargs, answer, leave, site) if is_recorded() else None, answer
 
     def _begin(
         self,
@@ -644,50 +642,48 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def recorded_async(*args: Any, **kwargs: Any) -> Any:
-            call = begin(args, kwargs)
-            if call is None:
-                return await function(*args, **kwargs)
-            answer = call if type(call) is Response else call.answer  # type: ignore[union-attr]
+            call, answer = begin(args, kwargs)
             if answer is not None:
                 return _recorded_outcome(call, answer)
+            if call is None:
+                return await function(*args, **kwargs)
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
-                call.fail(error)  # type: ignore[union-attr]
+                call.fail(error)
                 raise
-            call.end(result)  # type: ignore[union-attr]
+            call.end(result)
             return result
 
         return recorded_async
 
     @functools.wraps(function)
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args, kwargs)
-        if call is None:
-            return function(*args, **kwargs)
-        answer = call if type(call) is Response else call.answer  # type: ignore[union-attr]
+        call, answer = begin(args, kwargs)
         if answer is not None:
             return _recorded_outcome(call, answer)
+        if call is None:
+            return function(*args, **kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            call.fail(error)  # type: ignore[union-attr]
+            call.fail(error)
             raise
-        call.end(result)  # type: ignore[union-attr]
+        call.end(result)
         return result
 
     return recorded
 
 
-def _recorded_outcome(call: Any, answer: Response) -> Any:
+def _recorded_outcome(call: OpenToolCall | None, answer: Response) -> Any:
     """Return or raise the recorded outcome; the event of the current call refers to the recorded one."""
     if answer.change is not None:
         answer.change()
     if answer.error is not None:
-        if call is not answer:
+        if call is not None:
             call.fail(answer.error)
         raise answer.error
-    if call is not answer:
+    if call is not None:
         call.end(answer.result)
     return answer.result
 
@@ -696,11 +692,10 @@ def _open_steps(
     spec: ToolSpec, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Steps:
     """The observer of a generator's steps, created when the generator first runs."""
-    call = spec.begin(args, kwargs)
-    if call is None:
+    call, answer = spec.begin(args, kwargs)
+    if call is None and answer is None:
         return UNOBSERVED
-    steps: Any = Steps() if isinstance(call, Response) else call
-    answer = call if isinstance(call, Response) else call.answer
+    steps: Any = Steps() if call is None else call
     if answer is not None:
         steps.body = replayed_items(spec.name, answer, like=function)
     return cast("Steps", steps)
