@@ -442,7 +442,7 @@ def usage_of(data: Any) -> Usage | None:
 
 def _first_count(data: Any, names: tuple[str, ...]) -> int | None:
     for name in names:
-        value = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+        value = _field(data, name)
         if type(value) is int:
             return value
     return None

@@ -67,11 +67,15 @@ class RecordedEnvironment:
 
     def trace_state(self) -> dict[str, Any]:
         """The exposed fields: the episode, its step and its returns by agent."""
-        return self.episodes.state()
+        episodes = self.episodes
+        return {"episode": episodes.number, "step": episodes.step, "returns": dict(episodes.returns)}
 
     def trace_restore(self, fields: Mapping[str, Any]) -> None:
         """Restore the exposed fields from a recording."""
-        self.episodes.restore(fields)
+        episodes = self.episodes
+        episodes.number = int(fields.get("episode", episodes.number))
+        episodes.step = int(fields.get("step", episodes.step))
+        episodes.returns = dict(fields.get("returns", episodes.returns))
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset the environment, and record the seed and the first observation."""
@@ -131,16 +135,6 @@ class Episodes:
             if logger is None:
                 logger = self._loggers[agent] = LearningLogger("environment", agent)
             logger.log_reward(action, reward, self.returns[agent])
-
-    def state(self) -> dict[str, Any]:
-        """The state as fields."""
-        return {"episode": self.number, "step": self.step, "returns": dict(self.returns)}
-
-    def restore(self, fields: Mapping[str, Any]) -> None:
-        """Restore recorded fields."""
-        self.number = int(fields.get("episode", self.number))
-        self.step = int(fields.get("step", self.step))
-        self.returns = dict(fields.get("returns", self.returns))
 
 
 class TracedModel(ExitStack):

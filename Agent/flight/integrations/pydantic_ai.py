@@ -66,17 +66,8 @@ setattr(_RecordedModel, RECORDED, True)
 
 def _end(call: OpenModelCall, stream: Any) -> None:
     """Record the end of a stream that was read to its end, or only partly."""
-
-    def make() -> Any:
-        return _encode(stream.get())
-
-    def usage() -> Usage:
-        return _usage(stream.get())
-
-    if stream._finished:  # noqa: SLF001 - no public attribute has it
-        call.end(make, usage)
-    else:
-        call.close(make, usage)
+    end = call.end if stream._finished else call.close  # noqa: SLF001 - no public attribute has it
+    end(lambda: _encode(stream.get()), lambda: _usage(stream.get()))
 
 
 def _played(call: OpenModelCall, parameters: Any) -> Any:
