@@ -677,5 +677,5 @@ def edge(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return an edge between two events."""
     ends = {"from": result["cause_id"], "to": result["effect_id"]}
     test = result.get("test")
-    tested = {"test": None if test is None else str(CauseTest(**test))}
+    tested = {"test": None if test is None else str(CauseTest.from_dict(test))}
     return ends | {name: result[name] for name in ("basis", "rule", "reason")} | tested

@@ -16,6 +16,7 @@ from view_kit import SESSION, Slow, record, viewed
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.analysis.analyzer import LogAnalyzer
+from Agent.analysis.causality.chains import TESTED, Edge, judged
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.view import open_view, session_list
@@ -439,6 +440,22 @@ def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_
         report = {"status": "found", "tests": [], "causes": [cause]}
         (found,) = view.snapshot.findings(report)["causes"]
         assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]
+
+
+def test_the_edge_of_a_tested_cause_has_the_sentence_of_the_test(recorded):
+    view, *_ = recorded
+    test = judged("skip it", [5.0, 5.0], [1.0, 1.0], worse=1, expected=1.0)
+    first, last = (view.events(limit=2)["events"][at]["id"] for at in (0, 1))
+    tested = Edge(first, last, TESTED, "fork", "it was skipped", test)
+    cause = {
+        "title": "t",
+        "explanation": "e",
+        "confidence": 0.9,
+        "edges": [tested.to_dict()],
+        "event_ids": [first, last],
+    }
+    (found,) = view.snapshot.findings({"status": "found", "tests": [], "causes": [cause]})["causes"]
+    assert found["edges"][0]["test"] == str(test)
 
 
 FREED = """

@@ -12,7 +12,7 @@ differs by chance from n others exceeds all of them with probability 1 / (n + 1)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import NormalDist
@@ -92,6 +92,11 @@ class CauseTest:
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values."""
         return {name: getattr(self, name) for name in self.__slots__} | {"share": self.share}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> CauseTest:
+        """The result whose `to_dict` this is."""
+        return cls(**{name: plain[name] for name in cls.__slots__})
 
     def __str__(self) -> str:
         if self.effect is None:
