@@ -340,7 +340,7 @@ class LogAnalyzer:
         """Write the session as one HTML report (`session_report.write_page`); return its path."""
         from Agent.analysis.report import session_report
 
-        return session_report.write_page(Path(path), self)
+        return session_report.write_page(Path(path), self.path, self.reader, self.engine)
 
     def sql(self, query: str) -> SqlResult:
         """Run one reading SQL statement over the views (`views.names`); each row is a dict."""

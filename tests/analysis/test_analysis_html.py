@@ -12,7 +12,7 @@ from analysis_kit import START_US, WRITER, SessionBuilder
 from Agent.analysis import LogAnalyzer, analyze_session
 from Agent.analysis.questions.errors import journey_tail
 from Agent.analysis.report.sections import error_sections
-from Agent.analysis.report.session_report import session_page as page
+from Agent.analysis.report.session_report import session_page
 from Agent.cli.main import main
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
@@ -23,6 +23,11 @@ from Agent.render.html import block_html
 from Agent.render.layout import sections_text
 
 VOID = {"meta"}
+
+
+def page(path: Path) -> str:
+    with LogAnalyzer(path) as log:
+        return session_page(path, log.reader, log.engine)
 
 
 class Read(HTMLParser):
@@ -76,7 +81,7 @@ def write_a_bit_of_everything(builder: SessionBuilder, name: str) -> None:
 
 def test_what_a_session_says_stays_text(builder: SessionBuilder) -> None:
     write_a_bit_of_everything(builder, HOSTILE)
-    read = Read(page(LogAnalyzer(builder.path)))
+    read = Read(page(builder.path))
     assert {name for name, _ in read.tags}.isdisjoint(
         {"script", "img", "iframe", "object", "link", "base", "form", "a"}
     )
@@ -114,7 +119,7 @@ def test_what_was_recorded_begins_no_line_of_a_report(builder: SessionBuilder) -
 
 def test_the_page_asks_no_network_and_says_so_to_the_browser(builder: SessionBuilder) -> None:
     write_a_bit_of_everything(builder, "plain")
-    document = page(LogAnalyzer(builder.path))
+    document = page(builder.path)
     read = Read(document)
     policies = [a["content"] for name, a in read.tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policies and "default-src 'none'" in str(policies[0]) and "script" not in str(policies[0])
@@ -126,7 +131,7 @@ def test_the_page_asks_no_network_and_says_so_to_the_browser(builder: SessionBui
 
 def test_every_section_says_what_is_in_the_session(builder: SessionBuilder) -> None:
     write_a_bit_of_everything(builder, "quill")
-    text = Read(page(LogAnalyzer(builder.path))).text
+    text = Read(page(builder.path)).text
     for title in (
         "Activity over time",
         "Errors",
@@ -143,7 +148,7 @@ def test_every_section_says_what_is_in_the_session(builder: SessionBuilder) -> N
 
 def test_an_empty_or_tiny_session_has_a_page_too(builder: SessionBuilder) -> None:
     builder.emit("log", None, message="one line")
-    text = Read(page(LogAnalyzer(builder.path))).text
+    text = Read(page(builder.path)).text
     assert "None." in text and "Learning" not in text
 
 

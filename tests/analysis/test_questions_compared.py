@@ -33,7 +33,8 @@ ABOUT_ONE_SESSION = frozenset(
     questions.journeys.record_gaps questions.perfetto.write_perfetto questions.provenance.provenance
     questions.states.agent_vars questions.states.check_within questions.states.checkpoints
     questions.states.field_changes questions.states.field_course questions.states.state_at
-    report.session_report.export_analysis report.session_report.session_summary session.code_places
+    report.session_report.export_analysis report.session_report.gather report.session_report.session_page
+    report.session_report.session_summary report.session_report.write_page session.code_places
     session.counted_losses session.losses
     """.split()
 )

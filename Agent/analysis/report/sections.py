@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from Agent.analysis.questions.errors import pattern_text
-from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
-from Agent.event.ids import split_event_id
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import (
     Bars,
@@ -48,10 +46,6 @@ from Agent.render.formats import (
     seconds,
 )
 
-BUCKETS: Final = 96
-EXAMPLES: Final = 12
-CHAINS: Final = 4
-_LOOKBACK_S: Final = 60.0
 KINDS: Final = 5
 AGENTS: Final = 25
 MORE_AGENTS: Final = 1000
@@ -68,22 +62,6 @@ TYPES: Final = 12
 STEPS: Final = 8
 
 
-class SessionQuestions(Protocol):
-    """The analyses of a session that a page needs; `LogAnalyzer` implements them."""
-
-    def session_summary(self) -> dict[str, Any]:
-        """Summarise the session in one dict."""
-
-    def timeline(self, buckets: int = ...) -> dict[str, Any]:
-        """Count events over time, with the marks."""
-
-    def find_causality_chain(self, event: str, lookback_seconds: float = ...) -> list[dict[str, Any]]:
-        """Return what led to an event, nearest cause first."""
-
-    def sql(self, query: str) -> Iterable[Mapping[str, Any]]:
-        """Run a query; return its rows."""
-
-
 class Facts(NamedTuple):
     """Everything that the page shows about one session."""
 
@@ -93,29 +71,6 @@ class Facts(NamedTuple):
     """Tracebacks by event id of the error."""
     chains: Mapping[str, list[dict[str, Any]]]
     """Causal chains by event id of the error, nearest cause first."""
-
-
-def gather(questions: SessionQuestions) -> Facts:
-    """Collect the facts about a session for its page."""
-    summary = questions.session_summary()
-    examples = [row["example_id"] for row in summary["errors"]["fingerprints"] if row.get("example_id")]
-    chains = {}
-    for event_id in examples[:CHAINS]:
-        try:
-            chains[event_id] = questions.find_causality_chain(event_id, _LOOKBACK_S)
-        except EventNotFound:
-            continue  # retention removed the event in the meantime
-    return Facts(summary, questions.timeline(BUCKETS), _tracebacks(questions, examples[:EXAMPLES]), chains)
-
-
-def _tracebacks(questions: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
-    if not event_ids:
-        return {}
-    # `split_event_id` validates these, but the eight characters of a writer may include a quote
-    places = [split_event_id(event_id) for event_id in event_ids]
-    listed = ", ".join(f"'{writer.replace(chr(39), chr(39) * 2)}-{seq}'" for writer, seq in places)
-    query = f"SELECT id, traceback AS text FROM errors WHERE id IN ({listed})"  # noqa: S608
-    return {row["id"]: row["text"] for row in questions.sql(query) if row["text"]}
 
 
 def header(facts: Facts) -> Head:

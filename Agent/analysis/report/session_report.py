@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis import session as integrity
+from Agent.analysis.causality.chains import causality_chain
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.kept import QueryEngine, kept
 from Agent.analysis.query.tables import as_json
-from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.query.views import IS_ERROR, Only, scan
 from Agent.analysis.questions import errors as failures
 from Agent.analysis.questions import interactions, journeys, learning, performance, states
-from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
+from Agent.analysis.report.sections import Facts, header, sections
 from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import InputError
+from Agent.errors import EventNotFound, InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.render import html
 from Agent.render.blocks import Section, Words
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from Agent.analysis.query.trees import Trees
 
 EXPORT_VERSION = 1
+_BUCKETS: Final = 96
+_EXAMPLES: Final = 12
+_CHAINS: Final = 4
+_LOOKBACK_S: Final = 60.0
 
 
 class Analysis(Mapping[str, Any]):
@@ -227,18 +232,38 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     return write_whole(target, as_json(body, is_indented=True) + b"\n")
 
 
-def write_page(target: Path, questions: SessionQuestions) -> Path:
+def gather(path: Path, reader: TreeReader, engine: Engine) -> Facts:
+    """Collect the facts about a session for its page."""
+    summary = session_summary(path, reader, engine)
+    examples = [row["example_id"] for row in summary["errors"]["fingerprints"] if row.get("example_id")]
+    chains = {}
+    for event_id in examples[:_CHAINS]:
+        try:
+            chains[event_id] = causality_chain(reader, engine, event_id, _LOOKBACK_S)
+        except EventNotFound:
+            continue  # retention removed the event in the meantime
+    tracebacks = _tracebacks(engine, examples[:_EXAMPLES])
+    return Facts(summary, journeys.timeline(engine, _BUCKETS), tracebacks, chains)
+
+
+def _tracebacks(engine: Engine, event_ids: list[str]) -> dict[str, str]:
+    source = scan("traceback", only=Only(ids=event_ids))
+    query = f"SELECT id, traceback FROM {source} WHERE array_contains(?, id) AND traceback IS NOT NULL"
+    return {row["id"]: row["traceback"] for row in engine.rows(query, [event_ids])} if event_ids else {}
+
+
+def write_page(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
     """Write the HTML page of a session atomically, readable by its owner only; return its path.
 
     Raises:
         InputError: the file cannot be written.
     """
-    return write_whole(target, session_page(questions).encode("utf-8", "backslashreplace"))
+    return write_whole(target, session_page(path, reader, engine).encode("utf-8", "backslashreplace"))
 
 
-def session_page(questions: SessionQuestions) -> str:
-    """Render the HTML page of a session from the answers of an analyzer's public methods."""
-    facts = gather(questions)
+def session_page(path: Path, reader: TreeReader, engine: Engine) -> str:
+    """Render the HTML page of a session."""
+    facts = gather(path, reader, engine)
     return html.page(header(facts), sections(facts))
 
 

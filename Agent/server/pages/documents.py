@@ -13,7 +13,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.report import details, run_details
+from Agent.analysis.report import details, run_details, session_report
 from Agent.analysis.report import sections as overview
 from Agent.analysis.reports import REPORTS, Report
 from Agent.errors import EventNotFound, RunNotFound
@@ -79,7 +79,7 @@ Contents = tuple[Head | None, Iterator[Section]]
 
 
 def _overview(log: LogAnalyzer) -> Contents:
-    facts = overview.gather(log)
+    facts = session_report.gather(log.path, log.reader, log.engine)
     return overview.header(facts), overview.sections(facts)
 
 
