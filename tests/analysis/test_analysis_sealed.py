@@ -30,7 +30,7 @@ from Agent.analysis.query.engine import open_engine
 from Agent.analysis.query.progress import listener
 from Agent.analysis.query.views import EVERYTHING, Only, names, scan
 from Agent.archive import seal
-from Agent.archive.sealed.parquet_rows import formerly_promoted_columns, promoted_columns
+from Agent.archive.sealed.parquet_rows import promoted_columns
 from Agent.archive.sealed.parts import archive_dir, drop_part, file_digest, read_parts
 from Agent.event.ids import split_event_id
 from Agent.tree.files.sequence_set import SeqSet
@@ -159,12 +159,18 @@ def older(session: Path) -> None:
         description.write_bytes(orjson.dumps(stored))
 
 
+PROMOTED_IN_0_1 = (
+    "action_type", "call", "root", "outcome", "error_id", "duration_ms", "error_type", "error_message",
+    "fingerprint", "reward", "metric_name", "value", "interaction_type", "message_id",
+)  # fmt: skip
+
+
 def former(session: Path) -> None:
     """Sealed by a version that promoted fewer keys: its files lack the other columns."""
     import duckdb
 
     seal(session, remove=True)
-    kept = formerly_promoted_columns()
+    kept = {name: promoted_columns()[name] for name in PROMOTED_IN_0_1}
     lacking = ", ".join(f'"{name}"' for name in promoted_columns().keys() - kept)
     for part in read_parts(session):
         made = part.directory / "made"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from Agent.analysis.query.views import FORMER, LINES, LIVE, OLDER, SEALED, VERBATIM
-from Agent.archive.sealed.parquet_rows import formerly_promoted_columns, literal, promoted_columns
+from Agent.analysis.query.views import LINES, LIVE, OLDER, SEALED, VERBATIM
+from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -27,7 +27,7 @@ from Agent.archive.sealed.parts import (
 from Agent.tree.layout import agents_dir, is_text, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
 Entry = TypeVar("Entry")
-PATTERNS: Final = (LIVE, SEALED, FORMER, OLDER, VERBATIM)
+PATTERNS: Final = (LIVE, SEALED, OLDER, VERBATIM)
 """The forms whose files DuckDB opens."""
 _BLANK: Final = b" \t\n\f\r"
 
@@ -271,11 +271,9 @@ def find_sources(
 
 def by_columns(parts: Iterable[Part]) -> dict[str, list[Part]]:
     """The parts of an archive by the forms of their rows, which depend on their promoted columns."""
-    forms = {SEALED: promoted_columns(), FORMER: formerly_promoted_columns()}
-    found: dict[str, list[Part]] = {SEALED: [], FORMER: [], OLDER: [], VERBATIM: []}
+    found: dict[str, list[Part]] = {SEALED: [], OLDER: [], VERBATIM: []}
     for part in parts:
-        form = next((form for form, columns in forms.items() if columns == dict(part.promoted)), OLDER)
-        found[form].append(part)
+        found[SEALED if dict(part.promoted) == promoted_columns() else OLDER].append(part)
         found[VERBATIM] += [part] if part.verbatim else []
     return found
 

@@ -18,7 +18,6 @@ from Agent.archive.sealed.parquet_rows import (
     NO_KIND,
     TIME_TEXT,
     flat_keys,
-    formerly_promoted_columns,
     has_payload,
     is_event,
     is_object,
@@ -192,7 +191,6 @@ def scan(*keys: str, only: Only = EVERYTHING) -> str:
             LIVE: select(_of_line(payload), live_lines(columns, payload, spare), spare),
             LINES: select(_of_columns(payload), read_columns(payload, spare, only), spare),
             SEALED: _of_rows(SEALED, payload, promoted_columns(), only),
-            FORMER: _of_rows(FORMER, payload, formerly_promoted_columns(), only),
             OLDER: _of_rows(OLDER, payload, {}, only),
             VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
             ROWS: _of_base(_of_columns(payload)),
@@ -375,7 +373,7 @@ def whole_lines(only: Only = EVERYTHING) -> str:
         {
             LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None), spare),
             LINES: select(_whole_of_columns(), _read_whole(only), spare),
-            **{form: _select_rows(rows, form, spare, only) for form in (SEALED, FORMER, OLDER)},
+            **{form: _select_rows(rows, form, spare, only) for form in (SEALED, OLDER)},
             VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None), spare),
             ROWS: _of_base(_whole_of_line()),
         }
@@ -427,7 +425,7 @@ def numbers(only: Only = EVERYTHING) -> str:
                 stored | {"said": f"CASE WHEN said_event_type {telling} THEN {_SAID_COLUMNS} END"},
                 source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
             ),
-            **{form: _numbers_of_rows(form, stored, telling) for form in (SEALED, FORMER, OLDER)},
+            **{form: _numbers_of_rows(form, stored, telling) for form in (SEALED, OLDER)},
             VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),
         }
     )
@@ -530,8 +528,6 @@ LINES: Final = "lines"
 """JSON lines in files that `_columns` can read completely: the engine reads them as columns."""
 SEALED: Final = "sealed"
 """Archive rows with the promoted columns of this version."""
-FORMER: Final = "former"
-"""Archive rows with the columns that were promoted before further ones were."""
 OLDER: Final = "older"
 """Archive rows of a version with other promoted columns: keys are parsed from the payload's text."""
 VERBATIM: Final = "verbatim"

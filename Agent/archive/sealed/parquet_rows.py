@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from Agent.event.clock import EVENT_TIME, FIRST_US, LAST_US
@@ -34,12 +33,10 @@ ENVELOPE: Final = {
 
 NO_KIND: Final = "log"
 
-_PROMOTED_FIRST: Final = (
+PROMOTED: Final = (
     "action_type", "call", "root", "outcome", "error_id", "duration_ms", "error_type", "error_message",
     "fingerprint", "reward", "metric_name", "value", "interaction_type", "message_id",
-)  # fmt: skip
-PROMOTED: Final = (
-    *_PROMOTED_FIRST, "direction", "sender", "recipient", "content_id", "source_id", "target_id",
+    "direction", "sender", "recipient", "content_id", "source_id", "target_id",
     "connection_type", "collaboration_type", "participants", "size", "depth", "root_agent_id",
     "cumulative_reward", "exploration", "epsilon", "learning_stage", "metrics", "metric", "decision_type",
     "context", "name", "model_name", "latency_ms", "traceback",
@@ -197,15 +194,10 @@ TEXT_BYTES: Final = (
 _STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra", "hlc"})
 
 
-def promoted_columns(names: Iterable[str] = PROMOTED) -> dict[str, str]:
+def promoted_columns() -> dict[str, str]:
     """Return the payload keys that are columns of the sealed form, with their types."""
     types = payload_columns()
-    return {name: types[name] for name in names if name in types}
-
-
-def formerly_promoted_columns() -> dict[str, str]:
-    """Return the columns of the sealed form before further keys were promoted, with their types."""
-    return promoted_columns(_PROMOTED_FIRST)
+    return {name: types[name] for name in PROMOTED if name in types}
 
 
 def literal(text: str) -> str:
