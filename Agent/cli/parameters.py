@@ -394,13 +394,13 @@ def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
 
 def _session_and_agent(run: str, root: Path, agent: str | None = None) -> tuple[Path, str | None]:
     """The session's directory, and the agent of AGENT or RUN; AgentNotFound if it has no such agent."""
-    from Agent.analysis.session import find, unknown_agent
+    from Agent.analysis.session import check_agent, find
     from Agent.archive.sealed.reader import open_reader
 
     path = find(session_of_both(run, agent), root)
     agent = agent or split_run(run)[1]
-    if agent and not (reader := open_reader(path)).holds_agent(agent):
-        raise unknown_agent(reader, agent)
+    if agent:
+        check_agent(open_reader(path), agent)
     return path, agent or None
 
 

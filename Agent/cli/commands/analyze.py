@@ -125,7 +125,7 @@ def debug(
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.debug.selected import around_complaint
-    from Agent.analysis.session import unknown_agent
+    from Agent.analysis.session import check_agent
 
     parameters.exclusive(markdown=markdown, json=render.wants_json())
     if not issue.strip():
@@ -144,8 +144,8 @@ def debug(
     progress = shown_forks("testing the causes") if test else working("looking for causes")
     chosen = parameters.session_for(lambda engine: around_complaint(engine, issue), run, more, root, **across)
     with chosen as path, progress, LogAnalyzer(path) as analyzer:
-        if agent and not analyzer.reader.holds_agent(agent):
-            raise unknown_agent(analyzer.reader, agent)
+        if agent:
+            check_agent(analyzer.reader, agent)
         usual = [parameters.session_of(each) for each in baseline]
         report = analyzer.debug_issue(issue, baselines=usual, test=test, **of_test)
     if across["engine"] is not None:

@@ -507,10 +507,9 @@ def _place(point: dict[str, Any], key: str) -> int:
 
 
 def _show_checkpoints(analyzer: Any, agent: str) -> None:
-    from Agent.analysis.session import unknown_agent
+    from Agent.analysis.session import check_agent
 
-    if not analyzer.reader.holds_agent(agent):
-        raise unknown_agent(analyzer.reader, agent)
+    check_agent(analyzer.reader, agent)
     checkpoints = list(analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS))
     render.document(lambda: {"agent_id": agent, "checkpoints": checkpoints})
     if not checkpoints:

@@ -557,7 +557,7 @@ def view(
         agent-trace view last --at tick:34 --share moment.html
         agent-trace view last --compare last-fork --share difference.html
     """
-    from Agent.analysis.session import unknown_agent
+    from Agent.analysis.session import check_agent
     from Agent.archive.sealed.reader import open_reader
 
     if at is not None:
@@ -566,8 +566,8 @@ def view(
         parsed_moment(at)
     name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
-    if agent and not (reader := open_reader(path)).holds_agent(agent):
-        raise unknown_agent(reader, agent)
+    if agent:
+        check_agent(open_reader(path), agent)
     beside = None if other is None else _session(path.parent, other)
     if beside is not None and beside.parent != path.parent:
         raise SessionNotFound("both sessions must be in one trace root", path=beside)

@@ -181,13 +181,12 @@ class _Tail:
 
     def _history(self, *, follow: bool) -> Iterator[Line]:
         """The existing events in order; AgentNotFound if an agent has none and, without -f, can get none."""
-        from Agent.analysis.session import unknown_agent
+        from Agent.analysis.session import check_agent
         from Agent.archive.sealed.reader import open_reader
 
         reader, selection = open_reader(self._path), self._screen.wanted
-        for agent in selection.agents:
-            if not follow and not reader.holds_agent(agent):
-                raise unknown_agent(reader, agent)
+        for agent in () if follow else selection.agents:
+            check_agent(reader, agent)
         if self._lines is not None:
             newest = self._newest(reader, selection, self._lines)
             self._damaged = lambda: newest.damaged
