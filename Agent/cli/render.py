@@ -21,7 +21,7 @@ import click
 
 from Agent.record.encode.safe_text import json_shown_safely, shown_safely
 from Agent.render import formats, layout
-from Agent.render.blocks import Cell, Column, grid
+from Agent.render.blocks import VERDICT_LOOKS, Cell, Column, grid
 from Agent.render.layout import clip, display_width, fitting, wrapped
 
 MAX_WIDTH = 100
@@ -332,12 +332,9 @@ def painted(text: str, style: str) -> str:
     return paint(text, **LOOKS.get(style, {}))
 
 
-VERDICT_STYLES: dict[str, dict[str, Any]] = {
-    "IDENTICAL": {"fg": "green", "bold": True},
-    "EQUIVALENT": {"fg": "green", "bold": True},
-    "DIVERGED": {"fg": "red", "bold": True},
-    "UNVERIFIED": {"fg": "yellow", "bold": True},
-}
+def verdict_text(verdict: str) -> str:
+    """A verdict of `VERDICT_LOOKS` in bold, in its colour."""
+    return paint(verdict, bold=True, **LOOKS[VERDICT_LOOKS[verdict]])
 
 
 def emit_judged(
@@ -347,12 +344,12 @@ def emit_judged(
 
     Args:
         text: the report.
-        verdict: one of VERDICT_STYLES.
+        verdict: one of VERDICT_LOOKS.
         name: printed after the verdict.
         indent: printed before each line.
         width: where to wrap lines; None for no wrapping.
     """
-    shown = paint(verdict, **VERDICT_STYLES[verdict]) + (f" {name}:" if name else "")
+    shown = verdict_text(verdict) + (f" {name}:" if name else "")
     for number, line in enumerate(text.splitlines()):
         lines = wrapped(indent + clean(line), width)
         if number == 0:

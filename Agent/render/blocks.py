@@ -10,6 +10,14 @@ from typing import Any, Final, NamedTuple
 
 from Agent.render.formats import count, milliseconds, number, seconds, size
 
+VERDICT_LOOKS: Final[Mapping[str, str]] = {
+    "IDENTICAL": "good",
+    "EQUIVALENT": "good",
+    "DIVERGED": "bad",
+    "UNVERIFIED": "warn",
+}
+"""The looks of the verdicts of a replay."""
+
 
 class Cell(NamedTuple):
     """A cell of a grid with a look: `name`, `good`, `warn`, `bad` or `soft`."""

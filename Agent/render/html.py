@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from Agent.record.encode.safe_text import cut, shown_safely
-from Agent.render.blocks import Bars, Block, Curve, Head, Ranges, Section, Share, Title, Words
+from Agent.render.blocks import VERDICT_LOOKS, Bars, Block, Curve, Head, Ranges, Section, Share, Title, Words
 from Agent.render.formats import count, milliseconds, number
 from Agent.version import __version__
 
@@ -35,7 +35,6 @@ _DECADES: Final = (-300, 307)
 """The powers of ten whose neighbours are floats with all their digits."""
 _CODE_CHARS: Final = 6000
 _CODE_LINES: Final = 100
-_LOOK_OF: Final = {"IDENTICAL": "good", "EQUIVALENT": "good", "DIVERGED": "bad", "UNVERIFIED": "warn"}
 _COLOURS: Final = ("#4c7fd9", "#e0913a", "#3aa387", "#d9a72c", "#8a6fd1", "#cf4f5c", "#9aa5b5")
 _PLAIN: Final[Mapping[str, Mapping[str, object]]] = {
     "grid": {"stroke": "#9aa5b5", "stroke-opacity": 0.4},
@@ -88,7 +87,7 @@ class TextInNotebook:
         lines = self.lines()
         headline = next(lines, "")
         further_lines = [*islice(lines, _CODE_LINES), *(["..."] if next(lines, None) is not None else [])]
-        style = _LOOK_OF.get(headline.partition(" ")[0])
+        style = VERDICT_LOOKS.get(headline.partition(" ")[0])
         return block_html(Words(headline, style)) + block_html(Words("\n".join(further_lines), "code"))
 
 

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-STYLES: dict[str, dict[str, Any]] = {
-    OK: {"fg": "green"},
-    WARN: {"fg": "yellow"},
-    FAIL: {"fg": "red", "bold": True},
-}
+_LOOKS = {OK: "good", WARN: "warn", FAIL: "bad"}
 LIBRARIES = ("orjson", "click", "rich", "duckdb", "watchdog")
 _SHOWN_ENTRIES = 5
 FREE_BYTES_NEEDED, FREE_BYTES_WANTED = 64 * 1024 * 1024, 1024 * 1024 * 1024
@@ -84,7 +80,7 @@ def doctor(root: Root, canary: bool) -> int:
 
 
 def _show(check: Check) -> None:
-    state = render.paint(check.state.ljust(4), **STYLES[check.state])
+    state = render.painted(check.state.ljust(4), _LOOKS[check.state])
     render.emit_beside(f"  {state}  {check.name.ljust(14)}  ", 24, check.found)
     if check.remedy:
         render.emit_beside(" " * 24, 24, check.remedy)
@@ -318,12 +314,7 @@ def _newest_session(root: Path) -> Finding:
     return OK, text
 
 
-_STATE_STYLES: dict[str, dict[str, Any]] = {
-    "not found": {"fg": "green"},
-    "FOUND": {"fg": "red", "bold": True},
-    "NOT RECORDED": {"fg": "red", "bold": True},
-    "not installed": {"fg": "yellow"},
-}
+_LOOKS_OF_ENTRANCES = {"not found": "good", "FOUND": "bad", "NOT RECORDED": "bad", "not installed": "warn"}
 
 
 def _search_for_secrets() -> int:
@@ -357,7 +348,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
         for row in rows:
             if row.durability != durability:
                 continue
-            state = render.paint(row.state.ljust(13), **_STATE_STYLES[row.state])
+            state = render.painted(row.state.ljust(13), _LOOKS_OF_ENTRANCES[row.state])
             render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
             for shape in dict.fromkeys(leak.shape for leak in row.leaks):
                 files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]
@@ -367,7 +358,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")
 
 
-FILE_STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": "green"}}
+_LOOKS_OF_FILES = {"not there": "soft", "read": "good"}
 
 
 @parameters.group(no_args_is_help=True, usual="show")
@@ -460,8 +451,8 @@ def path() -> None:
     columns = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
     width = min(max(len(path_text) for path_text, _ in rows), columns - 2)
     for path_text, state in rows:
-        style = FILE_STYLES.get(state, {"fg": "yellow"})
-        render.emit(f"{render.clean(path_text).ljust(width)}  {render.paint(render.clean(state), **style)}")
+        shown = render.painted(render.clean(state), _LOOKS_OF_FILES.get(state, "warn"))
+        render.emit(f"{render.clean(path_text).ljust(width)}  {shown}")
 
 
 def _state(state_of: Any, path_text: str) -> str:

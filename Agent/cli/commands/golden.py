@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
-from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
+from Agent.cli.render import bar, emit_judged, verdict_text
 from Agent.errors import DamagedInput, ReplayError, RunNotFound
 from Agent.render import formats
 from Agent.render.blocks import Column
@@ -191,7 +191,7 @@ def check(
         if isinstance(report, stored.NotChecked):
             render.emit(str(report))
         elif report.passes:
-            render.emit(f"{_verdict(report)} {report.name}")
+            render.emit(f"{verdict_text(str(report.report.verdict))} {report.name}")
             for note in report.notes:
                 render.emit(f"  {note}")
         else:
@@ -427,11 +427,6 @@ def _added(added: adding.AddedGolden, test: Path | None) -> dict[str, Any]:
 
 def _described(each: stored.GoldenTrace) -> dict[str, Any]:
     return {**each.to_object(), "directory": str(each.directory), "size_bytes": each.size_bytes}
-
-
-def _verdict(report: stored.GoldenReport) -> str:
-    verdict = str(report.report.verdict)
-    return render.paint(verdict, **VERDICT_STYLES[verdict])
 
 
 def _show(report: stored.GoldenReport, *, with_name: bool = False) -> None:
