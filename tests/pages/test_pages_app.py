@@ -31,7 +31,11 @@ def opened(monkeypatch):
         made[session] = FakeView(session)
         return made[session]
 
-    listed = {"sessions": [{"id": ID, "started": 1_795_602_645_000_000, "size_bytes": 5, "is_running": True}]}
+    listed = {
+        "sessions": [
+            {"id": ID, "started": "2026-11-25T10:30:45.000000Z", "size_bytes": 5, "is_running": True}
+        ]
+    }
     monkeypatch.setattr(view, "open_view", open_view)
     monkeypatch.setattr(view, "session_list", lambda root=None: listed)
     return made

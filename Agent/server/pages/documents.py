@@ -17,7 +17,6 @@ from Agent.analysis.report import details, run_details, session_report
 from Agent.analysis.report import sections as overview
 from Agent.analysis.reports import REPORTS, Report
 from Agent.errors import EventNotFound, RunNotFound
-from Agent.event.clock import format_timestamp
 from Agent.flight.run_reading import RunRef, list_runs, read_run
 from Agent.render import formats
 from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
@@ -60,16 +59,11 @@ def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
     table = grid(
         rows,
         Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
-        Column("Started (UTC)", lambda row: _time(row.get("started"))),
+        Column("Started (UTC)", "started", formats.date_time),
         Column("Size", "size_bytes", formats.size, spare=1),
-        Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
+        Column("State", lambda row: Cell("running", "good") if row["is_running"] else ""),
     )
     yield Section("", [table])
-
-
-def _time(started: Any) -> str:
-    text = format_timestamp(started) if isinstance(started, int) else started
-    return formats.date_time(text) if text else "-"
 
 
 # reports
