@@ -8,7 +8,6 @@ import inspect
 import json
 import re
 import secrets
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -533,19 +532,6 @@ _DRAIN_S = 1
 """Seconds that running requests get after an interrupt."""
 
 
-class _ReportingServer(uvicorn.Server):
-    """A server that reports when it has started."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._report_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and report it."""
-        await super().startup(sockets)
-        self._report_started()
-
-
 class PagesServer:
     """A server of the pages of one trace root.
 
@@ -593,11 +579,12 @@ class PagesServer:
         """Serve in this thread until SIGINT or SIGTERM, which is raised again afterwards.
 
         Args:
-            started: called when the server answers.
+            started: called before; the socket already listens, so requests wait for the server.
         """
         release_large_arrays()
         try:
-            _ReportingServer(self._config(), started).run(sockets=[self._listening])
+            started()
+            uvicorn.Server(self._config()).run(sockets=[self._listening])
         finally:
             self._app.close()
 
