@@ -317,10 +317,12 @@ async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
             quiet_s += _NEWS_INTERVAL_S
 
 
-class AskedFork(BaseModel):
-    """A page's request for a fork; a repeated request returns whether the fork has ended."""
-
+class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class AskedFork(_Asked):
+    """A page's request for a fork; a repeated request returns whether the fork has ended."""
 
     number: int = Field(ge=0, description="distinguishes forks that are otherwise the same")
     agent: str = Field(max_length=1_000)
@@ -333,10 +335,8 @@ class AskedFork(BaseModel):
     seeds: int = Field(0, ge=0, le=1_000, description="how many seeds a sweep tries with each combination")
 
 
-class AskedTest(BaseModel):
+class AskedTest(_Asked):
     """A page's request to test the causes of a complaint by forks."""
-
-    model_config = ConfigDict(extra="forbid")
 
     q: str = Field("", max_length=2_000, description="the complaint; empty for the leading findings")
 
@@ -356,10 +356,8 @@ def _add_forks(api: APIRouter, views: OpenViews) -> None:
 # control
 
 
-class AskedControl(BaseModel):
+class AskedControl(_Asked):
     """A page's request to a running program."""
-
-    model_config = ConfigDict(extra="forbid")
 
     command: Literal["pause", "step", "resume", "set"]
     ticks: int = Field(1, ge=1, le=1_000_000, description="of a step")
