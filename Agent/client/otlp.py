@@ -59,13 +59,6 @@ class Certificates(NamedTuple):
     client: str | None = None
     client_key: str | None = None
 
-    def context(self) -> ssl.SSLContext:
-        """Return the TLS settings; OSError if a file cannot be read or is invalid."""
-        ssl_context = ssl.create_default_context(cafile=self.authority)
-        if self.client is not None:
-            ssl_context.load_cert_chain(self.client, self.client_key)
-        return ssl_context
-
 
 @dataclass(frozen=True)
 class OtlpDestination(Destination):
@@ -142,8 +135,12 @@ class OtlpDestination(Destination):
         return f"otlp-{urlsplit(self.url).hostname}-{blake2b(identity, digest_size=5).hexdigest()}"
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return the settings of TLS connections."""
-        return self.certificates.context()
+        """Return the settings of TLS connections; OSError if a file cannot be read or is invalid."""
+        files = self.certificates
+        context = ssl.create_default_context(cafile=files.authority)
+        if files.client is not None:
+            context.load_cert_chain(files.client, files.client_key)
+        return context
 
     def to_order(self) -> dict[str, Any]:
         """Return the data for the sender process."""
