@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import time
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, TextIO, overload
 
 import orjson
 
@@ -24,7 +24,7 @@ _SHOWN_ROWS: Final = 50
 _SHOWN_CHARS: Final = 200
 
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""The SQL types that are written as numbers in JSON."""
+"""The integers that are written as numbers in JSON."""
 
 
 class Rows:  # noqa: PLW1641 - no hash, as a list has none
@@ -213,6 +213,11 @@ def write_parquet(path: Path, result: SqlResult) -> int:
     return number
 
 
+def plain(value: Any) -> Any:
+    """The value, a list or a dict as JSON."""
+    return cell(value) if isinstance(value, list | dict) else value
+
+
 def write_csv(path: Path, result: SqlResult) -> int:
     """Write the rows of a query to a new CSV file with a header, in flat memory; return their number.
 
@@ -221,17 +226,32 @@ def write_csv(path: Path, result: SqlResult) -> int:
     Raises:
         FileExistsError: the file exists.
     """
+    with new_file(path) as file, io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
+        return csv_into(text, result.columns, result.batches())
+
+
+def csv_into(
+    text: TextIO,
+    columns: Sequence[str],
+    batches: Iterable[Sequence[Sequence[Any]]],
+    form: Callable[[Any], Any] = plain,
+) -> int:
+    """Write rows as CSV with a header; return their number.
+
+    Lines end with a newline alone, so that `tail -1` and `read` get no carriage return.
+
+    Args:
+        text: opened with `newline=""`.
+        form: what to write for a value.
+    """
     import csv
 
     number = 0
-    with new_file(path) as file, io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(result.columns)
-        for batch in result.batches():
-            writer.writerows(
-                [cell(value) if isinstance(value, list | dict) else value for value in row] for row in batch
-            )
-            number += len(batch)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(form, columns))
+    for batch in batches:
+        writer.writerows(map(form, row) for row in batch)
+        number += len(batch)
     return number
 
 

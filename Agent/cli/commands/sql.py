@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -154,33 +153,21 @@ def _write_json(columns: Sequence[str], batches: Rows) -> None:
 def _write_csv(columns: Sequence[str], batches: Rows) -> None:
     """Write CSV, quoted as in RFC 4180; null is empty, nested values are JSON.
 
-    Lines end with a newline as in all commands, so that `tail -1` and `read` get no carriage return. On a
-    terminal, control characters are escaped.
+    On a terminal, control characters are escaped.
     """
-    shown = _shown_cell if sys.stdout.isatty() else _cell
+    from Agent.analysis.query.tables import csv_into, plain
+
+    def printable(value: Any) -> Any:
+        shown = plain(value)
+        return render.clean(shown) if isinstance(shown, str) else shown
+
     out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", newline="")
     sys.stdout.flush()
     try:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(map(shown, columns))
-        for batch in batches:
-            writer.writerows([shown(value) for value in row] for row in batch)
+        csv_into(out, columns, batches, printable if sys.stdout.isatty() else plain)
         out.flush()
     finally:
         out.detach()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        from Agent.analysis.query.tables import cell
-
-        return cell(value)
-    return value
-
-
-def _shown_cell(value: Any) -> Any:
-    cell = _cell(value)
-    return render.clean(cell) if isinstance(cell, str) else cell
 
 
 def _write_table(result: SqlResult, limit: int | None) -> None:
@@ -208,7 +195,9 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(_cell(value))
+    from Agent.analysis.query.tables import plain
+
+    return str(plain(value))
 
 
 def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -> None:
