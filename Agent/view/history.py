@@ -25,7 +25,7 @@ from Agent.analysis.causality.event_links import MAX_LINKED, MAX_QUERIES, TRAIL_
 from Agent.analysis.query.views import event_row
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
-from Agent.flight.checkpoints.state_fold import StateFold, is_outside_write
+from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.view.index.columns import Index
 from Agent.view.index.gathering import Lines, mark, message_key
 
@@ -153,22 +153,10 @@ class History:
 
 def value_in(event: Event, name: str) -> tuple[bool, Any]:
     """Return whether an event gave a field a value, and that value."""
-    if event.kind == "state":
-        full = event.extra.get("fields")
-        if isinstance(full, dict) and name in full:
-            return True, full[name]
-    new = (event.state or {}).get("set")
-    if isinstance(new, dict) and name in new:
-        return True, new[name]
-    if event.kind == "state_change":
-        for key in ("changed",) if is_outside_write(event) else ():
-            values = event.extra.get(key)
-            if isinstance(values, dict) and name in values:
-                return True, values[name]
-        reported = event.extra.get("new_state")
-        if isinstance(reported, dict) and name in reported:
-            return True, reported[name]
-    return False, None
+    fold = StateFold()
+    fold.add(event)
+    values = fold.reported | fold.fields
+    return name in values, values.get(name)
 
 
 def as_text(value: Any) -> tuple[str, bool]:

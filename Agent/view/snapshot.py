@@ -26,6 +26,7 @@ import orjson
 from numpy.typing import NDArray
 
 from Agent.analysis.causality.chains import CauseTest
+from Agent.analysis.causality.event_links import no_event
 from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound, DamagedInput, EventNotFound, SessionNotFound, UsageError
 from Agent.event.code_places import CodePlaces
@@ -477,9 +478,7 @@ class Snapshot:
             ) from None
         row = self.index.row_of(writer, seq) if seq < 2**63 else None
         if row is None:
-            raise EventNotFound(
-                f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
-            )
+            raise no_event(event_id)
         return row
 
     def place_after(self, t: float) -> int:
