@@ -13,10 +13,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import orjson
 
+from Agent.analysis.questions.states import NamedMoment
 from Agent.errors import InputError, UsageError
-from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_to_object
-from Agent.event.ids import split_event_id
 from Agent.view.history import Moment, as_text
 from Agent.view.index.columns import FULL_STATE, STATE
 from Agent.view.session_view import SessionView
@@ -60,46 +59,24 @@ def awaited(ask: Callable[[], T]) -> T:
 
 
 def moment_of(view: SessionView, when: str) -> SharedMoment:
-    """Return the moment named by a text: the id of an event, tick:N (its end), or a time (RFC 3339).
+    """Return the moment named by a text: the id of an event, tick:N (its end), or a time.
 
     Raises:
         UsageError: it names no moment of the session.
     """
     snapshot = view.snapshot
     index = snapshot.index
-    tick, unix_us = parsed_moment(when)
-    if tick is not None:
+    moment = NamedMoment.of(when, f"session_{view.session_id}")
+    if moment.tick is not None:
         ticks, rows = index.ticks
-        position = int(np.searchsorted(ticks, tick, "right"))
-        if position == 0 or int(ticks[position - 1]) != tick:
-            raise UsageError(f"the session has no tick {tick}", remedy="the page shows its ticks")
+        position = int(np.searchsorted(ticks, moment.tick, "right"))
+        if position == 0 or int(ticks[position - 1]) != moment.tick:
+            raise UsageError(f"the session has no tick {moment.tick}", remedy="the page shows its ticks")
         return SharedMoment(index.time(int(rows[position])) - 1 if position < len(rows) else index.length_us)
-    if unix_us is not None:
-        return SharedMoment(unix_us - index.first_us)
+    if moment.us is not None:
+        return SharedMoment(moment.us - index.first_us)
     row = snapshot.row_of(when)
     return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])
-
-
-def parsed_moment(when: str) -> tuple[int | None, int | None]:
-    """Return the tick, or the epoch time in microseconds, that a text names; both None for an event's id.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    tick = when.removeprefix("tick:")
-    if tick != when and tick.lstrip("-").isdecimal():
-        return int(tick), None
-    try:
-        split_event_id(when)
-    except ValueError:
-        try:
-            return None, parse_timestamp(when)
-        except ValueError:
-            raise UsageError(
-                f"{when[:80]!r} is not a moment",
-                remedy="give tick:17, the id of an event, or a time (RFC 3339)",
-            ) from None
-    return None, None
 
 
 def shared_session(view: SessionView, around: float | None, most: int = MOST_EVENTS) -> dict[str, Any]:

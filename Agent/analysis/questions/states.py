@@ -63,7 +63,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | N
         EventNotFound: no event has that id, or the agent had no state yet at that moment.
         UsageError: `when` is not an event id, a time or a tick.
     """
-    limit = _Limit.of(when, reader)
+    limit = NamedMoment.of(when, reader.session.name)
     fold = _folded(reader, engine, agent_id, limit)
     if not fold.made_by and not fold.reported and fold.base is None:
         raise _before_the_first(reader, agent_id, when)
@@ -82,7 +82,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment | N
     }
 
 
-def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
+def _last_tick(reader: TreeReader, agent_id: str, limit: NamedMoment) -> int | None:
     """The last tick with events of this agent, if it is earlier than the requested tick."""
     if limit.tick is None:
         return None
@@ -97,7 +97,7 @@ def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment
     Raises:
         EventNotFound: the session ended earlier.
     """
-    limit = _Limit.of(when, reader)
+    limit = NamedMoment.of(when, reader.session.name)
     if limit.event_id is not None or any(map(limit.is_passed_by, agent_events(reader, agent_id))):
         return
     end = engine.row(f"SELECT max(tick) AS tick, max(ts_us) AS us FROM {scan()}")
@@ -127,7 +127,7 @@ def field_changes(
     """
     changes: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
-    limit = _Limit.of(when, reader)
+    limit = NamedMoment.of(when, reader.session.name)
     places = code_places(reader.session)
     for event, before, after in _changes_in(_until(reader, engine, agent_id, limit), name):
         count += 1
@@ -173,7 +173,7 @@ def field_course(
         AgentNotFound, EventNotFound: as `field_changes`.
         UsageError: a value is not a number; or as `state_at`.
     """
-    limit = _Limit.of(when, reader)
+    limit = NamedMoment.of(when, reader.session.name)
     end: dict[str, Any] = {"timestamp": None, "tick": None}
 
     def events() -> Iterator[Event]:
@@ -215,29 +215,33 @@ def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Limit:
-    """The requested moment: at most one field is set; none for the end of the session."""
+class NamedMoment:
+    """A moment that a user names: at most one field is set; none for the end of the session."""
 
     event_id: str | None = None
     us: int | None = None
     tick: int | None = None
 
     @classmethod
-    def of(cls, when: Moment | None, reader: TreeReader) -> _Limit:
+    def of(cls, when: Moment | None, session: str) -> NamedMoment:
+        """Read a moment, as for `state_at`; `session` is the name of the session's directory.
+
+        Raises:
+            UsageError: it is not an event id, a time or a tick.
+        """
         if when is None:
             return cls()
         if isinstance(when, datetime):
             return cls(us=unix_us(when))
         if isinstance(when, int):
             return cls(tick=when)
-        text = when.removeprefix("tick:")
-        if text.isascii() and text.isdigit():
-            return cls(tick=int(text))
+        if _TICK.fullmatch(when):
+            return cls(tick=int(when.removeprefix("tick:")))
         try:
             split_event_id(when)
         except ValueError:
             clock = _CLOCK.fullmatch(when)
-            return cls(us=_time(when) if clock is None else _time_of_day(clock, when, reader))
+            return cls(us=_time(when) if clock is None else _time_of_day(clock, when, session))
         return cls(event_id=when)
 
     def is_passed_by(self, event: Event) -> bool:
@@ -247,16 +251,17 @@ class _Limit:
         return self.us is not None and event.timestamp_us > self.us
 
 
+_TICK: Final = re.compile(r"(?:tick:-?)?[0-9]+", re.ASCII)
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(\.[0-9]{1,6})?", re.ASCII)
 _DAY_US: Final = 86_400_000_000
 
 
-def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
+def _time_of_day(clock: re.Match[str], text: str, session: str) -> int:
     """A time as pages show it, on the day the session began, or on the next day if it had passed by then.
 
     Pages truncate fractions, so the time means the last microsecond that still displays as this text.
     """
-    begin = re.match(r"session_([0-9]{8})_([0-9]{6})", reader.session.name)
+    begin = re.match(r"session_([0-9]{8})_([0-9]{6})", session)
     if begin is None:
         return _time(text)
     hours, minutes, seconds, fraction = clock.groups()
@@ -278,7 +283,7 @@ def _time(text: str) -> int:
         ) from None
 
 
-def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
+def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: NamedMoment) -> StateFold:
     fold = fold_events(StateFold(), _until(reader, engine, agent_id, limit))
     if fold.checkpoint is None:
         return fold
@@ -288,12 +293,12 @@ def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) ->
         return settle_from_store(fold, store)
 
 
-def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> Iterator[Event]:
+def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: NamedMoment) -> Iterator[Event]:
     """The events of an agent up to a moment."""
     if limit.event_id is not None and all(
         event.id != limit.event_id for event in agent_events(reader, agent_id)
     ):
-        limit = _Limit(us=_time_of(engine, limit.event_id))
+        limit = NamedMoment(us=_time_of(engine, limit.event_id))
     for event in agent_events(reader, agent_id):
         if limit.is_passed_by(event):
             return

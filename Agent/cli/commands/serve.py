@@ -541,7 +541,7 @@ def view(
         host: Address to listen on.
         port: Port to listen on; 0 is a free one.
         is_opened: Open the browser.
-        at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
+        at: Where the page opens: tick:17, the id of an event, or a time (UTC; ISO, or 10:30:45.123).
         other: A second session of the trace root, or a fork, to compare with.
         editor: What a link to the code of an event opens: vscode, cursor, pycharm, none, or an address with
             {path} and {line}.
@@ -560,14 +560,14 @@ def view(
     from Agent.analysis.session import check_agent
     from Agent.archive.sealed.reader import open_reader
 
-    if at is not None:
-        from Agent.view.sharing import parsed_moment
-
-        parsed_moment(at)
     name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
     if agent:
         check_agent(open_reader(path), agent)
+    if at is not None:
+        from Agent.analysis.questions.states import NamedMoment
+
+        NamedMoment.of(at, path.name)
     beside = None if other is None else _session(path.parent, other)
     if beside is not None and beside.parent != path.parent:
         raise SessionNotFound("both sessions must be in one trace root", path=beside)

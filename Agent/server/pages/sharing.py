@@ -35,7 +35,7 @@ def shared_page(root: Path, session: str, *, at: str | None = None, other: str |
     Args:
         root: the trace root.
         session: the id of a session in it.
-        at: a moment that the page opens at: tick:17, the id of an event, or a time (RFC 3339).
+        at: a moment that the page opens at: tick:17, the id of an event, or a time.
         other: the id of a session that it is compared with.
 
     Raises:
