@@ -9,10 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from queue import SimpleQueue
+
+    _Asked = tuple[Callable[[], Any], Future[Any]]
+    """A query, and its answer."""
 
 Answer = TypeVar("Answer")
 
@@ -93,14 +97,18 @@ def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: floa
             if limit_s is not None:
                 block.enter_context(_beside("deadline", _expire, connection, limit_s, own.give_up))
             return fetch()
-        running = _Query(fetch)
-        _query_thread().asked.put(running)
+        from concurrent.futures import Future  # here: every command loads this module, but few run a query
+
+        answer, over = Future[Answer](), threading.Event()
+        # not `join`: if interrupted, it marks the thread as ended (Python 3.11)
+        answer.add_done_callback(lambda _: over.set())
+        _queue_of_queries().put((fetch, answer))
         try:
-            _expire(connection, limit_s, own.give_up, running.over)
+            _expire(connection, limit_s, own.give_up, over)
         except BaseException:
-            _interrupt(connection, None, own.give_up, running.over)
+            _interrupt(connection, None, own.give_up, over)
             raise
-        return running.answer()
+        return answer.result()
 
 
 _expired_s: float | None = None
@@ -221,58 +229,35 @@ def in_use(engine: Interruptible) -> Iterator[None]:
         _running.remove(entry)
 
 
-class _Query(Generic[Answer]):
-    """One query that the main thread waits for, with its result or error."""
+def _answer_all(asked: SimpleQueue[_Asked]) -> None:
+    """Run the main thread's queries, one after another, until the process ends.
 
-    def __init__(self, fetch: Callable[[], Answer]) -> None:
-        self.fetch = fetch
-        # not `join`: if interrupted, it marks the thread as ended (Python 3.11)
-        self.over = threading.Event()
-        self.answers: list[Answer] = []
-        self.errors: list[BaseException] = []
-
-    def run(self) -> None:
-        """Run the query, and keep its result or its exception."""
-        try:
-            self.answers.append(self.fetch())
-        except BaseException as error:  # noqa: BLE001 - raised by `answer`, in the thread that asked
-            self.errors.append(error)
-        finally:
-            self.over.set()
-
-    def answer(self) -> Answer:
-        """Return the result, or raise the exception of the query."""
-        if self.errors:
-            raise self.errors[0]
-        return self.answers[0]
-
-
-class _QueryThread(threading.Thread):
-    """The thread that runs the main thread's queries, one after another.
-
-    One thread for all queries: each new thread leaves memory behind in its own malloc arena, so a process
+    One thread for all of them: each new thread leaves memory behind in its own malloc arena, so a process
     that runs for hours would grow.
     """
+    while True:
+        # no local variables: they would keep a query and its result alive until the next query
+        _answer(*asked.get())
 
-    def __init__(self) -> None:
+
+def _answer(fetch: Callable[[], Any], answer: Future[Any]) -> None:
+    try:
+        answer.set_result(fetch())
+    except BaseException as error:  # noqa: BLE001 - raised by `result`, in the thread that asked
+        answer.set_exception(error)
+
+
+_running_in: list[tuple[threading.Thread, SimpleQueue[_Asked]]] = []
+"""The thread for queries, and its queue; empty before the first query."""
+
+
+def _queue_of_queries() -> SimpleQueue[_Asked]:
+    """The queue of the query thread; a new thread for the first query, and after a fork."""
+    if not _running_in or not _running_in[0][0].is_alive():
         from queue import SimpleQueue
 
-        super().__init__(name="agent-trace query", daemon=True)
-        self.asked: SimpleQueue[_Query[Any]] = SimpleQueue()
-
-    def run(self) -> None:
-        """Run queries until the process ends."""
-        while True:
-            # no local variable: it would keep a query and its result alive until the next query
-            self.asked.get().run()
-
-
-_threads: list[_QueryThread] = []
-
-
-def _query_thread() -> _QueryThread:
-    """The query thread; a new one for the first query, and after a fork."""
-    if not _threads or not _threads[0].is_alive():
-        _threads[:] = [_QueryThread()]
-        _threads[0].start()
-    return _threads[0]
+        asked: SimpleQueue[_Asked] = SimpleQueue()
+        thread = threading.Thread(target=_answer_all, args=(asked,), name="agent-trace query", daemon=True)
+        _running_in[:] = [(thread, asked)]
+        thread.start()
+    return _running_in[0][1]
