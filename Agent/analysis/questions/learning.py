@@ -8,6 +8,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from Agent.analysis.query.kept import QueryEngine, kept
@@ -440,18 +441,18 @@ def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
     return {"agent_id": agent_id} | lineage.result()
 
 
+@dataclass(slots=True)
 class _Update:
     """One update with its links so far."""
 
-    __slots__ = ("experience", "experience_count", "row", "since", "since_count", "used_by", "used_recorded")
-
-    def __init__(self, event: Event, since: list[dict[str, Any]], since_count: int) -> None:
-        self.since, self.since_count = since, since_count
-        self.row = _row(event)
-        self.experience: list[dict[str, Any]] = []
-        self.experience_count = 0
-        self.used_by: list[dict[str, Any]] = []
-        self.used_recorded = False
+    row: dict[str, Any]
+    since: list[dict[str, Any]]
+    """The rewards since the update before, at most 64."""
+    since_count: int
+    experience: list[dict[str, Any]] = field(default_factory=list)
+    experience_count: int = 0
+    used_by: list[dict[str, Any]] = field(default_factory=list)
+    used_recorded: bool = False
 
 
 class _Lineage:
@@ -490,7 +491,7 @@ class _Lineage:
                 self._by_span.popitem(last=False)
 
     def _add_update(self, event: Event) -> None:
-        update = _Update(event, list(self._since), self._since_count)
+        update = _Update(_row(event), list(self._since), self._since_count)
         self._since.clear()
         self._since_count = 0
         self.count += 1

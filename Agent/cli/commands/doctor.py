@@ -287,13 +287,13 @@ def _losses(session: Path) -> Losses:
     from Agent.analysis.session import counted_losses
     from Agent.archive.sealed.reader import open_reader
 
-    if is_for_engine(session):
-        from Agent.analysis.query.engine import open_engine
+    reader = open_reader(session)
+    if not is_for_engine(session):
+        return reader.losses()
+    from Agent.analysis.query.engine import open_engine
 
-        with open_engine(session) as engine:
-            if (losses := counted_losses(session, engine)) is not None:
-                return losses
-    return open_reader(session).losses()
+    with open_engine(session) as engine:
+        return counted_losses(session, engine) or reader.losses()
 
 
 def _newest_session(root: Path) -> Finding:
