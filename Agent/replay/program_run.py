@@ -159,7 +159,7 @@ def replay_program(
     Returns:
         The outcome, and the script.
     """
-    program = script_here(session, session_info(session))
+    program = script_here(session)
     if program is None:
         return None
     recording = read_recording(session)
@@ -206,7 +206,7 @@ def judged_by_program(
         ends_at_difference: whether the first run that differs from the recording is the last one, without a
             note, since only runs that record the same matter.
     """
-    program = script_here(session, session_info(session), target)
+    program = script_here(session, target)
     if program is None:
         return None
     recording = read_recording(session)
@@ -436,7 +436,7 @@ class _Reruns:
             session=sessions[0],
             comparison=comparison,
             code=codes_of(reader.events()),
-            classes=first_classes_of(reader.events(), script_name(recorded.session, recorded.info)),
+            classes=first_classes_of(reader.events(), script_name(recorded.session)),
             is_sound=is_sound,
             failure=failure,
             found_changed_files=tuple(answer["asked_for_left_out"]),

@@ -272,6 +272,18 @@ def _argument(name: str) -> str:
 # be the cause.
 
 _MOST_NAMED = 3
+_OUTSIDE, _VARIABLE, _SHARED, _OF_OTHERS = "outside", "variable", "shared", "of others"
+_DOUBTS = {
+    _OUTSIDE: "the replayed code reads {}: changes that the program makes between the actions are not in the "
+    "recording; change it in a traced action, or register a codec for it",
+    _VARIABLE: "the replayed code reads context variable {}: values that the program sets between the actions "
+    "are not in the recording; pass it as an argument, or set it in a traced action",
+    _SHARED: "the replayed code uses {}, which agents whose code does not run also use: replay the whole "
+    "session, without the name of an agent",
+    _OF_OTHERS: "the replayed code reads fields of agents whose code does not run, as the target built them: "
+    "{}; replay the whole run, or read them through a traced method",
+}
+"""Why a difference proves nothing after such reads; except for the last ones, only if no code changed."""
 
 
 class FieldReads:
@@ -298,7 +310,8 @@ class FieldReads:
             agent_id: frozenset(facts.written_outside) for agent_id, facts in recording.agents.items()
         }
         self._is_looking = False
-        self._found: dict[str, None] = {}
+        self._found: dict[str, dict[str, bool]] = {what: {} for what in _DOUBTS}
+        """{key of `_DOUBTS`: {a read: whether a library made it}}."""
         moved = {int(number) for event in recording.moves for number in event.extra["moved"]}
         self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id, moved))
         self._recorded = _held(objects, lambda agent_id: _with_recorded_changes(recording, agent_id, live))
@@ -310,11 +323,7 @@ class FieldReads:
                 self._outside[id(value)] = self._recorded[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
         self._with_records = any(facts.has_records for facts in recording.agents.values())
-        self._found_outside: dict[str, bool] = {}
-        """The reads, each with whether a library made it."""
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
-        self._found_shared: dict[str, None] = {}
-        self._found_variables: dict[str, None] = {}
 
     def watch(self, classes: Iterable[type]) -> None:
         """Watch every attribute read on objects of these classes from here on."""
@@ -340,7 +349,7 @@ class FieldReads:
             return
         frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if not is_own(frame):
-            self._found_outside[f"{name} of {agent_id} by {place_of(frame)}"] = False
+            self._found[_OUTSIDE][f"{name} of {agent_id} by {place_of(frame)}"] = False
 
     def doubts(self, *, is_same_code: bool) -> list[str]:
         """Return why a difference proves nothing; empty if no such field was read.
@@ -348,32 +357,11 @@ class FieldReads:
         Args:
             is_same_code: no code changed, so that an outside change may be the cause.
         """
-        doubts = []
-        if self._found_outside and is_same_code:
-            # The program's own code first.
-            reads = sorted(self._found_outside, key=lambda read: self._found_outside[read])
-            doubts.append(
-                f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: changes that the program makes "
-                "between the actions are not in the recording; change it in a traced action, or register a "
-                "codec for it"
-            )
-        if self._found_variables and is_same_code:
-            named = ", ".join(list(self._found_variables)[:_MOST_NAMED])
-            doubts.append(
-                f"the replayed code reads context variable {named}: values that the program sets between the "
-                "actions are not in the recording; pass it as an argument, or set it in a traced action"
-            )
-        if self._found_shared and is_same_code:
-            doubts.append(
-                f"the replayed code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
-                "whose code does not run also use: replay the whole session, without the name of an agent"
-            )
-        if not self._found:
-            return doubts
         return [
-            *doubts,
-            "the replayed code reads fields of agents whose code does not run, as the target built them: "
-            f"{listed(self._found, _MOST_NAMED)}; replay the whole run, or read them through a traced method",
+            # The program's own code first.
+            text.format(listed(sorted(found, key=lambda read: found[read]), _MOST_NAMED))
+            for what, text in _DOUBTS.items()
+            if (found := self._found[what]) and (is_same_code or what == _OF_OTHERS)
         ]
 
     def _watch_variables(self, modules: Iterable[str]) -> None:
@@ -388,7 +376,7 @@ class FieldReads:
     def _look_at_variable(self, name: str) -> None:
         frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if self._is_on() and not is_own(frame):
-            self._found_variables[f"{name} in {place_of(frame)}"] = None
+            self._found[_VARIABLE][f"{name} in {place_of(frame)}"] = False
 
     def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> bool:
         """Call `look` at each read of these attributes, None for all; return whether the class allows it."""
@@ -414,14 +402,14 @@ class FieldReads:
         known = self._outside.get(id(obj))
         if known is not None and known[0] is obj and not self._is_recorded(obj, name):
             is_library = is_of_library(frame.f_code.co_filename)
-            self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = is_library
+            self._found[_OUTSIDE][f"{name} of {known[1]} by {place_of(frame)}"] = is_library
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
             # The frame of the program or of a library that called the standard library.
             user = first_frame(frame, lambda each: is_foreign_name(str(each.f_globals.get("__name__", ""))))
             user = user or frame
             if not is_own(user):
-                self._found_shared[f"{known[1]} in {place_of(user)}"] = None
+                self._found[_SHARED][f"{known[1]} in {place_of(user)}"] = False
 
     def _is_recorded(self, obj: object, name: str) -> bool:
         """Whether the recording contains the changes that others made to this attribute."""
@@ -453,7 +441,7 @@ class FieldReads:
         finally:
             self._is_looking = False
         if agent_id is not None and name in self._changing.get(agent_id, ()):
-            self._found[f"{name} of {agent_id} by {place_of(frame)}"] = None
+            self._found[_OF_OTHERS][f"{name} of {agent_id} by {place_of(frame)}"] = False
 
 
 class _WatchedVariable:

@@ -546,38 +546,29 @@ def sharing_agents(
     return frozenset(agents)
 
 
-def recorded_arguments(session: Path, info: SessionInfo | None = None) -> tuple[str, ...]:
-    """Return the command line with which a session, or a fork's original, was recorded; () if unknown.
-
-    Args:
-        session: the session's directory.
-        info: its description, if it was read already.
-    """
+def recorded_arguments(session: Path) -> tuple[str, ...]:
+    """Return the command line with which a session, or a fork's original, was recorded; () if unknown."""
     for _ in range(_MOST_FORKS):
         try:
-            info = info or open_session(session)
+            info = open_session(session)
             lineage = lineage_within(info)
             if lineage is None:
                 return info.argv
-            session, info = find_session(session.parent, lineage.session_id), None
+            session = find_session(session.parent, lineage.session_id)
         except (SessionNotFound, DamagedInput):
             return ()  # the original was deleted
     return ()
 
 
-def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:
-    """Return the script that was run when a session was recorded; None if unknown.
-
-    Args:
-        session, info: as for `recorded_arguments`.
-    """
-    arguments = recorded_arguments(session, info)
+def recorded_script(session: Path) -> Path | None:
+    """Return the script that was run when a session was recorded; None if unknown."""
+    arguments = recorded_arguments(session)
     return Path(arguments[0]) if arguments else None
 
 
-def script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
+def script_here(session: Path, target: str = "") -> Path | None:
     """Return the recorded script if it is in the directory from which a target is imported, or is here."""
-    script = recorded_script(session, info)
+    script = recorded_script(session)
     if script is None or script.suffix != ".py":
         return None
     path = (Path.cwd() / script).resolve()
@@ -610,9 +601,9 @@ def package_of(script: Path) -> tuple[str, Path]:
     return ".".join(reversed(names)), directory
 
 
-def script_name(session: Path, info: SessionInfo | None) -> str:
+def script_name(session: Path) -> str:
     """Return the module name of the script's classes in a recording's digests."""
-    script = recorded_script(session, info)
+    script = recorded_script(session)
     return "__main__" if script is None else script.stem
 
 
@@ -622,15 +613,14 @@ def module_names(*sessions: Path) -> frozenset[str]:
     return frozenset(script.stem for script in scripts if script is not None and script.suffix == ".py")
 
 
-def script_module(target_module: str, session: Path, info: SessionInfo | None) -> str | None:
+def script_module(target_module: str, session: Path) -> str | None:
     """Return the loaded module that was `__main__` in the recording; None if it is not loaded or ambiguous.
 
     Args:
         target_module: the target's module, which is usually the script.
         session: the session's directory.
-        info: its description, if it was read already.
     """
-    script = recorded_script(session, info)
+    script = recorded_script(session)
     if script is None:
         return None
     modules = {

@@ -222,7 +222,7 @@ class Workbench(ReplayContext):
         if module is not None:
             count_as_script(module)
             for name_of_script in (module, "__main__"):  # a text may also say `__main__`
-                name_script(name_of_script, script_name(recording.session, recording.info))
+                name_script(name_of_script, script_name(recording.session))
             self.decoder = Decoder(self._find_agent, module)
             self.comparison.main_module = module
         spec = self._spec()
@@ -245,13 +245,13 @@ class Workbench(ReplayContext):
 
     def _script_module(self) -> str | None:
         target = self.request["target"].partition(":")[0]
-        return script_module(target, self.recording.session, self.recording.info)
+        return script_module(target, self.recording.session)
 
     def _imported(self) -> Callable[..., Any]:
         self._make_player()
         if self._prepared is not None:
             return self._prepared.factory
-        arguments = recorded_arguments(self.recording.session, self.recording.info)
+        arguments = recorded_arguments(self.recording.session)
         if arguments:
             sys.argv[:] = arguments  # the target's modules and the actions may read them
         with self.watch.importing():
