@@ -138,14 +138,6 @@ NAMES = ("",)
 OLDER = "recorded before content digests: record the program again to compare it"
 
 
-class _EveryMapping(frozenset[str]):
-    """Contains every JSON Pointer, so that the order of keys is ignored in every mapping."""
-
-    def __contains__(self, _pointer: object) -> bool:
-        return True
-
-
-EVERY_MAPPING: Collection[str] = _EveryMapping()
 SameId = Callable[[str, str], bool]
 
 
@@ -206,21 +198,21 @@ class Comparison:
         self.contents: Callable[[Event, Event], tuple[Recorded, Recorded] | str] | None = None
         """Reads the contents of two artifacts whose digests differ; None if only the digests count."""
         self._same_id = same_id
-        self._names: Collection[str] = ()
+        self._names: Collection[str] | None = ()
 
     def difference(
-        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] | None = ()
     ) -> Difference | None:
         """Return the first difference of two values, or None.
 
         Args:
             names: pointers of mappings whose keys are names, such as fields or keyword arguments: their order
-                does not matter.
+                does not matter; None for all mappings.
         """
         return self.compare(recorded, replayed, names)[0]
 
     def compare(
-        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] | None = ()
     ) -> tuple[Difference | None, Agreement]:
         """Like `difference`, and also return how these two agreed, or what could not be compared."""
         before, self.agreement = self.agreement, Agreement()
@@ -284,7 +276,7 @@ class Comparison:
         if type(one) is str:
             return self._text(one, other, path)
         if type(one) is dict:
-            return self._dict(one, other, path, has_order=path not in self._names)
+            return self._dict(one, other, path, has_order=not self._is_of_names(path))
         if type(one) is list:
             return self._list(one, other, path)
         # Compare floats by their text, so that NaN equals NaN and 0.0 differs from -0.0.
@@ -499,6 +491,10 @@ class Comparison:
                 return difference
         return self._order(list(one), list(other), path) if has_order else None
 
+    def _is_of_names(self, path: str) -> bool:
+        """Whether the order of keys does not matter in the mapping at a pointer."""
+        return self._names is None or path in self._names
+
     def _order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         """Compare the order of keys of two mappings that have the same keys."""
         if one == other:
@@ -616,7 +612,7 @@ class Comparison:
             difference = self._walk(name, other_name, at) or self._walk(value, other_value, at)
             if difference is not None:
                 return difference
-        if path in self._names:
+        if self._is_of_names(path):
             return None
         names = [name_of(name) for name, _ in left.values()]
         return self._order(names, [name_of(left[key][0]) for key in right], path)

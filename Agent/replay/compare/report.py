@@ -90,12 +90,8 @@ class ReplayReport(TextInNotebook):
     @property
     def unseen_at_end(self) -> tuple[str, ...]:
         """Fields over 4 KiB and generators whose final values are in no full state."""
-        agents = self.outcome.agents
-        return tuple(
-            field if agents == [agent_id] else f"{agent_id}.{field}"
-            for agent_id, fields in self.outcome.unseen_at_end.items()
-            for field in fields
-        )
+        unseen = self.outcome.unseen_at_end.items()
+        return tuple(self._own(f"{agent_id}.{name}" for agent_id, names in unseen for name in names))
 
     @property
     def at_full_states(self) -> tuple[str, ...]:

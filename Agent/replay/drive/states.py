@@ -450,22 +450,17 @@ class FieldRules:
 
     def is_ignored(self, agent_id: str, name: str) -> bool:
         """Whether the program or the caller ignores a field, or `leave_out` excluded it."""
-        key = (agent_id, name)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._is_ignored(agent_id, name)
-        return known
+        key = agent_id, name
+        if key not in self._known:
+            full = f"{agent_id}.{name}"
+            self._known[key] = any(fnmatchcase(name, each) or fnmatchcase(full, each) for each in self._ignore)
+            if self._known[key]:
+                add_new(self._outcome.ignored, full)
+        return self._known[key]
 
     def leave_out(self, agent_id: str, name: str) -> None:
         """Stop comparing a field; the caller reports that."""
         self._known[agent_id, name] = True
-
-    def _is_ignored(self, agent_id: str, name: str) -> bool:
-        full = f"{agent_id}.{name}"
-        is_match = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
-        if is_match:
-            add_new(self._outcome.ignored, full)
-        return is_match
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
         why = self._elsewhere.get(agent_id, {}).get(name)

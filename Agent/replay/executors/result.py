@@ -27,8 +27,8 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.sources.adopted import asker_of, module_of
 from Agent.record.state.agents import agent_id_of
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.comparison import EVERY_MAPPING, Agreement, Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import EXIT_CODES, MAY_BE_WHY, SourceRead, Verdict, short
+from Agent.replay.compare.comparison import Agreement, Comparison, Difference, Recorded
+from Agent.replay.compare.outcome import EXIT_CODES, MAY_BE_WHY, SourceRead, Verdict, listed, short
 from Agent.replay.drive.watched import NETWORK, SourceWatch
 from Agent.replay.forks.outcome import Patch
 
@@ -272,7 +272,7 @@ def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = N
     changed = {
         key: {"old": old[key], "new": new[key]}
         for key in old
-        if key in new and recorded_difference(old[key], new[key], comparison, EVERY_MAPPING) is not None
+        if key in new and recorded_difference(old[key], new[key], comparison, None) is not None
     }
     added = {key: new[key] for key in new if key not in old}
     removed = {key: old[key] for key in old if key not in new}
@@ -295,12 +295,12 @@ def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
 
 
 def recorded_difference(
-    original: Any, replayed: Any, comparison: Comparison, names: Collection[str] = ("",)
+    original: Any, replayed: Any, comparison: Comparison, names: Collection[str] | None = ("",)
 ) -> Difference | None:
     """Return the first difference between two outputs, including the order of keys; None if they agree.
 
     Args:
-        names: pointers of mappings whose order of keys does not matter.
+        names: pointers of mappings whose order of keys does not matter; None for all.
     """
     one, other = (Recorded(*recorded_form(value), "") for value in (original, replayed))
     return comparison.difference(one, other, names)
@@ -316,12 +316,8 @@ def _keyed(value: Any) -> dict[str, Any]:
 
 def _summary(changed: dict[str, Any], added: dict[str, Any], removed: dict[str, Any]) -> str:
     kinds = (("changed", changed), ("added", added), ("removed", removed))
-    clauses = [f"{len(keys)} {word} ({_names(list(keys))})" for word, keys in kinds if keys]
-    return ", ".join(clauses) if clauses else "no changes"
-
-
-def _names(keys: list[str]) -> str:
-    return ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
+    clauses = [f"{len(keys)} {word} ({listed(keys, _SHOWN_KEYS)})" for word, keys in kinds if keys]
+    return ", ".join(clauses) or "no changes"
 
 
 # Watching user code in this process: reads of clocks and random generators are noticed, and network access is

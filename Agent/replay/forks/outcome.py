@@ -101,7 +101,6 @@ class ForkOutcome:
 class OutcomeOf:
     """The value that a sweep or an experiment reports for each fork."""
 
-    text: str
     field: str
     sign: str = ""
     value: Any = None
@@ -117,17 +116,15 @@ class OutcomeOf:
             raise UsageError("the outcome is empty", remedy="name a field of the state, or error")
         match = _CONDITION.fullmatch(text.strip())
         if match is None:
-            return cls(text, text.strip())
-        return cls(text, match["field"].strip(), match["sign"], json_or_text(match["value"].strip()))
+            return cls(text.strip())
+        return cls(match["field"].strip(), match["sign"], json_or_text(match["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
         """Return the value of a fork: a JSON value, a boolean for a condition, or `stopped`."""
-        if self.field == ERROR and not self.sign:
-            if fork.stopped is not None:
-                return STOPPED
-            return fork.errors[0].error_type if fork.errors else NO_ERROR
         if fork.stopped is not None:
             return STOPPED
+        if self._is_error:
+            return fork.errors[0].error_type if fork.errors else NO_ERROR
         value = self._found(fork)
         if not self.sign:
             return value
@@ -138,13 +135,11 @@ class OutcomeOf:
 
     def is_absent(self, fork: ForkOutcome) -> bool:
         """Whether a fork that ran to its end has no such field."""
-        return (self.field != ERROR or bool(self.sign)) and self._found(fork) == ABSENT
+        return not self._is_error and self._found(fork) == ABSENT
 
     def concerns(self, agent_id: str, given: Sequence[str]) -> bool:
         """Whether the state of an agent is needed; `given` are the agents with a target's object."""
-        if self.field == ERROR and not self.sign:
-            return False
-        return agent_id in given or self.field.startswith((f"{agent_id}.", f"{agent_id}/"))
+        return not self._is_error and (agent_id in given or self._is_of(agent_id))
 
     def is_set_by(self, patch: Patch, agent_id: str | None) -> bool:
         """Whether a patch of an agent, or of {agent: its fields} for None, sets the measured field."""
@@ -157,10 +152,17 @@ class OutcomeOf:
                     return True
         return False
 
+    @property
+    def _is_error(self) -> bool:
+        return self.field == ERROR and not self.sign
+
+    def _is_of(self, agent_id: str) -> bool:
+        return self.field.startswith((f"{agent_id}.", f"{agent_id}/"))
+
     def _found(self, fork: ForkOutcome) -> Any:
         states: Mapping[str, Any] = fork.states
         for agent_id in sorted(states, key=len, reverse=True):
-            if self.field.startswith((f"{agent_id}.", f"{agent_id}/")):
+            if self._is_of(agent_id):
                 return _at(states[agent_id], self.field[len(agent_id) + 1 :])
         owner = fork.agents[0] if fork.agents else next(iter(states), "")
         return _at(states.get(owner, {}), self.field)
