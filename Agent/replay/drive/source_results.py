@@ -62,15 +62,15 @@ class CallReads:
                     return each
         return draws
 
-    def next_of(self, name: str, runs: list[list[Any]]) -> Any:
-        """Return the value of a variable at its next read."""
-        self.taken[f"{ENVIRONMENT}/{name}"] += 1
-        number, passed = self.taken[f"{ENVIRONMENT}/{name}"], 0
-        for value, count in runs:
+    def next_of(self, name: str) -> Any:
+        """Return the value of a variable at its next read; after the last recorded one, the last value."""
+        key, passed = f"{ENVIRONMENT}/{name}", 0
+        self.taken[key] += 1
+        for value, count in self.variables[name]:
             passed += count
-            if number <= passed:
-                return value
-        return runs[-1][0]
+            if self.taken[key] <= passed:
+                break
+        return value
 
     def left(self) -> tuple[str, str] | None:
         """Return (recorded, replayed) for a source that was read less than in the recording."""
@@ -121,9 +121,14 @@ class SourceAnswers:
         """Reset for the next action."""
         self._calls.clear()
 
+    @property
+    def _is_off(self) -> bool:
+        """Whether sources are read as without a replay."""
+        return not self._watch.is_on or making_answer.get()
+
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
         """Implement `SourcePlayer`."""
-        if not self._watch.is_on or making_answer.get():
+        if self._is_off:
             return now()
         reads = self._reads()
         values = None if reads is None else reads.values.get(source)
@@ -146,21 +151,20 @@ class SourceAnswers:
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """Implement `SourcePlayer`; a variable recorded with only one value has that value everywhere."""
-        if not self._watch.is_on or making_answer.get():
+        if self._is_off:
             return now()
         reads = self._reads()
-        runs = None if reads is None else reads.variables.get(name)
-        if reads is None or runs is None:
-            known = self._variables.get(name)
-            if known is None or len(known) != 1:
-                self._watch.unrecorded(ENVIRONMENT, frame)
-                return now()
+        if reads is not None and name in reads.variables:
+            return self._shown(name, reads.next_of(name))
+        known = self._variables.get(name, {})
+        if len(known) == 1:
             return self._shown(name, next(iter(known.values())))
-        return self._shown(name, reads.next_of(name, runs))
+        self._watch.unrecorded(ENVIRONMENT, frame)
+        return now()
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T], bits: int | None = None) -> T:
         """Implement `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting or making_answer.get():
+        if self._is_off or self.is_putting:
             return now()
         draws = self._draws(adopted)
         if draws is None:
@@ -185,7 +189,7 @@ class SourceAnswers:
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """Implement `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting or making_answer.get():
+        if self._is_off or self.is_putting:
             return
         reads = self._reads()
         if mark is not None:
@@ -264,16 +268,12 @@ class SourceAnswers:
             self._watch.unrecorded(_module_of(adopted) or adopted.name, asker.frame)
 
     def _put(self, adopted: Adopted, draws: RecordedDraws, segment: list[Any]) -> None:
-        base_id = adopted.base_id(draws.key, segment) if draws.kind != "draws" else None
-        base = None
-        if base_id is not None:
-            base = self._base(base_id)
-            if base is None:
-                self._player.stop(
-                    f"the state from which draws of {adopted.name} begin is not in the recording"
-                )
         if draws.kind == "draws":
             return
+        base_id = adopted.base_id(draws.key, segment)
+        base = None if base_id is None else self._base(base_id)
+        if base_id is not None and base is None:
+            self._player.stop(f"the state from which draws of {adopted.name} begin is not in the recording")
         seeded = self._seeded.pop(adopted.number, None)
         if seeded is not None and not adopted.began_at(seeded, base):
             self._drew(draws.recorded, "a generator that was seeded differently")

@@ -188,7 +188,7 @@ class SourceWatch:
             if before and before != numpy_state() and "numpy.random" not in self.seeded:
                 reads = self.imported_with if self._is_importing else self.built_with
                 if not any(read.source == "numpy.random" for read in reads):
-                    reads.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+                    reads.append(self._unseen("numpy.random"))
 
     def numpy_is_loading(self) -> None:
         """Watch the seeding of numpy's generators before the code that loads them creates the first one."""
@@ -325,9 +325,7 @@ class SourceWatch:
             return
         self._is_hooked = False
         if not has_hook(self._hook):
-            self.reads.append(
-                SourceRead("a profiler, which ended the watch,", "replayed code", "?", 0, self._step)
-            )
+            self.reads.append(self._unseen("a profiler, which ended the watch,", "replayed code"))
         end_hook()
         if self._before_touch is not None:
             self._before_touch(None)
@@ -349,7 +347,11 @@ class SourceWatch:
                 and place not in self._places
             ):
                 self._places.add(place)
-                self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
+                self.reads.append(self._unseen(source))
+
+    def _unseen(self, source: str, by: str = "code that was not seen") -> SourceRead:
+        """Return a read whose place is not known."""
+        return SourceRead(source, by, "?", 0, self._step)
 
     def _compare_imported(self) -> None:
         """Detect draws from a numpy generator that an import seeded from entropy and no agent holds."""
@@ -504,7 +506,7 @@ class SourceWatch:
             if frame is not None:
                 self._add(refused, frame)
             elif not any(read.source == refused for read in self.reads):
-                self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
+                self.reads.append(self._unseen(refused, "a library"))
         raise PermissionError(f"{refused} is not allowed during a replay")
 
 

@@ -387,7 +387,7 @@ class ExecutorWatch(SourceWatch):
         if asker is not None:
             self._add("network", asker.frame)
         else:
-            self.reads.append(SourceRead("network", "a library", "?", 0, self._step))
+            self.reads.append(self._unseen("network", "a library"))
 
 
 @cache

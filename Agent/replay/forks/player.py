@@ -397,9 +397,13 @@ class ForkSources(SourceAnswers):
                 self._move(adopted, *_earliest(recorded_draws))
         self.is_putting = False
 
+    @property
+    def _is_off(self) -> bool:
+        return self.player.is_live
+
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:  # noqa: ARG002
         """See `SourcePlayer`."""
-        if self.player.is_live:
+        if self._is_off:
             return now()
         reads = self._reads()
         values = () if reads is None else reads.values.get(source, ())
@@ -414,18 +418,9 @@ class ForkSources(SourceAnswers):
                 return self.clocks.recorded(source, value, now)
         return self.clocks.now(source, now)
 
-    def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:  # noqa: ARG002
-        """See `SourcePlayer`."""
-        reads = None if self.player.is_live else self._reads()
-        runs = None if reads is None else reads.variables.get(name)
-        if reads is not None and runs is not None:
-            return reads.next_of(name, runs)
-        known = self._variables.get(name, {})
-        return next(iter(known.values())) if len(known) == 1 and not self.player.is_live else now()
-
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T], bits: int | None = None) -> T:
         """See `SourcePlayer`."""
-        place = None if self.is_putting or self.player.is_live else self._places.of(adopted)
+        place = None if self.is_putting or self._is_off else self._places.of(adopted)
         if place is None or self._are_released or place in self._independent:
             return self._drawn_now(adopted, count, now, bits)
         reads = self._reads()
