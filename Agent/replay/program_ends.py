@@ -7,6 +7,8 @@ actions.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, listed
 from Agent.replay.compare.program_state import (
     KindOtherwise,
+    LeftInProgram,
     code_otherwise,
     left_otherwise,
     program_state_of,
@@ -41,89 +44,172 @@ class EndDifference(NamedTuple):
     """Whether no other check has compared it."""
 
 
-class _End(NamedTuple):
-    """The final content of an object that a field refers to."""
+@dataclass(frozen=True)
+class ProgramEnds:
+    """How runs of a program that recorded the same in their actions ended, beside the recording."""
 
-    event_id: str
-    """The event of the agent's final state."""
-    digest: str | None
-    """None if the recording predates such digests, or the content could not be read."""
+    recording: Recording
+    sessions: Sequence[Path]
+    """Those of the runs."""
 
+    @cached_property
+    def runs(self) -> list[list[Event]]:
+        """The events of each run."""
+        return [list(open_reader(each).events()) for each in self.sessions]
 
-def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
-    """Return the final contents of objects that fields refer to, by agent and field."""
-    last_states: dict[tuple[str, str], _End] = {}
-    for event in events:
-        if event.kind != "state" or event.agent_id is None:
-            continue
-        ends = ends_of(event)
-        last_states |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
-    return last_states
+    @cached_property
+    def _recorded(self) -> LeftInProgram | None:
+        return program_state_of(self.recording.events)
 
+    @cached_property
+    def _left(self) -> list[LeftInProgram | None]:
+        return [program_state_of(each) for each in self.runs]
 
-def end_difference_of(
-    recording: Recording, sessions: Sequence[Path], *, may_differ: bool
-) -> EndDifference | None:
-    """Return the first referenced object that ended differently; None if all ended as recorded.
+    def content_difference(self, *, may_differ: bool) -> EndDifference | None:
+        """Return the first referenced object that ended differently; None if all ended as recorded.
 
-    Args:
-        recording: the recording.
-        sessions: those of the runs, which recorded the same events.
-        may_differ: whether code changed. If not, a content that varies between runs is ignored as random.
-    """
-    unknown = None
-    others = [_ends_of(open_reader(each).events()) for each in sessions]
-    for (agent_id, name), end in _ends_of(recording.events).items():
-        digests = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
-        if digests == {end.digest} and end.digest is not None:
-            continue
-        if end.digest is None or None in digests:
-            unknown = unknown or EndDifference(
-                f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
-            )
-        elif len(digests) == 1:
-            (other,) = digests
-            values = f"content {end.digest}", f"content {other}"
-            return EndDifference(
-                f"what {agent_id}.{name} holds did not end as in the recording",
-                RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, end.event_id, None, 0),
-            )
-        else:
-            unknown = unknown or EndDifference(
-                f"code changed, and what {agent_id}.{name} holds ends differently in each run"
-            )
-    return unknown if may_differ else None
+        Args:
+            may_differ: whether code changed. If not, a content that varies between runs is ignored as random.
+        """
+        unknown = None
+        others = [_ends_of(each) for each in self.runs]
+        for (agent_id, name), (event_id, digest) in _ends_of(self.recording.events).items():
+            digests = {ends.get((agent_id, name), (None, None))[1] for ends in others}
+            if digests == {digest} and digest is not None:
+                continue
+            if digest is None or None in digests:
+                unknown = unknown or EndDifference(
+                    f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
+                )
+            elif len(digests) == 1:
+                (other,) = digests
+                values = f"content {digest}", f"content {other}"
+                return EndDifference(
+                    f"what {agent_id}.{name} holds did not end as in the recording",
+                    RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, event_id, None, 0),
+                )
+            else:
+                unknown = unknown or EndDifference(
+                    f"code changed, and what {agent_id}.{name} holds ends differently in each run"
+                )
+        return unknown if may_differ else None
 
+    def redacted(self, *, has_changed: bool) -> int:
+        """Return the number of final contents that agree in all runs except for secrets, which may differ."""
+        ends = _ends_of(self.recording.events).values()
+        hidden = sum(digest is not None and leaves_out_secrets(digest) for _, digest in ends)
+        return hidden + (redacted_in_all(self._recorded, self._left) if has_changed else 0)
 
-def redacted_at_end(recording: Recording, sessions: Sequence[Path], *, has_changed: bool) -> int:
-    """Return the number of final contents that agree in all runs except for secrets, which may differ."""
-    ends = _ends_of(recording.events).values()
-    hidden = sum(end.digest is not None and leaves_out_secrets(end.digest) for end in ends)
-    if has_changed:
-        states = [program_state_of(open_reader(each).events()) for each in sessions]
-        hidden += redacted_in_all(program_state_of(recording.events), states)
-    return hidden
-
-
-def compare_beyond_agents(proved: ReplayOutcome, recording: Recording, sessions: Sequence[Path]) -> None:
-    """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
-    events = [list(open_reader(each).events()) for each in sessions]
-    orders = [_order(each) for each in events]
-    if len(set(orders)) == 1 and orders[0] != _order(recording.events):
-        proved.normalisers.append("the order in which agents act and events are recorded")
-    recorded, *others = (program_state_of(each) for each in (recording.events, *events))
-    new = dict.fromkeys(
-        name
-        for other in others
-        if recorded is not None and other is not None
-        for name in other.changed
-        if recorded.at(name) is None
-    )
-    if new:
-        proved.remark(
-            f"the program now changes {', '.join(list(new)[:_MOST_NAMED])}, which the recording does not "
-            "have, so they cannot be compared"
+    def compare_beyond_agents(self, proved: ReplayOutcome) -> None:
+        """Note differences of changed code that no agent alone shows: the order of agents, new globals."""
+        orders = {_order(each) for each in self.runs}
+        if len(orders) == 1 and orders != {_order(self.recording.events)}:
+            proved.normalisers.append("the order in which agents act and events are recorded")
+        recorded = self._recorded
+        new = dict.fromkeys(
+            name
+            for other in self._left
+            if recorded is not None and other is not None
+            for name in other.changed
+            if recorded.at(name) is None
         )
+        if new:
+            proved.remark(
+                f"the program now changes {', '.join(list(new)[:_MOST_NAMED])}, which the recording does not "
+                "have, so they cannot be compared"
+            )
+
+    def order_difference(self) -> EndDifference | None:
+        """Return the first action in which runs of changed code did the same in another order, or None.
+
+        Actions with async calls inside are left out, since these may run at the same time.
+        """
+        others = [_inside_actions(each) for each in self.runs]
+        for action, inside in _inside_actions(self.recording.events).items():
+            own = [describe(event) for event in inside]
+            orders = [[describe(event) for event in other.get(action, ())] for other in others]
+            if (
+                any(order != orders[0] or sorted(order) != sorted(own) for order in orders)
+                or orders[0] == own
+            ):
+                continue
+            if not any("loop_turns" in event.extra for event in inside):
+                event, one, other = next(
+                    each for each in zip(inside, own, orders[0], strict=True) if each[1] != each[2]
+                )
+                return EndDifference(
+                    f"{one} came before {other} inside of an action of {action[0]}",
+                    RunDivergence(
+                        None, event.agent_id, event.kind, "order", "", one, other, event.id, None, 0
+                    ),
+                )
+        return None
+
+    def program_state_difference(self) -> EndDifference | None:
+        """Return the first global, closure or the like that ended differently in runs of changed code."""
+        recorded, replayed = self._recorded, self._left[0]
+        differing = left_otherwise(recorded, self._left)
+        if not differing or recorded is None or replayed is None:
+            return None
+        first = differing[0]
+        if not first.is_steady:
+            return EndDifference(
+                f"code changed, and {first.name} ended differently than in the recording, and varies between "
+                "runs: keep clocks, ids and unseeded draws out of it, or keep it in a field",
+                is_of_program=True,
+            )
+        one, other = recorded.shown(first.name), replayed.shown(first.name)
+        divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+        return EndDifference(f"{first.name} did not end as in the recording", divergence)
+
+    def changed_code(self) -> list[str]:
+        """Return the globals, closures or the like in which runs of changed code left other code alone."""
+        return code_otherwise(self._recorded, self._left)
+
+    def difference_between_actions(
+        self, compare: Callable[[Path, Path], RunComparison]
+    ) -> EndDifference | None:
+        """Return the first difference in what runs of changed code recorded between actions, or None.
+
+        Args:
+            compare: compares two sessions with what was recorded between actions.
+        """
+        found = [compare(self.recording.session, each).divergence for each in self.sessions]
+        if not any(found):
+            return None
+        first, *others = self.sessions
+        if found[0] is None or any(compare(first, each) for each in others):
+            (parted, *_) = filter(None, found)
+            return EndDifference(
+                f"code changed, and what is recorded between actions varies between runs: {parted}",
+                is_of_program=True,
+            )
+        why = f"what is recorded between actions differs: {found[0]}"
+        return EndDifference(why, found[0], is_of_program=True)
+
+    def has_same_script(self) -> bool:
+        """Whether all runs have the recorded main script but for comments, docstrings and formatting."""
+        scripts = {
+            program.get("script") if isinstance(program := event.extra.get("program"), dict) else None
+            for each in (self.recording.events, *self.runs)
+            for event in each
+            if event.kind == "log.closed"
+        }
+        return len(scripts) == 1 and None not in scripts
+
+
+def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """Return the final contents of objects that fields refer to, by agent and field.
+
+    Each is the event of the agent's final state with the digest, which is None if the recording predates such
+    digests, or the content could not be read.
+    """
+    return {
+        (event.agent_id, name): (event.id, digest)
+        for event in events
+        if event.kind == "state" and event.agent_id is not None
+        for name, digest in ends_of(event).items()
+    }
 
 
 def _order(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
@@ -138,29 +224,6 @@ def _compared_in_order(events: Iterable[Event]) -> list[Event]:
         if event.kind not in PASSED_OVER and event.kind != "state" and not is_outside_write(event)
     ]
     return sorted(compared, key=order_key)
-
-
-def order_difference(recording: Recording, sessions: Sequence[Path]) -> EndDifference | None:
-    """Return the first action in which runs of changed code did the same in another order; None if none did.
-
-    Actions with async calls inside are left out, since these may run at the same time.
-    """
-    recorded = _inside_actions(recording.events)
-    others = [_inside_actions(open_reader(each).events()) for each in sessions]
-    for action, inside in recorded.items():
-        own = [describe(event) for event in inside]
-        orders = [[describe(event) for event in other.get(action, ())] for other in others]
-        if any(order != orders[0] or sorted(order) != sorted(own) for order in orders) or orders[0] == own:
-            continue
-        if not any("loop_turns" in event.extra for event in inside):
-            event, one, other = next(
-                each for each in zip(inside, own, orders[0], strict=True) if each[1] != each[2]
-            )
-            return EndDifference(
-                f"{one} came before {other} inside of an action of {action[0]}",
-                RunDivergence(None, event.agent_id, event.kind, "order", "", one, other, event.id, None, 0),
-            )
-    return None
 
 
 def _inside_actions(events: Iterable[Event]) -> dict[tuple[str | None, int], list[Event]]:
@@ -179,25 +242,6 @@ def _inside_actions(events: Iterable[Event]) -> dict[tuple[str | None, int], lis
     return inside
 
 
-def program_state_difference(recording: Recording, sessions: Sequence[Path]) -> EndDifference | None:
-    """Return the first global, closure or the like that ended differently in runs of changed code."""
-    recorded = program_state_of(recording.events)
-    states = [program_state_of(open_reader(each).events()) for each in sessions]
-    differing = left_otherwise(recorded, states)
-    if not differing or recorded is None or states[0] is None:
-        return None
-    first = differing[0]
-    if not first.is_steady:
-        return EndDifference(
-            f"code changed, and {first.name} ended differently than in the recording, and varies between runs"
-            ": keep clocks, ids and unseeded draws out of it, or keep it in a field",
-            is_of_program=True,
-        )
-    one, other = recorded.shown(first.name), states[0].shown(first.name)
-    divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
-    return EndDifference(f"{first.name} did not end as in the recording", divergence)
-
-
 def kind_difference(
     first: Collection[KindOtherwise], last: Collection[KindOtherwise]
 ) -> EndDifference | None:
@@ -208,48 +252,6 @@ def kind_difference(
             sides = kind.recorded, kind.replayed
             return EndDifference(str(kind), RunDivergence(None, None, "", where, "", *sides, None, None, 0))
     return None
-
-
-def changed_code_in_program(recording: Recording, sessions: Sequence[Path]) -> list[str]:
-    """Return the globals, closures or the like in which runs of changed code left other code alone."""
-    states = [program_state_of(open_reader(each).events()) for each in sessions]
-    return code_otherwise(program_state_of(recording.events), states)
-
-
-def difference_between_actions(
-    recording: Recording, sessions: Sequence[Path], compare: Callable[[Path, Path], RunComparison]
-) -> EndDifference | None:
-    """Return the first difference in what was recorded between actions; None if all runs recorded the same.
-
-    Args:
-        recording: the recording.
-        sessions: those of the runs of changed code, whose actions recorded the same.
-        compare: compares two sessions with what was recorded between actions.
-    """
-    found = [compare(recording.session, each).divergence for each in sessions]
-    if not any(found):
-        return None
-    first, *others = sessions
-    if found[0] is None or any(compare(first, each) for each in others):
-        (parted, *_) = filter(None, found)
-        return EndDifference(
-            f"code changed, and what is recorded between actions varies between runs: {parted}",
-            is_of_program=True,
-        )
-    why = f"what is recorded between actions differs: {found[0]}"
-    return EndDifference(why, found[0], is_of_program=True)
-
-
-def has_same_script(recording: Recording, sessions: Sequence[Path]) -> bool:
-    """Whether the main script of all runs is the recorded one but for comments, docstrings and formatting."""
-    events = [recording.events, *(open_reader(each).events() for each in sessions)]
-    scripts = {
-        program.get("script") if isinstance(program := event.extra.get("program"), dict) else None
-        for each in events
-        for event in each
-        if event.kind == "log.closed"
-    }
-    return len(scripts) == 1 and None not in scripts
 
 
 def unrecorded_ends(recording: Recording, changed_code: Collection[str], changed_script: str) -> list[str]:

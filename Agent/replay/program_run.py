@@ -49,18 +49,7 @@ from Agent.replay.plan.recording import (
     spans_around,
     with_changed_files,
 )
-from Agent.replay.program_ends import (
-    changed_code_in_program,
-    compare_beyond_agents,
-    difference_between_actions,
-    end_difference_of,
-    has_same_script,
-    kind_difference,
-    order_difference,
-    program_state_difference,
-    redacted_at_end,
-    unrecorded_ends,
-)
+from Agent.replay.program_ends import ProgramEnds, kind_difference, unrecorded_ends
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
@@ -365,19 +354,18 @@ class _Reruns:
         """Judge runs that recorded the same events by their final states; None if these are unknown."""
         outcome, recording, runs = self.outcome, self.recording, self.runs
         was_free = not any(run.refused or run.found_changed_files for run in runs)
-        sessions = [run.session for run in runs]
-        end_difference = end_difference_of(recording, sessions, may_differ=self.has_changed)
+        ends = ProgramEnds(recording, [run.session for run in runs])
+        end_difference = ends.content_difference(may_differ=self.has_changed)
         if end_difference is None and self.has_changed and was_free:
-            end_difference = kind_difference(runs[0].kinds, runs[-1].kinds) or program_state_difference(
-                recording, sessions
-            )
+            of_kinds = kind_difference(runs[0].kinds, runs[-1].kinds)
+            end_difference = of_kinds or ends.program_state_difference()
         if end_difference is None and self.has_changed:
             compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
-            end_difference = difference_between_actions(recording, sessions, compare)
+            end_difference = ends.difference_between_actions(compare)
         if end_difference is None and self.has_changed and not any(run.has_free_order for run in runs):
-            end_difference = order_difference(recording, sessions)
+            end_difference = ends.order_difference()
         if end_difference is None:
-            return self._identical(sessions)
+            return self._identical(ends)
         if self.has_changed and was_free and end_difference.divergence is not None:
             return self._diverged(end_difference.divergence)
         self._note_no_proof(f"{end_difference.why}{runs[0].other_files}")
@@ -458,7 +446,7 @@ class _Reruns:
         draws = () if answer is None else (*answer["unseeded"], *answer["drawn_by_libraries"])
         return [each for each in draws if each.startswith("numpy.random ")]
 
-    def _identical(self, sessions: Sequence[Path]) -> ReplayOutcome:
+    def _identical(self, ends: ProgramEnds) -> ReplayOutcome:
         """Return the outcome of runs that recorded the same; notes of the comparison become normalisers."""
         recording, first = self.recording, self.runs[0].comparison
         proved, plan = self._of_program()
@@ -481,18 +469,18 @@ class _Reruns:
             f"in a copy of its directory, and recorded the same {first.compared:,} events and "
             f"{first.states:,} states"
         )
-        in_program = changed_code_in_program(recording, sessions) if self.has_changed else ()
+        in_program = ends.changed_code() if self.has_changed else ()
         for why in unseen_effects(first, recording.events, in_program, has_changed=self.has_changed):
             proved.reason(why)
-        if hidden := redacted_at_end(recording, sessions, has_changed=self.has_changed):
+        if hidden := ends.redacted(has_changed=self.has_changed):
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if self.has_changed:
             for kind in dict.fromkeys(each for run in self.runs for each in run.kinds):
                 proved.reason(f"code changed: {kind}")
-            compare_beyond_agents(proved, recording, sessions)
+            ends.compare_beyond_agents(proved)
             changed = self.outcome.changed_code
             is_script = self.script.stem in self.outcome.changed_modules and not changed
-            script = self.script.stem if is_script and not has_same_script(recording, sessions) else ""
+            script = self.script.stem if is_script and not ends.has_same_script() else ""
             for why in unrecorded_ends(recording, changed, script):
                 proved.reason(why)
         return proved

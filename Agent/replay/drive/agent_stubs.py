@@ -276,8 +276,8 @@ _OUTSIDE, _VARIABLE, _SHARED, _OF_OTHERS = "outside", "variable", "shared", "of 
 _DOUBTS = {
     _OUTSIDE: "the replayed code reads {}: changes that the program makes between the actions are not in the "
     "recording; change it in a traced action, or register a codec for it",
-    _VARIABLE: "the replayed code reads context variable {}: values that the program sets between the actions "
-    "are not in the recording; pass it as an argument, or set it in a traced action",
+    _VARIABLE: "the replayed code reads context variable {}: values that the program sets between the "
+    "actions are not in the recording; pass it as an argument, or set it in a traced action",
     _SHARED: "the replayed code uses {}, which agents whose code does not run also use: replay the whole "
     "session, without the name of an agent",
     _OF_OTHERS: "the replayed code reads fields of agents whose code does not run, as the target built them: "

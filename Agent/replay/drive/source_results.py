@@ -69,8 +69,8 @@ class CallReads:
         for value, count in self.variables[name]:
             passed += count
             if self.taken[key] <= passed:
-                break
-        return value
+                return value
+        return self.variables[name][-1][0]
 
     def left(self) -> tuple[str, str] | None:
         """Return (recorded, replayed) for a source that was read less than in the recording."""

@@ -453,7 +453,9 @@ class FieldRules:
         key = agent_id, name
         if key not in self._known:
             full = f"{agent_id}.{name}"
-            self._known[key] = any(fnmatchcase(name, each) or fnmatchcase(full, each) for each in self._ignore)
+            self._known[key] = any(
+                fnmatchcase(name, each) or fnmatchcase(full, each) for each in self._ignore
+            )
             if self._known[key]:
                 add_new(self._outcome.ignored, full)
         return self._known[key]
