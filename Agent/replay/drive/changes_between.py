@@ -226,7 +226,7 @@ class HeldMoves:
         restored = self._context.decoder.restore(in_payload(event, "moved"))
         lacking = set()
         for unrestored in restored.unrestored:
-            number, name = unrestored.partition(" at ")[2].split("/")[3:5]
+            number, name = unrestored.pointer.split("/")[3:5]
             lacking.add((number, unescape(name)))
             self._context.outcome.remark(
                 f"a change from outside that cannot be restored was left out: {unrestored}"

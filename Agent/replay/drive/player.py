@@ -259,17 +259,9 @@ class RecordedPlayer:
             lane.has_begun = True
             recorded = action.call
         else:
-            recorded = None if above is None else self._take_live(call, above)
+            recorded = None if above is None else take_nested(call, above)  # an effect that differs if None
         self.stage.entered(call, recorded)
         lane.tokens.append((call, _open_call.set(recorded)))
-
-    def _take_live(self, call: TracedCall, above: PlannedCall) -> PlannedCall | None:
-        """Return the recorded counterpart of a nested live call and mark it as taken."""
-        for child in above.children:
-            if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
-                child.is_taken = True
-                return child
-        return None  # the comparison of effects reports it
 
     def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Response:
         above = _open_call.get()
@@ -384,6 +376,15 @@ class RecordedPlayer:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
         sides = shown_beside(difference.recorded, difference.replayed)
         self.differs(action, field, Difference(difference.path, *sides), place=place)
+
+
+def take_nested(call: TracedCall, above: PlannedCall) -> PlannedCall | None:
+    """Mark the recorded counterpart of a nested call as taken, and return it; None if it has none."""
+    for child in above.children:
+        if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
+            child.is_taken = True
+            return child
+    return None
 
 
 def with_stop(answer: Response, stop: Callable[[str], None]) -> Response:

@@ -651,7 +651,7 @@ class OutsideWrites:
         }
         restored = self._context.decoder.restore(Recorded(changed, types, _CHANGED))
         for unrestored in restored.unrestored:
-            name = unescape(unrestored.partition(f" at {_CHANGED}/")[2].partition("/")[0])
+            name = unescape(unrestored.pointer.removeprefix(f"{_CHANGED}/").partition("/")[0])
             if not self._context.fields.leaves_out(agent_id, name, types.get(f"{_CHANGED}/{escape(name)}")):
                 self._context.player.stop(
                     f"a write to {agent_id} from outside cannot be restored: {unrestored}"

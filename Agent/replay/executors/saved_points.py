@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -415,24 +415,23 @@ class DoneStep:
 
     def checkpoint(self, run_id: str) -> Checkpoint:
         """Return the state after the step as a checkpoint."""
-        return self._kept(run_id, self.step_id, self.state, self.ended_us, self.event_id)
+        return Checkpoint(
+            run_id,
+            self.step_id,
+            self.state() if isinstance(self.state, partial) else self.state,
+            agent_id=self.agent_id,
+            timestamp=datetime.fromtimestamp(self.ended_us / 1e6, UTC),
+            tick=self.tick,
+            reason="auto",
+            event_id=self.event_id,
+        )
 
     def start(self, run_id: str) -> Checkpoint:
         """Return the state before the step as a checkpoint."""
         at_us = self.ended_us - 1 if self.before_us is None else self.before_us
-        return self._kept(run_id, START, self.before, at_us, None)
-
-    def _kept(self, run_id: str, step_id: str, state: Any, at_us: int, event_id: str | None) -> Checkpoint:
-        return Checkpoint(
-            run_id,
-            step_id,
-            state() if isinstance(state, partial) else state,
-            agent_id=self.agent_id,
-            timestamp=datetime.fromtimestamp(at_us / 1e6, UTC),
-            tick=self.tick if step_id != START else None,
-            reason="auto",
-            event_id=event_id,
-        )
+        return replace(
+            self, step_id=START, state=self.before, ended_us=at_us, tick=None, event_id=None
+        ).checkpoint(run_id)
 
 
 def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:

@@ -41,6 +41,7 @@ from Agent.replay.drive.player import (
     both_arguments,
     close_call,
     named_arguments,
+    take_nested,
     with_stop,
 )
 from Agent.replay.drive.source_results import CallReads, RecordedDraws, SourceAnswers
@@ -174,20 +175,13 @@ class ForkPlayer:
 
     def _enter_own(self, call: TracedCall) -> None:
         """Open a call whose body runs, and find its counterpart inside the enclosing call's counterpart."""
-        above, name = _open.get(), call.qualname.rpartition(".")[2]
+        above = _open.get()
         planned: PlannedCall | None = None
         if above is None:
-            free = self._roots[call.agent_id, name]
+            free = self._roots[call.agent_id, call.qualname.rpartition(".")[2]]
             planned = free.pop(0) if free else None
         elif above.recorded is not None:
-            same = (
-                each
-                for each in above.recorded.children
-                if not each.is_taken and (each.agent_id, each.name) == (call.agent_id, name)
-            )
-            planned = next(same, None)
-            if planned is not None:
-                planned.is_taken = True
+            planned = take_nested(call, above.recorded)
         self._note_open(call, _NOTHING if planned is None else _Open(planned))
 
     def _note_open(self, call: TracedCall, what: _Open) -> None:

@@ -11,12 +11,11 @@ import sys
 import sysconfig  # noqa: F401 - `is_installed` must not import it in the middle of an import
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import Agent.record.messages  # noqa: F401 - recordings contain them, and only loaded classes are found
 from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
@@ -321,13 +320,22 @@ def _by_agent(objects: Sequence[Any]) -> dict[str, Any]:
 AgentFinder = Callable[[str], object]
 
 
-@dataclass(slots=True)
-class Restored:
+class LostPart(NamedTuple):
+    """A part of a recorded value that could not be restored."""
+
+    tag: str
+    pointer: str
+
+    def __str__(self) -> str:
+        return f"{self.tag} at {self.pointer}"
+
+
+class Restored(NamedTuple):
     """A restored value."""
 
-    value: Any = None
-    unrestored: list[str] = field(default_factory=list)
-    """`tag at pointer` of each part that could not be restored; if there is any, `value` is unusable."""
+    value: Any
+    unrestored: Sequence[LostPart] = ()
+    """The parts that could not be restored; if there is any, `value` is unusable."""
     is_redacted: bool = False
     """Whether it contains tokens in place of secrets."""
 
@@ -360,10 +368,8 @@ class Decoder:
 
     def restore(self, recorded: Recorded) -> Restored:
         """Restore a value; parts that cannot be restored are listed in the result."""
-        restored = Restored()
         if not recorded.types:
-            restored.value = copy_tree(recorded.value)
-            return restored
+            return Restored(copy_tree(recorded.value))
         below = recorded.pointer + "/"
         own = {
             pointer: tag
@@ -372,13 +378,9 @@ class Decoder:
         }
         # A token replaces its secret, which works for code that only passes the value on.
         tags = {pointer: tag for pointer, tag in own.items() if tag != "redacted"}
-        restored.is_redacted = len(tags) < len(own)
         missing: list[str] = []
-        restored.value = decode_value(
-            recorded.value, tags, recorded.pointer, codecs=self.codecs, unrestored=missing
-        )
-        restored.unrestored = [f"{tags.get(at, '?')} at {at}" for at in missing]
-        return restored
+        value = decode_value(recorded.value, tags, recorded.pointer, codecs=self.codecs, unrestored=missing)
+        return Restored(value, [LostPart(tags.get(at, "?"), at) for at in missing], len(tags) < len(own))
 
     def scripts(self) -> tuple[str, ...]:
         """Return the name under which the recorded `__main__` was imported here, or ()."""
@@ -487,21 +489,16 @@ def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
         sys.settrace(before)
 
 
-def describe_unrestored(call: PlannedCall, unrestored: Sequence[str]) -> str:
+def describe_unrestored(call: PlannedCall, unrestored: Sequence[LostPart]) -> str:
     """Return why an argument cannot be passed again, and what to do about it."""
     if not unrestored:
         return f"the arguments of {call.description} cannot be restored: they are not a mapping of names"
-    event, at = call.event, unrestored[0].partition(" at ")[2]
+    event, (what, at) = call.event, unrestored[0]
     form = value_at(event.extra, at.removeprefix("/extra"))
-    args, first = event.extra["args"], unescape(at.split("/")[3])
-    place = python_path(
-        at[len(f"/extra/args/{escape(first)}") :],
-        args.get(first),
-        event.types,
-        f"/extra/args/{escape(first)}",
-        first,
-    )
-    what = unrestored[0].partition(" at ")[0]
+    first = unescape(at.split("/")[3])
+    argument = f"/extra/args/{escape(first)}"
+    inside = at.removeprefix(argument)
+    place = python_path(inside, event.extra["args"].get(first), event.types, argument, first)
     if type(form) is dict and form.get("reference") == NOT_READ:
         return (
             f"argument {place} of {call.description} was not read (a {form.get('class')} with over 4 KiB of "

@@ -562,9 +562,7 @@ class Driver:
         restored = self._decoder.restore_argument(recorded, used)
         held = self._held_arguments(event, obj)
         own = tuple(f"/extra/args/{escape(name)}/" for name in held)
-        lacking = [
-            each for each in restored.unrestored if not f"{each}/".partition(" at ")[2].startswith(own)
-        ]
+        lacking = [each for each in restored.unrestored if not f"{each.pointer}/".startswith(own)]
         if lacking or not isinstance(restored.value, dict):
             self._player.stop(describe_unrestored(call, lacking))
         if restored.is_redacted:
@@ -589,10 +587,7 @@ class Driver:
         return arguments
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
-        result = method(*args, **kwargs)
-        if result is None or type(result) in _PLAIN:
-            return
-        awaitable = self._awaitable(method, result)
+        awaitable = self._awaitable(method, method(*args, **kwargs))
         if awaitable is not None:
             from Agent.replay.drive.interleaved import cancelled_as_recorded
 
