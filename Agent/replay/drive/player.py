@@ -259,7 +259,8 @@ class RecordedPlayer:
             lane.has_begun = True
             recorded = action.call
         else:
-            recorded = None if above is None else take_nested(call, above)  # an effect that differs if None
+            # If it has none, the comparison of effects reports it.
+            recorded = None if above is None else take_nested(call, above)
         self.stage.entered(call, recorded)
         lane.tokens.append((call, _open_call.set(recorded)))
 

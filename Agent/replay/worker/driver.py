@@ -587,7 +587,10 @@ class Driver:
         return arguments
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
-        awaitable = self._awaitable(method, method(*args, **kwargs))
+        result = method(*args, **kwargs)
+        if result is None or type(result) in _PLAIN:
+            return
+        awaitable = self._awaitable(method, result)
         if awaitable is not None:
             from Agent.replay.drive.interleaved import cancelled_as_recorded
 
@@ -601,8 +604,6 @@ class Driver:
 
     def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
         """Return the awaitable in a method's result, or None; a generator stops the replay."""
-        if result is None or type(result) in _PLAIN:
-            return None
         if issubclass(type(result), (GeneratorType, AsyncGeneratorType)):
             name = getattr(method, "__qualname__", type(method).__qualname__)
             self._player.stop(f"{name} is a generator, and the recording has only the number of its items")

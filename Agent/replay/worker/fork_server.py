@@ -615,10 +615,9 @@ def _answer(task: Callable[[], dict[str, Any]], path: Path) -> NoReturn:
     try:
         try:
             response = task()
-        except AgentTraceError as error:
-            response = {"error": as_object(error)}
         except BaseException as error:  # noqa: BLE001 - reported to the parent; nobody else would see it
-            response = {"error": as_object(ReplayError(repr(error)))}
+            told = error if isinstance(error, AgentTraceError) else ReplayError(repr(error))
+            response = {"error": as_object(told)}
         written = path.with_suffix(".new")
         written.write_bytes(orjson.dumps(response, default=repr))
         written.replace(path)
