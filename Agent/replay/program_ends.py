@@ -86,7 +86,7 @@ class ProgramEnds:
                 values = f"content {digest}", f"content {other}"
                 return EndDifference(
                     f"what {agent_id}.{name} holds did not end as in the recording",
-                    RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, event_id, None, 0),
+                    RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, event_id),
                 )
             else:
                 unknown = unknown or EndDifference(
@@ -139,9 +139,7 @@ class ProgramEnds:
                 )
                 return EndDifference(
                     f"{one} came before {other} inside of an action of {action[0]}",
-                    RunDivergence(
-                        None, event.agent_id, event.kind, "order", "", one, other, event.id, None, 0
-                    ),
+                    RunDivergence(None, event.agent_id, event.kind, "order", "", one, other, event.id),
                 )
         return None
 
@@ -159,7 +157,7 @@ class ProgramEnds:
                 is_of_program=True,
             )
         one, other = recorded.shown(first.name), replayed.shown(first.name)
-        divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+        divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other)
         return EndDifference(f"{first.name} did not end as in the recording", divergence)
 
     def changed_code(self) -> list[str]:
@@ -250,7 +248,7 @@ def kind_difference(
         if kind.is_sure and kind in last:
             where = f"{OF_PROGRAM}{kind.what}"
             sides = kind.recorded, kind.replayed
-            return EndDifference(str(kind), RunDivergence(None, None, "", where, "", *sides, None, None, 0))
+            return EndDifference(str(kind), RunDivergence(None, None, "", where, "", *sides))
     return None
 
 

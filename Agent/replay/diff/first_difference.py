@@ -103,9 +103,9 @@ class RunDivergence:
     """JSON Pointer inside the field."""
     a: Any
     b: Any
-    event_a: str | None
-    event_b: str | None
-    number: int
+    event_a: str | None = None
+    event_b: str | None = None
+    number: int = 0
     """The number of the pair among the agent's compared events, from 1."""
     where: str = ""
     """Field and path in Python notation: `field orders['a'].price`, `result[0]`."""
