@@ -269,12 +269,12 @@ def test_ids_of_the_two_sessions_pair_off_one_to_one_and_other_texts_do_not():
 
 def test_events_that_name_their_counterparts_agree():
     same = SameIds(["aaaaaaaa", "bbbbbbbb"])
-    walk = StreamWalk(Comparison(same), same)
+    walk = StreamWalk(Comparison(None, same), same)
     ones = [_event(1, "aaaaaaaa"), _event(2, "aaaaaaaa", causes=("aaaaaaaa-1",))]
     others = [_event(5, "bbbbbbbb"), _event(6, "bbbbbbbb", causes=("bbbbbbbb-5",))]
     assert walk.first_divergence(ones, others) is None
     third = _event(7, "bbbbbbbb", causes=("bbbbbbbb-6",))
-    again = StreamWalk(Comparison(same), same)
+    again = StreamWalk(Comparison(None, same), same)
     placed_divergence = again.first_divergence(
         [*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third]
     )
@@ -287,7 +287,7 @@ def test_no_duration_of_any_kind_of_event_is_compared():
         for each in kind.fields:
             if each.type == "number" and each.name.endswith(("_ms", "_s", "per_second")):
                 one, other = (_event(1, "a", kind.name, extra={each.name: took}) for took in (1.0, 2.5))
-                assert event_difference(one, other, Comparison()) is None, (kind.name, each.name)
+                assert event_difference(one, other, Comparison(None)) is None, (kind.name, each.name)
 
 
 STIRRER = """

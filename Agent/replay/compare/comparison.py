@@ -166,6 +166,8 @@ class Comparison:
     """Compares values; collects in `agreement` what it could not compare exactly.
 
     Args:
+        main_module: the name under which this process imported the program that was `__main__` during
+            recording, or None.
         same_id: whether a recorded and a replayed text are ids of the same event.
         normaliser: differences to allow; default: none.
         scripts: names of modules that may be `__main__` on either side.
@@ -175,6 +177,7 @@ class Comparison:
 
     def __init__(
         self,
+        main_module: str | None = None,
         same_id: SameId | None = None,
         normaliser: Normaliser | None = None,
         scripts: Collection[str] = (),
@@ -185,8 +188,7 @@ class Comparison:
         self._scripts = "|".join(map(re.escape, sorted(scripts)))
         self.agreement = Agreement()
         self.overlooked = Overlooked(normaliser or Normaliser(), made)
-        self.main_module: str | None = None
-        """The name under which this process imported the program that was `__main__` in the recording."""
+        self.main_module = main_module
         self.passes_code = False
         """Whether values that differ only in the code they contain count as equal."""
         self.passes_frames = False

@@ -263,7 +263,7 @@ def _same_ids(one: RunSide, other: RunSide) -> SameIds:
 
 def _comparison(one: RunSide, other: RunSide, same_ids: SameIds, **more: Any) -> Comparison:
     """Return the comparison of two runs' values; `more` are other arguments of `Comparison`."""
-    return Comparison(same_ids, scripts=module_names(one.session, other.session), **more)
+    return Comparison(None, same_ids, scripts=module_names(one.session, other.session), **more)
 
 
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:

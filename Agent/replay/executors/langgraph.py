@@ -299,7 +299,7 @@ class _Drive:
                     values[self.nodes.last_step] = each
 
     def _first_difference(self, values: dict[int, Any], *, ended: bool) -> str | None:
-        comparison = Comparison(self.same_id)
+        comparison = Comparison(None, self.same_id)
         for number in sorted({*self.states, *values}):
             if number not in self.states or number not in values:
                 if not ended:

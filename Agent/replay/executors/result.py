@@ -156,7 +156,7 @@ def judge_execution(execution: Execution, *, is_modified: bool) -> dict[str, Any
     Args:
         is_modified: the input, the state or the responses may differ from the recording.
     """
-    comparison = Comparison(execution.same_id)
+    comparison = Comparison(None, execution.same_id)
     diff = compute_diff(execution.original, execution.output, comparison)
     if execution.divergence is None and not diff["has_changes"]:
         execution.divergence = _order_difference(execution)
@@ -188,7 +188,7 @@ def _verdict(
 def _order_difference(execution: Execution) -> str | None:
     """Find a difference that `compute_diff` ignores: the order of keys in a value."""
     one, other = _keyed(execution.original), _keyed(execution.output)
-    difference = recorded_difference(one, other, Comparison(execution.same_id))
+    difference = recorded_difference(one, other, Comparison(None, execution.same_id))
     if difference is None:
         return None
     return f"output{difference.path}: {short(difference.recorded)} -> {short(difference.replayed)}"

@@ -151,6 +151,7 @@ class Workbench(ReplayContext):
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
         self.watch = SourceWatch() if prepared is None else prepared.watch
         self.comparison = Comparison(
+            None,
             self._same_id,
             Normaliser.from_object(request.get("normalise") or {}),
             fields=self.fields,
