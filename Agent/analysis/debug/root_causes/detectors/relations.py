@@ -68,7 +68,7 @@ _LACKS: Final = _Lacking()
 
 def find(log: Log) -> Iterator[Finding]:
     """Yield the events that break a relation between values."""
-    fields = {sort: _fields(acts) for sort, acts in log.by_sort.items()}
+    fields = {sort: _fields(log, acts) for sort, acts in log.by_sort.items()}
     for sort, acts in log.by_sort.items():
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
@@ -107,10 +107,11 @@ MIN_AMOUNT: Final = 100
 """Smaller whole numbers may be anything."""
 
 
-def _fields(acts: Sequence[Act]) -> list[str]:
-    """Return the paths that many of the acts have."""
+def _fields(log: Log, acts: Sequence[Act]) -> list[str]:
+    """Return the paths that many of the acts have, without those that lead through a table."""
     counts = Counter(path for act in acts for path in act.values if "~" not in path)
-    return [path for path, number in counts.items() if number >= 0.3 * len(acts)][:MAX_FIELDS]
+    often = (path for path, number in counts.items() if number >= 0.3 * len(acts))
+    return [*islice((path for path in often if not log.is_in_table(path)), MAX_FIELDS)]
 
 
 def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
