@@ -1,7 +1,7 @@
 """Fit the trees that rank causes: `python -m benchmarks.fault_worlds.fit --seed 7 --cases 1390 --sessions DIR --out DIR`.
 
 Every case is played once; the trees of symptoms are fitted to the events that show a symptom, then those of causes to the
-events that a fault began with, of the worlds and of the first two sets of fault simulations. The loss is the negative
+events that a fault began with, of the worlds and of the sets of fault simulations but `unseen`. The loss is the negative
 log likelihood of the true events, by a softmax over the events of a session. The printed figures are of cases whose
 authors the trees were not fitted to (five folds by author), and so is what the trees of causes see of the symptoms.
 Needs LightGBM.
@@ -304,8 +304,8 @@ def _silent(root: Path, draw: random.Random, ticks: int, begin: int) -> tuple[Pa
 
 
 def simulated(directory: Path) -> Iterator[Read]:
-    """Play and yield the cases of the fault simulations but of the set that is not to be seen."""
-    for number, name in enumerate(SETS[:2]):
+    """Play and yield the cases of the fault simulations but those of the set that is not to be seen."""
+    for number, name in enumerate(SETS[:-1]):
         for seed in (1, 2):
             for simulation in simulations(name):
                 for case in played(simulation, seed, directory):

@@ -129,9 +129,9 @@ def test_a_balance_that_does_not_carry_on_is_found() -> None:
 
     found = broken(posted, {44})
     assert found[0].first.place == 44
-    assert "balance is the last balance of its thing plus amount" in found[0].about.replace("result.", "").replace(
-        "args.", ""
-    )
+    assert "balance is the last balance of its thing plus amount" in found[0].about.replace(
+        "result.", ""
+    ).replace("args.", "")
 
 
 @pytest.mark.parametrize("step", [*(step for step, _ in LAWS), numbered])
@@ -153,3 +153,13 @@ def test_values_that_are_no_ordinary_numbers_do_no_harm(odd: Any) -> None:
         return made | {"result": odd, "number": odd} if is_wrong else made
 
     assert all(each.nats > 0 and each.acts for each in broken(mixed, {9, 33, 71}))
+
+
+def test_an_event_without_one_of_the_numbers_breaks_no_law() -> None:
+    def partial(draw: random.Random, place: int, is_wrong: bool) -> Made:
+        made = total(draw, place, False)
+        if is_wrong:
+            del made["args"]["post"]
+        return made
+
+    assert broken(partial, {9, 33, 71}) == []

@@ -269,7 +269,8 @@ class Wording:
         if finding.rule == LAW:
             both = own if others == own else f"{own}, {others}"
             template, *paths = beside.usual
-            return f"{subject} has {both} at {since}; {_shares(beside)} {template.format(*map(_field, paths))}"
+            law = template.format(*map(_field, paths))
+            return f"{subject} has {both} at {since}; {_shares(beside)} {law}"
         if finding.rule in {"amounts part", "not carried on"}:
             if beside.other == TICK and is_number(beside.usual):
                 apart = (

@@ -1,9 +1,9 @@
 """Detect events that break a law of arithmetic which the events of their sort keep, or kept at first.
 
-A number is the sum, the difference or the product of two others, or a multiple of another one plus a constant;
-it is never above another; it is the least or the most of a table; it never occurs twice. The others are numbers
-of the same event, the sum of a table, what a table holds under a name that the event gives, or the last number
-of the same field of the event's agent or thing.
+A number is the sum, the difference or the product of two others, or a multiple of another one plus a
+constant; it is never above another; it is the least or the most of a table; it never occurs twice. The
+others are numbers of the same event, the sum of a table, what a table holds under a name that the event
+gives, or the last number of the same field of the event's agent or thing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOME: Final = 40
 FIRST: Final = 6
 """Of a sample, so many are looked at first."""
 KEPT: Final = 0.85
-"""A law is kept by a larger share of all events, or of the first fifth: it may be broken for good after that."""
+"""A law is kept by a larger share of all events, or of the first fifth: later it may be broken for good."""
 FEWEST: Final = 8
 MOST_BROKEN: Final = 0.9
 MIN_DISTINCT: Final = 4
@@ -62,13 +62,16 @@ class Numbers(NamedTuple):
 class Law(NamedTuple):
     """What holds between a number and those beside it."""
 
-    of: Numbers
-    beside: Numbers
+    numbers: tuple[Numbers, ...]
     said: tuple[str, ...]
     """A template and the fields that it names."""
     keeps: Callable[[int, int], bool]
     """Whether it holds between the number of one row and those beside it of another."""
     by_chance: float = BY_CHANCE
+
+    def is_known(self, row: int) -> bool:
+        """Whether an event holds all its numbers."""
+        return not any(math.isnan(each.held[row]) for each in self.numbers)
 
 
 class Table(NamedTuple):
@@ -157,7 +160,7 @@ def _latest(log: Log) -> Latest:
 def _laws(
     acts: Sequence[Act], own: Sequence[Numbers], tables: Iterable[Table], latest: Latest
 ) -> Iterator[Law]:
-    """Yield the laws that a sample of all acts keeps, or one of the first fifth, more often than by chance."""
+    """Yield the laws that a sample of all acts, or of the first fifth, keeps more often than by chance."""
     early = max(FEWEST, len(acts) // 5)
     samples = [range(0, number, max(1, number // SOME)) for number in (len(acts), early)]
     numbers = [*own]
@@ -190,7 +193,7 @@ def _is_kept(law: Law, rows: Sequence[int]) -> bool:
     first = rows[:: max(1, len(rows) // FIRST)]
     if 2 * sum(law.keeps(row, row) for row in first) < len(first):
         return False
-    known = [row for row in rows if not math.isnan(law.of.held[row] + law.beside.held[row])]
+    known = [row for row in rows if law.is_known(row)]
     kept = sum(law.keeps(row, row) for row in known)
     if len(known) < FEWEST or kept <= KEPT * len(known):
         return False
@@ -205,16 +208,15 @@ def _sums(of: Numbers, one: Numbers, other: Numbers) -> list[Law]:
     room = 0.51 * (of.unit + one.unit + other.unit) + 1e-9
     whole = of.unit or float(bool(one.unit or other.unit))  # a product may be rounded to an integer
 
-    def near(row: int, at: int) -> float:
-        return 0.51 * (whole + abs(c[at]) * one.unit + abs(b[at]) * other.unit) + 1e-9 * abs(a[row])
+    def is_product(row: int, at: int) -> bool:
+        near = 0.51 * (whole + abs(c[at]) * one.unit + abs(b[at]) * other.unit) + 1e-9 * abs(a[row])
+        return abs(a[row] - b[at] * c[at]) <= near
 
-    names = of.path, one.path, other.path
+    numbers, names = (of, one, other), (of.path, one.path, other.path)
     return [
-        Law(of, one, ("{} is {} plus {}", *names), lambda row, at: abs(a[row] - b[at] - c[at]) <= room),
-        Law(of, one, ("{} is {} minus {}", *names), lambda row, at: abs(a[row] - b[at] + c[at]) <= room),
-        Law(
-            of, one, ("{} is {} times {}", *names), lambda row, at: abs(a[row] - b[at] * c[at]) <= near(row, at)
-        ),
+        Law(numbers, ("{} is {} plus {}", *names), lambda row, at: abs(a[row] - b[at] - c[at]) <= room),
+        Law(numbers, ("{} is {} minus {}", *names), lambda row, at: abs(a[row] - b[at] + c[at]) <= room),
+        Law(numbers, ("{} is {} times {}", *names), is_product),
     ]
 
 
@@ -239,40 +241,43 @@ def _multiples(of: Numbers, one: Numbers, samples: Sequence[Sequence[int]]) -> I
             return abs(of.held[row] - slope * one.held[at] - start) <= room + 1e-6 * abs(of.held[row])
 
         added = "" if abs(start) <= room else f" {'plus' if start > 0 else 'minus'} {abs(start):.3g}"
-        yield Law(of, one, (f"{{}} is {slope:.3g} times {{}}{added}", of.path, one.path), keeps)
+        yield Law((of, one), (f"{{}} is {slope:.3g} times {{}}{added}", of.path, one.path), keeps)
 
 
 def _at_most(of: Numbers, one: Numbers) -> Law:
     said = "{} is at most {}", of.path, one.path
-    return Law(of, one, said, lambda row, at: of.held[row] <= one.held[at], ORDERED_BY_CHANCE)
+    return Law((of, one), said, lambda row, at: of.held[row] <= one.held[at], ORDERED_BY_CHANCE)
 
 
 def _of_table(table: Table, acts: Sequence[Act]) -> tuple[list[Numbers], list[Law]]:
-    """Return the sum of a table and what it holds under names that the acts give; and that this is an extreme."""
+    """Return the sum of a table, and what it holds under names that the acts give; and laws of extremes."""
     by_name: dict[str, list[float | None]] = defaultdict(lambda: [None] * len(acts))
     for row, (act, held) in enumerate(zip(acts, table.rows, strict=True)):
         for path, value in (("agent", act.agent), *act.values.items()):
             if isinstance(value, str) and value in held:
                 by_name[leaf(path)][row] = held[value]
-    sums = _column(f"the sum of {leaf(table.path)}", [sum(row.values()) if row else None for row in table.rows])
+    sums = _column(
+        f"the sum of {leaf(table.path)}", [sum(row.values()) if row else None for row in table.rows]
+    )
     numbers, laws = [sums] if sums else [], []
     for name, values in by_name.items():
         column = _column(f"{table.path}[{name}]", values)
         if column is not None:
             numbers.append(column)
-            laws += [_extreme(column, table, said, choice) for said, choice in (("least", min), ("most", max))]
+            laws += [_extreme(column, table, "least", min), _extreme(column, table, "most", max)]
     return numbers, laws
 
 
 def _extreme(of: Numbers, table: Table, said: str, choice: Callable[[Iterable[float]], float]) -> Law:
     extremes = [choice(row.values()) if row else math.nan for row in table.rows]
     beside = Numbers(f"the {said} of {leaf(table.path)}", extremes, of.unit)
-    return Law(of, beside, ("{} is {}", of.path, beside.path), lambda row, at: of.held[row] == extremes[at])
+    said_of = "{} is {}", of.path, beside.path
+    return Law((of, beside), said_of, lambda row, at: of.held[row] == extremes[at])
 
 
 def _violations(law: Law, acts: Sequence[Act], broken: bytes) -> Iterator[Finding]:
     """Yield violations of a law, single ones and those that stay."""
-    known = [not math.isnan(x + y) for x, y in zip(law.of.held, law.beside.held, strict=True)]
+    known = [*map(law.is_known, range(len(acts)))]
     told, is_bad = [*compress(acts, known)], bytes(compress(broken, known))
     bad = [*compress(told, is_bad)]
     scanned = scan_violations(LAW, "", told, is_bad, most=MOST_BROKEN, base=STRICT)
@@ -280,15 +285,13 @@ def _violations(law: Law, acts: Sequence[Act], broken: bytes) -> Iterator[Findin
     if len(bad) <= SELDOM * len(told):
         nats = math.log((len(told) + 1) / (len(bad) + 0.5))
         found += [Finding(LAW, "", [act], nats, of=len(told), found=1) for act in bad]
-    rows = {act.place: row for row, act in enumerate(acts)}
-    places = [act.place for act in bad]
+    rows, (of, one, *_) = {act.place: row for row, act in enumerate(acts)}, law.numbers
     for each in found:
-        row, until = rows[each.first.place], [act for act in told if act.place < each.first.place]
-        before = len(until) - sum(place < each.first.place for place in places)
-        shares = (before, len(until)) if len(bad) > SELDOM * len(told) else (len(told) - len(bad), len(told))
-        beside = Beside(
-            law.of.path, law.of.held[row], law.beside.path, law.beside.held[row], law.said, shares=shares
-        )
+        # Of a law that is broken for good, its reader is told how often it held before.
+        until = each.first.place if len(bad) > SELDOM * len(told) else math.inf
+        seen, broken_before = (sum(act.place < until for act in some) for some in (told, bad))
+        row, shares = rows[each.first.place], (seen - broken_before, seen)
+        beside = Beside(of.path, of.held[row], one.path, one.held[row], law.said, shares=shares)
         yield replace(each, about=_about(each.first, law.said), beside=beside)
 
 
