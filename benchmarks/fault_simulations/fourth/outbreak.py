@@ -1,4 +1,4 @@
-"""An outbreak in a small town: 110 people in households and workplaces, contact tracers, a health office."""
+"""An outbreak in a small town: 110 people in households and firms, contact tracers, a health office."""
 
 from __future__ import annotations
 
@@ -185,14 +185,14 @@ class Town:
         return STAY // 10 if self.about == "days" and tracer == "tracer_2" and day >= 5 else STAY
 
     def office_closes(self, day: int, work: int) -> bool:
-        """Return whether a workplace is to be closed: two cases of it in ten days."""
+        """Return whether a firm is to be closed: two cases of it in ten days."""
         count = self.cases(work, day)
         self.office.log_decision("count_cases", {"work": work, "cases": count, "day": day})
         due = count >= 2 and self.closed.get(work, -1) < day
         return due and not (self.about == "closure" and self.first_due(day))
 
     def cases(self, work: int, day: int) -> int:
-        """Return how many people of a workplace fell ill in the last ten days."""
+        """Return how many people of a firm fell ill in the last ten days."""
         return sum(p.work == work and p.ill_on is not None and day - p.ill_on <= 10 for p in self.people)
 
     def first_due(self, day: int) -> bool:
@@ -201,7 +201,7 @@ class Town:
         return day <= 40
 
     def move_jobs(self, day: int) -> None:
-        """Let a good part of the people change their workplace at the turn of the month."""
+        """Let a good part of the people change their firm at the turn of the month."""
         for person in self.people:
             if self.odds("job", day, person.number).random() < 0.55:
                 person.work = 100 + self.odds("new job", day, person.number).randrange(9)
@@ -214,7 +214,7 @@ class Town:
         self.registry.log.log_action("load_list", {"rows": len(self.registry.listed), "list": self.rows()})
 
     def rows(self) -> dict[str, int]:
-        """Return how many people each workplace has on the list."""
+        """Return how many people each firm has on the list."""
         found: dict[str, int] = {}
         for work in self.registry.listed.values():
             found[f"w{work}"] = found.get(f"w{work}", 0) + 1
