@@ -419,8 +419,8 @@ class StateTracker:
         if native is None or name in self.borrowed or name in self.written_outside:
             return None
         kind = type(value)
-        if self.unmarked.get(name) is kind:
-            return None
+        if self.unmarked.get(name) is kind or often_reference(kind) is not None:
+            return None  # nor of what is too large: thousands of values would be read in vain
         mark: bytes | None = native.mark(value, present, self._agent_of)
         if mark is None:
             self.unmarked = {**self.unmarked, name: kind}
