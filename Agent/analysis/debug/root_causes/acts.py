@@ -131,18 +131,6 @@ class Log:
     surprises: Any = None
     """What `measures.surprises` returns; None until it is called."""
 
-    tables: frozenset[str] = frozenset()
-    """The paths of dicts whose keys name things: agents, or texts that are values elsewhere."""
-
-    def is_in_table(self, path: str) -> bool:
-        """Whether a path leads through a dict whose keys name things."""
-        found = path.rpartition(".")[0]
-        while found:
-            if found in self.tables:
-                return True
-            found = found.rpartition(".")[0]
-        return False
-
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     """Return the acts of event rows, in order.
@@ -186,7 +174,6 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     for agent, role in sorted(roles.items()):
         log.peers[role].append(agent)
     _one_path(log)
-    log.tables = tables_of(log)
     for act in acts:
         if act.kind == "agent_message":
             # An agent that sends orders to three roles does three different things.
@@ -469,23 +456,7 @@ def _patterns_of_one(log: Log, patterns: Mapping[str, tuple[str, str] | None]) -
     return {pattern for pattern, found in keys.items() if len(found) >= MIN_KEYS} - several
 
 
-def tables_of(log: Log) -> frozenset[str]:
-    """Return the paths of dicts whose keys name things."""
-    names = {value for act in log.acts for value in act.values.values() if isinstance(value, str)}
-    names.update(log.roles)
-    keys: dict[str, set[str]] = defaultdict(set)
-    for path in {path for act in log.acts for path in act.values}:
-        parts = path.split(".")
-        for at in range(1, len(parts)):
-            keys[".".join(parts[:at])].add(parts[at].partition("[")[0].rstrip("#@"))
-    return frozenset(
-        path for path, found in keys.items() if MIN_KEYS <= len(found) <= len(found & names) / OF_NAMES
-    )
-
-
 MIN_KEYS: Final = 3
-OF_NAMES: Final = 0.8
-"""Smallest share of the keys of a table that name things."""
 MAX_PARTS: Final = 4
 _PARTS: Final = re.compile(r"[^A-Za-z0-9]+")
 

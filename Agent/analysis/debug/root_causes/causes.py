@@ -13,7 +13,7 @@ from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
 from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
-from Agent.analysis.debug.root_causes.detectors import follow_ups, laws, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
@@ -26,7 +26,6 @@ __all__ = ["DETECTORS", "causes_in", "findings_in", "less_sure", "root_causes"]
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
     relations.find,
-    laws.find,
     follow_ups.find,
     rates.find,
     nearby.find,

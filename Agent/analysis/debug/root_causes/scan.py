@@ -22,7 +22,6 @@ from Agent.analysis.stats import exponent_of, fmean, scaled, unscaled
 __all__ = [
     "Beside",
     "Finding",
-    "LAW",
     "Absence",
     "KindOfAct",
     "members_of",
@@ -47,8 +46,6 @@ MAY_BREAK: Final = 0.65
 """Maximum share of violations: a relation may be broken for good after a third of the session."""
 STRICT: Final = 0.03
 """Maximum share of earlier violations for a relation of two values."""
-LAW: Final = "law broken"
-"""The rule of findings of `detectors.laws`."""
 Shift = tuple[float, int, float, float]
 """A change: nats, place, level before, level after."""
 
@@ -70,10 +67,7 @@ class Beside(NamedTuple):
     level: Any
     """The value beside it."""
     usual: Any
-    """What the value usually is; of equalities and fixed differences, how far the two are apart.
-
-    Of a law: a template and the fields that it names.
-    """
+    """What the value usually is; of equalities and fixed differences, how far the two are apart."""
     link: str = ""
     """What the event shares with the earlier one."""
     earlier: Sort | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from Agent.analysis.debug.root_causes.absences import Absences, plain
 from Agent.analysis.debug.root_causes.acts import RANDOM_ID, TICK, Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.baseline import UNLIKE
-from Agent.analysis.debug.root_causes.scan import LAW, Absence, Beside, Finding, KindOfAct, Recurring
+from Agent.analysis.debug.root_causes.scan import Absence, Beside, Finding, KindOfAct, Recurring
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import SNAPSHOT
 from Agent.event.payloads import KINDS
@@ -266,11 +266,6 @@ class Wording:
         subject = _noun_of(act.sort)
         own, others = holds(beside.path, beside.value, name), holds(beside.other, beside.level, other)
         earlier = beside.earlier
-        if finding.rule == LAW:
-            both = own if others == own else f"{own}, {others}"
-            template, *paths = beside.usual
-            law = template.format(*map(_field, paths))
-            return f"{subject} has {both} at {since}; {_shares(beside)} {law}"
         if finding.rule in {"amounts part", "not carried on"}:
             if beside.other == TICK and is_number(beside.usual):
                 apart = (

@@ -38,6 +38,9 @@ Pair = tuple[Act, Act]
 """An act, and the act whose values its own are compared with."""
 
 MAX_FIELDS: Final = 28
+MIN_KEYS: Final = 3
+OF_NAMES: Final = 0.8
+"""Smallest share of the keys of a table that name things. Its entries are not compared with each other."""
 SOME: Final = 40
 """Relations are sought in a sample of this many pairs, and checked in all of them."""
 MAX_BACK: Final = 4
@@ -68,7 +71,8 @@ _LACKS: Final = _Lacking()
 
 def find(log: Log) -> Iterator[Finding]:
     """Yield the events that break a relation between values."""
-    fields = {sort: _fields(log, acts) for sort, acts in log.by_sort.items()}
+    tables = _tables(log)
+    fields = {sort: _fields(acts, tables) for sort, acts in log.by_sort.items()}
     for sort, acts in log.by_sort.items():
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
@@ -107,11 +111,33 @@ MIN_AMOUNT: Final = 100
 """Smaller whole numbers may be anything."""
 
 
-def _fields(log: Log, acts: Sequence[Act]) -> list[str]:
+def _tables(log: Log) -> frozenset[str]:
+    """Return the paths of dicts whose keys name things: agents, or texts that are values elsewhere."""
+    texts = {value for act in log.acts for value in act.values.values() if isinstance(value, str)}
+    names = texts.union(log.roles)
+    keys: dict[str, set[str]] = defaultdict(set)
+    for path in {path for act in log.acts for path in act.values}:
+        for parent in _parents(path):
+            key = path.removeprefix(f"{parent}.").partition(".")[0]
+            keys[parent].add(key.partition("[")[0].rstrip("#@"))
+    return frozenset(
+        path
+        for path, found in keys.items()
+        if len(found) >= MIN_KEYS and len(found & names) >= OF_NAMES * len(found)
+    )
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Yield the paths of the dicts that a path leads through: a.b and a for a.b.c."""
+    while path := path.rpartition(".")[0]:
+        yield path
+
+
+def _fields(acts: Sequence[Act], tables: frozenset[str]) -> list[str]:
     """Return the paths that many of the acts have, without those that lead through a table."""
     counts = Counter(path for act in acts for path in act.values if "~" not in path)
     often = (path for path, number in counts.items() if number >= 0.3 * len(acts))
-    return [*islice((path for path in often if not log.is_in_table(path)), MAX_FIELDS)]
+    return [*islice((path for path in often if tables.isdisjoint(_parents(path))), MAX_FIELDS)]
 
 
 def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
