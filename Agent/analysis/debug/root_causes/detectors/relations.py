@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, compress, islice, permutations, repeat
@@ -71,8 +72,8 @@ _LACKS: Final = _Lacking()
 
 def find(log: Log) -> Iterator[Finding]:
     """Yield the events that break a relation between values."""
-    tables = _tables(log)
-    fields = {sort: _fields(acts, tables) for sort, acts in log.by_sort.items()}
+    names = log.roles.keys() | log.by_thing.keys()
+    fields = {sort: _fields(acts, names) for sort, acts in log.by_sort.items()}
     for sort, acts in log.by_sort.items():
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
@@ -111,33 +112,32 @@ MIN_AMOUNT: Final = 100
 """Smaller whole numbers may be anything."""
 
 
-def _tables(log: Log) -> frozenset[str]:
-    """Return the paths of dicts whose keys name things: agents, or texts that are values elsewhere."""
-    texts = {value for act in log.acts for value in act.values.values() if isinstance(value, str)}
-    names = texts.union(log.roles)
+def _fields(acts: Sequence[Act], names: AbstractSet[Any]) -> list[str]:
+    """Return the paths that many of the acts have, without those that lead through a table."""
+    counts = Counter(path for act in acts for path in act.values if "~" not in path)
+    often = [path for path, number in counts.items() if number >= 0.3 * len(acts)]
+    tables = _tables(counts, names)
+    return [*islice((path for path in often if tables.isdisjoint(_parents(path))), MAX_FIELDS)]
+
+
+def _tables(paths: Iterable[str], names: AbstractSet[Any]) -> set[str]:
+    """Return the paths of dicts whose keys name agents or things."""
     keys: dict[str, set[str]] = defaultdict(set)
-    for path in {path for act in log.acts for path in act.values}:
+    for path in paths:
         for parent in _parents(path):
             key = path.removeprefix(f"{parent}.").partition(".")[0]
             keys[parent].add(key.partition("[")[0].rstrip("#@"))
-    return frozenset(
+    return {
         path
         for path, found in keys.items()
         if len(found) >= MIN_KEYS and len(found & names) >= OF_NAMES * len(found)
-    )
+    }
 
 
 def _parents(path: str) -> Iterator[str]:
     """Yield the paths of the dicts that a path leads through: a.b and a for a.b.c."""
     while path := path.rpartition(".")[0]:
         yield path
-
-
-def _fields(acts: Sequence[Act], tables: frozenset[str]) -> list[str]:
-    """Return the paths that many of the acts have, without those that lead through a table."""
-    counts = Counter(path for act in acts for path in act.values if "~" not in path)
-    often = (path for path, number in counts.items() if number >= 0.3 * len(acts))
-    return [*islice((path for path in often if tables.isdisjoint(_parents(path))), MAX_FIELDS)]
 
 
 def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
