@@ -65,7 +65,7 @@ class Pipeline:
         return receipts, turnover, self.rng.uniform(0.07, 0.1)
 
     def take(self, store: str, day: date, attempt: int = 1) -> float:
-        """Extract a day of a store and bring it as far as the warehouse."""
+        """Extract one day of a store and load it into the warehouse."""
         receipts, turnover, last = self.sell(store, day)
         currency = STORES[store]
         self.truth[store, day] = round(turnover * RATES[currency], 2)
