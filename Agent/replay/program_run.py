@@ -278,6 +278,9 @@ class _Reruns:
             Whether its runs may prove a difference; None if a run proves nothing, which is noted.
         """
         outcome, count, may_differ = self.outcome, _RUNS, False
+        if hidden := _never_compared(self.recording):
+            self._note_no_proof(f"{', '.join(hidden[:3])} cannot be compared")
+            return None
         while len(self.runs) < count:
             run = self._run_and_compare(directory / str(len(self.runs)))
             if self.ends_at_difference and (isinstance(run, str) or run.divergence is not None):
@@ -570,6 +573,18 @@ class _Reruns:
                 f"no code changed, and {self.script.name}, run again as a whole, differs otherwise than the "
                 f"call: {divergence}: the value depends on how the code is run"
             )
+
+
+def _never_compared(recording: Recording) -> list[str]:
+    """Return the fields without a recorded value, which no run can be compared in, as `agent.field`."""
+    states = [(name, fact.first_state) for name, fact in sorted(recording.agents.items())]
+    return [
+        f"{agent_id}.{name}"
+        for agent_id, state in states
+        if state is not None
+        for name in (*(state.extra.get("unseen") or ()), *(state.extra.get("ignored") or ()))
+        if name not in state.extra["fields"]
+    ]
 
 
 def _patience_s(info: SessionInfo) -> float:

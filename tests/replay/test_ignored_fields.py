@@ -108,3 +108,18 @@ def test_the_command_takes_it_more_than_once(toy, capsys):
     assert main(words) == 1
     assert main([*words, "--ignore", "nothing", "--ignore", "cache"]) == 0
     assert "ignored: cache" in capsys.readouterr().out
+
+
+def test_a_program_with_fields_that_it_ignores_is_not_run_again_as_a_whole(toy, monkeypatch):
+    def not_run(*_):
+        raise AssertionError("the program was run")
+
+    monkeypatch.setattr("Agent.replay.program_run.run_job", not_run)
+    monkeypatch.setattr("Agent.replay.program_run.script_here", lambda *_: toy.path)
+    shop(toy)
+    with pytest.raises(AssertionError, match="the program was run"):
+        toy.replay()
+    shop(toy, ignore='trace_ignore = ("cached_at",)')
+    report = toy.replay()
+    assert report.divergence.where == "field cache[1]"
+    assert "run again as a whole, proves nothing: a.cached_at cannot be compared" in str(report)
