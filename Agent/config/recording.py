@@ -27,9 +27,11 @@ from Agent.event.background_threads import BackgroundThread
 from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
 from Agent.event.system_clock import SystemClock, turns
+from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, RecordOptions, record_session
+from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.health import TOO_LATE, Health, say
 from Agent.record.loggers.resources import stop_samplers
@@ -475,6 +477,7 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
     is_plain = options.capture == "redacted" and set(options.captures.values()) <= {"redacted"}
     key = redaction_key(lacking=lacks.append) if options.redact or not is_plain else b""
     redactor = Redactor(key, enabled=options.redact)
+    make_judge(redactor, DEFAULT_LIMITS)  # in C if there is one: the judge in Python takes 30 ms to get ready
     if not is_plain:
         from Agent.record.encode.capture_levels import CaptureLevels
 

@@ -44,6 +44,7 @@ import orjson
 from Agent.errors import AgentTraceError, ReplayError
 from Agent.record.secrets.issuers import literals
 from Agent.record.secrets.names import name_says
+from Agent.record.secrets.nearby import speaks_of_secret
 from Agent.replay.worker.jobs import (
     Child,
     ChildResult,
@@ -68,8 +69,10 @@ _MODULES = (
     "ctypes",
     "pickle",
     "Agent.utils",
+    "Agent.config.handlers",
     "Agent.config.logging_config",
     "Agent.config.recording",
+    "Agent.config.session_join",
     "Agent.record.tracing.traced_call",
     "Agent.replay.drive.interleaved",
     "Agent.replay.worker.jobs",
@@ -351,6 +354,7 @@ def _warm() -> None:
     """Fill caches that each child would otherwise fill: the patterns of secrets, and the source reader."""
     literals()
     name_says("some_token")
+    speaks_of_secret("some text")
     inspect.getsource(_warm)
 
 
