@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,11 @@ def toy(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Toy:
     # Each replay is a process of its own: compiling the package once for all of them halves the time.
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
+    # A file that a test writes twice within a second is imported here, and anew in the child.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     directory = tmp_path / "modules"
     directory.mkdir()
     monkeypatch.syspath_prepend(str(directory))
