@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document(request: pytest.FixtureRequest) -> Path:
     directory = request.config.getoption("--documents")
     if directory is None:

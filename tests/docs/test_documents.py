@@ -6,6 +6,7 @@ tree, and what its results must hold, is checked against the files, read by a fe
 
 import asyncio
 import contextlib
+import io
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -90,22 +91,34 @@ async def use_decorated_class(cls: type) -> None:
             raise AssertionError("the error did not reach the caller")
 
 
-@pytest.fixture
-def course(document, trace_root, tmp_path, monkeypatch, capsys) -> Course:
-    """Run every block that parses, in order; between two of them use the classes that the first of them defines."""
-    monkeypatch.chdir(tmp_path)  # a block writes its report to a relative path under trace/
+@pytest.fixture(scope="module")
+def course(document, tmp_path_factory) -> Course:
+    """What every block that parses left, run in order."""
+    directory = tmp_path_factory.mktemp("course")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)  # a block writes its report to a relative path under trace/
+        patch.setenv("AGENT_TRACE_ROOT", str(directory / "trace"))
+        shutdown_logging()
+        try:
+            return follow(document, directory / "trace")
+        finally:
+            shutdown_logging()
+
+
+def follow(document: Path, root: Path) -> Course:
+    """Run the blocks; between two of them use the classes that the first of them defines."""
     namespace = {"generate_content": generate_content, "optimize_for_virality": optimize_for_virality}
-    course = Course(trace_root, namespace)
-    capsys.readouterr()
+    course = Course(root, namespace)
     for block in python_blocks(document.read_text(encoding="utf-8")):
         if not block.parses():
             continue
-        try:
-            run_block(block, namespace, document)
-        except Exception as error:
-            # One test judges this, so that the others can still say what they found.
-            course.raised[block.line] = f"{type(error).__name__}: {error}"
-        course.printed[block.line] = capsys.readouterr().out
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            try:
+                run_block(block, namespace, document)
+            except Exception as error:
+                # One test judges this, so that the others can still say what they found.
+                course.raised[block.line] = f"{type(error).__name__}: {error}"
+        course.printed[block.line] = printed.getvalue()
         course.kept[block.line] = {
             name: value for name, value in namespace.items() if not name.startswith("__")
         }
@@ -206,7 +219,8 @@ def test_decorated_methods_record_what_really_happened(course):
     assert block["extra"]["duration_ms"] >= 2.0
 
 
-def test_agent_summary_holds_counts_of_the_files(course):
+def test_agent_summary_holds_counts_of_the_files(course, monkeypatch):
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(course.root))
     summary = course.value("agent_summary")
     # The document's own later calls add to the files, so compare with a summary made now.
     now = type(course.value("analyzer"))().analyze_agent_activity("creator_001")
@@ -280,13 +294,13 @@ def test_the_causes_of_the_last_error_name_events_of_the_record(course):
     assert all(event["id"] in ids for event in chain if isinstance(event, dict) and "id" in event)
 
 
-def test_the_exported_report_is_where_the_document_says(course, tmp_path):
-    report = tmp_path / "trace" / "analysis_report.json"
+def test_the_exported_report_is_where_the_document_says(course):
+    report = course.root / "analysis_report.json"
     assert report.is_file()
     assert "creator_001" in report.read_text()
 
 
-def test_the_agent_of_the_last_example_works_when_used(course):
+def test_the_agent_of_the_last_example_works_when_used(course, trace_root):
     cls = course.values("CreatorAgent")[-1]
     chance = random.Random(7)
 
@@ -309,7 +323,8 @@ def test_the_agent_of_the_last_example_works_when_used(course):
 
     asyncio.run(live())
     shutdown_logging()  # metrics are held back until then
-    events = of_agent(course.events, "creator_002")
+    recorded = session_events(only_session(trace_root))
+    events = of_agent(recorded, "creator_002")
     started = next(event for event in events if event["message"] == "Agent initialized")
     assert started["extra"]["initial_state"] == {"followers": 0, "content_count": 0}
     (action,) = of_kind(events, "agent_action")
@@ -321,8 +336,6 @@ def test_the_agent_of_the_last_example_works_when_used(course):
     (learned,) = of_kind(events, "learning_update")
     assert learned["extra"]["update_data"] == {"reward": 2.5, "action": "create_video"}
     measured = [
-        event
-        for event in of_kind(course.events, "metric")
-        if event.get("parent_span_id") == action["span_id"]
+        event for event in of_kind(recorded, "metric") if event.get("parent_span_id") == action["span_id"]
     ]
     assert [event["extra"]["metric_name"] for event in measured] == ["content_generation"]
