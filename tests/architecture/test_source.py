@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,17 @@ def test_no_folder_has_more_modules_than_the_limit():
     assert {name: count for name, count in sizes.items() if count > MAX_FOLDER_MODULES} == {}
 
 
+@cache
+def classes_and_imports(path: Path) -> list[ast.AST]:
+    """The nodes of a module that define classes or import, also within functions."""
+    wanted = ast.ClassDef, ast.Import, ast.ImportFrom
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted)]
+
+
 def test_no_two_public_classes_have_one_name():
     homes: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in classes_and_imports(path):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
     shared = {name: places for name, places in homes.items() if len(places) > 1}
@@ -74,7 +82,7 @@ def test_no_two_public_classes_have_one_name():
 def imported_modules(path: Path, names: dict[str, Path]) -> set[Path]:
     """The modules of the package that a module imports, also within functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in classes_and_imports(path):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
