@@ -201,7 +201,7 @@ def test_an_archive_of_plain_lines_tells_the_same_causes_of_a_sample(
     monkeypatch.setattr(debug_issue, "MAX_EVENTS", 100)
     monkeypatch.setattr(reading, "MAX_ACTS", 500)
     monkeypatch.setattr(reading, "SAMPLE", 400)
-    session = make_session(tmp_path, events=4_000, agents=6, seed=3).session
+    session = make_session(tmp_path, events=3300, agents=6, seed=3).session
 
     def causes() -> dict[str, Any]:
         with LogAnalyzer(session) as analyzer:

@@ -67,7 +67,7 @@ def test_every_function_that_asks_either_engine_is_run_by_a_compared_question(
         if event == "call":
             called.add(frame.f_code)
 
-    trees = two_hosts(tmp_path_factory, events=20_000, agents=24)
+    trees = two_hosts(tmp_path_factory, events=9_000, agents=18)
     with open_trees(trees.local) as engine:
         before = sys.getprofile()
         sys.setprofile(note)

@@ -432,7 +432,7 @@ def test_whatever_was_recorded_no_form_of_it_remains(tmp_path, value, shapes, ot
 
 
 @pytest.mark.further
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12, deadline=None)
 @given(
     value=st.sampled_from([kit.VALUE, "jane.doe@example.org", "Jürgen Groß", "id-4711-x"]),
     places=st.lists(st.sampled_from(sorted(kit.PLACES)), min_size=1, max_size=4, unique=True),

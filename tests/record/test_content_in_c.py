@@ -208,7 +208,7 @@ _LEAVES = st.one_of(
 _KEYS = st.one_of(
     st.text(max_size=8), st.sampled_from(["password", "a" * 16, "__main__"]), st.integers(-3, 3)
 )
-_CONTENTS = st.recursive(
+_NESTED = st.recursive(
     _LEAVES,
     lambda inner: st.one_of(
         st.lists(inner, max_size=5),
@@ -223,10 +223,11 @@ _CONTENTS = st.recursive(
         ),
         st.tuples(st.integers(0, 13), inner).map(lambda each: _around(each[1])[each[0]]),
         st.lists(inner, min_size=1, max_size=2).map(lambda each: [each, *each, each]),
-        inner.map(lambda each: [each] * 250),
     ),
     max_leaves=12,
 )
+# Not inside each other: three such lists would have fifteen million items.
+_CONTENTS = st.one_of(_NESTED, _NESTED, _NESTED, _NESTED.map(lambda each: [each] * 250))
 
 
 def _walked(run, value, *arguments, **settings):
