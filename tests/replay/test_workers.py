@@ -107,7 +107,10 @@ def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     assert time.monotonic() - began < 30
 
 
-def test_parts_of_a_recording_are_what_is_read_for_each_agent(toy, recorded_parts):
+@pytest.mark.parametrize("most_bytes", [32 << 20, 0])
+def test_parts_of_a_recording_are_what_is_read_for_each_agent(recorded_parts, most_bytes, monkeypatch):
+    """Also where a session is too large to be held in memory, and is read twice."""
+    monkeypatch.setattr("Agent.replay.plan.recording._MOST_BYTES", most_bytes)
     for agent_id in recorded_parts.agents:
         alone = read_recording(recorded_parts.session, agent_id)
         part = RecordingParts(recorded_parts).of(agent_id)

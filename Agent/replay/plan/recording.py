@@ -25,7 +25,7 @@ from Agent.event.values.opaque import refers_elsewhere
 from Agent.record.tracing.function_facts import module_digest
 from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
-from Agent.tree.layout import find_session, session_id_of
+from Agent.tree.layout import files_below, find_session, session_id_of
 from Agent.tree.read.reader import TreeReader, no_collection
 
 REPLAYED = "replayed"
@@ -188,6 +188,10 @@ class Recording:
                 )
 
 
+_MOST_BYTES = 32 << 20
+"""The size limit of a session whose events are all held in memory while those of one agent are chosen."""
+
+
 @no_collection()
 def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     """Read a session, or only one agent's events and those inside its actions.
@@ -199,6 +203,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     recording = Recording(session, agent_id, session_info(session))
     nesting = _Nesting(agent_id)
     may_be_inside = False
+    all_events: list[Event] | None = [] if agent_id is not None and _is_small(session) else None
     scan = reader.scan()
     for event in scan:
         _note_facts(recording, event)
@@ -209,17 +214,19 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
             recording.events.clear()
         if agent_id is not None:
             nesting.note(event)
+        if all_events is not None:
+            all_events.append(event)
     if agent_id is not None:
         if agent_id not in recording.agents:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
         # A span's event is written after the events inside it, so nesting is known only after a first pass;
-        # without events of others inside spans, one pass is enough.
+        # without events of others inside spans, one pass is enough. A large session is read again for them.
         # If a process was killed, spans that it had not written are missing: keep events inside those too.
         wanted = {agent_id} if all(writer.has_ended for writer in scan.losses.writers) else {agent_id, None}
         if may_be_inside:
             recording.events = [
                 event
-                for event in reader.scan()
+                for event in (reader.scan() if all_events is None else all_events)
                 if event.agent_id == agent_id or not wanted.isdisjoint(nesting.around(event))
             ]
     recording.events.sort(key=order_key)
@@ -238,6 +245,13 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     )
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
+
+
+def _is_small(session: Path) -> bool:
+    try:
+        return sum(path.stat().st_size for path in files_below(session)) <= _MOST_BYTES
+    except OSError:  # a file that is renamed meanwhile
+        return False
 
 
 class RecordingParts:
