@@ -4,16 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from support.markdown import blocks_of
 from support.processes import REPOSITORY, run_python
 
 pytestmark = pytest.mark.integration
 
-TRIED_ELSEWHERE = {"ray_actors", "incident_response"}  # tests/integration/test_ray_actors.py, and below
+# tests/integration/test_ray_actors.py, and below
+TRIED_ELSEWHERE = {"ray_actors", "incident_response", "mesa_wealth"}
 EXAMPLES = sorted(each for each in (REPOSITORY / "examples").glob("*.py") if each.stem not in TRIED_ELSEWHERE)
 REPLAYED = {
     "gymnasium_lake": ("gymnasium", "test", "build"),
     "pettingzoo_agents": ("pettingzoo", "test", "build"),
-    "mesa_wealth": ("mesa", "test", "build"),
     "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
     "autogen_team": ("autogen_agentchat", "frameworks", "Panel"),
     "langgraph_clerk": ("langgraph", "test", "Clerk"),
@@ -44,6 +45,18 @@ def test_an_example_runs_and_leaves_one_session_which_replays_where_a_framework_
         replayed = run_python(*asked, cwd=tmp_path, PYTHONPATH=WITH_EXAMPLES)
         assert replayed.stdout.startswith("IDENTICAL "), replayed.stdout + replayed.stderr
         assert replayed.returncode == 0
+
+
+def test_the_model_of_mesa_is_the_one_that_the_reader_of_its_page_runs_and_replays():
+    example, page = REPOSITORY / "examples" / "mesa_wealth.py", REPOSITORY / "docs" / "INTEGRATIONS.md"
+    body = example.read_text(encoding="utf-8").partition('"""\n')[2].strip()
+    blocks = blocks_of(page.read_text(encoding="utf-8"))
+    (block,) = [block for block in blocks if block.file_name == "wealth.py"]
+    assert block.source.strip() == body
+    assert len([line for line in body.splitlines() if line.strip()]) <= 15
+    ran = [line for block in blocks if block.language == "bash" for line in block.source.splitlines()]
+    assert "python wealth.py" in ran
+    assert any(line.startswith("agent-trace replay last --target wealth:build") for line in ran)
 
 
 @pytest.mark.slow  # tests/docs/test_incident_page.py follows the page of it
