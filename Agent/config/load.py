@@ -321,6 +321,10 @@ def _unreadable(path: str, error: OSError) -> ConfigurationError:
     )
 
 
+_lacking: dict[str, tuple[str, tuple[str, ...]]] = {}
+"""The last file that lacks a table, with its text: the sessions of a process mostly find the same."""
+
+
 def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | None:
     """Read one table of a file; None if the file does not have it.
 
@@ -331,6 +335,8 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
 
     try:
         text = _read_bytes(path).decode()
+        if _lacking.get(path) == (text, table):
+            return None
         document: Any = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -341,6 +347,8 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
         raise _no_toml(path, text, str(error)) from None
     for key in table:
         if not isinstance(document, Mapping) or key not in document:
+            _lacking.clear()
+            _lacking[path] = text, table
             return None
         document = document[key]
     if not isinstance(document, Mapping):

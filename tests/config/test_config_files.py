@@ -113,6 +113,23 @@ def test_a_pyproject_that_does_not_mean_us_is_passed_over(project, text):
     assert options_from({}).level == "WARNING"
 
 
+def test_a_pyproject_that_does_not_mean_us_is_parsed_once_until_it_does(project, monkeypatch):
+    parsed = []
+    loads = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text: parsed.append(text) or loads(text))
+    file = project / "src" / "pyproject.toml"
+    write(file, "[tool.agent-other]\nlevel = 'ERROR'\n# agent-trace")
+    before = file.stat()
+    for _ in range(3):
+        assert options_from({}).level == Options().level
+    assert len(parsed) == 1
+    write(file, "[tool.agent-trace]\nlevel = 'ERROR'\n# agent-other")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert options_from({}).level == "ERROR"
+    write(file, "[tool.agent-other]\nlevel = 'ERROR'\n# agent-trace")
+    assert options_from({}).level == Options().level
+
+
 def test_a_root_in_a_file_is_relative_to_that_file(project, user, monkeypatch):
     write(user, 'trace_root = "mine"')
     assert default_root() == user.parent / "mine"
