@@ -61,6 +61,30 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
     mirrors.close()
 
 
+class NotedEvent(threading.Event):
+    """Knows how long it was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.timeouts = []
+
+    def wait(self, timeout=None):
+        self.timeouts.append(timeout)
+        return super().wait(timeout)
+
+
+def test_closing_ends_the_thread_though_its_next_round_is_far_away(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 3600.0)
+    mirrors = Mirrors(tmp_path)
+    mirrors._wake = wake = NotedEvent()
+    threads = recording_threads("agent-trace-mirrors")
+    mirrors.add("agents", b"one\n")
+    wait_for(lambda: 3600.0 in wake.timeouts)
+    mirrors.close()
+    assert recording_threads("agent-trace-mirrors") == threads
+    assert mirror_lines(tmp_path) == [b"one"]
+
+
 def test_a_full_batch_is_written_at_once_and_every_line_of_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)

@@ -238,7 +238,8 @@ class Mirrors(MirrorsSlots):
             wake.clear()
             quiet_rounds = 0
             while quiet_rounds < _IDLE_ROUNDS and not self._closed:
-                SystemClock.pause(_INTERVAL_S)
+                if wake.wait(_INTERVAL_S):  # `close` does not wait for the rest of it
+                    wake.clear()
                 quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
             self._idle = True
             # write lines whose callers still read `_idle` as False
