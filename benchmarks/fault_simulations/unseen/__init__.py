@@ -1,1 +1,1 @@
-"""Simulations by one author."""
+"""Twelve simulations of crafts, services and science, each with four planted faults."""
