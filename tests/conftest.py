@@ -64,6 +64,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process runs whole files (`loadfile`), but a page that is followed as a reader does is for itself: all take minutes.
+
+    README and TOUR stay together, because they have the large demo in common.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            is_alone = "test_a_reader_can_follow_the_page[" in nodeid
+            return nodeid.replace("TOUR.md", "README.md") if is_alone else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """What a process reports to the first one is UTF-8; hostile texts that tests print are not always."""

@@ -43,8 +43,11 @@ def test_many_secrets_in_a_structure_are_replaced_in_linear_time(kind):
         REDACTOR.value(value, "", tags)
         return time.process_time() - begun
 
+    def least(count):
+        return min(took(count) for _ in range(3))
+
     took(100)
-    assert took(6_000) < 0.5 + 10 * took(1_000)
+    assert least(3_000) < 0.5 + 10 * least(500)
 
 
 def test_tags_below_a_replaced_value_are_taken_away_and_those_below_a_replaced_key_follow_it():
@@ -171,8 +174,11 @@ def test_first_lines_of_many_keys_are_read_in_linear_time():
         REDACTOR.value(value, "", {})
         return time.process_time() - begun
 
+    def least(count):
+        return min(took(count) for _ in range(3))
+
     took(100)
-    assert took(6_000) < 0.5 + 10 * took(1_000)
+    assert least(3_000) < 0.5 + 10 * least(500)
 
 
 IN_TWO_WORDS = [
