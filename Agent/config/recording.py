@@ -477,7 +477,8 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
     is_plain = options.capture == "redacted" and set(options.captures.values()) <= {"redacted"}
     key = redaction_key(lacking=lacks.append) if options.redact or not is_plain else b""
     redactor = Redactor(key, enabled=options.redact)
-    make_judge(redactor, DEFAULT_LIMITS)  # in C if there is one: the judge in Python takes 30 ms to get ready
+    # It gives the redactor its check in C, if there is one: that in Python takes 30 ms to get ready.
+    make_judge(redactor, DEFAULT_LIMITS)
     if not is_plain:
         from Agent.record.encode.capture_levels import CaptureLevels
 
