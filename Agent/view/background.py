@@ -62,7 +62,9 @@ class Background:
         self._threads = ThreadPoolExecutor(_AT_ONCE, "background")
         self._closed = threading.Event()
 
-    def answer(self, kind: str, request: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
+    def answer(
+        self, kind: str, request: Mapping[str, Any], version: int = 0, number: int = 0
+    ) -> dict[str, Any] | None:
         """Return the answer of a worker process; None until it is ready.
 
         A greater version means that the session has grown; the answer is then computed again after a while.
@@ -71,6 +73,7 @@ class Background:
             kind: a key of `KINDS`.
             request: the arguments of its function, as JSON values.
             version: the number of events of the session.
+            number: distinguishes otherwise equal requests, each of which is computed.
 
         Raises:
             UsageError: the request is too large, or too many others are waiting.
@@ -81,7 +84,7 @@ class Background:
             raise UsageError(
                 f"{len(sent)} bytes are too many for a request", remedy="make the request smaller"
             )
-        key = kind.encode() + b" " + sent
+        key = b"%b %d %b" % (kind.encode(), number, sent)
         with self._lock:
             computation = self._computations.setdefault(key, _Computation())
             self._computations.move_to_end(key)

@@ -713,14 +713,13 @@ class SessionView:
                 raise UsageError(
                     f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
                 ) from None
-        request = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
+        request: dict[str, Any] = {"agent": agent, "at": at, "patch": patch, "live": list(live)}
         request["is_inside"] = snapshot.acts_inside(agent)
         if not (patch or seed is not None or outcome or vary or seeds):
             raise UsageError("the fork changes nothing", remedy="change a field, or give a seed")
         request["outcome"] = snapshot.outcome_of(agent, outcome) if outcome else None
-        answer = self._background.answer(
-            "fork", {**request, "seed": seed, "vary": list(vary), "seeds": seeds}
-        )
+        request |= {"seed": seed, "vary": list(vary), "seeds": seeds}
+        answer = self._background.answer("fork", request, number=number)
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.known_truth import make_session
 from support.processes import run_python
-from support.session_files import kind_of
+from support.session_files import kind_of, session_events
 from view_kit import SESSION, Slow, record, viewed
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
@@ -484,3 +485,51 @@ def test_a_server_of_a_growing_session_gives_the_memory_of_freed_arrays_back(tmp
     if grown_mb[0] < 100:
         pytest.skip("this C library gives freed arrays back anyway")
     assert grown_mb[1] < 20
+
+
+@pytest.mark.process
+def test_a_fork_and_a_sweep_from_a_moment_run_the_code_of_today(trace_root, tmp_path, monkeypatch):
+    (tmp_path / "shop.py").write_text(
+        textwrap.dedent(
+            """
+            from Agent import setup_logging, shutdown_logging, tick, trace_agent_action
+            from Agent.replay import remember_target
+
+            class Shop:
+                def __init__(self, agent_id):
+                    self.agent_id, self.price, self.sold = agent_id, 5, 0
+
+                @trace_agent_action
+                def sell(self):
+                    self.sold += 1 if self.price < 4 else 0
+                    return self.sold
+
+            if __name__ == "__main__":
+                setup_logging()
+                shop = Shop("shop_1")
+                remember_target("shop:Shop")
+                for number in range(4):
+                    with tick(number):
+                        shop.sell()
+                shutdown_logging()
+            """
+        )
+    )
+    assert run_python("shop.py", cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root)).returncode == 0
+    (session,) = trace_root.glob("session_*")
+    first = next(e["id"] for e in session_events(session) if kind_of(e) == "agent_action")
+    monkeypatch.syspath_prepend(tmp_path)
+    with viewed(session) as view:
+        asked = {"agent": "shop_1", "at": first, "values": {}, "outcome": "sold>2"}
+
+        def ended(**how):
+            while (found := view.fork(**{**asked, **how}))["state"] == "pending":
+                time.sleep(0.02)
+            return found
+
+        swept = ended(number=1, vary=["price=1,9"])
+        assert dict(swept["bars"]) == {"true": 1, "false": 1}
+        assert "smallest change that does" in swept["text"]
+        forks = [ended(number=number, values={"price": "1"}, outcome=None) for number in (2, 3)]
+        assert len({each["session"] for each in forks}) == 2, "each click is a fork of its own"
+        assert forks[0]["changed"] == ["price"]
