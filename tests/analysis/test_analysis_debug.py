@@ -472,6 +472,18 @@ def test_a_text_that_names_nothing_of_the_session_is_answered_as_such(planted: P
         assert debug_issue(known, session=session).status != "unknown", known
 
 
+def test_what_is_clear_is_no_answer_to_a_text_that_names_nothing(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear = Cause(
+        "bob: called rest at tick 3", "first: bob: called rest at tick 3", ("aaaaaaaa-1",), ("bob",), (), 0.9
+    )
+    monkeypatch.setattr("Agent.analysis.debug.debug_issue.root_causes", lambda *_: [clear])
+    session = planted(fault="blocked").builder.path
+    assert debug_issue("creator_003 is odd", session=session).status == "cause"
+    assert debug_issue("the moon shone purple", session=session).status == "unknown"
+
+
 def test_an_event_id_that_the_session_does_not_have_is_told(planted: Planted) -> None:
     report = asked(planted(fault="blocked"), "creator_004 stopped at zzzzzzzz-99")
     assert report.observations[0] == "No event of this session has the id zzzzzzzz-99."

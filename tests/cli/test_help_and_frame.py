@@ -416,7 +416,7 @@ def test_a_closed_pipe_ends_quietly(recorded):
 @pytest.mark.integration
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "JSON"])
 def test_a_closed_pipe_leaves_a_negative_answer_negative(recorded, options):
-    command = [sys.executable, "-m", "Agent", "debug", "nothing is called like this", *options]
+    command = [sys.executable, "-m", "Agent", "debug", "xyzzy plugh", *options]
     command += ["--root", str(recorded.root)]
     reader, writer = os.pipe()
     os.close(reader)

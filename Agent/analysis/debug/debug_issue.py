@@ -138,7 +138,8 @@ def explain(
         _add_errors(found, log, question)
         names = {*seen.roles, *(token for token in log.by_token if isinstance(token, str))}
         unknown = absent(engine, lines, text, question.things, names)
-        if unknown:  # the answer is about something else than what the text names
+        is_understood = bool(evidence) or issue.names_something(question)
+        if unknown or not is_understood:  # the answer is about something else than what the text names
             found = [*map(less_sure, found)]
         causes = _in_order(found, question, reader, engine, account)
         causes = _with_places(causes, path, engine, lines)
@@ -166,7 +167,7 @@ def explain(
         looked_at=(*looked_at, _counted(account)),
         commands=tuple(commands_for(path, causes, question, has_errors=seen.has_errors)),
         tests=tuple(tests),
-        is_understood=bool(evidence) or issue.names_something(question),
+        is_understood=is_understood,
     )
 
 
