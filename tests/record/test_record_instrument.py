@@ -104,6 +104,26 @@ def test_an_agent_whose_name_comes_from_getattr_is_named(recorded):
     assert event["extra"]["args"] == {"other": "ann"}
 
 
+def test_a_made_up_role_is_none(recorded):
+    class Stub:
+        def __init__(self):
+            self.agent_id = "stub"
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return lambda *_args: name
+
+        @trace_agent_action
+        def act(self):
+            return self.answer()
+
+    Stub().act()
+    event = recorded.only("agent_action")
+    assert (event["extra"]["agent_id"], event["logger"]) == ("stub", "agent")
+    assert "agent_role" not in event["extra"]
+
+
 def test_an_invented_name_and_a_proxy_without_traced_methods_are_no_agent(recorded):
     Magic(agent_id=object()).act(MagicProxy(Magic(agent_id="ann")))
     event = recorded.only("agent_action")

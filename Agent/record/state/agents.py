@@ -74,6 +74,8 @@ def describe(obj: object) -> tuple[str, str | None] | None:
         agent_id = attribute_or_none(logger, "agent_id")
     if role is None:
         role = attribute_or_none(logger, "agent_role")
+    if type(role) is not str and _answers_anything(type(obj)):
+        role = None  # what `__getattr__` makes up
     is_class = issubclass(type(obj), type)
     if agent_id is None or is_class:
         return (_usual_name(obj), _role(role)) if identity is not None and not is_class else None
