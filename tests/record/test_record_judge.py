@@ -185,7 +185,7 @@ def test_times_uuids_and_tuples_take_the_short_way():
         [[[[[[[[[[[[1]]]]]]]]]]]],
         "\ud800",
         2**64,
-        [(1,)] * 100,
+        [(1,)] * 5000,
         "x" * 200_000,
     ],
     ids=lambda value: type(value).__name__ + repr(value)[:20].encode("ascii", "backslashreplace").decode(),

@@ -634,11 +634,15 @@ def test_every_line_with_a_token_is_a_valid_event():
 @pytest.mark.integration
 def test_the_names_of_many_keys_do_not_grow_without_bound():
     redactor = Redactor(b"key")
-    for number in range(20_000):
+    most = 0
+    for number in range(70_000):
         redactor.is_denied(f"key_{number}")
+        most = max(most, len(redactor.known_keys))
+    for number in range(10_000):
         redactor.is_denied(f"password_{number}")
-    assert len(redactor.known_keys) < 10_000
-    assert redactor.is_denied("password_19999") and not redactor.is_denied("key_19999")
+    assert 65_000 < most < 70_000 and "session_id" in redactor.known_keys
+    assert len(redactor.number_keys) < 10_000
+    assert redactor.is_denied("password_9999") and not redactor.is_denied("key_69999")
 
 
 def test_foreign_logging_is_left_alone(caplog):

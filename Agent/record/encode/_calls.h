@@ -518,6 +518,11 @@ static PyObject *given_up(Lane *lane, const char *where, const char *reason) {
     return Py_NewRef(NO_TEXT);
 }
 
+/* The JSON of tags, of which there may be thousands. */
+static PyObject *json_of_tags(const Judge *judge, PyObject *tags) {
+    return ask_memory_for(tags) ? PyObject_CallOneArg(judge->dumps, tags) : NULL;
+}
+
 static PyObject *current(PyObject *variable) {
     PyObject *value = NULL;
     return PyContextVar_Get(variable, Py_None, &value) < 0 ? NULL : value;
@@ -541,7 +546,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (head != NULL) {
         Py_INCREF(head);
         raw = tagged_json(lane->judge, payload, W_of_payload, NULL, 0, &types);
-        if (types != NULL && (tags = PyObject_CallOneArg(lane->judge->dumps, types)) == NULL) Py_CLEAR(raw);
+        if (types != NULL && (tags = json_of_tags(lane->judge, types)) == NULL) Py_CLEAR(raw);
     }
     if (raw == NULL) {
         if (cleared() < 0) goto done;
@@ -565,7 +570,7 @@ done:
     return answer;
 }
 
-enum { MOST_FURTHER = 4, MANY_TAGS = 64 };
+enum { MOST_FURTHER = 4 };
 
 /* emit_state(slot, label, fields, types, said, more): write a `state` event of fields that are JSON already, with a plain payload
    behind them and further mappings, (key, inner JSON, tags) each, whose tags are in `types`. False where `emit` has to. */
@@ -577,11 +582,11 @@ static PyObject *lane_emit_state(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (scope == Py_None) links = Py_NewRef(NO_BYTES);
     else if (scope != NULL && IS_A(scope, SCOPE) && GET(scope, SCOPE_fields) == Py_None) links = Py_NewRef(GET(scope, SCOPE_links));
     if (links == NULL || !PyBytes_CheckExact(links) || !PyDict_CheckExact(arguments[4])) goto done;
-    if (types != Py_None && (!PyDict_CheckExact(types) || PyDict_GET_SIZE(types) >= MANY_TAGS)) goto done;
+    if (types != Py_None && !PyDict_CheckExact(types)) goto done;
     said = tagged_json(lane->judge, arguments[4], W_of_payload, NULL, 0, &none);
     if (said == NULL || none != NULL) goto done;
     if (types != Py_None) {
-        tags = PyObject_CallOneArg(lane->judge->dumps, types);
+        tags = json_of_tags(lane->judge, types);
         if (tags == NULL || !PyBytes_CheckExact(tags)) goto done;
     }
     head = PyObject_CallMethodOneArg(slot, W_head, arguments[1]);
@@ -1693,7 +1698,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
         if (tail != NULL && !PyBytes_CheckExact(tail) && !PyArg_ParseTuple(tail, "SO!", &bytes, &PyDict_Type, &changed)) goto done;
         PyObject *tags = types == Py_None ? PyDict_New() : PyDict_Copy(types);
         if (tags != NULL && changed != NULL && PyDict_Update(tags, changed) < 0) Py_CLEAR(tags);
-        PyObject *raw = tags == NULL ? NULL : PyObject_CallOneArg(lane->judge->dumps, tags);
+        PyObject *raw = tags == NULL ? NULL : json_of_tags(lane->judge, tags);
         Py_XDECREF(tags);
         if (raw != NULL && PyBytes_CheckExact(raw)) {
             Part tagged[] = {part_of(bytes), {",\"types\":", 9}, part_of(raw)};

@@ -18,7 +18,7 @@
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
 #endif
 
-enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, FIELD_REACH = 10, LONGEST_ESCAPE = 9, VALUE_REACH = 200 };
+enum { MAX_DEPTH = 8, MAX_TAGS = 4096, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, FIELD_REACH = 10, LONGEST_ESCAPE = 9, VALUE_REACH = 200 };
 
 typedef struct {
     const char *bytes;
@@ -1609,6 +1609,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
     return both;
 }
 
+#include "_memory.h"
 #include "_calls.h"
 #include "_outside.h"
 #include "_between.h"
@@ -1618,7 +1619,6 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_scalars.h"
 #include "_whole.h"
 #include "_marks.h"
-#include "_memory.h"
 #include "_copied.h"
 #include "_content.h"
 

@@ -416,6 +416,8 @@ OWN_KEYS = frozenset(
 )
 
 _MAX_KNOWN_KEYS = 8192
+_MAX_HARMLESS_KEYS = 65_536
+"""More than the keys of the largest value that is recorded whole; to judge a key again takes 200 times as long."""
 _MOST_KEPT, _MOST_KEPT_BYTES = 64, 4096
 
 # Clean texts up to this length are cached, because names of classes and fields recur.
@@ -508,7 +510,10 @@ class Redactor:
         says = name_says(key)
         if not key.isascii() and printable(key) != key:
             return says  # known keys are written unchanged, and UTF-8 cannot encode lone surrogates
-        if says == NONE and key not in TELLING_KEYS and len(self.known_keys) < _MAX_KNOWN_KEYS:
+        if says == NONE and key not in TELLING_KEYS:
+            if len(self.known_keys) >= _MAX_HARMLESS_KEYS:
+                # In place, since the judge in C holds this set; by one call, so that it never lacks our own.
+                self.known_keys.intersection_update(OWN_KEYS)
             self.known_keys.add(key)
         elif says != NONE and key not in self.number_keys and len(self.number_keys) < _MAX_KNOWN_KEYS:
             is_text_clean = self.text(key) == key
