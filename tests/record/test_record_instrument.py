@@ -104,12 +104,13 @@ def test_an_agent_whose_name_comes_from_getattr_is_named(recorded):
     assert event["extra"]["args"] == {"other": "ann"}
 
 
-def test_a_made_up_role_is_none(recorded):
+def test_no_role_is_made_up_by_an_object_that_answers_anything(recorded):
     class Stub:
         def __init__(self):
             self.agent_id = "stub"
 
         def __getattr__(self, name):
+            asked.append(name)
             if name.startswith("__"):
                 raise AttributeError(name)
             return lambda *_args: name
@@ -118,8 +119,10 @@ def test_a_made_up_role_is_none(recorded):
         def act(self):
             return self.answer()
 
+    asked = []
     Stub().act()
     event = recorded.only("agent_action")
+    assert not {"agent_role", "logger"}.intersection(asked), "a proxy would ask another process"
     assert (event["extra"]["agent_id"], event["logger"]) == ("stub", "agent")
     assert "agent_role" not in event["extra"]
 

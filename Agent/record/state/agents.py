@@ -67,19 +67,24 @@ def describe(obj: object) -> tuple[str, str | None] | None:
         if _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
             return _usual_name(obj), _role(role)
     else:
-        role = attribute_or_none(obj, "agent_role")
-    agent_id = attribute_or_none(obj, "agent_id")
-    logger = attribute_or_none(obj, "logger")
+        role = _own(obj, "agent_role")
+    agent_id = _own(obj, "agent_id")
+    logger = _own(obj, "logger")
     if agent_id is None:
         agent_id = attribute_or_none(logger, "agent_id")
     if role is None:
         role = attribute_or_none(logger, "agent_role")
-    if type(role) is not str and _answers_anything(type(obj)):
-        role = None  # what `__getattr__` makes up
     is_class = issubclass(type(obj), type)
     if agent_id is None or is_class:
         return (_usual_name(obj), _role(role)) if identity is not None and not is_class else None
     return as_message(agent_id), _role(role)
+
+
+def _own(obj: object, name: str) -> Any:
+    """Return an attribute that the object or its class has, and none that `__getattr__` would make up."""
+    if _answers_anything(type(obj)) and find_in_classes(type(obj), name) is None:
+        return attributes_of(obj).get(name)
+    return attribute_or_none(obj, name)
 
 
 def _usual_name(obj: object) -> str:
