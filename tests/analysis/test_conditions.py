@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import time
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +14,7 @@ from analysis_kit import SessionBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from Agent import setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.analysis import LogAnalyzer
 from Agent.errors import AgentNotFound, UsageError
 
@@ -135,3 +139,43 @@ def test_states_that_a_condition_does_not_fit_are_counted(session):
 def test_an_agent_that_is_not_there_is_named(session):
     with pytest.raises(AgentNotFound):
         LogAnalyzer(root=session.root).watch("coins > 1", "bob")
+
+
+def test_decimals_and_fractions_are_numbers_and_members_of_enums_their_names(tmp_path):
+    class Level(enum.IntEnum):
+        LOW = 1
+        HIGH = 2
+
+    class Buyer:
+        agent_id = "buyer"
+
+        def __init__(self):
+            self.budget, self.parts, self.level = Decimal("9.5"), [{"share": Fraction(1, 2)}], Level.LOW
+
+        @trace_agent_action
+        def pay(self):
+            self.budget -= Decimal("4.5")
+            self.parts = [{"share": Fraction(1, 4)}]
+            self.level = Level.HIGH
+
+    setup_logging(trace_root=tmp_path)
+    buyer = Buyer()
+    for number in range(2):
+        with tick(number):
+            buyer.pay()
+    shutdown_logging()
+    with LogAnalyzer(root=tmp_path) as analyzer:
+        for condition in (
+            "budget < 9",
+            "budget * 1.5 == 0.75",
+            "parts[0]['share'] == 0.25",
+            "level == 'HIGH'",
+        ):
+            found = analyzer.watch(condition)
+            assert len(found["intervals"]) == 1 and not found["failures"], condition
+        assert [point["value"] for point in analyzer.field_course("buyer", "budget")["points"]] == [
+            9.5,
+            5,
+            0.5,
+        ]
+        assert analyzer.state_at("buyer")["fields"]["budget"] == "0.5"

@@ -117,6 +117,9 @@ def test_a_sweep_with_nothing_to_try_or_no_target_is_one_error(toy):
         ("money>12.5", False),
         ("name=ann", True),
         ("name>3", False),
+        ("price==0.1", True),
+        ("price<0.1", False),
+        ("share>0.3", True),
         ("nothing", "<absent>"),
         ("error", "no error"),
     ],
@@ -124,5 +127,6 @@ def test_a_sweep_with_nothing_to_try_or_no_target_is_one_error(toy):
 def test_an_outcome_is_a_field_a_condition_or_an_error(text, expected):
     from Agent.replay.forks.outcome import ForkOutcome
 
-    fork = ForkOutcome(agents=["a"], states={"a": {"money": 12.5, "mood": {"keen": 1}, "name": "ann"}})
+    fields = {"money": 12.5, "mood": {"keen": 1}, "name": "ann", "price": "0.10", "share": "1/3"}
+    fork = ForkOutcome(agents=["a"], states={"a": fields})
     assert OutcomeOf.parse(text).of(fork) == expected

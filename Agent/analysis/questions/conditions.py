@@ -56,7 +56,8 @@ _CHANGING = frozenset({"state", "state_change"})
 def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -> dict[str, Any]:
     """Find the intervals in which a condition on an agent's exposed fields held.
 
-    The condition is evaluated after each event that changed a field, with the fields as JSON values.
+    The condition is evaluated after each event that changed a field, with the fields as JSON values, but
+    Decimals and Fractions as numbers; a member of an enum is its name.
 
     Args:
         condition: an expression in Python's syntax over names of fields, such as `cooldown_until > 1000` or
@@ -180,7 +181,7 @@ def _of_agent(
         fold.add(event)
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
             continue
-        holds = condition.holds(fold.fields, event)
+        holds = condition.holds(fold.with_numbers(), event)
         if holds and not is_open:
             values = {name: fold.fields[name] for name in sorted(condition.fields)}
             stretches.append({"agent_id": agent_id, "since": _point(event), "until": None, "values": values})

@@ -138,13 +138,16 @@ def field_changes(
     return {"agent_id": agent_id, "field": name, "count": count, "changes": list(changes)}
 
 
-def _changes_in(events: Iterable[Event], name: str) -> Iterator[tuple[Event, Any, Any]]:
+def _changes_in(
+    events: Iterable[Event], name: str, *, with_numbers: bool = False
+) -> Iterator[tuple[Event, Any, Any]]:
     """The events that changed a field, or a value below one, with the values before and after."""
     fold = StateFold()
+    after = _ABSENT
     for event in events:
-        before, is_whole = _value_of(fold.fields, name), name in fold.fields
+        before, is_whole = after, name in fold.fields
         changed = fold.add(event)
-        after = _value_of(fold.fields, name)
+        after = _value_of(fold.with_numbers() if with_numbers else fold.fields, name)
         if is_whole or name in changed:
             if name not in changed and (before is _ABSENT or name in fold.fields):
                 continue
@@ -182,7 +185,7 @@ def field_course(
             yield event
 
     points = []
-    for event, _, after in _changes_in(events(), name):
+    for event, _, after in _changes_in(events(), name, with_numbers=True):
         value = None if after is _ABSENT else after
         if not isinstance(value, int | float | None):
             raise UsageError(

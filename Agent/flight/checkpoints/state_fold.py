@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
-from Agent.event.pointers import escape, tags_below
+from Agent.event.pointers import copy_tree, escape, tags_below, unescape
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.store import LocalCheckpointStore
@@ -175,6 +176,15 @@ class StateFold:
             for below, tag in found.items()
         }
 
+    def with_numbers(self) -> dict[str, Any]:
+        """Return the fields with each Decimal and Fraction as a number instead of its recorded text."""
+        told = {
+            name: [pointer for pointer, tag in found.items() if tag in _OF_NUMBERS]
+            for name, found in self.tags.items()
+        }
+        found = {name: _with_numbers(self.fields[name], at) for name, at in told.items() if at}
+        return {**self.fields, **found} if found else self.fields
+
 
 def fold_events(fold: StateFold, events: Iterable[Event]) -> StateFold:
     """Add the events of the agent in order and return the fold."""
@@ -236,3 +246,27 @@ def _same(one: Any, other: Any) -> bool:
     import orjson
 
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+
+
+def number_in(text: Any) -> Any:
+    """Return the number that a text says, such as "0.10" or "1/3"; everything else as it is."""
+    try:
+        return Fraction(text) if isinstance(text, str) else text
+    except (ValueError, ZeroDivisionError):  # NaN and Infinity, too
+        return text
+
+
+_OF_NUMBERS: Final = frozenset({"decimal", "fraction"})
+
+
+def _with_numbers(value: Any, pointers: Iterable[str]) -> Any:
+    holder = [copy_tree(value) if isinstance(value, dict | list) else value]
+    for pointer in pointers:
+        within, key = holder, 0
+        for part in pointer.split("/")[1:]:
+            within = within[key]
+            key = int(part) if isinstance(within, list) else unescape(part)
+        number = number_in(within[key])
+        if isinstance(number, Fraction):
+            within[key] = int(number) if number.denominator == 1 else float(number)
+    return holder[0]

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ import orjson
 from Agent.errors import UsageError
 from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_at
 from Agent.event.values.digest import canonical_bytes
+from Agent.flight.checkpoints.state_fold import number_in
 from Agent.replay.compare.outcome import add_new, counters_in
 
 ERROR = "error"
@@ -128,8 +130,12 @@ class OutcomeOf:
         value = self._found(fork)
         if not self.sign:
             return value
+        wanted = self.value
+        if type(wanted) in (int, float) and isinstance(number := number_in(value), Fraction):
+            # A Decimal or Fraction, recorded as its text: exactly, as the condition writes the number.
+            value, wanted = number, Fraction(repr(wanted))
         try:
-            return bool(_SIGNS[self.sign](value, self.value))
+            return bool(_SIGNS[self.sign](value, wanted))
         except TypeError:
             return False  # values that cannot be ordered, such as a text and a number
 
