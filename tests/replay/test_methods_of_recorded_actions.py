@@ -201,6 +201,31 @@ def main():
     walker.add = 7
     walker.add
 """,
+    "decorator_without_wraps": """
+def tripled(function):
+    def inner(self, *given):
+        return 3 * function(self, *given)
+
+    return inner
+
+class Walker(Agent):
+    @trace_agent_action("add")
+    @tripled
+    def add(self, number):
+        self.sum += number
+        return self.sum
+
+    @trace_agent_action("drop")
+    @tripled
+    def drop(self, number):
+        self.sum -= number
+        return self.sum
+
+def main():
+    walker = Walker()
+    walker.add(5)
+    walker.drop(2)
+""",
 }
 
 
@@ -222,6 +247,7 @@ def test_an_unchanged_program_is_identical_one_by_one(toy, name):
         ("decorators_above", "self.sum += number", "self.sum += number + (number == 6)"),
         ("decorators_between", "self.sum += number", "self.sum -= number"),
         ("property", "self.sum = number", "self.sum = number + 1"),
+        ("decorator_without_wraps", "self.sum -= number", "self.sum -= 2 * number"),
     ],
 )
 def test_a_changed_method_has_diverged(toy, name, old, new):
@@ -229,6 +255,14 @@ def test_a_changed_method_has_diverged(toy, name, old, new):
     toy.change(old, new)
     report = toy.replay(program=False)
     assert report.verdict == "DIVERGED", str(report)
+
+
+def test_which_of_two_functions_of_one_name_was_called_is_not_guessed(toy):
+    body = PROGRAMS["decorator_without_wraps"]
+    toy.record(HEAD + body.replace('("add")', "").replace('("drop")', ""))
+    report = toy.replay(program=False)
+    assert report.verdict == "UNVERIFIED"
+    assert "has no method 'inner'" in report.reasons[0] and "functools.wraps" in report.reasons[0]
 
 
 OVERRIDE = """

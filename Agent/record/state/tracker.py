@@ -766,7 +766,7 @@ def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
 HEAVY_BYTES = 4096
 """A field with more bytes is read only at full states."""
 _MOST_NODES = 500
-"""So is one for whose digests more values are visited: that takes about 0.5 ms, at each action that changes one."""
+"""So is one for whose digests more values are visited: that takes 0.5 ms at each action that changes one."""
 _MOST_QUEUE_BYTES = 65_536
 """A queue is read at each action up to this size, because others put items there between the actions."""
 

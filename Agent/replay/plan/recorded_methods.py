@@ -53,8 +53,10 @@ class RecordedMethods:
             return method
         own = max(_layers(method), key=lambda each: _likeness(each, event), default=None)
         inherited = max(_inherited(obj, name), key=lambda each: _likeness(each, event), default=None)
+        if own is None and inherited is None and not callable(method):
+            return _of_another_name(obj, event)
         if own is None:
-            return inherited if inherited is not None or not callable(method) else method
+            return inherited if inherited is not None else method
         is_other = inherited is not None and _likeness(inherited, event) > _likeness(own, event)
         return inherited if is_other and self._was_overridden(obj, event, getattr(own, TRACED)) else own
 
@@ -121,6 +123,19 @@ def _inherited(obj: object, name: str) -> Iterator[Any]:
             yield from _layers(MethodType(found.func, obj))
         elif found is not None and callable(found) and not isinstance(found, type):
             yield from _layers(MethodType(found, obj))
+
+
+def _of_another_name(obj: object, event: Event) -> Any:
+    """Return the traced function of an action that an attribute of another name holds; None if several may.
+
+    A decorator without `functools.wraps` gives the trace decorator a function with the name of its own one.
+    """
+    names = dict.fromkeys(name for base in mro_of(type(obj)) for name in namespace_of(base))
+    traced = [
+        max(_inherited(obj, name), key=lambda each: _likeness(each, event), default=None) for name in names
+    ]
+    likely = [each for each in traced if each is not None and _likeness(each, event)[:2] == _SAME[:2]]
+    return likely[0] if len(likely) == 1 else None
 
 
 @lru_cache(maxsize=1024)

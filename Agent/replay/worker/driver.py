@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from Agent.replay.drive.interleaved import ConcurrentActions, ReplayLoop
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
+_UNWRAPPED = ": use functools.wraps in the decorators below the trace decorator"
 """Types of results that can be neither awaited nor iterated as generators."""
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method with its positional and keyword arguments."""
@@ -535,6 +536,7 @@ class Driver:
         if method is None:
             self._player.stop(
                 f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
+                + (_UNWRAPPED if "<locals>." in str(event.extra.get("call")) else "")
             )
         recorded = event.extra.get("args")
         if event.types or type(recorded) is not dict or "args_held" in event.extra:
