@@ -322,3 +322,43 @@ def test_what_threads_write_between_actions_is_recorded_whole_while_other_thread
         report = toy.replay(f"last/{name}")
         assert report.verdict == "IDENTICAL", str(report)
     assert toy.replay("last").verdict != "DIVERGED"
+
+
+def test_a_thread_has_neither_tick_nor_open_call_in_a_replay_either(toy):
+    toy.record(
+        """
+import threading
+
+from Agent import tick
+
+class Bidder:
+    agent_id = "bidder"
+
+    @trace_agent_action
+    def offer(self, lot):
+        return lot + 1
+
+class House:
+    agent_id = "house"
+
+    @trace_agent_action
+    def sell(self, lot, bidder):
+        got = []
+        thread = threading.Thread(target=lambda: got.append(bidder.offer(lot)))
+        thread.start()
+        thread.join()
+        return got
+
+def build(spec):
+    return {"house": House(), "bidder": Bidder()}
+
+def main():
+    house, bidder = House(), Bidder()
+    for day in range(2):
+        with tick(day):
+            house.sell(day, bidder)
+"""
+    )
+    for how in ({}, {"program": False}):
+        report = toy.replay("last", **how)
+        assert report.verdict == "IDENTICAL", str(report)

@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from Agent.event.classes import is_of_library
+from Agent.record.emit.context import current_scope
 from Agent.record.sources.adopted import is_own, module_of, place_of
 
 _OUTLIVES = "a thread that still runs when its action ends"
@@ -46,7 +47,8 @@ class ThreadWatch:
     def install(self) -> None:
         """Follow every thread and pool task from here on.
 
-        A new thread gets the context of the one that starts it, so that no tool is called live in it.
+        A new thread gets the context of the one that starts it, so that no tool is called live in it; but
+        neither its tick nor its open calls, which it lacks in the recording, too.
         """
         start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
 
@@ -57,6 +59,7 @@ class ThreadWatch:
         def started(thread: threading.Thread) -> None:
             self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the only way to a caller
             context, run = contextvars.copy_context(), thread.run
+            context.run(current_scope.set, None)
             thread.run = lambda: context.run(run)  # type: ignore[method-assign]
             start(thread)
 
