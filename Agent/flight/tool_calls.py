@@ -644,6 +644,8 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
         async def recorded_async(*args: Any, **kwargs: Any) -> Any:
             call, answer = begin(args, kwargs)
             if answer is not None:
+                if answer.turn is not None:
+                    await answer.turn.wait()
                 return _recorded_outcome(call, answer)
             if call is None:
                 return await function(*args, **kwargs)
@@ -677,6 +679,8 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
 def _recorded_outcome(call: OpenToolCall | None, answer: Response) -> Any:
     """Return or raise the recorded outcome; the event of the current call refers to the recorded one."""
+    if answer.turn is not None:
+        answer.turn.came()
     if answer.change is not None:
         answer.change()
     if answer.error is not None:

@@ -362,3 +362,54 @@ def main():
     for how in ({}, {"program": False}):
         report = toy.replay("last", **how)
         assert report.verdict == "IDENTICAL", str(report)
+
+
+GATHERED = """
+import asyncio
+from Agent.flight import record_tool
+
+@record_tool
+async def ask(prompt):
+    await asyncio.sleep(0.03 if "slow" in prompt else 0.005)
+    return prompt.upper()
+
+class Helper:
+    agent_id = "h"
+
+    @trace_agent_action
+    async def help(self, prompt):
+        await asyncio.sleep(0.03 if "slow" in prompt else 0.005)
+        return prompt
+
+class Agent:
+    agent_id = "a"
+
+    def __init__(self, helper):
+        self.helper, self.seen = helper, []
+
+    async def decide(self, prompt):
+        self.seen.append(await ask(prompt))
+        self.seen.append(await self.helper.help(prompt + "!"))
+
+    @trace_agent_action
+    async def both(self):
+        await asyncio.gather(self.decide("slow"), self.decide("two"), self.decide("three"))
+        return list(self.seen)
+
+def build(spec): return Agent(spec.peer("h"))
+
+def main(): asyncio.run(Agent(Helper()).both())
+"""
+
+
+def test_concurrent_awaits_get_their_responses_in_the_recorded_order(toy):
+    toy.record(GATHERED)
+    report = toy.replay(program=False)
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_response_does_not_wait_for_calls_that_changed_code_no_longer_makes(toy):
+    toy.record(GATHERED)
+    toy.change('self.decide("two"), self.decide("three")', 'self.decide("three")')
+    report = toy.replay(program=False)
+    assert report.verdict == "DIVERGED", str(report)

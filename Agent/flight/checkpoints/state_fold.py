@@ -262,7 +262,8 @@ _OF_NUMBERS: Final = frozenset({"decimal", "fraction"})
 def _with_numbers(value: Any, pointers: Iterable[str]) -> Any:
     holder = [copy_tree(value) if isinstance(value, dict | list) else value]
     for pointer in pointers:
-        within, key = holder, 0
+        within: Any = holder
+        key: int | str = 0
         for part in pointer.split("/")[1:]:
             within = within[key]
             key = int(part) if isinstance(within, list) else unescape(part)

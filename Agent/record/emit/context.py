@@ -65,6 +65,16 @@ class TracedCall(NamedTuple):
     """Returns the digest of the defaults that a call of a tool uses, given what finds secrets."""
 
 
+class ResponseTurn(Protocol):
+    """The place of a recorded response among the others of its action."""
+
+    async def wait(self) -> None:
+        """Let the tasks go on that got their responses earlier."""
+
+    def came(self) -> None:
+        """The caller gets the response."""
+
+
 class Response(NamedTuple):
     """The recorded response of a call: a result, or an exception to raise."""
 
@@ -78,9 +88,13 @@ class Response(NamedTuple):
     """Changes the arguments in place as the recorded call did; call it before the response is returned."""
     waits_s: float = 0.0
     """How long a coroutine waits to be cancelled before it raises `error`."""
+    turn: ResponseTurn | None = None
+    """When it came in the recording, among other responses that were awaited."""
 
     def given(self) -> Any:
         """Return the result, or raise the error."""
+        if self.turn is not None:
+            self.turn.came()
         if self.error is not None:
             raise self.error
         return self.result
@@ -93,6 +107,8 @@ class Response(NamedTuple):
             with suppress(RuntimeError):  # no loop of asyncio runs here
                 asyncio.get_running_loop()
                 await asyncio.sleep(self.waits_s)
+        elif self.turn is not None:
+            await self.turn.wait()
         return self.given()
 
 

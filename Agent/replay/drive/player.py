@@ -6,8 +6,9 @@ response, in recorded order. `driver.py` sets the action that is being replayed.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
+from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, value_at
+from Agent.event.system_clock import SystemClock
 from Agent.event.values.opaque import NOT_READ, OpaqueKind
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
@@ -32,7 +35,7 @@ from Agent.flight.recorded_calls import (
 )
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
-from Agent.record.emit.context import Response, TracedCall
+from Agent.record.emit.context import Response, ResponseTurn, TracedCall
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.changed_arguments import with_changes
@@ -74,11 +77,76 @@ class ActionProgress:
     tokens: list[tuple[TracedCall, Token[PlannedCall | None]]] = field(default_factory=list)
     """Open live calls, innermost last; not keyed by `id()`, since each `id()` calls the audit hook."""
     tools: ActionTools | None = None
+    responses: ResponseOrder | None = None
 
     def begin(self, action: DrivenAction) -> None:
         """Start an action."""
-        self.action, self.has_begun, self.tools = action, False, None
+        self.action, self.has_begun, self.tools, self.responses = action, False, None, None
         self.tokens.clear()
+
+
+class ResponseOrder:
+    """The order in which the responses of an action came in the recording.
+
+    A recorded response is there at once, so tasks that await several would go on in the order in which they
+    asked. Each waits for those that came before it in the recording: as long as the call took there, but at
+    most a second, since changed code may not ask for them.
+
+    Args:
+        calls: the events of the recorded calls.
+    """
+
+    def __init__(self, calls: Iterable[Event]) -> None:
+        events = {event.id: event for event in calls}
+        self._took_s = {
+            name: float(each.extra.get("duration_ms") or 0.0) / 1000 for name, each in events.items()
+        }
+        self._ids = sorted(events, key=lambda name: order_key(events[name]))
+        self._left = set(self._ids)
+        self._first = 0
+
+    def turn(self, event_id: str) -> ResponseTurn:
+        """Return the turn of the response that an event has."""
+        return _Turn(self, event_id)
+
+    def came(self, event_id: str) -> None:
+        """A response was returned."""
+        self._left.discard(event_id)
+
+    async def wait(self, event_id: str) -> None:
+        """Let other tasks go on until all earlier responses came."""
+        until_s = SystemClock.monotonic_s() + min(self._took_s.get(event_id, 0.0), _MOST_PATIENCE_S)
+        passes = 0
+        while event_id in self._left and not self._is_first(event_id):
+            passes += 1
+            if passes > _PASSES and SystemClock.monotonic_s() > until_s:
+                self._left.difference_update(self._ids[self._first : self._ids.index(event_id)])
+                return
+            try:
+                await asyncio.sleep(0 if passes <= _PASSES else _PASS_S)
+            except RuntimeError:  # no loop of asyncio runs here
+                return
+
+    def _is_first(self, event_id: str) -> bool:
+        while self._first < len(self._ids) and self._ids[self._first] not in self._left:
+            self._first += 1
+        return self._ids[self._first] == event_id
+
+
+_PASSES, _PASS_S = 50, 0.001
+_MOST_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    order: ResponseOrder
+    event_id: str
+
+    async def wait(self) -> None:
+        await self.order.wait(self.event_id)
+
+    def came(self) -> None:
+        self.order.came(self.event_id)
 
 
 current_lane: ContextVar[ActionProgress | None] = ContextVar("agent_trace_lane", default=None)
@@ -286,7 +354,7 @@ class RecordedPlayer:
             self._context.outcome.doubts.append(
                 f"the response of {_named(call)} (event {chosen.event.id}): {lack}"
             )
-        return answer
+        return self._in_turn(answer, chosen.event.id, action)
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Response:
         """Return the response of a tool or model to a call with the same name and arguments."""
@@ -301,12 +369,24 @@ class RecordedPlayer:
             if given.difference.recorded == NO_CALL:
                 self._stop_in_thread(call)
             self._diverge(action, *given, place=f"{call.kind} {call.action_type}")
-        answer, doubt = given
+        answer, doubt, event_id = given
         self._context.outcome.counts.answers += 1
         self._context.outcome.answered[call.action_type] += 1
         if doubt is not None:
             self._context.outcome.doubts.append(doubt)
-        return with_stop(answer, self.stop)
+        return with_stop(self._in_turn(answer, event_id, action), self.stop)
+
+    def _in_turn(self, answer: Response, event_id: str, action: DrivenAction) -> Response:
+        """Return the response with its turn; concurrent actions have turns of their own."""
+        if current_lane.get() is not None:
+            return answer
+        if self._only.responses is None:
+            tools = [event for event in action.effects if event.kind in CALL_KINDS]
+            peers = [
+                each.event for each in _calls_below(action.call) if each.agent_id not in self._context.live
+            ]
+            self._only.responses = ResponseOrder([*tools, *peers])
+        return answer._replace(turn=self._only.responses.turn(event_id))
 
     def _match(
         self, call: TracedCall, action: DrivenAction, waiting: list[PlannedCall], same: list[PlannedCall]
@@ -386,6 +466,12 @@ def take_nested(call: TracedCall, above: PlannedCall) -> PlannedCall | None:
             child.is_taken = True
             return child
     return None
+
+
+def _calls_below(call: PlannedCall) -> Iterator[PlannedCall]:
+    for each in call.children:
+        yield each
+        yield from _calls_below(each)
 
 
 def with_stop(answer: Response, stop: Callable[[str], None]) -> Response:
@@ -596,8 +682,8 @@ class ActionTools:
         self._replayer = ToolReplayer(book=calls, tolerance=0.0)
         self._comparison = comparison
 
-    def answer(self, call: TracedCall) -> tuple[Response, str | None] | ToolMiss:
-        """Return the recorded response and what it lacks, as `AnswerBook` does, or what was recorded instead.
+    def answer(self, call: TracedCall) -> tuple[Response, str | None, str] | ToolMiss:
+        """Return the recorded response, what it lacks as in `AnswerBook`, its event; or what was recorded.
 
         Raises:
             Unanswerable: the call is in the recording, but its result cannot be returned again.
@@ -619,7 +705,8 @@ class ActionTools:
         doubt = self._book.lacks.get(match.call.event.id)
         if not match.is_exact:
             doubt = "the call was matched although an argument contains a secret"
-        return answer, None if doubt is None else f"the response of {call.action_type}: {doubt}"
+        told = None if doubt is None else f"the response of {call.action_type}: {doubt}"
+        return answer, told, match.call.event.id
 
     def _as_declared(self, requested: RequestedCall) -> Match | None:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""
