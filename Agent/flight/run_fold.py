@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -161,7 +161,12 @@ class RunFold:
             case "tool.call" if self.keeps_rows:
                 self.tool_calls.append(_row_of(ToolCall, event, kind="tool_kind"))
             case "artifact.saved" if self.keeps_rows:
-                self.artifacts.append(_row_of(Artifact, event))
+                self.artifacts.append(self._in_step(_row_of(Artifact, event), event))
+
+    def _in_step(self, row: _InStep, event: Event) -> _InStep:
+        """Return a row with the step in which the event happened, unless the program named one."""
+        step = self._open.get(event.parent_span_id or "")
+        return row if step is None or row.step_id is not None else replace(row, step_id=step.step_id)
 
     def _start_step(self, event: Event) -> None:
         extra = event.extra
@@ -202,7 +207,7 @@ class RunFold:
         if extra.get("answered_by") is None:  # a recorded response was paid for when it was recorded
             self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
         if self.keeps_rows:
-            self.model_calls.append(_row_of(ModelCall, event))
+            self.model_calls.append(self._in_step(_row_of(ModelCall, event), event))
 
     def summary(self) -> RunSummary:
         """The run in one row; fields without an event are None or 0."""
@@ -269,6 +274,7 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 """Readers of payload values by field type; a value of another type counts as missing."""
 _Row = TypeVar("_Row", ModelCall, ToolCall, Artifact)
+_InStep = TypeVar("_InStep", ModelCall, Artifact)
 
 
 def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:

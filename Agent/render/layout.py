@@ -169,8 +169,12 @@ def _kept_columns(
 
 def _text(value: object, *, cut_long: bool) -> str:
     if isinstance(value, blocks.Cell | blocks.Link):
-        return value.text
-    return cell(value) if cut_long or value is None else str(value)
+        text = value.text
+    elif cut_long or value is None:
+        return cell(value)
+    else:
+        text = str(value)
+    return text if text.isprintable() else _folded(text)
 
 
 def widths_of(cells: Sequence[Sequence[str]]) -> list[int]:

@@ -293,3 +293,12 @@ def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder:
 def test_nothing_is_in_flight_in_a_session_written_by_hand(builder: SessionBuilder) -> None:
     builder.emit("log")
     assert LogAnalyzer(builder.path).in_flight() == []
+
+
+def test_a_name_with_line_breaks_makes_no_further_row(builder: SessionBuilder) -> None:
+    name = "a\n  forged row    7"
+    for agent in (name, "anna"):
+        builder.emit("agent_action", agent, action_type="cook")
+    text = str(analyze_session(builder.path))
+    assert "a forged row 7" in text
+    assert not any(line.strip().startswith("forged row") for line in text.splitlines())

@@ -213,3 +213,17 @@ def test_importing_the_names_loads_nothing_heavy(tmp_path):
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_saved_inside_a_step_belongs_to_it_unless_it_names_another(trace_root):
+    with recorder.run("factory") as run:
+        recorder.save_artifact("before.json", 1)
+        with recorder.step("day0"):
+            recorder.save_artifact("a.json", 1)
+            recorder.record_model_call(model_name="m", output="yes")
+            recorder.record_model_call(step_id="other", model_name="m", output="no")
+    shutdown_logging()
+    read = read_run(find_run(run.run_id, trace_root))
+    of_files = {each.path: each.step_id for each in read.artifacts if "/" not in each.path}
+    assert of_files == {"before.json": None, "a.json": "day0"}
+    assert [each.step_id for each in read.model_calls] == ["day0", "other"]

@@ -437,7 +437,7 @@ _MOST_OF_LIBRARIES = 2
 
 def listed(names: Iterable[str], most: int = MOST_NAMED) -> str:
     """Return names in one line; of more than `most`, the first ones and the number of the others."""
-    all_names = list(names)
+    all_names = [name if name.isprintable() else " ".join(name.split()) for name in names]
     more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
     return ", ".join(all_names[:most]) + more
 
