@@ -13,6 +13,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 from record_kit import recording
+from support.drawn_texts import Drawer
 
 from Agent import setup_logging, shutdown_logging
 from Agent.bridges import TraceHandler
@@ -20,8 +21,9 @@ from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.flight import Recorder, record_tool
 from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets import names as secret_names
 from Agent.record.secrets.issuers import ALPHABETS, looks_clean, tokens
-from Agent.record.secrets.names import LIKELY, NONE, SURE, is_words, name_says
+from Agent.record.secrets.names import LIKELY, NONE, SURE, is_words, name_says, plain_name
 from Agent.record.secrets.patterns import secrets_in
 from Agent.utils import AgentLogger, trace_agent_action
 
@@ -377,6 +379,20 @@ def test_what_only_looks_like_a_secret_is_recorded_as_it_is():
         assert recorded(text) == text
     for value in HARMLESS_VALUES:
         assert REDACTOR.object(value) == value
+
+
+@pytest.mark.parametrize(
+    "expression", [secret_names._SURE_NAME, secret_names._LIKELY_NAME, secret_names._VARIABLE]
+)
+def test_no_name_that_an_expression_finds_is_let_through_before_it_is_compiled(expression):
+    drawer, found = Drawer(CHANCE), 0
+    for _ in range(3_000):
+        name = CHANCE.choice(["", "my_", "x"]) + drawer.text(expression)
+        plain = plain_name(name)
+        if re.search(expression, name if expression == secret_names._VARIABLE else plain) and plain.isascii():
+            found += 1
+            assert secret_names._may_be_found(plain), plain
+    assert found > 500
 
 
 def test_a_name_says_surely_likely_or_nothing():

@@ -407,17 +407,38 @@ def _expression(literal: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1)
+def _any_beginning() -> bytes:
+    return b"(?:" + b"|".join(map(_expression, literals().beginnings)) + b")"
+
+
+# Each takes 4 ms to compile, and most programs need one or none of them.
+@lru_cache(maxsize=1)
 @undisturbed()
-def _searches() -> tuple[Callable[..., object], ...]:
-    """Return searches for a beginning in a run, at its start, and behind an escape, and for a head before the run."""
-    beginnings, heads = literals()
-    any_beginning = b"(?:" + b"|".join(map(_expression, beginnings)) + b")"
-    # A key begins at the start of its run, after a separator, or after an encoded character.
-    anywhere = re.compile(rb"(?:^|[-_+/])" + any_beginning).search
-    behind = re.compile(b"(?:" + ESCAPE.encode() + b")" + any_beginning).match
+def _beginning_anywhere() -> Callable[..., object]:
+    """Return the search for a key in a run: at its start, after a separator, or after an encoded character."""
+    return re.compile(rb"(?:^|[-_+/])" + _any_beginning()).search
+
+
+@lru_cache(maxsize=1)
+@undisturbed()
+def _beginning() -> Callable[..., object]:
+    return re.compile(_any_beginning()).match
+
+
+@lru_cache(maxsize=1)
+@undisturbed()
+def _beginning_behind_escape() -> Callable[..., object]:
+    return re.compile(b"(?:" + ESCAPE.encode() + b")" + _any_beginning()).match
+
+
+@lru_cache(maxsize=1)
+@undisturbed()
+def _head_before() -> Callable[..., object]:
+    """Return the search for a head before a run."""
+    heads = literals().heads
     bounded = [head for head in heads if head[:1].isalnum()]
     others = [head for head in heads if not head[:1].isalnum()]
-    head = re.compile(
+    return re.compile(
         rb"(?:(?:(?<![A-Za-z0-9])|"
         + after_escape().encode()
         + b")(?:"
@@ -425,7 +446,6 @@ def _searches() -> tuple[Callable[..., object], ...]:
         + b")|"
         rb"(?:" + b"|".join(map(_expression, others)) + rb"))\Z"
     ).search
-    return anywhere, re.compile(any_beginning).match, behind, head
 
 
 def looks_clean(raw: bytes) -> bool:
@@ -494,20 +514,19 @@ def _columns_are_harmless(raw: bytes) -> bool:
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
     """Whether no long run (a UUID, a path) contains the mark of a secret or follows the name of one."""
-    anywhere, at_beginning, behind, head = _searches()
     while position >= 0:
         stop = _RUN_END(classes, position + 20)
         end = stop.start() if stop else len(raw)
         token = raw[position:end]
         # UUIDs and digests are the most common long runs; no vendor's key begins in the middle of them.
-        if anywhere(token) if token.strip(_HEX) else at_beginning(token):
+        if (_beginning_anywhere() if token.strip(_HEX) else _beginning())(token):
             return False
-        if raw[position - 1] in _SIGNS and behind(raw, position - 1):
+        if raw[position - 1] in _SIGNS and _beginning_behind_escape()(raw, position - 1):
             return False
         # If the run begins its JSON string, the string's key is judged by name elsewhere.
         if raw[position - 1] != 34 and (
             _NAME_NEARBY(raw[max(0, position - _REACH) : position].lower())
-            or head(raw[max(0, position - _HEAD_REACH) : position])
+            or _head_before()(raw[max(0, position - _HEAD_REACH) : position])
         ):
             return False
         position = classes.find(_LONG_RUN, end)
