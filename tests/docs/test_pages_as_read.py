@@ -1,12 +1,13 @@
 """README and docs, followed as a reader follows them: each page in an empty directory, its blocks in order."""
 
+import os
 import re
 from collections import Counter
 
 import pytest
 from support.markdown import blocks_of
 from support.processes import REPOSITORY
-from support.reader_of_pages import DATA, PRINTED, SHELLS, UNTRIED, Demo, PageFailed, Reader
+from support.reader_of_pages import DATA, PRINTED, SHELLS, UNTRIED, Demo, Demos, PageFailed, Reader
 
 FOLLOWED_ELSEWHERE = {"INCIDENT.md"}
 """test_incident_page.py follows it in a checkout, beside its example."""
@@ -39,9 +40,10 @@ Those of SQL need Citus; `text` is a drawing, or what a command prints.
 
 
 @pytest.fixture(scope="module")
-def demos():
-    """The recordings of `agent-trace demo` that pages have in common, each made by the first of them."""
-    return {}
+def demos(tmp_path_factory):
+    """The recordings of `agent-trace demo` that pages have in common, each made by the first of them in all processes."""
+    own = tmp_path_factory.getbasetemp()
+    return Demos((own if os.environ.get("PYTEST_XDIST_WORKER") is None else own.parent) / "demos")
 
 
 def follow(text, directory, demos=None):
@@ -84,9 +86,11 @@ def test_a_page_that_does_not_do_what_it_says_is_noticed(text, says, tmp_path):
 
 @pytest.mark.process
 def test_a_demo_that_another_page_recorded_is_there_and_what_it_printed_is_compared(tmp_path):
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "README.md").write_text("recorded")
-    demos = {"agent-trace demo --agents 2": Demo("it said a", "", tmp_path / "kept")}
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded" / "README.md").write_text("recorded")
+    demos = Demos(tmp_path / "demos")
+    assert demos.find("agent-trace demo --agents 2") is None
+    demos.keep("agent-trace demo --agents 2", Demo("it said a", "", tmp_path / "recorded"))
     call = "```bash\nagent-trace demo --agents 2  # two\n{}\n```\n```text printed\n{}\n```"
     for number, (line, shown, is_right) in enumerate(
         [

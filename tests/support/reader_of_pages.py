@@ -19,6 +19,8 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,6 +30,11 @@ import pytest
 from support.markdown import Block
 from support.perfetto_classes import perfetto_classes
 from support.processes import REPOSITORY, child_environment
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 SHELLS = {"bash", "sh", "shell", "console"}
 
@@ -89,17 +96,54 @@ class Demo:
     trace: Path
 
 
+class Demos:
+    """What calls of `agent-trace demo` recorded, for all readers of a directory, of other processes too.
+
+    Args:
+        directory: where they are kept, by the words of the call.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @contextmanager
+    def one_at_a_time(self, call: str) -> Iterator[None]:
+        """Let no other reader look for the same call meanwhile: the second of two finds what the first recorded."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with self._place(call).with_suffix(".lock").open("a") as lock:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def find(self, call: str) -> Demo | None:
+        """What the call recorded; None if it was not kept."""
+        place = self._place(call)
+        if not (place / "out").exists():
+            return None
+        return Demo((place / "out").read_text("utf-8"), (place / "err").read_text("utf-8"), place / "trace")
+
+    def keep(self, call: str, demo: Demo) -> None:
+        """Keep a copy of what the call recorded."""
+        place = self._place(call)
+        shutil.copytree(demo.trace, place / "trace", symlinks=True)
+        (place / "err").write_text(demo.err, "utf-8")
+        (place / "out").write_text(demo.out, "utf-8")  # last: a copy with it is whole
+
+    def _place(self, call: str) -> Path:
+        return self._directory / re.sub(r"\W+", "-", call)
+
+
 class Reader:
     """One reader in one directory; close it at the end.
 
     Args:
         directory: empty; the reader works there.
         tools: another directory, for the commands that the reader has.
-        demos: what demos recorded for readers before this one; the same call need not be made again.
+        demos: what demos recorded for other readers; the same call need not be made again.
     """
 
-    def __init__(self, directory: Path, tools: Path, demos: dict[str, Demo] | None = None) -> None:
-        self._demos = {} if demos is None else demos
+    def __init__(self, directory: Path, tools: Path, demos: Demos | None = None) -> None:
+        self._demos = demos
         self.done: Counter[str] = Counter()
         """How many blocks were run, and how many lines of each kind."""
         self._directory = directory
@@ -221,7 +265,7 @@ class Reader:
             where += len(wanted)
 
     def _run(self, line: str, block: Block) -> None:
-        command, code = line, _EXIT_CODE.search(line)
+        command = line
         parts = [part.strip() for part in command.partition("  #")[0].split("&&")]
         wanted = []
         for part in parts:
@@ -241,16 +285,26 @@ class Reader:
         if _SERVE.search(command):
             self._serve(command, block)
             return
+        command = " && ".join(wanted) if len(wanted) < len(parts) else command
         trace = self._directory / "trace"
         is_demo = len(wanted) == 1 and _DEMO.fullmatch(wanted[0]) is not None and not trace.exists()
-        if is_demo and wanted[0] in self._demos:
-            demo = self._demos[wanted[0]]
-            shutil.copytree(demo.trace, trace, symlinks=True)
-            self._printed += [demo.out, demo.err]
-            self.done["demos of other pages"] += 1
+        if self._demos is None or not is_demo:
+            self._carry_out(command, line, block)
             return
+        with self._demos.one_at_a_time(wanted[0]):
+            demo = self._demos.find(wanted[0])
+            if demo is None:
+                self._demos.keep(wanted[0], Demo(*self._carry_out(command, line, block), trace))
+                return
+        shutil.copytree(demo.trace, trace, symlinks=True)
+        self._printed += [demo.out, demo.err]
+        self.done["demos of other pages"] += 1
+
+    def _carry_out(self, command: str, line: str, block: Block) -> tuple[str, str]:
+        """Run a command of a line to its end; return what it printed."""
+        code = _EXIT_CODE.search(line)
         endless = _ENDLESS.search(command) is not None
-        process = self._start(" && ".join(wanted) if len(wanted) < len(parts) else command, subprocess.PIPE)
+        process = self._start(command, subprocess.PIPE)
         try:
             out, err = process.communicate(timeout=ENDLESS_SECONDS if endless else LINE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -266,10 +320,7 @@ class Reader:
             raise PageFailed(
                 f"line {block.line} ff., {line}: exit code {process.returncode} in place of {expected}\n{out}{err}"
             )
-        if is_demo:
-            kept = self._tools / "demo"
-            shutil.copytree(trace, kept, symlinks=True)
-            self._demos[wanted[0]] = Demo(out, err, kept)
+        return out, err
 
     def _serve(self, line: str, block: Block) -> None:
         options = "" if "--port" in line or "--query-port" in line else (
