@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
-from Agent.flight.checkpoints.graph_file import prune_graphs
-from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
 from Agent.tree.retention import (
@@ -25,6 +23,9 @@ from Agent.tree.retention import (
     remove_session,
     why_in_use,
 )
+
+if TYPE_CHECKING:
+    from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ def prune_checkpoints(
     Raises:
         OSError, DamagedInput: some cannot be read or removed; earlier ones are already removed.
     """
+    from Agent.flight.checkpoints.graph_file import prune_graphs
+    from Agent.flight.checkpoints.model import Removed
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.record.encode.redaction import Redactor
 

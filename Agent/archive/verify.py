@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from Agent.archive.chain_check import ChainReport, check_chains
 from Agent.archive.sealed.parts import (
@@ -22,7 +22,6 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.codec import payload_problems
 from Agent.event.model import Event
-from Agent.flight.checkpoints.graph_file import GraphFile, check_graph, graph_files
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
 from Agent.tree.files.session import open_session, read_claims
@@ -38,6 +37,9 @@ from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, digest_of, read_artifact
 from Agent.tree.write.event_counts import EventCounts
+
+if TYPE_CHECKING:
+    from Agent.flight.checkpoints.graph_file import GraphFile
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
@@ -211,6 +213,8 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
             what was sealed.
         UsageError: an element of `heads` is not a head.
     """
+    from Agent.flight.checkpoints.graph_file import check_graph, graph_files  # not for `changes_of_lines`
+
     reader = open_reader(session)
     recovery = read_recovery(session)
     unread: list[DamagedInput] = []

@@ -18,15 +18,6 @@ from Agent.errors import InputError, RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.run_fold import (
-    Artifact,
-    ModelCall,
-    RunFold,
-    RunSummary,
-    Step,
-    ToolCall,
-    fold_run,
-)
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import (
@@ -46,6 +37,7 @@ from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointInfo, StepEvent
+    from Agent.flight.run_fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
 
 _RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.home is Home.RUN)
 _SHOWN_MATCHES = 5
@@ -281,6 +273,8 @@ def _is_root_run(session: Path, text: str) -> bool:
 
 
 def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:
+    from Agent.flight.run_fold import fold_run  # not for those who only name a run, such as each replay
+
     run_id = ref.run_id or _root_id(ref.session)
     return fold_run(run_id, ref.session, _events_of(ref), keeps_rows=keeps_rows)
 

@@ -45,7 +45,6 @@ from Agent.replay.compare.report import ReplayReport
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import check_agent, session_info
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.program_run import judged_by_program, replay_program
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import run_job_in_terminal
 from Agent.tree.files.session import replace_file
@@ -142,6 +141,8 @@ def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayRepor
             "no target was given, and options that ignore, allow or refuse something need one",
             remedy="give --target module:factory (a class, or a function that takes a spec), or no option",
         )
+    from Agent.replay.program_run import replay_program  # only a few replays run the program
+
     program_result = replay_program(reference.session, options.timeout_seconds, options.stop)
     if program_result is None:
         return None
@@ -361,6 +362,8 @@ def _joined_with_program(
     outcome: ReplayOutcome, agent_id: str | None, session: Path, target: str, options: RedriveOptions
 ) -> tuple[ReplayOutcome, str | None]:
     """Run the program again; return the outcome that counts, and its agent; None for all."""
+    from Agent.replay.program_run import judged_by_program
+
     first, is_outside = outcome.divergence, _may_be_caused_from_outside(outcome)
     reads_state = _reads_program_state(outcome, session)
     is_open = is_outside or reads_state or not outcome.changed_code
