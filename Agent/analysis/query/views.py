@@ -353,10 +353,19 @@ def _disjoint_conditions(only: Only) -> list[str]:
     times += "" if only.until_us is None else f" AND ts_us <= {only.until_us}"
     if only.kinds is None:
         return [f"true{times}"]
-    kinds = ", ".join(map(literal, sorted(only.kinds)))
-    levels = only.with_errors * ["'ERROR'", "'CRITICAL'"] + only.with_warnings * ["'WARNING'"]
-    others = [f"level IN ({', '.join(levels)}) AND event_type NOT IN ({kinds}){times}"] if levels else []
-    return [f"event_type IN ({kinds}){times}", *others]
+    levels = only.with_errors * ["ERROR", "CRITICAL"] + only.with_warnings * ["WARNING"]
+    is_other = f"NOT {is_of(sorted(only.kinds))}{times}"
+    others = [f"{_is_read_among('level', levels)} AND {is_other}"] if levels else []
+    return [f"{_is_read_among('event_type', sorted(only.kinds))}{times}", *others]
+
+
+def _is_read_among(column: str, values: Iterable[str]) -> str:
+    """SQL: whether a stored column has one of some values, as two conditions for the reader of Parquet.
+
+    By IN it skips row groups, but reads all columns of the others; by the second, only those of the rows.
+    """
+    among = f"{column} IN ({', '.join(map(literal, values))})"
+    return f"{among} AND coalesce({among}, false)"
 
 
 def whole_lines(only: Only = EVERYTHING) -> str:
