@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from Agent.analysis.query.views import LINES, LIVE, OLDER, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
-    archive_dir,
     escaped,
-    read_parts,
     removed_otherwise,
 )
+from Agent.archive.sealed.reader import Listing
 from Agent.tree.layout import agents_dir, is_text, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
-Entry = TypeVar("Entry")
 PATTERNS: Final = (LIVE, SEALED, OLDER, VERBATIM)
 """The forms whose files DuckDB opens."""
 _BLANK: Final = b" \t\n\f\r"
@@ -88,32 +86,6 @@ class Sources:
         # empty files hold no lines, but DuckDB reads nothing without a file
         patterns = {**self.patterns, LIVE: tuple(live)} if live or lines else self.patterns
         return replace(self, patterns=patterns, lines=tuple(lines))
-
-
-class Listing(Generic[Entry]):
-    """A cached listing of directories, read again when a name in them may have changed.
-
-    Args:
-        directories: returns the directories to watch; [] to read the listing every time.
-        read: reads the listing.
-    """
-
-    def __init__(self, directories: Callable[[], Sequence[Path]], read: Callable[[], list[Entry]]) -> None:
-        self._directories, self._read = directories, read
-        self._entries: list[Entry] = []
-        self._seen: _State = None
-
-    def read(self) -> list[Entry]:
-        """The entries; the same list object as before if no name changed."""
-        state = _state_of(*self._directories())
-        if state is None or state != self._seen:
-            self._entries, self._seen = self._read(), state
-        return self._entries
-
-
-def parts_of(session: Path) -> Listing[Part]:
-    """The parts of a session's archive; a change of a part always changes the directory."""
-    return Listing(lambda: [archive_dir(session)], lambda: read_parts(session))
 
 
 def files_of(session: Path) -> Listing[Path]:
@@ -185,26 +157,6 @@ class KnownSources:
 _LOOKS: Final = 3
 _UNSEEN_S: Final = 1.0
 """For how long an in-place change of a sealed file, made by hand, may go unnoticed."""
-_State = tuple[int, ...] | None
-_SETTLED_NS: Final = 2_000_000_000
-
-
-def _state_of(*directories: Path) -> _State:
-    """A value that changes when a name in the directories changes; None if that cannot be relied on.
-
-    None without directories, and if one is missing or changed in the last 2 s: another change within the
-    resolution of the file system's clock would leave the same mtime.
-    """
-    facts: list[int] = []
-    for directory in directories:
-        try:
-            status = directory.stat()
-        except OSError:
-            return None  # missing: list its files every time
-        if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
-            return None
-        facts += (status.st_ino, status.st_mtime_ns)
-    return tuple(facts) or None
 
 
 def find_sources(

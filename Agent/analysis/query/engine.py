@@ -26,7 +26,6 @@ from Agent.analysis.query.data_files import (
     KnownSources,
     Sources,
     files_of,
-    parts_of,
     standing_at,
 )
 from Agent.analysis.query.kept import MAX_ROWS, QueryEngine, needed
@@ -54,6 +53,7 @@ from Agent.archive.sealed.reader import (
     Spill,
     connected,
     cores,
+    parts_of,
     refuse_non_utf8_path,
 )
 from Agent.errors import DamagedInput, InputError, UsageError

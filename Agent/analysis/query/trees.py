@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -353,6 +351,8 @@ def selected_session(
         "ORDER BY agent_id NULLS FIRST, ts_us, writer, seq",
         parameters,
     )
+    import tempfile  # here: every command loads this module, and few read many sessions
+
     with tempfile.TemporaryDirectory(prefix="agent-trace-") as place:
         path = create_session(Path(place), replace(SessionInfo.begun_now(), session_id=_name(engine, trees)))
         make_private(agents_dir(path), exist_ok=True)
@@ -375,6 +375,8 @@ def _name(engine: QueryEngine, trees: Trees) -> str:
 
 def _keep_accounts(trees: Trees, path: Path) -> None:
     """Copy the sessions' data about writers: open calls of a killed process are in no event."""
+    import shutil  # here: it loads the libraries for archives
+
     recovery = Recovery()
     for tree in trees.local:
         recovery.writers |= read_recovery(tree.session).writers

@@ -14,8 +14,9 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -132,10 +133,6 @@ class SealedSegment:
             return True
         return self.beside is not None and os.path.lexists(directory / self.beside)
 
-    def may_be_among(self, names: Collection[str]) -> bool:
-        """Return whether the file has one of these names, for a listing of the session's directories."""
-        return self.file in names or self.beside in names
-
     @property
     def beside(self) -> str | None:
         """The name with the writer's id; None if it already has one, or the writer is unknown."""
@@ -205,10 +202,15 @@ class Part:
 
 def _check_counts(stored: Part | SealedSegment) -> None:
     """ValueError for a number below 0."""
-    for each in fields(stored):
-        value = getattr(stored, each.name)
-        if type(value) is int and value < 0 and not each.name.endswith("_us"):
-            raise ValueError(f"{each.name} is {value}")
+    for name in _names_of_counts(type(stored)):  # type: ignore[arg-type]
+        value = getattr(stored, name)
+        if type(value) is int and value < 0:
+            raise ValueError(f"{name} is {value}")
+
+
+@cache
+def _names_of_counts(cls: type[Part | SealedSegment]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls) if not each.name.endswith("_us"))
 
 
 def _check_name(file: str) -> None:
@@ -246,16 +248,11 @@ def read_parts(session: Path, damaged: list[DamagedInput] | None = None) -> list
 
 def _read_part(path: Path) -> Part:
     try:
-        part = Part.from_object(orjson.loads(read_file(path)), path.parent)
-        # parts are created under this name; another name could lead out of the directory
-        if part.name != path.stem:
-            raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=OF_PART)
-        if part.archive_version > ARCHIVE_VERSION:
-            raise DamagedInput(
-                f"the archive is of version {part.archive_version}, this program knows {ARCHIVE_VERSION}",
-                path=path,
-                remedy="read it with a newer agent-trace",
-            )
+        status = path.lstat()
+        if time.time_ns() - status.st_ctime_ns < SETTLED_NS:
+            part = _described_by(path)
+        else:
+            part = _known_part(path, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(
             f"a part of the archive cannot be read: {error}", path=path, remedy=OF_PART
@@ -270,6 +267,30 @@ def _read_part(path: Path) -> Part:
     if problem:
         raise DamagedInput(f"a part of the archive is {problem}", path=part.parquet, remedy=OF_PART)
     return part
+
+
+def _described_by(path: Path) -> Part:
+    part = Part.from_object(orjson.loads(read_file(path)), path.parent)
+    # parts are created under this name; another name could lead out of the directory
+    if part.name != path.stem:
+        raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=OF_PART)
+    if part.archive_version > ARCHIVE_VERSION:
+        raise DamagedInput(
+            f"the archive is of version {part.archive_version}, this program knows {ARCHIVE_VERSION}",
+            path=path,
+            remedy="read it with a newer agent-trace",
+        )
+    return part
+
+
+@lru_cache(maxsize=256)
+def _known_part(path: Path, *_state: int) -> Part:
+    """The part of a description in this state; each reader of a session asks for its parts several times."""
+    return _described_by(path)
+
+
+SETTLED_NS: Final = 2_000_000_000
+"""For so long after a change, another one may leave the same time: the file system's clock is coarse."""
 
 
 def damaged(message: str, path: Path) -> DamagedInput:
@@ -313,12 +334,16 @@ def segments_only_archived(session: Path, parts: Sequence[Part]) -> list[Segment
         DamagedInput: the account of retired events is needed, and cannot be read.
     """
     names = _names_in(session) if parts else frozenset()
+    named_by_writer = frozenset(name for name in names if "@" in name)
     segments = [
         (part, segment)
         for part in parts
         if part.json_removed
         for segment in part.segments
-        if not (segment.may_be_among(names) and segment.exists_in(session))
+        if not (
+            (segment.file in names or (named_by_writer and segment.beside in named_by_writer))
+            and segment.exists_in(session)
+        )
     ]
     return segments + removed_otherwise(session, parts)
 

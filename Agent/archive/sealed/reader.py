@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
+    SETTLED_NS,
     Part,
     SealedSegment,
     SegmentOfPart,
@@ -211,7 +212,6 @@ _STREAMED_ROWS: Final = 256
 _POSITION: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
 """The position of a line; cast, because a part written by another tool may have other column types."""
 _ROW: Final = f"{_POSITION}, {LINE_BYTES}"
-_SETTLED_NS: Final = 2_000_000_000
 
 
 def open_reader(session: Path) -> TreeReader:
@@ -226,6 +226,56 @@ def open_reader(session: Path) -> TreeReader:
     return TreeReader(path, ArchiveLines(path))
 
 
+Entry = TypeVar("Entry")
+
+
+class Listing(Generic[Entry]):
+    """A cached listing of directories, read again when a name in them may have changed.
+
+    Args:
+        directories: returns the directories to watch; [] to read the listing every time.
+        read: reads the listing.
+    """
+
+    def __init__(self, directories: Callable[[], Sequence[Path]], read: Callable[[], list[Entry]]) -> None:
+        self._directories, self._read = directories, read
+        self._entries: list[Entry] = []
+        self._seen: _State = None
+
+    def read(self) -> list[Entry]:
+        """The entries; the same list object as before if no name changed."""
+        state = _state_of(*self._directories())
+        if state is None or state != self._seen:
+            self._entries, self._seen = self._read(), state
+        return self._entries
+
+
+def parts_of(session: Path) -> Listing[Part]:
+    """The parts of a session's archive; a change of a part always changes the directory."""
+    return Listing(lambda: [archive_dir(session)], lambda: read_parts(session))
+
+
+_State = tuple[int, ...] | None
+
+
+def _state_of(*directories: Path) -> _State:
+    """A value that changes when a name in the directories changes; None if that cannot be relied on.
+
+    None without directories, and if one is missing or changed in the last 2 s: another change within the
+    resolution of the file system's clock would leave the same mtime.
+    """
+    facts: list[int] = []
+    for directory in directories:
+        try:
+            status = directory.stat()
+        except OSError:
+            return None  # missing: list its files every time
+        if time.time_ns() - status.st_mtime_ns < SETTLED_NS:
+            return None
+        facts += (status.st_ino, status.st_mtime_ns)
+    return tuple(facts) or None
+
+
 class ArchiveLines:
     """The lines of segments whose files were removed after they were sealed.
 
@@ -237,29 +287,16 @@ class ArchiveLines:
 
     def __init__(self, session: Path) -> None:
         self._session = session
-        self._known: list[Part] = []
-        self._seen_ns = -1
+        self._parts = parts_of(session)
         self._fixed: list[SegmentOfPart] | None = None
-
-    @property
-    def _parts(self) -> list[Part]:
-        """The current parts; every change of a part changes the directory."""
-        try:
-            changed_ns = archive_dir(self._session).stat().st_mtime_ns
-        except (FileNotFoundError, NotADirectoryError):
-            return []  # nothing was sealed
-        # a change in the same instant as the last one does not change the time again
-        if changed_ns != self._seen_ns or time.time_ns() - changed_ns < _SETTLED_NS:
-            self._known = read_parts(self._session)
-            self._seen_ns = changed_ns
-        return self._known
 
     def segments(self) -> list[SegmentOfPart]:
         """The segments to read from the archive; a file left by a killed `seal --remove` is read itself."""
         if self._fixed is not None:
             return self._fixed
         return sorted(
-            segments_only_archived(self._session, self._parts), key=lambda pair: _file_order(pair[1].file)
+            segments_only_archived(self._session, self._parts.read()),
+            key=lambda pair: _file_order(pair[1].file),
         )
 
     def fixed(self) -> ArchiveLines:

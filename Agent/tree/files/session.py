@@ -18,7 +18,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
@@ -270,18 +270,24 @@ def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -
     Raises:
         TypeError: a value is of another type than its field, or one is missing.
     """
-    for each in fields(cls):  # type: ignore[arg-type]
-        if each.name in overrides or each.name not in stored:
+    for name, kind, may_be_none in _fields_of(cls):  # type: ignore[arg-type]
+        if name in overrides or name not in stored:
             continue
-        value, kind = stored[each.name], str(each.type).removesuffix(" | None")
-        stored_names = _STORED_AS[kind]
-        if value is None and kind != each.type:
-            overrides[each.name] = None
+        value, stored_as = stored[name], _STORED_AS[kind]
+        if value is None and may_be_none:
+            overrides[name] = None
             continue
-        if not isinstance(value, stored_names) or isinstance(value, bool) != (stored_names is bool):
-            raise TypeError(f"{each.name} is {value!r}")
-        overrides[each.name] = tuple(map(str, value)) if stored_names is list else value
+        if not isinstance(value, stored_as) or isinstance(value, bool) != (stored_as is bool):
+            raise TypeError(f"{name} is {value!r}")
+        overrides[name] = tuple(map(str, value)) if stored_as is list else value
     return cls(**overrides)
+
+
+@cache
+def _fields_of(cls: Any) -> list[tuple[str, str, bool]]:
+    """The name of each field, its type without `| None`, and whether it may be None."""
+    typed = [(each.name, str(each.type)) for each in fields(cls)]
+    return [(name, kind.removesuffix(" | None"), kind.endswith(" | None")) for name, kind in typed]
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:
