@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,8 +31,10 @@ from Agent.analysis.query.engine import open_engine
 from Agent.analysis.query.progress import listener
 from Agent.analysis.query.views import EVERYTHING, Only, names, scan
 from Agent.archive import seal
+from Agent.archive.sealed import parts
 from Agent.archive.sealed.parquet_rows import promoted_columns
 from Agent.archive.sealed.parts import archive_dir, drop_part, file_digest, read_parts
+from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import agent_files, agents_dir, tree_files
@@ -245,6 +248,44 @@ def test_a_question_to_an_archive_names_the_kinds_and_levels_that_it_reads(
             f"SELECT DISTINCT event_type, ts_us FROM {scan(only=only)} WHERE filename LIKE '%agent_00003%'"
         )
         assert all(late - 1_000_000 <= row["ts_us"] < late for row in engine.rows(kinds))
+
+
+@pytest.mark.parametrize(
+    ("only", "column"),
+    [
+        (Only(("error", "agent_action")), "event_type"),
+        (Only(("error",)), "event_type"),
+        (Only(("error",), with_errors=True), "level"),
+    ],
+)
+def test_the_reader_of_an_archive_checks_kinds_and_levels_before_it_reads_further_columns(
+    truth: Truth, tmp_path: Path, only: Only, column: str
+) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    sealed(session)
+    with open_engine(session) as engine:
+        plan = engine.row(f"EXPLAIN (FORMAT json) SELECT id, message FROM {scan(only=only)}")
+    filters = "".join(re.findall(r'"Filters": (".*"|\[[^]]*\])', plan["explain_value"]))
+    # of IN alone the engine makes an optional condition, by which it only skips row groups
+    assert re.search(rf"\b{column} (IN|=) ", re.sub(r"optional: \(\w+ IN \([^)]*\)\)", "", filters))
+
+
+def test_a_description_of_a_part_that_changes_in_place_is_read_again(
+    truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SETTLED_NS", -1)
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    sealed(session)
+    (before,) = read_parts(session)
+    assert read_parts(session)[0] is before
+    path = archive_dir(session) / f"{before.name}.json"
+    path.write_bytes(path.read_bytes().replace(b'"lines":', b'"lines": '))
+    (again,) = read_parts(session)
+    assert again is not before
+    assert again == before
+    path.write_bytes(b"{")
+    with pytest.raises(DamagedInput, match="cannot be read"):
+        read_parts(session)
 
 
 def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(

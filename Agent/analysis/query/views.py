@@ -9,7 +9,7 @@ both have, no `::`, an explicit order of NULLs, and placeholders that each engin
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from Agent.archive.sealed.parquet_rows import (
@@ -359,13 +359,14 @@ def _disjoint_conditions(only: Only) -> list[str]:
     return [f"{_is_read_among('event_type', sorted(only.kinds))}{times}", *others]
 
 
-def _is_read_among(column: str, values: Iterable[str]) -> str:
-    """SQL: whether a stored column has one of some values, as two conditions for the reader of Parquet.
+def _is_read_among(column: str, values: Sequence[str]) -> str:
+    """SQL: whether a stored column has one of some values, as conditions that the reader of Parquet checks.
 
-    By IN it skips row groups, but reads all columns of the others; by the second, only those of the rows.
+    By IN with several values it skips row groups, but reads all columns of the others; by the second
+    condition, only those of the rows.
     """
     among = f"{column} IN ({', '.join(map(literal, values))})"
-    return f"{among} AND coalesce({among}, false)"
+    return among if len(values) == 1 else f"{among} AND coalesce({among}, false)"
 
 
 def whole_lines(only: Only = EVERYTHING) -> str:
