@@ -18,6 +18,7 @@ from Agent.analysis.query.views import (
     KEYS,
     TOTAL,
     WIDE,
+    Only,
     event_keys,
     events_of,
     is_agent,
@@ -277,6 +278,9 @@ def _axis(engine: QueryEngine, lines: str, agent_id: str | None, by: str | None)
     return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
 
 
+_PLACED: Final = ("reward", "exploration")
+
+
 def _placed(lines: str, agent_id: str | None, axis: str) -> str:
     """The lines with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
     if axis == "episode":
@@ -287,7 +291,7 @@ def _placed(lines: str, agent_id: str | None, axis: str) -> str:
             "try_cast(json_member(extra, 'reward') AS DOUBLE) AS reward, "
             "try_cast(json_member(extra, 'exploration') AS BOOLEAN) AS explored, "
             "try_cast(json_member(extra, 'epsilon') AS DOUBLE) AS epsilon "
-            f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration') AND {is_agent(agent_id)})"
+            f"FROM {whole_lines(Only(_PLACED))} WHERE {is_of(_PLACED)} AND {is_agent(agent_id)})"
         )
     place = "tick" if axis == "tick" else "ts_us"
     return f"(SELECT event_type, {place} AS place, reward, exploration AS explored, epsilon FROM {lines})"
