@@ -276,6 +276,10 @@ def _state_of(*directories: Path) -> _State:
     return tuple(facts) or None
 
 
+_Found = tuple[list[SegmentOfPart], list[SegmentOfPart], dict[Path, str | None]]
+"""Segments as they were found, the same in order, and what `ArchiveLines.files` returns for them."""
+
+
 class ArchiveLines:
     """The lines of segments whose files were removed after they were sealed.
 
@@ -289,15 +293,24 @@ class ArchiveLines:
         self._session = session
         self._parts = parts_of(session)
         self._fixed: list[SegmentOfPart] | None = None
+        self._last: _Found = [], [], {}
+        """What was found last: a reader asks for it several times for each question."""
 
     def segments(self) -> list[SegmentOfPart]:
         """The segments to read from the archive; a file left by a killed `seal --remove` is read itself."""
-        if self._fixed is not None:
-            return self._fixed
-        return sorted(
-            segments_only_archived(self._session, self._parts.read()),
-            key=lambda pair: _file_order(pair[1].file),
-        )
+        return self._fixed if self._fixed is not None else self._find()[1]
+
+    def _find(self) -> _Found:
+        found = segments_only_archived(self._session, self._parts.read())
+        last = self._last
+        if found != last[0]:
+            in_order = sorted(found, key=lambda pair: _file_order(pair[1].file))
+            last = found, in_order, self._files_of(in_order)
+            self._last = last
+        return last
+
+    def _files_of(self, segments: list[SegmentOfPart]) -> dict[Path, str | None]:
+        return {self._session / segment.file: segment.agent_id for _, segment in segments}
 
     def fixed(self) -> ArchiveLines:
         """Return a snapshot: the segments that are removed now."""
@@ -316,7 +329,7 @@ class ArchiveLines:
 
     def files(self) -> dict[Path, str | None]:
         """The former paths of the segments, in order, each with the agent of its first event."""
-        return {self._session / segment.file: segment.agent_id for _, segment in self.segments()}
+        return self._files_of(self._fixed) if self._fixed is not None else dict(self._find()[2])
 
     def lines(self, path: Path) -> Iterator[RawLine]:
         """Yield the lines of one segment in their original order."""
