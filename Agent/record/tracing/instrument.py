@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any, Self
 
 from Agent.errors import ConfigurationError
@@ -20,10 +21,12 @@ class Instrumented:
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
-        self._before: list[tuple[str, object]] = []
-        self._identity = own_identity(owner)
-        self._exposed: type | None = None
-        self._ignoring: type | None = None
+        self._undone = ExitStack()
+        identity = own_identity(owner)
+        if identity is None:
+            self._undone.callback(clear_identity, owner)
+        else:
+            self._undone.callback(set_identity, owner, identity)
 
     def __enter__(self) -> Self:
         return self
@@ -42,44 +45,28 @@ class Instrumented:
                 f"{_name_of(self.owner)} takes no attribute {name!r}: {error}",
                 remedy="instrument its class, or a subclass of it",
             ) from None
-        self._before.append((name, before))
+        if before is _ABSENT:
+            self._undone.callback(delattr, self.owner, name)
+        else:
+            self._undone.callback(setattr, self.owner, name, before)
 
     def expose(self, cls: type, state: Callable[[Any], Mapping[str, Any]]) -> None:
         """Read the state of a class's objects with a function."""
-        from Agent.record.state.introspection import set_exposure
+        from Agent.record.state.introspection import clear_exposure, set_exposure
 
         set_exposure(cls, state)
-        self._exposed = cls
+        self._undone.callback(clear_exposure, cls)
 
     def ignore(self, cls: type, names: Iterable[str]) -> None:
         """Leave fields out of the state of a class's objects."""
         from Agent.record.state.introspection import set_ignored
 
         set_ignored(cls, names)
-        self._ignoring = cls
+        self._undone.callback(set_ignored, cls, ())
 
     def undo(self) -> None:
         """Restore the original methods."""
-        while self._before:
-            name, before = self._before.pop()
-            if before is _ABSENT:
-                delattr(self.owner, name)
-            else:
-                setattr(self.owner, name, before)
-        if self._identity is None:
-            clear_identity(self.owner)
-        else:
-            set_identity(self.owner, self._identity)
-        if self._exposed is not None:
-            from Agent.record.state.introspection import clear_exposure
-
-            clear_exposure(self._exposed)
-            self._exposed = None
-        if self._ignoring is not None:
-            from Agent.record.state.introspection import set_ignored
-
-            set_ignored(self._ignoring, ())
-            self._ignoring = None
+        self._undone.close()
 
 
 def instrument(
