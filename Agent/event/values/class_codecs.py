@@ -133,14 +133,6 @@ def _parts(cls: type, names: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {name: get(value) for name, get in read.items()}
 
 
-def _copier(cls: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Any]:
-    return lambda value: cls(**parts(value))
-
-
-def _maker(new: Any, parts: Callable[[Any], dict[str, Any]]) -> Callable[[type, Any], Any]:
-    return lambda cls, value: new(cls, **parts(value))
-
-
 # Keyed by class, since tests that freeze the clock replace the classes' names in all modules.
 _PARTS_OF_TIMES: dict[type, Callable[[Any], dict[str, Any]]] = {
     datetime: _parts(datetime, "year month day hour minute second microsecond tzinfo fold"),
@@ -149,46 +141,38 @@ _PARTS_OF_TIMES: dict[type, Callable[[Any], dict[str, Any]]] = {
     timedelta: _parts(timedelta, "days seconds microseconds"),
 }
 
+
+def _slice(cls: Any) -> Callable[[Any], Any]:
+    return lambda value: cls.__getitem__(value, slice(None))
+
+
+def _copier(cls: Any) -> Callable[[Any], Any]:
+    return lambda value: cls(**_PARTS_OF_TIMES[cls](value))
+
+
 # Read subclasses by the builtin's own methods: a user's override may return something else.
 _EXACT: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,
-    bytes: lambda v: bytes.__getitem__(v, slice(None)),
-    list: lambda v: list.__getitem__(v, slice(None)),
-    tuple: lambda v: tuple.__getitem__(v, slice(None)),
+    complex: complex.__pos__,
     dict: lambda v: dict(dict.items(v)),
     set: lambda v: set(set.__iter__(v)),
     frozenset: lambda v: frozenset(frozenset.__iter__(v)),
-    bytearray: lambda v: bytearray.__getitem__(v, slice(None)),
-    complex: complex.__pos__,
-    **{cls: _copier(cls, parts) for cls, parts in _PARTS_OF_TIMES.items()},
+    **{cls: _slice(cls) for cls in (bytes, bytearray, list, tuple)},
+    **{cls: _copier(cls) for cls in _PARTS_OF_TIMES},
 }
 
 
-def _fill(make: Callable[[Any], Any], fill: Callable[[Any, Any], Any]) -> Callable[[type, Any], Any]:
-    def build(cls: type, content: Any) -> Any:
-        instance = make(cls)
-        fill(instance, content)
-        return instance
-
-    return build
-
-
-_MAKE: dict[type, Callable[[type, Any], Any]] = {
-    str: str.__new__,
-    int: int.__new__,
-    float: float.__new__,
-    bytes: bytes.__new__,
-    tuple: tuple.__new__,
-    frozenset: frozenset.__new__,
-    list: _fill(list.__new__, list.extend),
-    dict: _fill(dict.__new__, dict.update),
-    set: _fill(set.__new__, set.update),
-    bytearray: _fill(bytearray.__new__, bytearray.extend),
-    complex: complex.__new__,
-    **{cls: _maker(cls.__new__, parts) for cls, parts in _PARTS_OF_TIMES.items()},
-}
+def _made(base: Any, cls: type, content: Any) -> Any:
+    """Make an instance of a class derived from a builtin, without the class's own code."""
+    if base in _PARTS_OF_TIMES:
+        return base.__new__(cls, **_PARTS_OF_TIMES[base](content))
+    if base.__hash__ is not None:  # immutable
+        return base.__new__(cls, content)
+    instance = base.__new__(cls)
+    base.__init__(instance, content)
+    return instance
 
 
 def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
@@ -440,7 +424,7 @@ def _build_subclass(reduced: Any, argument: str, binding: Binding) -> Any:
         reduced = dict(reduced)
     if type(reduced) is not base or type(attributes) is not dict:
         raise ValueError(f"no {base.__name__}")
-    instance = _MAKE[base](cls, reduced)
+    instance = _made(base, cls, reduced)
     if attributes:
         restore_attributes(instance, attributes)
     return instance
