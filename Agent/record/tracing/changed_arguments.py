@@ -25,7 +25,6 @@ from Agent.event.classes import (
     find_in_classes,
     mro_of,
     namespace_of,
-    remember,
     restore_attributes,
     solid_base,
 )
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
 _CONTAINERS = frozenset({list, dict, set, bytearray})
 _UNCHANGING = SCALARS | {bytes, complex, frozenset}
+_DICT_OFFSET: Any = vars(type)["__dictoffset__"]
 
 
 def cannot_change(kinds: Iterable[type]) -> bool:
@@ -105,26 +105,15 @@ class Whole:
         return self._kept is not None and native is not None and native.is_whole(arguments, self._kept)
 
 
-def _has_dict_alone(kind: type) -> bool:
+@by_class
+def _has_dict_alone(cls: type) -> bool:
     """Whether objects of the class have a `__dict__` and nothing else."""
-    try:
-        found = _dict_alone.get(kind)
-    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        return False
-    if found is None:
-        found = remember(
-            _dict_alone,
-            kind,
-            solid_base(kind) is object
-            and kind.__dictoffset__ != 0
-            and not any(namespace_of(base).get("__slots__") for base in mro_of(kind))
-            and type(find_in_classes(kind, "__dict__")) is GetSetDescriptorType,
-        )
-    return found
-
-
-_dict_alone: dict[type, bool] = {}
+    return (
+        solid_base(cls) is object
+        and _DICT_OFFSET.__get__(cls) != 0
+        and not any(namespace_of(base).get("__slots__") for base in mro_of(cls))
+        and type(find_in_classes(cls, "__dict__")) is GetSetDescriptorType
+    )
 
 
 def result_is(arguments: Mapping[str, Any], result: object) -> str | None:

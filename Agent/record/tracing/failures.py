@@ -18,14 +18,7 @@ from Agent.event.classes import ERROR_MARK, class_name, find_in_classes, mro_of,
 from Agent.event.kinds import LEVELS, Category
 from Agent.event.limits_of_time import RAISED, pass_on
 from Agent.record.emit.installed import LIMITS
-from Agent.record.encode.safe_text import (
-    as_text,
-    asking,
-    clean_head,
-    clean_tail,
-    has_plain_text,
-    message_of,
-)
+from Agent.record.encode.safe_text import as_text, asking, clean_head, clean_tail, has_plain_text, message_of
 from Agent.record.tracing.function_facts import leave_unread
 
 if TYPE_CHECKING:
@@ -238,10 +231,10 @@ def outcome_of(error: BaseException) -> str:
 
 def fingerprint(error_type: str, message: str, place: str) -> str:
     """Return a digest that groups errors by type, place, and message without numbers and quoted parts."""
-    from hashlib import blake2b
+    from Agent.event.values.digest import digest_bytes
 
     shape = re.sub(_NUMBERS, "#", re.sub(_QUOTED, "'*'", message))
-    return blake2b(f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return digest_bytes(f"{error_type}|{shape}|{place}".encode("utf-8", "replace"))
 
 
 def place_of(error: BaseException) -> str:
