@@ -100,28 +100,26 @@ def has_hook(hook: Hook) -> bool:
 
 def present_hook() -> Any:
     """Return the hook or profiler that `begin_hook` would replace in this thread, or None."""
-    return native.told_hook() if native is not None and _is_watching(native) else sys.getprofile()
+    watcher = _watcher()
+    return sys.getprofile() if watcher is None else watcher.told_hook()
 
 
 def end_hook() -> None:
     """Remove the hook from this thread and from threads that start later."""
-    if native is not None and _is_watching(native):
-        native.watch_calls(None, None)
-    else:
-        sys.setprofile(None)
+    _set(None, None)
     threading.setprofile(None)
 
 
 def answer_hidden_reads() -> None:
     """Also record and answer clocks that could not be replaced: in default arguments, closures and C code."""
-    if native is not None and _is_watching(native):
-        native.answer_reads(_answer)
+    if (watcher := _watcher()) is not None:
+        watcher.answer_reads(_answer)
 
 
 def end_hidden_reads() -> None:
     """Undo `answer_hidden_reads`."""
-    if native is not None and _is_watching(native):
-        native.answer_reads(None)
+    if (watcher := _watcher()) is not None:
+        watcher.answer_reads(None)
 
 
 def _answer(function: Any, frame: FrameType) -> Any:
@@ -142,7 +140,7 @@ def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
     The callback is called once, before the change. None without the native part: then only a comparison of
     states shows a change.
     """
-    return native.before_touch if native is not None and _is_watching(native) else None
+    return getattr(_watcher(), "before_touch", None)
 
 
 def _begin_in_thread(
@@ -155,11 +153,16 @@ def _begin_in_thread(
     hook(frame, event, argument)
 
 
-def _set(hook: Hook, known: dict[int, Any] | None) -> None:
-    if native is not None and _is_watching(native):
-        native.watch_calls(hook, known)
+def _set(hook: Hook | None, known: dict[int, Any] | None) -> None:
+    if (watcher := _watcher()) is not None:
+        watcher.watch_calls(hook, known)
     else:
         sys.setprofile(hook)
+
+
+def _watcher() -> Any:
+    """Return the native part if it can watch calls, else None."""
+    return native if native is not None and _is_watching(native) else None
 
 
 @cache

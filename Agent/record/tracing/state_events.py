@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 from operator import is_
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -49,9 +49,6 @@ from Agent.record.tracing.function_facts import CodeIdentity
 from Agent.record.tracing.program_state import ProgramState
 
 if TYPE_CHECKING:
-    import random
-
-    from Agent.record.sources.adopted import Adopted
     from Agent.record.state.tracker import Known
 
 _FIELDS = "/extra/fields"
@@ -66,11 +63,7 @@ Objects = dict[str, dict[str, Any]]
 
 
 def emit_state(
-    pipeline: Pipeline,
-    binding: AgentBinding,
-    tracker: StateTracker,
-    obj: object,
-    reason: str,
+    pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, obj: object, reason: str
 ) -> None:
     """Write a full `state` event of an agent; if the agent's own code fails, the failure is reported."""
     of_module: dict[str, Any] | None = None
@@ -363,11 +356,7 @@ def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 
 
 def _note_shared(
-    pipeline: Pipeline,
-    binding: AgentBinding,
-    tracker: StateTracker,
-    fields: dict[str, Any],
-    objects: Objects,
+    pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any], objects: Objects
 ) -> dict[str, str]:
     """Update the tracker's shared objects and generators; return {field: place} of adopted generators."""
     adopted: dict[str, str] = {}
@@ -413,31 +402,16 @@ def _adopt_generators(attributes: Mapping[str, Any], objects: Objects, of_module
     """
     if not of_module and not any(objects.values()):
         return
-    sources, last = _sources(), None
-    for name, generators in objects.items():
-        for attribute, generator in generators.items():
-            if generator is not last and sources.adoption_of(generator) is None:
-                sources.adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
-            last = generator
-    for name, generator in of_module.items():
-        sources.adopt_held(generator, f"{GLOBALS}{name}")
-
-
-class _Sources(NamedTuple):
-    """What adopts generators."""
-
-    adoption_of: Callable[[Any], Adopted | None]
-    adopt_held: Callable[[random.Random, str], None]
-    place_in_stream: Callable[[object], str]
-
-
-@cache
-def _sources() -> _Sources:
-    """Return these functions; imported late, since most programs hold no generators."""
-    from Agent.record.sources.generators import place_in_stream
     from Agent.record.sources.sources import adopt_held, adoption_of
 
-    return _Sources(adoption_of, adopt_held, place_in_stream)
+    last = None
+    for name, generators in objects.items():
+        for attribute, generator in generators.items():
+            if generator is not last and adoption_of(generator) is None:
+                adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+            last = generator
+    for name, generator in of_module.items():
+        adopt_held(generator, f"{GLOBALS}{name}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
@@ -504,6 +478,8 @@ def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, 
     found: dict[str, str] = {}
     if not adopted:
         return found
+    from Agent.record.sources.generators import place_in_stream  # late: most programs hold no generators
+
     positions: dict[int, str] = {}  # objects often share one generator
     for name, held in objects.items():
         for attribute, generator in held.items():
@@ -511,7 +487,7 @@ def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, 
             if place not in adopted:
                 continue
             if identity not in positions:
-                positions[identity] = _sources().place_in_stream(generator)
+                positions[identity] = place_in_stream(generator)
             if positions[identity]:
                 found[place] = positions[identity]
     return found
@@ -519,7 +495,9 @@ def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, 
 
 def _adopted_at(generator: object) -> str | None:
     """Return the place that identifies an adopted generator; None if it is not adopted."""
-    adopted = _sources().adoption_of(generator)
+    from Agent.record.sources.sources import adoption_of
+
+    adopted = adoption_of(generator)
     return None if adopted is None else adopted.place
 
 

@@ -75,27 +75,9 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body",
-        "binding",
-        "board_slot",
-        "changeable",
-        "held",
-        "is_entry",
-        "is_probed",
-        "leave",
-        "pipeline",
-        "reads",
-        "root",
-        "secrets",
-        "span_id",
-        "spec",
-        "started_ns",
-        "target",
-        "token",
-        "tracker",
-        "turns",
-        "types",
-        "whole",
+        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token",
+        "tracker", "turns", "types", "whole",
     )  # fmt: skip
     whole: Whole | None
     """The objects in arguments that are not plain, if those hold plain data alone."""
