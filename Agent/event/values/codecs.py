@@ -343,11 +343,6 @@ NAMED_CACHES.append(exact_way.known)
 _REDUCE_EXACT = frozenset("datetime date time timedelta UUID Decimal Random Generator RandomState".split())
 
 
-def is_builtin_type(cls: type) -> bool:
-    """Whether the type has a fixed form in the recording, so that no other codec may be registered."""
-    return cls in (str, int, float, bool, type(None), list, dict) or builtin_reducer(cls) is not None
-
-
 # From reduced forms to values. Each may raise any exception for a form that the encoder did not write.
 
 
@@ -539,7 +534,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
             its items may be anything that can be recorded.
         decode: restores the object from that; a tuple arrives as a list.
     """
-    if is_builtin_type(cls):
+    if cls in (*SCALARS, list, dict) or builtin_reducer(cls) is not None:
         raise UsageError(f"{class_name(cls)} already has a codec", remedy="register your own class")
     REGISTERED[cls] = REGISTERED_NAMES[class_name(cls)] = RegisteredCodec(encode, decode)
     note_other_forms()

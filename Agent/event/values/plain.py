@@ -231,12 +231,7 @@ def scalars_fit(container: list[Any] | dict[str, Any], data: bytes, limits: Limi
     values = list(container.values()) if type(container) is dict else container
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return False
-    if len(data) <= limits.max_string_chars:
-        return True
-    texts = [value for value in values if type(value) is str]
-    if type(container) is dict:
-        texts += container
-    return not any(len(text) > limits.max_string_chars for text in texts)
+    return len(data) <= limits.max_string_chars or _fits(container, limits)
 
 
 def _is_plain(value: dict[str, Any] | list[Any], limits: Limits) -> bool:

@@ -138,34 +138,6 @@ def tokens_by_head() -> dict[str, tuple[Token, ...]]:
     return {head: tuple(rows) for head, rows in found.items()}
 
 
-def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Return the literals of the quick check: (beginnings within a long run, literals right before a run).
-
-    A run consists of letters, digits and `-_+/`. `#` is any hexadecimal digit and `?` any character of a run.
-    If one beginning is a prefix of another, only the shorter one is returned.
-    """
-    beginnings: set[str] = set()
-    before: set[str] = set()
-    for prefix, part, follows in {tuple(row.split()[:3]) for row in _ROWS}:
-        name, count = part[0], part[1:]
-        last = max((at for at, char in enumerate(prefix) if char not in _RUN_CHARS), default=-1)
-        if last >= 0 and prefix not in _TOLD_OTHERWISE:
-            before.add(prefix[: last + 1])
-            if follows[0] == "'" and count.isdigit() and int(count) < _RUN:
-                before.add(prefix + "?" * int(count) + follows.strip("'"))
-        elif name in {"h", "x"} and len(prefix) < _TELLING_CHARS:
-            beginnings.add(prefix + "#" * 8)
-        elif prefix not in _TOLD_OTHERWISE:
-            beginnings.add(prefix)
-    shortest: list[str] = []
-    for one in sorted(beginnings):  # each right after its prefixes
-        if not shortest or not one.startswith(shortest[-1]):
-            shortest.append(one)
-    return tuple(one.encode() for one in shortest), tuple(
-        sorted(one.encode() for one in before | set(_TOLD_OTHERWISE.values()))
-    )
-
-
 _RUN: Final = 20
 """The least length of a run that the quick check examines."""
 _TELLING_CHARS: Final = 6
@@ -328,11 +300,31 @@ class Literals(NamedTuple):
 @lru_cache(maxsize=1)
 @undisturbed()
 def literals() -> Literals:
-    """Return the literals of the table of marked keys, computed at the first call."""
-    beginnings, heads = quick_literals()
+    """Return the literals of the table of marked keys, computed at the first call.
+
+    If one beginning is a prefix of another, only the shorter one is returned.
+    """
+    beginnings: set[str] = set()
+    before: set[str] = set()
+    for prefix, part, follows in {tuple(row.split()[:3]) for row in _ROWS}:
+        name, count = part[0], part[1:]
+        last = max((at for at, char in enumerate(prefix) if char not in _RUN_CHARS), default=-1)
+        if last >= 0 and prefix not in _TOLD_OTHERWISE:
+            before.add(prefix[: last + 1])
+            if follows[0] == "'" and count.isdigit() and int(count) < _RUN:
+                before.add(prefix + "?" * int(count) + follows.strip("'"))
+        elif name in {"h", "x"} and len(prefix) < _TELLING_CHARS:
+            beginnings.add(prefix + "#" * 8)
+        elif prefix not in _TOLD_OTHERWISE:
+            beginnings.add(prefix)
+    shortest: list[str] = []
+    for one in sorted(beginnings):  # each right after its prefixes
+        if not shortest or not one.startswith(shortest[-1]):
+            shortest.append(one)
+    heads = {one.encode() for one in before | set(_TOLD_OTHERWISE.values())}
     return Literals(
-        tuple(sorted((*beginnings, *_SPECIAL_BEGINNINGS))),
-        tuple(sorted((*heads, *_SPECIAL_HEADS), key=lambda head: head[::-1])),
+        tuple(sorted((*(one.encode() for one in shortest), *_SPECIAL_BEGINNINGS))),
+        tuple(sorted((*sorted(heads), *_SPECIAL_HEADS), key=lambda head: head[::-1])),
     )
 
 

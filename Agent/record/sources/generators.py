@@ -287,18 +287,29 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
         _count_call(adopted)
         return kind.gauss(rng, *args, **kwargs)
 
+    def seeded(_how: str, value: Any) -> None:
+        adopted.restart()
+        player = installed.source_player
+        if player is not None:
+            player.restarted(adopted, is_known=value is not None)
+
+    return {"random": draw_one, "getrandbits": draw_bits, "gauss": gauss, **_seeding(rng, kind, seeded)}
+
+
+def _seeding(
+    rng: random.Random, kind: type[random.Random], seeded: Callable[[str, Any], None]
+) -> dict[str, Callable[..., Any]]:
+    """Make methods that call `seeded` with their name and what they were given."""
+
     def seed(*args: Any, **kwargs: Any) -> None:
         kind.seed(rng, *args, **kwargs)
-        known = args[0] if args else kwargs.get("a")
-        _restarted(adopted, is_known=known is not None)
+        seeded("seed", args[0] if args else kwargs.get("a"))
 
     def setstate(state: Any) -> None:
         kind.setstate(rng, state)
-        _restarted(adopted, is_known=True)
+        seeded("setstate", state)
 
-    return {
-        "random": draw_one, "getrandbits": draw_bits, "gauss": gauss, "seed": seed, "setstate": setstate,
-    }  # fmt: skip
+    return {"seed": seed, "setstate": setstate}
 
 
 def _words(k: Any) -> int:
@@ -325,13 +336,6 @@ def _count_call(adopted: AdoptedRandom) -> None:
     adopted.segment[1] += 1
 
 
-def _restarted(adopted: AdoptedRandom, *, is_known: bool) -> None:
-    adopted.restart()
-    player = installed.source_player
-    if player is not None:
-        player.restarted(adopted, is_known=is_known)
-
-
 def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..., Any]]:
     """Make methods that record each value."""
     kind = type(rng)
@@ -342,15 +346,6 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
             return now()
         player = installed.source_player
         return adopted.drawn(1, now, bits) if player is None else player.draw(adopted, 1, now, bits)
-
-    def seed(*args: Any, **kwargs: Any) -> None:
-        kind.seed(rng, *args, **kwargs)
-        known = args[0] if args else kwargs.get("a")
-        seeded("seed", known)
-
-    def setstate(state: Any) -> None:
-        kind.setstate(rng, state)
-        seeded("setstate", state)
 
     def seeded(how: str, value: Any) -> None:
         player = installed.source_player
@@ -368,7 +363,7 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
         drawn: int = kept(lambda: bits(k), _bits_in(k))
         return drawn
 
-    return {"random": draw_one, "getrandbits": draw_bits, "seed": seed, "setstate": setstate}
+    return {"random": draw_one, "getrandbits": draw_bits, **_seeding(rng, kind, seeded)}
 
 
 def _bits_in(k: Any) -> int | None:
@@ -553,7 +548,7 @@ def _class_over(base: Any) -> Any:
     known = _classes.get(base.__name__)
     if known is not None:
         return known
-    methods: dict[str, Any] = {"agent_trace_adopts": base, "__reduce__": _reduced_as(base)}
+    methods: dict[str, Any] = {"agent_trace_adopts": base}
     for name in dir(base):
         if not name.startswith("_") and name not in _NO_DRAWS and callable(getattr(base, name)):
             methods[name] = _recorded(getattr(base, name))
@@ -561,15 +556,6 @@ def _class_over(base: Any) -> Any:
         methods["spawn"] = _spawn
     cls = type(base.__name__, (base,), {**methods, "__module__": base.__module__})
     return _classes.setdefault(base.__name__, cls)
-
-
-def _reduced_as(base: Any) -> Callable[[Any], Any]:
-    def reduce(self: Any) -> Any:
-        # A copy or pickle is a plain numpy generator, which is not adopted.
-        maker, arguments, *more = base.__reduce__(self)
-        return (maker, arguments, *more)
-
-    return reduce
 
 
 def _spawn(self: Any, n_children: int) -> list[Any]:

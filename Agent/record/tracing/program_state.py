@@ -440,7 +440,11 @@ class _Search:
         own = tuple(
             one
             for one in held
-            if (_is_own_function(one) if isinstance(one, FunctionType) else _is_own_class(one))
+            if (
+                is_of_program(one.__globals__.get("__name__"))
+                if isinstance(one, FunctionType)
+                else _is_own_class(one)
+            )
         )
         if own and len(self.code) < _MOST_FUNCTIONS:
             self.code.setdefault(name, own)
@@ -547,10 +551,6 @@ def _is_left_out(value: object, kind: type) -> bool:
     if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
         return True
     return class_name(kind).startswith("Agent.") or (callable(value) and not _is_own_class(kind))
-
-
-def _is_own_function(value: FunctionType) -> bool:
-    return is_of_program(value.__globals__.get("__name__"))
 
 
 def _is_own_class(cls: type) -> bool:
