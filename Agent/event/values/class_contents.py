@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from _weakref import ref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -53,39 +54,30 @@ class Unreadable(Exception):
 TRACING = "tracing object"
 """The handle kind of loggers, recorders and tools of this package."""
 
-_HANDLES: dict[str, str] = {
-    "_thread.lock": "lock",
-    "_thread.RLock": "lock",
-    "threading._RLock": "lock",
-    "threading.Thread": "thread",
-    "_thread._ThreadHandle": "thread",
-    "_io._IOBase": "file",
-    "tempfile._TemporaryFileWrapper": "file",
-    "tempfile.TemporaryDirectory": "file",
-    "mmap.mmap": "file",
-    "posix.ScandirIterator": "file",
-    "_socket.socket": "socket",
-    "_ssl._SSLContext": "socket",
-    "_ssl._SSLSocket": "socket",
-    "select.epoll": "socket",
-    "selectors.BaseSelector": "socket",
-    "asyncio.events.AbstractEventLoop": "event loop",
-    "_asyncio.Future": "task",
-    "asyncio.futures.Future": "task",
-    "asyncio.transports.BaseTransport": "socket",
-    "concurrent.futures._base.Executor": "executor",
-    "logging.Logger": "logger",
-    "logging.LoggerAdapter": "logger",
-    "logging.Handler": "logger",
-    "subprocess.Popen": "process",
-    "multiprocessing.process.BaseProcess": "process",
-    "_multiprocessing.SemLock": "lock",
-    "multiprocessing.connection._ConnectionBase": "socket",
-    "sqlite3.Connection": "database connection",
-    "sqlite3.Cursor": "database connection",
-    "builtins.traceback": "traceback",
-    "builtins.frame": "frame",
-    "random.SystemRandom": "source of entropy",
+_HANDLES = {
+    name: kind
+    for kind, names in {
+        "lock": "_thread.lock _thread.RLock threading._RLock _multiprocessing.SemLock",
+        "thread": "threading.Thread _thread._ThreadHandle",
+        "file": (
+            "_io._IOBase tempfile._TemporaryFileWrapper tempfile.TemporaryDirectory mmap.mmap "
+            "posix.ScandirIterator"
+        ),
+        "socket": (
+            "_socket.socket _ssl._SSLContext _ssl._SSLSocket select.epoll selectors.BaseSelector "
+            "asyncio.transports.BaseTransport multiprocessing.connection._ConnectionBase"
+        ),
+        "event loop": "asyncio.events.AbstractEventLoop",
+        "task": "_asyncio.Future asyncio.futures.Future",
+        "executor": "concurrent.futures._base.Executor",
+        "logger": "logging.Logger logging.LoggerAdapter logging.Handler",
+        "process": "subprocess.Popen multiprocessing.process.BaseProcess",
+        "database connection": "sqlite3.Connection sqlite3.Cursor",
+        "traceback": "builtins.traceback",
+        "frame": "builtins.frame",
+        "source of entropy": "random.SystemRandom",
+    }.items()
+    for name in names.split()
 }
 _HANDLES_OF_MODULES = (
     ("structlog.", "logger"),
@@ -516,8 +508,6 @@ def _local(value: Any) -> Pieces:
 
 
 def _weak(value: Any) -> Pieces:
-    from _weakref import ref  # built in: `weakref` would be looked up for each value
-
     target, callback = ref.__call__(value), vars(ref)["__callback__"].__get__(value)
     # The containers of `weakref` remove what is gone in callbacks of their own.
     if callback is None or (type(callback) is FunctionType and _is_of_weakref(callback)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from _blake2 import blake2b  # of `hashlib`, without OpenSSL, which that loads
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,27 +32,12 @@ _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 def digest_bytes(data: bytes) -> str:
     """Return 16 hex digits of BLAKE2b over the bytes."""
-    digest: str = (_blake2b or _loaded())(data, digest_size=8).hexdigest()
-    return digest
+    return blake2b(data, digest_size=8).hexdigest()
 
 
 def short_digest(data: bytes) -> bytes:
     """Return the same digest as 8 bytes."""
-    digest: bytes = (_blake2b or _loaded())(data, digest_size=8).digest()
-    return digest
-
-
-_blake2b: Callable[..., Any] | None = None
-
-
-def _loaded() -> Callable[..., Any]:
-    # Imported at the first use, so that the package loads without it; and only once, since an import
-    # statement takes half as long as a digest.
-    global _blake2b  # noqa: PLW0603 - a cache
-    from _blake2 import blake2b
-
-    _blake2b = blake2b
-    return blake2b
+    return blake2b(data, digest_size=8).digest()
 
 
 def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:

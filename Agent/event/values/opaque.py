@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import math
 import re
+from binascii import b2a_base64
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -238,8 +239,6 @@ def head_of_text(text: str, chars: int) -> dict[str, Any]:
 
 def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
     """Return the form of bytes that were cut, as `head_of_text` does; the head is base64."""
-    from binascii import b2a_base64
-
     head = bytes(data[: max(chars, 0) // 4 * 3])
     return {
         "head": b2a_base64(head, newline=False).decode("ascii"),

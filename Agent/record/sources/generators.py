@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import sys
+from _blake2 import blake2b
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
@@ -49,9 +50,6 @@ def place_in_stream(generator: object) -> str:
     words, place = words_and_place
     end = b", %d), %r)" % (place, vars(generator)["gauss_next"])
     if adopted.digested is None or adopted.digested[0] != words:
-        # Imported here, since it loads OpenSSL.
-        from hashlib import blake2b
-
         # The beginning of `_text_of_state`, without converting 625 numbers to Python integers.
         text = b"(%r, (%s" % (generator.VERSION, native.words_text(words))  # type: ignore[union-attr]
         adopted.digested = words, blake2b(text, digest_size=8)
