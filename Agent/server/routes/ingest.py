@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.documents import RUN_SCHEMA
 from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
-from Agent.export.wire import read_batch, read_run
+from Agent.export.wire import RUN_SCHEMA, read_batch, read_run
 from Agent.server.access import Granted, GrantedDelete
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
