@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 import orjson
@@ -38,6 +38,7 @@ from Agent.archive.sealed.parts import damaged
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.event.clock import format_timestamp
+from Agent.flight.checkpoints.files import make_directory
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import naming, open_session, refuse_links, sync_directory
 from Agent.tree.layout import (
@@ -478,8 +479,7 @@ def _unpack(session: Path, key: bytes, target: Path) -> int:
     number = 0
     for member in _members(encrypted_file(session), key, session_id_of(session)):
         path = target / member.name
-        for below in reversed(PurePosixPath(member.name).parents):
-            make_private(target / below, exist_ok=True)
+        make_directory(path.parent)
         number += 1
         if member.content is None:
             os.link(target / member.link, path)

@@ -41,7 +41,7 @@ from Agent.event.kinds import LEVEL_NAMES, Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.values.values import decode_value
-from Agent.flight.checkpoints.files import unpacked_chunks
+from Agent.flight.checkpoints.files import make_directory, unpacked_chunks
 from Agent.flight.checkpoints.model import Checkpoint
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef, read_run
@@ -378,9 +378,7 @@ def _extract(
     left_bytes = limits.max_bytes
     for name, (size_bytes, digest) in sorted(manifest.members.items()):
         target = staging.joinpath(*name.split("/"))
-        # `parents=True` would create the parents with access for everybody
-        for below in reversed(Path(name).parents):
-            make_private(staging / below, exist_ok=True)
+        make_directory(target.parent)
         left_bytes -= size_bytes
         try:
             copied = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
@@ -636,9 +634,7 @@ class StoredSession:
         run_id = event.run_id or ROOT_RUN
         make_run_dir(self.path, run_id)
         path = artifact_path(self.path, run_id, ref)
-        below = path.relative_to(self.path)
-        for directory in reversed(below.parents):
-            make_private(self.path / directory, exist_ok=True)
+        make_directory(path.parent)
         os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
         path.write_bytes(text.encode())
 
