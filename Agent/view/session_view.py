@@ -259,7 +259,8 @@ class SessionView:
             else:
                 del self._histories[agent]
 
-    def _current(self) -> Snapshot:
+    @property
+    def snapshot(self) -> Snapshot:
         """Return the current index, and request an update."""
         if time.monotonic() - self._checked_s > _CHECK_INTERVAL_S and self._ready.is_set():
             self._wake.set()
@@ -270,7 +271,7 @@ class SessionView:
     def _reading(self, answer: Callable[[Snapshot], dict[str, Any]]) -> dict[str, Any]:
         """Return an answer that reads lines; if files have moved, rebuild the index."""
         try:
-            return answer(self._current())
+            return answer(self.snapshot)
         except FilesMovedError:
             self._moved.set()
             self._wake.set()
@@ -292,7 +293,7 @@ class SessionView:
     def overview(self) -> dict[str, Any]:
         """Return the description of the session, its ticks and its lanes, those with errors first."""
         is_ready = self._ready.is_set()  # before getting the index, which may be complete a moment later
-        snapshot = self._current()
+        snapshot = self.snapshot
         index, info = snapshot.index, description(self._session)
         lanes = snapshot.lane_rows
         return {
@@ -342,7 +343,7 @@ class SessionView:
             raise UsageError(f"{px} is not a valid width of a window", remedy=f"give 1 to {MOST_PX} pixels")
         if axis not in ("time", "tick"):
             raise UsageError(f"{axis!r} is not an axis", remedy="give time or tick")
-        snapshot = self._current()
+        snapshot = self.snapshot
         if axis == "tick" and not snapshot.axis:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = snapshot.agents_of(lanes, first, last)
@@ -355,7 +356,7 @@ class SessionView:
         """Return messages in transit between t0 and t1: at most `limit`, evenly sampled."""
         _check_range(t0, t1)
         _check_limit(limit, MOST_ARROWS)
-        snapshot = self._current()
+        snapshot = self.snapshot
         index = snapshot.index
         pairs = index.arrows
         times = index.t_us[pairs] - index.first_us
@@ -381,7 +382,7 @@ class SessionView:
     def counters(self, *, t: float) -> dict[str, Any]:
         """Count events, errors and messages up to a time, and return the tick of that time."""
         _check_time(t)
-        snapshot = self._current()
+        snapshot = self.snapshot
         index = snapshot.index
         row_after = snapshot.place_after(t)
         return {
@@ -469,7 +470,7 @@ class SessionView:
             raise UsageError(f"{by!r} is not a unit to step by", remedy="give event, tick or error")
         if direction not in (1, -1):
             raise UsageError(f"{direction} is not a direction", remedy="give 1 or -1")
-        snapshot = self._current()
+        snapshot = self.snapshot
         index = snapshot.index
         if by == "tick":
             rows: Rows = np.unique(index.ticks[1])
@@ -658,7 +659,7 @@ class SessionView:
             AgentNotFound: the session has no such agent.
             EventNotFound: it has no such event.
         """
-        snapshot = self._current()
+        snapshot = self.snapshot
         snapshot.agent_number(agent)
         snapshot.row_of(at)
         answer = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
@@ -701,7 +702,7 @@ class SessionView:
             AgentNotFound, EventNotFound: the session has no such agent or event.
             UsageError: a value is not JSON, or nothing is changed.
         """
-        snapshot = self._current()
+        snapshot = self.snapshot
         if snapshot.agent_number(agent) is None:
             raise UsageError("only an agent can be forked", remedy="choose one")
         snapshot.row_of(at)
@@ -723,18 +724,13 @@ class SessionView:
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:
-        snapshot = self._current()
+        snapshot = self.snapshot
         return self._background.answer(kind, request, snapshot.index.count) if self.is_ready else None
 
     @property
     def is_ready(self) -> bool:
         """Return whether the first index is complete."""
         return self._ready.is_set()
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """Return the current index."""
-        return self._current()
 
 
 def _line_locations(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
