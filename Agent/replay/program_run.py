@@ -140,6 +140,12 @@ def _other_files(found_changed: Sequence[str], read_newer: Sequence[str]) -> str
     return left * bool(found_changed) + newer * bool(read_newer)
 
 
+_TERMINATED = (
+    ": processes that it started were killed while their files were open, as a block of multiprocessing.Pool "
+    "does with its workers; call close() and join() in it"
+)
+
+
 def replay_program(
     session: Path, timeout_seconds: float | None = None, stop: StopEvent | None = None
 ) -> tuple[ReplayOutcome, Path] | None:
@@ -156,7 +162,8 @@ def replay_program(
     outcome = ReplayOutcome()
     recording.note_gaps(outcome)
     if outcome.scope != "whole":
-        outcome.reason(f"the recording did not end cleanly, and {program.name} is only run as a whole")
+        why = f"the recording did not end cleanly, and {program.name} is only run as a whole"
+        outcome.reason(why + _TERMINATED * recording.lacks_workers)
     plan = make_plan(recording, agents, agents)
     if any(len(group) > 1 for group in groups_of(plan.actions)):
         outcome.beside = first_beside(plan.actions) or plan.actions[0].number

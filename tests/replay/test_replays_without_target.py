@@ -524,6 +524,7 @@ def test_a_worker_that_is_killed_while_it_records_is_a_recording_that_did_not_en
     report = replayed()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "the recording did not end cleanly" in str(report)
+    assert "call close() and join() in it" in " ".join(str(report).split())
 
 
 @pytest.mark.further

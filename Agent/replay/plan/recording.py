@@ -24,8 +24,9 @@ from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
 from Agent.record.tracing.function_facts import module_digest
 from Agent.replay.compare.outcome import ReplayOutcome, listed
-from Agent.tree.files.session import SessionInfo, lineage_within, open_session
+from Agent.tree.files.session import SessionInfo, lineage_within, open_session, read_claims
 from Agent.tree.layout import files_below, find_session, session_id_of
+from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.reader import TreeReader, no_collection
 
 REPLAYED = "replayed"
@@ -130,6 +131,8 @@ class Recording:
     """The number of events that recording reports as not written."""
     is_complete: bool = True
     """Whether every writer of the session ended cleanly."""
+    lacks_workers: bool = False
+    """Whether only processes that the program's first one outlived did not, such as terminated workers."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
     """{open span: agent}, of actions that were running when a process died, or are running now."""
 
@@ -237,6 +240,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
     recording.is_complete = all(writer.has_ended for writer in losses.writers)
+    recording.lacks_workers = not recording.is_complete and _outlived_all(session, losses.writers)
     heads = {
         event.writer: head for event in recording.closed if isinstance(head := event.extra.get("head"), str)
     }
@@ -245,6 +249,14 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     )
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
+
+
+def _outlived_all(session: Path, writers: Iterable[WriterLosses]) -> bool:
+    """Whether the program's first process ended cleanly, and all that did not are gone."""
+    open_writers = [each for each in writers if not each.has_ended]
+    claims = read_claims(session)
+    first = min(claims, key=lambda writer: claims[writer].claimed_at, default=None)
+    return all(each.writer != first and not each.alive for each in open_writers)
 
 
 def _is_small(session: Path) -> bool:
