@@ -157,6 +157,7 @@ def test_decimals_and_fractions_are_numbers_and_members_of_enums_their_names(tmp
             self.budget -= Decimal("4.5")
             self.parts = [{"share": Fraction(1, 4)}]
             self.level = Level.HIGH
+            self.far = Decimal("1E+999999999")
 
     setup_logging(trace_root=tmp_path)
     buyer = Buyer()

@@ -1,5 +1,11 @@
 """On which side of an answered call an agent logs and learns is part of what it does."""
 
+from types import SimpleNamespace
+
+import pytest
+
+from Agent.replay.drive.player import ResponseOrder
+
 ASKER = """
 import asyncio
 
@@ -131,3 +137,12 @@ def test_tools_asked_one_after_another_may_not(toy):
     one, two = "        self.paid += rate(1)\n", "        self.paid += fee(2)\n"
     report = toy.change(one + two, two + one).replay()
     assert report.verdict == "DIVERGED", str(report)
+
+
+def test_outside_of_asyncio_a_response_waits_for_no_other():
+    events = [
+        SimpleNamespace(id=f"aaaaaaaa-{n}", timestamp=f"2026-11-20T10:30:4{n}Z", extra={}) for n in (1, 2)
+    ]
+    waiting = ResponseOrder(events).turn("aaaaaaaa-2").wait()
+    with pytest.raises(StopIteration):  # a loop of another framework cannot take what asyncio yields
+        waiting.send(None)

@@ -120,6 +120,8 @@ def test_a_sweep_with_nothing_to_try_or_no_target_is_one_error(toy):
         ("price==0.1", True),
         ("price<0.1", False),
         ("share>0.3", True),
+        ("huge>1", True),
+        ("endless>1", False),
         ("nothing", "<absent>"),
         ("error", "no error"),
     ],
@@ -128,5 +130,6 @@ def test_an_outcome_is_a_field_a_condition_or_an_error(text, expected):
     from Agent.replay.forks.outcome import ForkOutcome
 
     fields = {"money": 12.5, "mood": {"keen": 1}, "name": "ann", "price": "0.10", "share": "1/3"}
+    fields |= {"huge": "1e999999999", "endless": "Infinity"}
     fork = ForkOutcome(agents=["a"], states={"a": fields})
     assert OutcomeOf.parse(text).of(fork) == expected

@@ -5,8 +5,10 @@ Analysis uses it to read the state at a moment and to follow a field over time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -249,11 +251,15 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def number_in(text: Any) -> Any:
-    """Return the number that a text says, such as "0.10" or "1/3"; everything else as it is."""
-    try:
-        return Fraction(text) if isinstance(text, str) else text
-    except (ValueError, ZeroDivisionError):  # NaN and Infinity, too
+    """Return the finite Decimal or Fraction in a text such as "0.10" or "1/3"; everything else as it is."""
+    if not isinstance(text, str):
         return text
+    try:
+        # A Fraction of "1e999999999" would take minutes and gigabytes.
+        number = Fraction(text) if "/" in text else Decimal(text)
+    except (ValueError, ArithmeticError):
+        return text
+    return text if isinstance(number, Decimal) and not number.is_finite() else number
 
 
 _OF_NUMBERS: Final = frozenset({"decimal", "fraction"})
@@ -267,7 +273,24 @@ def _with_numbers(value: Any, pointers: Iterable[str]) -> Any:
         for part in pointer.split("/")[1:]:
             within = within[key]
             key = int(part) if isinstance(within, list) else unescape(part)
-        number = number_in(within[key])
-        if isinstance(number, Fraction):
-            within[key] = int(number) if number.denominator == 1 else float(number)
+        number = _plain_number(number_in(within[key]))
+        if number is not None:
+            within[key] = number
     return holder[0]
+
+
+def _plain_number(number: Any) -> int | float | None:
+    """Return a Decimal or Fraction as a number of JSON; None for other values and those beyond a float."""
+    if not isinstance(number, Decimal | Fraction):
+        return None
+    try:
+        plain = float(number)
+    except OverflowError:
+        return None
+    if not math.isfinite(plain):
+        return None
+    return int(plain) if plain.is_integer() and abs(plain) <= _MAX_EXACT else plain
+
+
+_MAX_EXACT: Final = 2**53
+"""Floats up to this represent every integer."""

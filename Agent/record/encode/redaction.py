@@ -417,7 +417,7 @@ OWN_KEYS = frozenset(
 
 _MAX_KNOWN_KEYS = 8192
 _MAX_HARMLESS_KEYS = 65_536
-"""More than the largest value that is recorded whole has; to judge one again takes 200 times as long."""
+"""More than the largest value that is recorded whole has: each call would judge all of its keys again."""
 _MOST_KEPT, _MOST_KEPT_BYTES = 64, 4096
 
 # Clean texts up to this length are cached, because names of classes and fields recur.

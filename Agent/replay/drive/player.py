@@ -6,7 +6,6 @@ response, in recorded order. `driver.py` sets the action that is being replayed.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, Token
@@ -98,9 +97,7 @@ class ResponseOrder:
 
     def __init__(self, calls: Iterable[Event]) -> None:
         events = {event.id: event for event in calls}
-        self._took_s = {
-            name: float(each.extra.get("duration_ms") or 0.0) / 1000 for name, each in events.items()
-        }
+        self._durations_ms = {name: each.extra.get("duration_ms") for name, each in events.items()}
         self._ids = sorted(events, key=lambda name: order_key(events[name]))
         self._left = set(self._ids)
         self._first = 0
@@ -114,18 +111,25 @@ class ResponseOrder:
         self._left.discard(event_id)
 
     async def wait(self, event_id: str) -> None:
-        """Let other tasks go on until all earlier responses came."""
-        until_s = SystemClock.monotonic_s() + min(self._took_s.get(event_id, 0.0), _MOST_PATIENCE_S)
+        """Let other tasks of the loop go on until all earlier responses came."""
+        if event_id not in self._left or self._is_first(event_id):
+            return
+        import asyncio  # here: most replays await nothing
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # another framework runs here, which does not take what asyncio yields
+            return
+        took_ms = self._durations_ms[event_id]
+        patience_s = min(took_ms / 1000, _MOST_PATIENCE_S) if isinstance(took_ms, int | float) else 0.0
+        until_s = SystemClock.monotonic_s() + patience_s
         passes = 0
         while event_id in self._left and not self._is_first(event_id):
             passes += 1
             if passes > _PASSES and SystemClock.monotonic_s() > until_s:
                 self._left.difference_update(self._ids[self._first : self._ids.index(event_id)])
                 return
-            try:
-                await asyncio.sleep(0 if passes <= _PASSES else _PASS_S)
-            except RuntimeError:  # no loop of asyncio runs here
-                return
+            await asyncio.sleep(0 if passes <= _PASSES else _PASS_S)
 
     def _is_first(self, event_id: str) -> bool:
         while self._first < len(self._ids) and self._ids[self._first] not in self._left:
@@ -705,8 +709,8 @@ class ActionTools:
         doubt = self._book.lacks.get(match.call.event.id)
         if not match.is_exact:
             doubt = "the call was matched although an argument contains a secret"
-        told = None if doubt is None else f"the response of {call.action_type}: {doubt}"
-        return answer, told, match.call.event.id
+        lacking = None if doubt is None else f"the response of {call.action_type}: {doubt}"
+        return answer, lacking, match.call.event.id
 
     def _as_declared(self, requested: RequestedCall) -> Match | None:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -131,9 +132,10 @@ class OutcomeOf:
         if not self.sign:
             return value
         wanted = self.value
-        if type(wanted) in (int, float) and isinstance(number := number_in(value), Fraction):
-            # A Decimal or Fraction, recorded as its text: exactly, as the condition writes the number.
-            value, wanted = number, Fraction(repr(wanted))
+        number = number_in(value)
+        if type(wanted) in (int, float) and isinstance(number, Decimal | Fraction):
+            # A Decimal or Fraction is recorded as its text. It is compared exactly: 0.1 is a tenth here.
+            value, wanted = number, type(number)(repr(wanted))
         try:
             return bool(_SIGNS[self.sign](value, wanted))
         except TypeError:

@@ -132,7 +132,7 @@ class Recording:
     is_complete: bool = True
     """Whether every writer of the session ended cleanly."""
     lacks_workers: bool = False
-    """Whether only processes that the program's first one outlived did not, such as terminated workers."""
+    """Whether the program's first process ended cleanly, but others were killed, such as a pool's workers."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
     """{open span: agent}, of actions that were running when a process died, or are running now."""
 
@@ -252,7 +252,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
 
 
 def _outlived_all(session: Path, writers: Iterable[WriterLosses]) -> bool:
-    """Whether the program's first process ended cleanly, and all that did not are gone."""
+    """Whether the program's first process ended cleanly, and no process that did not is still running."""
     open_writers = [each for each in writers if not each.has_ended]
     claims = read_claims(session)
     first = min(claims, key=lambda writer: claims[writer].claimed_at, default=None)

@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from Agent.replay.drive.interleaved import ConcurrentActions, ReplayLoop
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
-_UNWRAPPED = ": use functools.wraps in the decorators below the trace decorator"
 """Types of results that can be neither awaited nor iterated as generators."""
+_UNWRAPPED = ": use functools.wraps in the decorators below the trace decorator"
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method with its positional and keyword arguments."""
 
