@@ -113,6 +113,79 @@ def test_an_argument_from_code_that_is_not_traced_is_an_input_from_outside(marke
     assert found["hops"][0]["from"] == "args.amount"
 
 
+class Desk:
+    agent_id = "desk"
+
+    def __init__(self):
+        self.rate, self.lots = 1.0, 0
+
+    @trace_agent_action
+    def refresh(self, day):
+        self.rate = 77.0625 + day
+        self.lots = 5 + day
+        return {"rates": [self.rate], "lots": self.lots, "day": "day " + "x" * day}
+
+
+class Clerk:
+    def __init__(self, name):
+        self.agent_id, self.rate, self.lots, self.label = name, 0.0, 0, ""
+
+    @trace_agent_action
+    def learn(self, rate, lots, label):
+        self.rate, self.lots, self.label = rate, lots, label
+        return lots
+
+
+def learned(trace_root, learn):
+    setup_logging(trace_root=trace_root)
+    desk, clerk, other = Desk(), Clerk("clerk"), Clerk("other")
+    for day in range(3):
+        with tick(day):
+            learn(desk, clerk, other, desk.refresh(day))
+    shutdown_logging()
+    return LogAnalyzer(root=trace_root)
+
+
+def test_a_result_that_a_main_loop_passes_on_is_followed_to_the_action_that_gave_it(trace_root):
+    def learn(desk, clerk, other, said):
+        clerk.learn(said["rates"][0], said["lots"], said["day"])
+
+    analyzer = learned(trace_root, learn)
+    for field, path in [("rate", "result.rates.0"), ("lots", "result.lots"), ("label", "result.day")]:
+        found = analyzer.provenance("clerk", field, 1)
+        assert hops(found) == [("clerk", "learn"), ("desk", "refresh")], field
+        assert (found["hops"][1]["path"], found["hops"][1]["rule"]) == (path, "same value")
+        assert found["hops"][1]["tick"] == 1
+        assert found["end"] == "computed in this action"
+
+
+def test_a_field_that_a_main_loop_reads_is_followed_to_the_action_that_set_it(trace_root):
+    class Silent(Desk):
+        @trace_agent_action
+        def refresh(self, day):
+            self.rate = 77.0625 + day
+
+    setup_logging(trace_root=trace_root)
+    desk, clerk = Silent(), Clerk("clerk")
+    desk.refresh(1)
+    clerk.learn(desk.rate, 3, "")
+    shutdown_logging()
+    found = LogAnalyzer(root=trace_root).provenance("clerk", "rate")
+    assert hops(found) == [("clerk", "learn"), ("desk", "refresh")]
+    assert found["hops"][1]["path"] == "rate"
+
+
+def test_a_common_value_that_several_actions_gave_is_not_followed_to_one_of_them(trace_root):
+    def learn(desk, clerk, other, said):
+        other.learn(1.5, said["lots"], "")
+        clerk.learn(said["rates"][0], said["lots"], said["day"])
+
+    analyzer = learned(trace_root, learn)
+    found = analyzer.provenance("clerk", "lots")
+    assert (hops(found), found["end"]) == ([("clerk", "learn")], "an argument from code that is not traced")
+    assert hops(analyzer.provenance("clerk", "rate")) == [("clerk", "learn"), ("desk", "refresh")]
+
+
 def test_a_computed_value_ends_the_walk_with_what_was_at_hand(market):
     found = market.provenance("tina", "double", 2)
     assert (hops(found), found["end"]) == ([("tina", "pay")], "computed in this action")

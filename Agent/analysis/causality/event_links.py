@@ -168,6 +168,7 @@ MAX_LINKED = 20_000
 TRAIL_US = 60_000_000
 """How long after the time range to look for the ends of spans that were open at its end."""
 MAX_QUERIES = 6
+_MAX_CONTAINING = 50
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -235,6 +236,19 @@ class Links(EventWindow):
             f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} {where} LIMIT $7", parameters
         )
         self.add(map(engine_row, rows))
+
+    def containing(self, text: str, until: Row) -> list[Row]:
+        """Up to 50 events whose payload or state has a JSON text, the last ones before an event began."""
+        until_us = started_us(until)
+        rows = self._engine.rows(
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(since_us=self.since_us, until_us=until_us))} "
+            "WHERE ts_us BETWEEN $1 AND $2 "
+            "AND (contains(CAST(extra AS VARCHAR), $3) OR contains(CAST(state AS VARCHAR), $3)) "
+            "ORDER BY ts_us DESC, seq DESC LIMIT $4",
+            [self.since_us, until_us, text, _MAX_CONTAINING],
+        )
+        before = order(until)
+        return sorted((each for each in map(engine_row, rows) if order(each) < before), key=order)
 
     def _add_agent(self, agent_id: str) -> None:
         """Add the agent's events in the range, and the spans that were open at its end."""

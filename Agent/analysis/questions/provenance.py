@@ -1,17 +1,22 @@
 """Follow a value of an agent's state back through the events that set it, to an external input.
 
 Each hop is a recorded event. From the action that set a value, the walk continues to the input that contains
-the same value: a recorded response, a message, the result of a nested call, an argument, another field. If no
-input contains it, the action computed the value, and the walk ends with the inputs of that action.
+the same value: a recorded response, a message, the result of a nested call, an argument, another field. From
+an argument of code that is not traced, such as a main loop, it continues to the newest result or state with
+that value if the value is rare or a single action gave it. If no input contains it, the action computed the
+value, and the walk ends with the inputs of that action.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
+import orjson
+
+from Agent.analysis.causality.chains import changed_fields
 from Agent.analysis.causality.event_links import Links, Row, is_sent, order, started_us, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import event_row
@@ -28,6 +33,8 @@ _MAX_QUERIES: Final = 60
 _MAX_INPUTS: Final = 8
 _MAX_LEAVES: Final = 2_000
 _MAX_EARLIER: Final = 20_000
+_RARE_FROM: Final = 10_000
+_RARE_LENGTH: Final = 8
 _OUTSIDE: Final = {
     "tool.call": "a recorded response of the tool {}",
     "model.call": "a recorded response of the model {}",
@@ -157,9 +164,36 @@ def _of_input(walk: _Walk, source: _Input) -> None:
         while caller is not None and caller["event_type"] != "agent_action":
             caller = _around(walk, caller)
         if caller is None:
-            walk.end = "an argument from code that is not traced"
+            _of_giver(walk, row, source.value)
         elif _add(walk, caller, "", source.value, "recorded"):
             _of_value(walk, caller, "", [source.value], row)
+
+
+def _of_giver(walk: _Walk, row: Row, value: Any) -> None:
+    """Continue from an argument to the result or field that code between two actions may have passed on."""
+    giver = _giver(walk, row, value)
+    if giver is None:
+        walk.end = "an argument from code that is not traced"
+    elif giver.kind == "field":
+        name, agent_id = giver.path, giver.row["agent_id"]
+        changes = field_changes(walk.reader, walk.engine, agent_id, name, giver.row["id"])
+        _of_field(walk, agent_id, name, changes, "same value")
+    else:
+        _of_input(walk, giver)
+
+
+def _giver(walk: _Walk, row: Row, value: Any) -> _Input | None:
+    """The newest result or new state before an event that has a value; None where several may be meant."""
+    nearest: _Input | None = None
+    givers = set()
+    for each in reversed(walk.links.containing(orjson.dumps(value).decode(), row)):
+        fields = [_leaves(name, new, each, "field") for name, new in changed_fields(each).items()]
+        found = chain(_given_by(each, None), *fields)
+        same = next((given for given in found if _equal(given.value, value)), None)
+        if same is not None:
+            nearest = nearest or same
+            givers.add((each["agent_id"], _named(each), same.path))
+    return nearest if len(givers) == 1 or _is_rare(value) else None
 
 
 def _around(walk: _Walk, row: Row) -> Row | None:
@@ -275,6 +309,13 @@ def _looked_for(before: Any, after: Any) -> list[Any]:
 def _tells(value: Any) -> bool:
     """Whether equality suggests that one value came from the other: not for flags, 0, 1 and empty values."""
     return not isinstance(value, bool) and value not in (None, 0, 1, -1, "", [], {})
+
+
+def _is_rare(value: Any) -> bool:
+    """Whether two events that have the value by chance are unlikely."""
+    if isinstance(value, (int, float)):
+        return value % 1 != 0 or abs(value) >= _RARE_FROM
+    return len(value) >= _RARE_LENGTH
 
 
 def _equal(one: Any, other: Any) -> bool:
