@@ -6,10 +6,8 @@ code, but the program does. `judged_by_program` records the program again, and c
 
 from __future__ import annotations
 
-import shutil
-import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,19 +18,18 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.event.script_names import COPIES, as_original
-from Agent.replay.compare.emitted_events import ARGS_AFTER, describe
+from Agent.event.script_names import COPIES
+from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.normaliser import (
     MADE_BY_RUNS,
     NOT_READ_IN_CALLS,
     RECORD_LARGE,
-    ValuesOfRun,
 )
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, Verdict, judge, listed
-from Agent.replay.compare.program_state import KindOtherwise, bases_in, kinds_of, kinds_otherwise
+from Agent.replay.compare.program_state import bases_in, kinds_of, kinds_otherwise
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
-from Agent.replay.diff.run_comparison import RunComparison, compare_actions, unseen_effects
+from Agent.replay.diff.run_comparison import unseen_effects
 from Agent.replay.drive.changes_between import note_repeated, to_script
 from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
@@ -45,9 +42,16 @@ from Agent.replay.plan.recording import (
     read_recording,
     script_here,
     script_name,
-    session_info,
     spans_around,
     with_changed_files,
+)
+from Agent.replay.program_copy import (
+    COPY,
+    ProgramRun,
+    compare_runs,
+    copied,
+    recorded_until_us,
+    tell_as_original,
 )
 from Agent.replay.program_ends import ProgramEnds, kind_difference, unrecorded_ends
 from Agent.replay.worker.jobs import Job, JobResult, run_job
@@ -61,76 +65,6 @@ _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
 _MOST_NEW = 4
 _SETTINGS = ("level", "redact", "capture", "state", "large_arguments")
 """The recording settings that environment variables can set."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramRun:
-    """Another run of the program, and its comparison with the recording."""
-
-    session: Path
-    comparison: RunComparison
-    code: Mapping[str, str]
-    """{`agent.method`: digest of the code that ran}."""
-    classes: Mapping[str, str]
-    """{agent: its first class}."""
-    is_sound: bool
-    """Whether its recording has no losses and no damage."""
-    refused: tuple[str, ...]
-    """The accesses that were refused, such as network access."""
-    failure: str
-    found_changed_files: tuple[str, ...]
-    """Files that it asked for and that were written while the program was recorded: it got others or none."""
-    other_files: str
-    """The files that it read and that the recorded run may not have read so, with a remedy."""
-    chance: Mapping[str, str]
-    """Digests of the process's random generators at the end; equal in every run if they are seeded."""
-    unseeded: tuple[str, ...]
-    """Draws from entropy or without a seed, and generators made without one, each with its place."""
-    drawn_by_libraries: tuple[str, ...]
-    """The same for draws by installed libraries."""
-    clocks: tuple[str, ...]
-    """Unrecorded reads of clocks by the program's own code."""
-    has_free_order: bool
-    """Whether actions ran at the same time, in an order that times, files or threads may have changed."""
-    is_by_form: bool
-    """Whether ids and times were compared by their form."""
-    kinds: tuple[KindOtherwise, ...]
-    """How the classes of its values differ from those of the recording."""
-
-    @property
-    def divergence(self) -> RunDivergence | None:
-        """The first difference from the recording."""
-        return self.comparison.divergence
-
-    @property
-    def obstacle(self) -> str:
-        """Why the run proves nothing, or ended earlier than the recorded one."""
-        unseen = [*self.comparison.not_compared, *self.comparison.unseen]
-        if unseen:
-            return f"{', '.join(unseen[:3])} cannot be compared"
-        if self.refused:
-            failed = f", and failed: {self.failure}" if self.failure else ""
-            return f"it was refused {'; '.join(self.refused[:2])}{failed}"
-        return self.failure or (
-            "the target has different code" if self.is_sound else "its recording lacks events"
-        )
-
-    @property
-    def did_otherwise(self) -> bool:
-        """Whether changed code is the cause of the difference, not refused accesses, files or another order.
-
-        The order of actions may change which of them run, and with which arguments.
-        """
-        divergence = self.divergence
-        if divergence is None or self.refused or self.found_changed_files:
-            return False
-        is_own = divergence.field in {"result", ARGS_AFTER} or divergence.field.startswith("state.")
-        return not self.has_free_order or is_own
-
-    @property
-    def is_comparable(self) -> bool:
-        """Whether all of it could be compared."""
-        return self.is_sound and not (self.comparison.not_compared or self.comparison.unseen)
 
 
 def _other_files(found_changed: Sequence[str], read_newer: Sequence[str]) -> str:
@@ -237,6 +171,8 @@ class _Reruns:
     """Whether ids and times agree by their form, since each run gets new ones from libraries or sources."""
     has_changed: bool = False
     """Whether code of the program changed."""
+    not_made: frozenset[tuple[str, str]] = frozenset()
+    """(recorded, replayed) ids that all runs have, so that they were not made anew."""
 
     def judged(self) -> ReplayOutcome | None:
         """Run the program until its runs prove something or nothing; None for nothing further."""
@@ -250,6 +186,8 @@ class _Reruns:
         may_differ = self._run_all(directory)
         if may_differ is None:
             return None
+        if self._compare_shared_ids():
+            may_differ = self.has_changed and all(run.did_otherwise for run in self.runs)
         # Durations that differ between runs of the same code were measured, so these runs do not differ.
         may_measure = all(run.is_by_form and not run.clocks for run in runs) and len(runs) >= _RUNS
         measured = may_measure and not self.recording.has_ids_and_times
@@ -261,7 +199,7 @@ class _Reruns:
         if not any(run.divergence for run in self.runs):
             return self._judged_by_ends()
         if first.divergence is not None and not any(
-            _compared(first.session, run.session, by_form=self.by_form, measured=[] if measured else None)
+            compare_runs(first.session, run.session, by_form=self.by_form, measured=[] if measured else None)
             for run in others
         ):
             if may_differ:
@@ -285,7 +223,7 @@ class _Reruns:
             Whether its runs may prove a difference; None if a run proves nothing, which is noted.
         """
         outcome, count, may_differ = self.outcome, _RUNS, False
-        if hidden := _never_compared(self.recording):
+        if hidden := _nevercompare_runs(self.recording):
             self._note_no_proof(f"{', '.join(hidden[:3])} cannot be compared")
             return None
         while len(self.runs) < count:
@@ -326,15 +264,25 @@ class _Reruns:
 
     def _compare_by_duration(self) -> None:
         """Compare again without durations that libraries measured, unless two runs agree in one."""
-        recorded = self.recording.session
         measured: list[list[str]] = [[] for _ in self.runs]
         compared = [
-            replace(run, comparison=_compared(recorded, run.session, by_form=True, measured=durations))
-            for run, durations in zip(self.runs, measured, strict=True)
+            self._compared_by_form(run, durations) for run, durations in zip(self.runs, measured, strict=True)
         ]
         varies = all(len(set(each)) == len(each) for each in zip(*measured, strict=False))
         if all(measured) and varies:
             self.runs = compared
+
+    def _compare_shared_ids(self) -> bool:
+        """Compare again if all runs have the same other ids, so that none was made anew; return whether."""
+        self.not_made = frozenset.intersection(*(run.made_ids for run in self.runs))
+        if self.not_made:
+            self.runs = [self._compared_by_form(run, None) for run in self.runs]
+        return bool(self.not_made)
+
+    def _compared_by_form(self, run: ProgramRun, durations: list[str] | None) -> ProgramRun:
+        one, other = self.recording.session, run.session
+        compared = compare_runs(one, other, by_form=True, measured=durations, not_made=self.not_made)
+        return replace(run, comparison=compared)
 
     def _draws_by_itself(self, directory: Path) -> bool:
         """Whether the program, and not only a library, draws without a seed; notes either."""
@@ -370,7 +318,7 @@ class _Reruns:
             of_kinds = kind_difference(runs[0].kinds, runs[-1].kinds)
             end_difference = of_kinds or ends.program_state_difference()
         if end_difference is None and self.has_changed:
-            compare = partial(_compared, by_form=any(run.is_by_form for run in runs), is_whole=True)
+            compare = partial(compare_runs, by_form=any(run.is_by_form for run in runs), is_whole=True)
             end_difference = ends.difference_between_actions(compare)
         if end_difference is None and self.has_changed and not any(run.has_free_order for run in runs):
             end_difference = ends.order_difference()
@@ -423,11 +371,12 @@ class _Reruns:
         reader = open_reader(sessions[0])
         is_sound = reader.losses().clean and not reader.damaged_lines
         tell_as_original(sessions[0], directory / COPY, Path.cwd())
-        comparison = _compared(recorded.session, sessions[0], by_form=by_form)
+        made_ids: set[tuple[str, str]] = set()
+        comparison = compare_runs(recorded.session, sessions[0], by_form=by_form, made_ids=made_ids)
         of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
         if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
             by_form = True  # only libraries made times and ids
-            comparison = _compared(recorded.session, sessions[0], by_form=True)
+            comparison = compare_runs(recorded.session, sessions[0], by_form=True, made_ids=made_ids)
         reader = open_reader(sessions[0])
         reads_clock = self.outcome.beside and answer["clocks"]
         return ProgramRun(
@@ -442,6 +391,7 @@ class _Reruns:
             chance=answer["chance"],
             has_free_order=bool(answer["has_free_order"] or reads_clock),
             is_by_form=by_form,
+            made_ids=frozenset(made_ids),
             kinds=tuple(
                 kinds_otherwise(kinds_of(recorded.events), kinds_of(reader.events()), answer["bases_here"])
             ),
@@ -466,6 +416,8 @@ class _Reruns:
                 proved.reason(f"{note}; {RECORD_LARGE}")
             elif note not in proved.normalisers:
                 proved.remark(note)
+            if note.endswith(MADE_BY_RUNS) and self.has_changed and not self._calls_are_green:
+                proved.reason(_MADE_OTHERWISE)
         proved.counts.driven = proved.counts.covered = len(plan.actions)
         proved.counts.informative = sum(
             event.extra.get("result") is not None or any((event.state or {}).values())
@@ -485,6 +437,11 @@ class _Reruns:
         if hidden := ends.redacted(has_changed=self.has_changed):
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if self.has_changed:
+            if failure := self.runs[0].failure:
+                proved.reason(
+                    f"code changed, and {self.script.name} ends with {failure}; the recording does not tell "
+                    "how it ended then"
+                )
             for kind in dict.fromkeys(each for run in self.runs for each in run.kinds):
                 proved.reason(f"code changed: {kind}")
             ends.compare_beyond_agents(proved)
@@ -543,6 +500,11 @@ class _Reruns:
         return proved, plan
 
     @property
+    def _calls_are_green(self) -> bool:
+        """Whether each recorded call does the same, so that its ids and times were compared."""
+        return bool(self.outcome.counts.actions) and judge(self.outcome)[0] is Verdict.IDENTICAL
+
+    @property
     def _why(self) -> str:
         """Why the program was run again."""
         outcome = self.outcome
@@ -582,7 +544,7 @@ class _Reruns:
             )
 
 
-def _never_compared(recording: Recording) -> list[str]:
+def _nevercompare_runs(recording: Recording) -> list[str]:
     """Return the fields without a recorded value, which no run can be compared in, as `agent.field`."""
     states = [(name, fact.first_state) for name, fact in sorted(recording.agents.items())]
     return [
@@ -602,22 +564,6 @@ def _patience_s(info: SessionInfo) -> float:
     return max(_AT_LEAST_S, _TIMES_SLOWER * took_us / 1e6)
 
 
-def _compared(
-    one: Path, other: Path, *, by_form: bool, measured: list[str] | None = None, is_whole: bool = False
-) -> RunComparison:
-    """Compare two recordings of the program.
-
-    Args:
-        by_form: whether ids and times agree by their form.
-        measured: gets the other's durations that differ, which then agree, too; None compares them.
-        is_whole: whether what was recorded between actions is compared, too.
-    """
-    infos = [session_info(each) for each in (one, other)] if by_form else []
-    began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
-    values = ValuesOfRun((began_s[0], began_s[1]), durations=measured) if len(began_s) == 2 else None
-    return compare_actions(one, other, values, is_whole=is_whole)
-
-
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     """Whether the program ran the same code as the target's objects, in those methods that it called.
 
@@ -629,6 +575,10 @@ def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     ) and (is_green or all(run.classes.get(name, cls) == cls for name, cls in outcome.classes.items()))
 
 
+_MADE_OTHERWISE = (
+    "code changed, which may make ids and times otherwise, such as a hash of other contents or a later "
+    "deadline; --target module:factory compares them with those that libraries make in the replay"
+)
 _REMARKS = (MADE_BY_RUNS, NOT_READ_IN_CALLS)
 """Notes of a comparison after which the verdict may still be IDENTICAL."""
 _STILL_HOLD = (
@@ -688,70 +638,3 @@ class _Chance(NamedTuple):
             return cls(varying, bool(own), next(iter(own), ""))
         is_of_libraries = varying == {"random"} and bool(libraries)
         return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
-
-
-# The copy of the working directory in which the program runs again, and where it may write.
-#
-# What it records tells the paths of the copy as those of the working directory.
-
-COPY = "copy"
-_MOST_FILES = 2_000
-_MOST_BYTES = 64 << 20
-"""The size limit of a working directory that is copied."""
-_END_US = 1_000_000
-"""How long after the end of its recording a program may still have written files."""
-
-
-def recorded_until_us(info: SessionInfo) -> int:
-    """Return the time after which the recorded program wrote no more files, in microseconds since 1970."""
-    return parse_timestamp(info.ended_at or info.started_at) + _END_US
-
-
-def copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> list[Path] | None:
-    """Copy the working directory without files written during the recording; None if it is too large.
-
-    The trace root is left out too. Symbolic links are copied as links.
-
-    Returns:
-        The files written during the recording, such as redirected output, by their paths in the copy.
-    """
-    left_out = {session.parent.resolve(), session.resolve()}
-    written_us = range(parse_timestamp(info.started_at), recorded_until_us(info))
-    files, size_bytes = 0, 0
-    lacking: list[Path] = []
-
-    def names(place: str, listing: list[str]) -> list[str]:
-        nonlocal files, size_bytes
-        left = []
-        for name in listing:
-            path = Path(place) / name
-            status = path.lstat()
-            is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
-            is_tool = name.startswith(".") and stat.S_ISDIR(status.st_mode)  # such as .git and .venv
-            if is_tool or name == "__pycache__" or path.resolve() in left_out:
-                left.append(name)
-            elif is_new and path.suffix != ".py":
-                left.append(name)
-                lacking.append(copy / path.relative_to(source))
-            else:
-                files += 1
-                size_bytes += status.st_size
-        if files > _MOST_FILES or size_bytes > _MOST_BYTES:
-            raise OverflowError
-        return left
-
-    try:
-        shutil.copytree(source, copy, symlinks=True, ignore=names)
-    except (OSError, shutil.Error, OverflowError):
-        return None
-    return lacking
-
-
-def tell_as_original(session: Path, copy: Path, original: Path) -> None:
-    """Replace paths of a copied directory by those of the original in what the program recorded there."""
-    for path in session.rglob("*"):
-        if path.is_file():
-            data = path.read_bytes()
-            told = as_original(data, str(copy), str(original))
-            if told != data:
-                path.write_bytes(told)

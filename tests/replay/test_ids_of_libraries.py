@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,107 @@ def test_an_artifact_with_ids_and_times_of_a_library_is_compared_in_all_else(tmp
     report = replay_run("last", None, "trace")
     assert report.verdict == "DIVERGED", str(report)
     assert "told of pigs" in str(report)
+
+
+LEDGER = """
+import datetime, hashlib, sys
+import marking
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+class Ledger:
+    def __init__(self, day):
+        self.agent_id, self.head, self.due, self.label = "ledger", "", day, ""
+
+    @trace_agent_action
+    def add(self, text):
+        self.head = hashlib.sha256((self.head + text).encode()).hexdigest()
+        self.due += datetime.timedelta(minutes=15)
+        self.label = marking.new_id()
+        return len(text)
+
+    @trace_agent_action(capture_result=False)
+    def price(self, count):
+        return 10 * count
+
+
+def main():
+    setup_logging(trace_root="trace")
+    ledger = Ledger(datetime.datetime.fromisoformat('DAY 12:00:00'))
+    prices = [ledger.add(text) and PRICE for text in ("one", "three")]
+    shutdown_logging()
+    END
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """Records a ledger, which gets ids from a library, and replays it without a target after a change."""
+    monkeypatch.chdir(tmp_path)
+    Path("site-packages").mkdir()
+    Path("site-packages", "marking.py").write_text(MARKING)
+    program = Path("ledger.py")
+    text = f"import sys\nsys.path.append({str(tmp_path / 'site-packages')!r})\n{LEDGER}"
+
+    def record(price="len(text)", end="pass"):
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        program.write_text(text.replace("PRICE", price).replace("END", end).replace("DAY", today))
+        subprocess.run([sys.executable, "ledger.py"], check=True, env=child_environment(), timeout=60)
+
+    def replay(old="", new=""):
+        recorded = program.read_text()
+        assert not old or recorded.count(old) == 1
+        program.write_text(recorded.replace(old, new) if old else recorded)
+        report = replay_run("last", None, "trace")
+        program.write_text(recorded)
+        return report
+
+    return record, replay
+
+
+@pytest.mark.process
+def test_a_hash_that_all_runs_of_changed_code_make_alike_is_a_difference_though_a_library_makes_ids(ledger):
+    record, replay = ledger
+    record()
+    assert replay().verdict == "IDENTICAL", str(replay())
+    report = replay("self.head + text", "text + self.head")
+    assert report.verdict == "DIVERGED", str(report)
+    assert "head" in report.outcome.divergence.field
+
+
+@pytest.mark.process
+def test_a_changed_deadline_is_not_excused_as_a_time_that_each_run_makes_anew(ledger):
+    record, replay = ledger
+    record()
+    report = replay("minutes=15", "hours=6")
+    assert report.verdict != "IDENTICAL", str(report)
+    report = replay("marking.new_id()", 'hashlib.md5(marking.new_id().encode()).hexdigest() + ""')
+    assert report.verdict != "IDENTICAL", str(report)
+
+
+@pytest.mark.process
+def test_a_result_that_is_not_captured_proves_nothing_once_code_changed(ledger):
+    record, replay = ledger
+    record(price="ledger.price(3)")
+    assert replay().verdict == "IDENTICAL", str(replay())
+    report = replay("10 * count", "-10 * count")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "results of price of ledger are not captured" in str(report)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [("raise SystemExit('too dear')", "too dear"), ("sys.exit(3)", "exit code 3"), ("1 / 0", "Zero")],
+)
+def test_a_changed_program_that_ends_with_a_failure_after_its_last_action_is_not_green(ledger, end, told):
+    record, replay = ledger
+    record(end="prices.clear()")
+    report = replay("prices.clear()", end)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert told in str(report)

@@ -338,6 +338,7 @@ class ValuesOfRun(LibraryValues):
     Any id agrees with another of its form, and a moment of one run with a moment of the other.
 
     Args:
+        not_made: (recorded, replayed) ids that do not agree, since other runs have them, too.
         runs_s: the seconds since 1970 at which each of both runs began.
         durations: gets the replayed durations, as `str(timedelta)` writes them, that differ from the recorded
             ones, which then agree, too; None compares durations.
@@ -345,8 +346,17 @@ class ValuesOfRun(LibraryValues):
 
     note = MADE_BY_RUNS
 
-    def __init__(self, runs_s: tuple[float, float], *, durations: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        runs_s: tuple[float, float],
+        *,
+        durations: list[str] | None = None,
+        not_made: Collection[tuple[str, str]] = (),
+    ) -> None:
         super().__init__()
+        self.made_ids: set[tuple[str, str]] = set()
+        """The (recorded, replayed) ids that agreed by their form."""
+        self._not_made = not_made
         self._runs_s = runs_s
         self._durations = durations
 
@@ -365,7 +375,10 @@ class ValuesOfRun(LibraryValues):
         return self._are_near(_moment_s(recorded), _moment_s(replayed))
 
     def _is_made(self, recorded: str, replayed: str) -> bool:
-        return _is_long(recorded) and _is_long(replayed)
+        is_made = _is_long(recorded) and _is_long(replayed) and (recorded, replayed) not in self._not_made
+        if is_made:
+            self.made_ids.add((recorded, replayed))
+        return is_made
 
     def number(self, recorded: float, replayed: float) -> bool:
         """Whether two numbers are moments in the same unit, each near its run."""

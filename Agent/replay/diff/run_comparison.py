@@ -55,7 +55,7 @@ from Agent.replay.diff.run_side import (
     pair_agents,
 )
 from Agent.replay.drive.states import FieldRules
-from Agent.replay.plan.recording import module_names, session_info
+from Agent.replay.plan.recording import is_traced_action, method_name, module_names, session_info
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
 from Agent.tree.layout import (
@@ -240,9 +240,23 @@ def unseen_effects(
     changed = (*comparison.changed_code, *in_program)
     if changed:
         yield f"code changed in {listed(changed, _MOST_NAMED)}, {OF_STORED_CODE}"
+    hidden: dict[str, None] = {}
     for event in events if has_changed else ():
         if event.code is not None and event.extra.get("yielded"):
             yield f"code changed, and {describe(event)} {ONLY_COUNTED}"
+        elif is_traced_action(event) and "yielded" not in event.extra:
+            hidden.update(dict.fromkeys(_not_captured(event)))
+    if hidden:
+        yield f"code changed, and {listed(tuple(hidden), _MOST_NAMED)} are not captured"
+
+
+def _not_captured(event: Event) -> Iterator[str]:
+    """Yield whether the arguments and the result of a traced call were left out of its event."""
+    call = f"{method_name(event)} of {event.agent_id}"
+    if "args" not in event.extra:
+        yield f"arguments of {call}"
+    if "result" not in event.extra and event.extra.get("outcome") is None:
+        yield f"results of {call}"
 
 
 def _recording_of_both(one: RunSide, other: RunSide) -> int:

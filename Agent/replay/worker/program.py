@@ -113,7 +113,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
                 import_module(package)
             SourceFileLoader("__main__", str(module.__file__)).exec_module(module)
     except SystemExit as left:
-        failure = left.code if isinstance(left.code, str) else ""
+        failure = f"exit code {left.code}" if isinstance(left.code, int) else str(left.code or "")
+        failure = "" if left.code == 0 else failure
     except Exception as error:  # noqa: BLE001 - the user's program; the caller reports it
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
