@@ -22,6 +22,7 @@ from Agent.errors import InputError, SessionInUse, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
+from Agent.record.user_key import sign_targets, signed_targets
 from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.session import SessionInfo, create_session, open_session, update_session
 from Agent.tree.layout import (
@@ -107,13 +108,16 @@ def merge_sessions(sessions: Sequence[Path], root: Path) -> Merged:
 def _created(infos: Sequence[SessionInfo], root: Path) -> Path:
     ends = [info.ended_at for info in infos]
     fresh = SessionInfo.begun_now()
+    targets = {name: target for info in reversed(infos) for name, target in info.targets.items()}
+    signed = {name: target for info in reversed(infos) for name, target in signed_targets(info).items()}
     return create_session(
         root,
         replace(
             infos[0],
             session_uid=fresh.session_uid,
             ended_at=max(end for end in ends if end is not None) if all(ends) else None,
-            targets={name: target for info in reversed(infos) for name, target in info.targets.items()},
+            targets=targets,
+            target_signatures=sign_targets(fresh.session_uid, dict(signed.items() & targets.items())),
             other={},
         ),
     )

@@ -23,7 +23,6 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
 from Agent.client.sender import Sender, sender_for
 from Agent.client.shipment import OutgoingSession, stored_cursor
-from Agent.config.keys import redaction_key
 from Agent.errors import ConfigurationError, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allow_list import AllowList
@@ -39,6 +38,7 @@ from Agent.export.otlp import (
 from Agent.export.spans import Span, SpanMaker
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.health import say
+from Agent.record.user_key import redaction_key
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.read.follower import CURSOR_VERSION, Follower

@@ -19,11 +19,11 @@ import orjson
 from Agent.archive.sealed.reader import ArchiveLines
 from Agent.client.destination import MAX_BODY_EVENTS, Connection, Delivery, Destination, bodies_of
 from Agent.client.sender import lock_sending
-from Agent.config.keys import redaction_key
 from Agent.errors import DamagedInput, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allow_list import AllowList
 from Agent.export.wire import event_to_wire, session_to_wire
+from Agent.record.user_key import redaction_key
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
 from Agent.tree.files.session import open_session, read_claims

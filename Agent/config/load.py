@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from Agent.config import options
 from Agent.config.options import Options, Setting, Settings, near_miss
 from Agent.errors import ConfigurationError
+from Agent.record.user_key import config_home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -262,14 +263,6 @@ def project_paths(directory: str | None = None) -> Iterator[str]:
         if above == path:
             return
         path = above
-
-
-def config_home(environment: Mapping[str, str]) -> str | None:
-    """The directory of the user's configuration files by XDG; None if there is no home directory."""
-    home = environment.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(home):  # noqa: PTH117 - XDG says to ignore a relative path
-        home = os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
-    return home if os.path.isabs(home) else None  # noqa: PTH117
 
 
 def user_path(environment: Mapping[str, str]) -> str | None:

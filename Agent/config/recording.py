@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from Agent.config import process
-from Agent.config.keys import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import call_at_last, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse
@@ -36,6 +35,7 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.health import TOO_LATE, Health, say
 from Agent.record.loggers.resources import stop_samplers
 from Agent.record.tracing.state_events import emit_last_states
+from Agent.record.user_key import redaction_key
 from Agent.tree.layout import agents_dir
 from Agent.tree.write.event_counts import read_counts, save_counts
 from Agent.tree.write.mirror import Mirrors

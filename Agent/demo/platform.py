@@ -11,7 +11,8 @@ from typing import Any
 from Agent import setup_logging, shutdown_logging
 from Agent import tick as trace_tick
 from Agent.demo.creators import KINDS, SLOTS, Creator, TrendService
-from Agent.tree.files.session import update_session
+from Agent.record.user_key import sign_targets
+from Agent.tree.files.session import open_session, update_session
 from Agent.utils import AgentLogger, InteractionLogger, SystemLogger, measure_performance, trace_agent_action
 
 MAX_DEPTH = 12
@@ -339,5 +340,7 @@ def record_session(
         outcome = Platform(settings).run(progress)
     finally:
         shutdown_logging()
-    update_session(session.path, targets={"*": WHOLE} | dict.fromkeys(outcome.last_published, TARGET))
+    targets = {"*": WHOLE} | dict.fromkeys(outcome.last_published, TARGET)
+    signatures = sign_targets(open_session(session.path).session_uid, targets)
+    update_session(session.path, targets=targets, target_signatures=signatures)
     return DemoRecording(session.session_id, session.path, settings, outcome)

@@ -53,13 +53,17 @@ def name_or_kind(name: object) -> str:
     return text_or_none(name) or repr(type(name))
 
 
+def module_of_class(cls: type) -> str:
+    """Return the name of a class's module, even if a metaclass overrides it; `?` if it is not text."""
+    try:
+        return text_or_none(_MODULE.__get__(cls)) or "?"
+    except AttributeError:
+        return "?"
+
+
 def class_name(cls: type) -> str:
     """Return `module.QualName` of a class, with `?` for a part that is not text."""
-    try:
-        module = text_or_none(_MODULE.__get__(cls))
-    except AttributeError:
-        module = None
-    name = f"{module or '?'}.{text_or_none(_QUALNAME.__get__(cls)) or '?'}"
+    name = f"{module_of_class(cls)}.{text_or_none(_QUALNAME.__get__(cls)) or '?'}"
     return name[:_NAME_CHARS]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.processes import run_python
+from support.processes import be_one_user, run_python
 
 from Agent.cli.main import main
 
@@ -40,9 +40,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Read it, do not write to it."""
     place = tmp_path_factory.mktemp("recorded")
     root = place / "trace"
+    be_one_user()
     done = run_python("-c", RECORD, str(root), cwd=place, HOME=str(place), AGENT_TRACE_SESSION="")
     assert done.returncode == 0, done.stderr
     return Recorded(root, done.stdout.strip())
+
+
+@pytest.fixture
+def one_user(isolation: None) -> None:
+    """Who asks is who recorded: the targets of a recording are called without being given."""
+    be_one_user()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import pytest
 from Agent.archive import encrypted
 from Agent.archive.sealed.sealing import seal
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 pytest.importorskip("cryptography", reason="cryptography is not installed; it is in the extra [encryption]")
 
 READING = [

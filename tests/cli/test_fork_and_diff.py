@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 AGENT = "creator_002"
 
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 CHANGED = "Agent.demo.targets:changed_creator"
 
 

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from support.processes import child_environment, run_python
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 CHANGED = "Agent.demo.targets:changed_creator"
 
 

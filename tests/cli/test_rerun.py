@@ -8,6 +8,8 @@ import shutil
 import pytest
 from support.session_files import of_agent, of_kind, session_events
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 AGENT = "creator_017"
 PLANTED = "cooldown_until"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import Agent
-from Agent.config.keys import redaction_key
 from Agent.config.load import ENVIRONMENT, options_from, user_path
 from Agent.config.logging_config import LOGGING_CONFIG, health, options_in, setup_logging
 from Agent.config.options import SETTABLE, Options, checked, with_changes
 from Agent.errors import ConfigurationError
+from Agent.record.user_key import redaction_key
 from Agent.tree.write.mirror import DEFAULT_ROTATION
 
 

@@ -411,6 +411,42 @@ def test_an_exception_of_which_any_attribute_explodes_is_recorded_with_its_call(
     assert told["extra"]["error_id"] == error["id"]
 
 
+class Halt(BaseException):
+    pass
+
+
+class HaltingClass(type):
+    def __getattribute__(cls, name):
+        if is_armed:
+            raise Halt(name)
+        return super().__getattribute__(name)
+
+
+class OfHaltingClass(metaclass=HaltingClass):
+    pass
+
+
+is_armed = False
+
+
+def test_a_class_beside_the_agents_may_refuse_every_question(recorded, monkeypatch):
+    ran = []
+
+    class Agent:
+        agent_id = "a"
+
+        @trace_agent_action
+        def act(self):
+            ran.append(1)
+
+    monkeypatch.setitem(globals(), "is_armed", True)
+    for _ in range(3):
+        Agent().act()
+    monkeypatch.setitem(globals(), "is_armed", False)
+    assert ran == [1, 1, 1]
+    assert len(recorded.of("agent_action")) == 3
+
+
 def test_a_dict_that_changes_while_it_is_read_is_recorded(recorded):
     shared = {f"k{number}": number for number in range(500)}
     stop = threading.Event()

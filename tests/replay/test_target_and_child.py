@@ -7,8 +7,9 @@ import stat
 import pytest
 
 from Agent.errors import AgentNotFound, SessionNotFound, TargetNotFound, TargetNotGiven, UsageError
+from Agent.record.user_key import sign_targets
 from Agent.replay import replay_run, replay_runs
-from Agent.tree.files.session import update_session
+from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import list_sessions
 
 ADDER = """
@@ -49,9 +50,25 @@ def test_without_a_target_there_is_a_hint(toy):
 def test_the_session_remembers_its_target(toy):
     toy.record(ADDER)
     session = list_sessions(toy.root)[-1].path
-    update_session(session, targets={"a": f"{toy.name}:build"})
+    targets = {"a": f"{toy.name}:build"}
+    signatures = sign_targets(open_session(session).session_uid, targets)
+    update_session(session, targets=targets, target_signatures=signatures)
     assert replay_run("last/a", root=toy.root).verdict == "IDENTICAL"
     assert replay_run("last", root=toy.root).verdict == "IDENTICAL"
+
+
+@pytest.mark.parametrize("forged", [{}, {"a": "0" * 64}, {"a": "ctypes:CDLL"}, "of another session"])
+def test_a_target_that_the_user_did_not_record_is_called_only_if_it_is_given(toy, forged):
+    toy.record(ADDER)
+    session = list_sessions(toy.root)[-1].path
+    name = f"{toy.name}:build"
+    signatures = sign_targets("another", {"a": name}) if forged == "of another session" else forged
+    update_session(session, targets={"a": name}, target_signatures=signatures)
+    for run in ("last/a", "last"):
+        with pytest.raises(TargetNotGiven, match="nothing shows that you recorded it") as refused:
+            replay_run(run, root=toy.root)
+        assert f"--target {name}" in str(refused.value.remedy)
+    assert replay_run("last/a", target=name, root=toy.root).verdict == "IDENTICAL"
 
 
 @pytest.mark.parametrize("target", ["nonsense", "module:", ":factory"])

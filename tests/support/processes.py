@@ -50,3 +50,12 @@ def run_python(
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def be_one_user(config_home: Path | None = None) -> None:
+    """Give a configuration directory the key of one user for all tests, who trusts what any of them recorded."""
+    directory = (config_home or Path(os.environ["XDG_CONFIG_HOME"])) / "agent-trace"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = directory / "redaction.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)

@@ -29,7 +29,7 @@ import pytest
 
 from support.markdown import Block
 from support.perfetto_classes import perfetto_classes
-from support.processes import REPOSITORY, child_environment
+from support.processes import REPOSITORY, be_one_user, child_environment
 
 try:
     import fcntl
@@ -163,6 +163,7 @@ class Reader:
             command = tools / "bin" / name
             command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {what} "$@"\n')
             command.chmod(0o700)
+        be_one_user(tools)
         self._environment = child_environment(
             PATH=f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}",
             HOME=str(tools),

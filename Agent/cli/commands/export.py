@@ -165,9 +165,9 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
     from Agent.client.otlp import described_program
-    from Agent.config.keys import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches
+    from Agent.record.user_key import redaction_key
 
     allowed = AllowList(redaction_key())
     name, attributes = described_program(service)
@@ -234,9 +234,9 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: HowToSend) -> i
 def _send(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) -> Any:
     from Agent.client.destination import Connection
     from Agent.client.otlp import OtlpDelivery
-    from Agent.config.keys import redaction_key
     from Agent.export.allow_list import AllowList
     from Agent.export.otlp import in_batches
+    from Agent.record.user_key import redaction_key
 
     allowed = AllowList(redaction_key())
     with closing(Connection(destination)) as connection:
@@ -500,8 +500,8 @@ def _import_file(
     mapping: tuple[str, ...],
     root: Path,
 ) -> None:
-    from Agent.config.keys import redaction_key
     from Agent.record.encode.redaction import Redactor
+    from Agent.record.user_key import redaction_key
 
     with working("importing"):
         done = convert(Path(file), mapping, root, Redactor(redaction_key()))

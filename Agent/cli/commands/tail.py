@@ -470,7 +470,7 @@ def format_bytes() -> bytes:
 
 def formats_directory() -> Path:
     """The directory of lnav's formats: in `~/.lnav` if that exists, else in its configuration directory."""
-    from Agent.config.load import config_home
+    from Agent.record.user_key import config_home
 
     home = Path.home()
     # Without the default: lnav prefers `~/.lnav` to that, but not to a directory that the user names.

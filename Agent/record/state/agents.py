@@ -23,6 +23,7 @@ from Agent.event.classes import (
     class_name,
     find_in_classes,
     is_partial,
+    module_of_class,
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
@@ -176,7 +177,7 @@ def _agent_id_of(obj: object) -> str | None:
             and identity_of(obj) is None
         ):
             return None
-        if issubclass(cls, type) or cls.__module__.startswith("Agent.record"):
+        if issubclass(cls, type) or module_of_class(cls).startswith("Agent.record"):
             return None
         if is_value(cls) and identity_of(obj) is None:
             logger = attribute_or_none(obj, "logger")
@@ -207,7 +208,7 @@ def _names_itself(cls: type) -> bool:
     """Whether an object of the class with its own `agent_id` is an agent."""
     return (
         type(find_in_classes(cls, "__dict__")) in (GetSetDescriptorType, type(None))
-        and not cls.__module__.startswith("Agent.record")
+        and not module_of_class(cls).startswith("Agent.record")
         and not is_partial(cls)  # as above
         and class_reducer(cls) is None
         and cls not in REGISTERED

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any
 
-from Agent.event.classes import by_class
+from Agent.event.classes import by_class, module_of_class
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import (
@@ -30,7 +30,7 @@ def is_own_stream(value: object) -> bool:
     """Whether it is a generator of numpy or `random` whose draws are not recorded one by one."""
     if sort_of(type(value)) is not Sort.GENERATOR:
         return False
-    if type(value).__module__.startswith("numpy.random"):
+    if module_of_class(type(value)).startswith("numpy.random"):
         return not hasattr(value, "agent_trace_adopted")
     return is_random_class(type(value)) and "getrandbits" not in vars(value)
 
@@ -189,5 +189,5 @@ def text_of_mark(position: Position) -> str:
 
 def global_generators(cls: type) -> dict[str, Any]:
     """Return the `random.Random` objects that are global in the module of a class, by name."""
-    module = sys.modules.get(cls.__module__)
+    module = sys.modules.get(module_of_class(cls))
     return generators_in(vars(module)) if isinstance(module, ModuleType) else {}

@@ -20,7 +20,7 @@ from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from Agent.event.classes import is_partial
+from Agent.event.classes import is_partial, module_of_class, namespace_of
 from Agent.event.limits_of_time import undisturbed
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
@@ -410,7 +410,7 @@ class HeldObjects:
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
                 self._add(found, place, generator, more_looks)
-        module = sys.modules.get(type(obj).__module__)
+        module = sys.modules.get(module_of_class(type(obj)))
         if isinstance(module, ModuleType):
             names = self._globals.get(module.__name__)
             if names is None:
@@ -534,10 +534,11 @@ def _names_of_globals(module: ModuleType) -> frozenset[str]:
     names = {name for name, value in list(own.items()) if is_own_stream(value)}
     functions = [value for value in list(own.values()) if type(value) is FunctionType]
     for cls in list(own.values()):
-        if issubclass(type(cls), type) and cls.__module__ == module.__name__:
-            for each in list(vars(cls).values()):
-                method = each.__func__ if isinstance(each, (staticmethod, classmethod)) else each
-                if isinstance(method, FunctionType):
+        # The class may be anybody's: its metaclass must run no code.
+        if issubclass(type(cls), type) and module_of_class(cls) == module.__name__:
+            for each in list(namespace_of(cls).values()):
+                method = each.__func__ if type(each) in (staticmethod, classmethod) else each
+                if type(method) is FunctionType:
                     functions.append(inspect.unwrap(method))
     codes = [each.__code__ for each in functions if getattr(each, "__globals__", None) is own]
     while codes:

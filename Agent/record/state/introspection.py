@@ -33,6 +33,7 @@ from Agent.event.classes import (
     has_own_lookup,
     is_of_library,
     is_partial,
+    module_of_class,
     own_attributes,
     remember,
     restore_attributes,
@@ -442,7 +443,7 @@ def _with_values(known: Exposure, values: Callable[[Any], object]) -> Exposure:
 
 
 def _package_of(cls: type) -> str:
-    return str(cls.__module__).partition(".")[0]
+    return module_of_class(cls).partition(".")[0]
 
 
 class FieldReader:
@@ -645,7 +646,7 @@ def generators_in(values: dict[str, Any]) -> dict[str, Any]:
 @by_class
 def is_random_class(cls: type) -> bool:
     """Whether it is `random.Random`, which is not loaded for the question."""
-    return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
+    return class_name(cls) == "random.Random"
 
 
 def read_class_state(cls: type) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from types import (
 )
 from typing import Any
 
-from Agent.event.classes import by_class, class_name, find_in_classes, solid_base
+from Agent.event.classes import by_class, class_name, find_in_classes, module_of_class, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
 from Agent.record.state.introspection import Sort, sort_of
@@ -116,7 +116,7 @@ def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
     """Whether it is a method that adoption put on a `random.Random`, or a numpy generator."""
     if cls is FunctionType:
         return "agent_trace_adopted" in vars(node)
-    return sort is Sort.GENERATOR and any(str(base.__module__).startswith("numpy.") for base in cls.__mro__)
+    return sort is Sort.GENERATOR and any(module_of_class(base).startswith("numpy.") for base in cls.__mro__)
 
 
 def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:

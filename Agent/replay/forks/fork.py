@@ -40,6 +40,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.state_events import emit_last_states, emit_state
+from Agent.record.user_key import sign_targets
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped, judge
 from Agent.replay.drive.states import put_back, remove_fields
@@ -679,6 +680,7 @@ def new_session(
         targets=targets,
         other={lineage.relation: redactor.object(lineage.to_object())},
     )
+    info = replace(info, target_signatures=sign_targets(info.session_uid, targets))
     try:
         session = create_session(root, info)
     except OSError as error:

@@ -29,9 +29,10 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope
 from Agent.record.sources.adopted import is_own
 from Agent.record.state.agents import agent_id_of
+from Agent.record.user_key import sign_targets, signed_targets
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.python_text import python_path
-from Agent.tree.files.session import SessionInfo, update_session
+from Agent.tree.files.session import SessionInfo, open_session, update_session
 
 if TYPE_CHECKING:
     from Agent.replay.plan.actions import PlannedCall
@@ -55,7 +56,7 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
     """Return the target as `module:factory`: the given one, else the one recorded in the session.
 
     Raises:
-        TargetNotGiven: no target was given, and the session has none.
+        TargetNotGiven: no target was given, and the session has none that this user recorded.
         UsageError: the text is not `module:factory`, or the function cannot be imported by name.
     """
     if target is None:
@@ -70,6 +71,11 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
                 "no target was given, and the session remembers none",
                 remedy="give --target module:factory (a class, or a function that takes a spec), or replay "
                 "in the directory of the recorded script, which then runs again as a whole",
+            )
+        if info is None or recorded_target not in signed_targets(info).values():
+            raise TargetNotGiven(
+                f"the session names the target {recorded_target}, but nothing shows that you recorded it",
+                remedy=f"give --target {recorded_target} if that is code that you trust",
             )
         return recorded_target
     if isinstance(target, str):
@@ -98,7 +104,9 @@ def remember_target(target: Target, agent_id: str = "*") -> None:
     pipeline = installed.current_pipeline()
     if pipeline.artifacts is None:
         return  # a replay that imports the program, or a test: there are no files
-    update_session(pipeline.artifacts.session, targets={agent_id: name})
+    session, targets = pipeline.artifacts.session, {agent_id: name}
+    signatures = sign_targets(open_session(session).session_uid, targets)
+    update_session(session, targets=targets, target_signatures=signatures)
 
 
 def _name_of(target: Callable[..., Any]) -> str:

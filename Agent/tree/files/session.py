@@ -196,6 +196,8 @@ class SessionInfo:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     """Agent id to the `module:factory` that replays it."""
+    target_signatures: Mapping[str, str] = field(default_factory=dict)
+    """Agent id to the signature of its target, made with the key of who recorded it."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """Fields that this version does not know."""
 
@@ -341,7 +343,7 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:
-    """Change fields of a session's description; `targets` and `versions` are merged with the stored ones.
+    """Change fields of a session's description; `targets`, their signatures and `versions` are merged.
 
     Safe to call from several processes at the same time.
 
@@ -351,7 +353,7 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
     """
     with locked(session, wait=True):
         info = open_session(session)
-        for name in ("targets", "versions"):
+        for name in ("targets", "target_signatures", "versions"):
             if name in changes:
                 changes[name] = {**getattr(info, name), **changes[name]}
         info = replace(info, **changes)
