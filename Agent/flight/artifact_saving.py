@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -406,18 +407,49 @@ class CallParts:
         """Add the held items as `items`, or as `items_ref` if they have `LARGE_BYTES` or more."""
         if self._lost:
             return
+        self._hide_split_secrets()
         if self._item_bytes + len(self._items) < LARGE_BYTES:
             self._members.append(b'"items":[%s]' % b",".join(self._items))
             self.types.update(self._item_types)
             return
         self._members.append(b'"items_ref":%s' % orjson.dumps(self.save_items("items")))
 
+    def _hide_split_secrets(self) -> None:
+        """Replace the parts of secrets that items contain together: a model streams a key in pieces."""
+        redactor = self._pipeline.redactor
+        if not redactor.enabled or len(self._items) < 2:
+            return
+        items = [read_json(raw) for raw in self._items]
+        pieces: defaultdict[str, list[str]] = defaultdict(list)
+
+        def collect(place: str, text: str) -> str:
+            pieces[place].append(text)
+            return text
+
+        for item in items:
+            _map_texts(item, "", collect)
+        clean = {place: iter(redactor.pieces(texts)) for place, texts in pieces.items()}
+        for number, item in enumerate(items):
+            shown = _map_texts(item, "", lambda place, _text: next(clean[place]))
+            if shown != item:
+                self._items[number] = write_json(shown)
+
     def save_items(self, part: str) -> str | None:
         """Store the held items as an artifact and return the reference; None if there are none."""
         if self._lost or not self._items:
             return None
+        self._hide_split_secrets()
         prefix = len("/extra/items")
         types = {pointer[prefix:]: tag for pointer, tag in self._item_types.items()}
         encoded = encode_json(self._pipeline.capture, read_json(b"[%s]" % b",".join(self._items)))
         encoded = encoded._replace(types={**types, **(encoded.types or {})} or None)
         return save_call_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)
+
+
+def _map_texts(node: Any, place: str, change: Callable[[str, str], str]) -> Any:
+    """Return a JSON value with each text changed, given its place; members of a list have the same."""
+    if type(node) is str:
+        return change(place, node)
+    if type(node) is dict:
+        return {key: _map_texts(each, f"{place}/{key}", change) for key, each in node.items()}
+    return [_map_texts(each, f"{place}/", change) for each in node] if type(node) is list else node

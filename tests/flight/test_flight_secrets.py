@@ -6,12 +6,13 @@ import json
 import re
 from urllib.parse import quote
 
+import numpy
 import pytest
 import zstandard
 from support.session_files import only_session
 
 from Agent import setup_logging, shutdown_logging
-from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_tool
+from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_model_stream, record_tool
 from Agent.testing import canary
 
 LOOK_ALIKES = {
@@ -129,3 +130,59 @@ def test_a_checkpoint_of_a_step_that_names_a_secret_is_found_by_it_again(trace_r
     checkpoint_store.delete_checkpoints("r", [f"step {secret}"])
     assert checkpoint_store.list_checkpoints("r") == []
     shutdown_logging()
+
+
+SPLIT = "ghp_" + "k7Qm2Zx9Lp4Rt6Vw8Yb3Nc5Hd1Jf0Gs2Ta4U"
+
+
+@pytest.mark.parametrize(
+    "wrap", [str, lambda piece: {"delta": {"content": [piece]}}], ids=["texts", "deltas"]
+)
+@pytest.mark.parametrize("size", [1, 6, 11])
+def test_a_secret_that_arrives_in_pieces_leaves_none_of_them(trace_root, wrap, size):
+    pieces = ["the token is ", *(SPLIT[at : at + size] for at in range(0, len(SPLIT), size)), ", he said"]
+
+    @record_tool
+    def speak():
+        yield from map(wrap, pieces)
+
+    setup_logging(trace_root=trace_root)
+    with Recorder().run("a"):
+        told = list(speak())
+        streamed = list(record_model_stream(lambda: map(wrap, pieces), model_name="m", prompt="p"))
+    shutdown_logging()
+    assert told == streamed == [*map(wrap, pieces)]
+    texts = []
+    for path in trace_root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            texts.append(re.sub(r"[^A-Za-z0-9_]", "", path.read_text("utf-8", "replace")))
+    assert texts
+    assert not any(SPLIT in re.sub("delta|content", "", text) for text in texts)
+    found = contents(trace_root)
+    assert b"the token is " in found and b", he said" in found and b"[redacted:" in found
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_secret_in_a_text_of_wide_characters_is_replaced(trace_root, encoding, as_file):
+    setup_logging(trace_root=trace_root)
+    raw = f"key: {SPLIT} and more".encode(encoding)
+    with Recorder().run("a") as run_id:
+        Recorder().save_artifact("a.txt", io.BytesIO(raw) if as_file else raw, "text/plain")
+    shutdown_logging()
+    assert SPLIT.encode(encoding)[4:] not in contents(trace_root)
+    assert "and more".encode(encoding)[4:] in contents(trace_root), run_id
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_a_secret_in_an_array_of_texts_is_replaced(trace_root, kind):
+    setup_logging(trace_root=trace_root)
+    array = numpy.array([["plain", SPLIT]], dtype=f"{kind}60")
+    with Recorder().run("a"):
+        Recorder().save_artifact("a.npy", array)
+        Recorder().save_artifact("b.npy", numpy.array(["plain"], dtype=f"{kind}60"))
+    shutdown_logging()
+    wide = "utf-32-le" if kind == "U" else "ascii"
+    assert SPLIT.encode(wide) not in contents(trace_root)
+    shapes = {numpy.load(path).shape for path in trace_root.rglob("artifacts/*.npy")}
+    assert shapes == {(1, 2), (1,)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from codecs import getincrementaldecoder
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE, getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import IO, Any, NamedTuple
@@ -41,6 +41,8 @@ _WHOLE_JSON_BYTES = 16 * _BLOCK_BYTES
 _TEXT_TYPES = frozenset(
     f"application/{kind}" for kind in "json xml yaml toml x-ndjson javascript x-sh sql".split()
 )
+_UTF_32_MARKS = (BOM_UTF32_LE, BOM_UTF32_BE)
+_WIDE_MARKS = (*_UTF_32_MARKS, BOM_UTF16_LE, BOM_UTF16_BE)
 _KEY_BEGINS, _KEY_ENDS = b"-----BEGIN ", b"-----END "
 
 
@@ -73,7 +75,8 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
         return _encode_stream(capture.redactor, open(data, "rb"), kind, closes=True)
     if _is_file(data):
         return _encode_stream(capture.redactor, data, media_type or guessed(name), closes=False)
-    special = _encode_array(data, media_type) or _encode_frame(capture.redactor, data, media_type)
+    redactor = capture.redactor
+    special = _encode_array(redactor, data, media_type) or _encode_frame(redactor, data, media_type)
     if special is not None:
         return special
     if media_type is not None and is_text(media_type) and media_type != JSON:
@@ -138,6 +141,8 @@ def _encode_plain(
             kind = TEXT if _is_utf8(raw) else BYTES
         if not is_text(kind):
             return EncodedArtifact(kind, redacted(raw))
+        if raw.startswith(_WIDE_MARKS):
+            return EncodedArtifact(kind, _clean_wide_text(capture.redactor, raw))
         data = raw.decode("utf-8", "surrogateescape")
     elif kind is None or not is_text(kind):
         kind = kind or TEXT
@@ -163,6 +168,17 @@ def _clean_text(redactor: Redactor, text: str) -> RedactedBytes:
         return redacted(clean.encode("utf-8", "backslashreplace"))
 
 
+def _clean_wide_text(redactor: Redactor, raw: bytes) -> RedactedBytes:
+    """Return a text in UTF-16 or UTF-32, which begins with a byte order mark, without its secrets."""
+    name = "utf-32" if raw.startswith(_UTF_32_MARKS) else "utf-16"
+    try:
+        text = raw.decode(name)
+    except UnicodeDecodeError:
+        return _clean_text(redactor, raw.decode("utf-8", "surrogateescape"))
+    clean = redactor.text(text)
+    return redacted(raw if clean == text else clean.encode(name))
+
+
 def _is_utf8(raw: bytes, *, is_whole: bool = True) -> bool:
     if b"\0" in raw[:_BLOCK_BYTES]:
         return False
@@ -182,6 +198,8 @@ def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, close
     whole = _chained(first, blocks)
     if not is_text(kind) or not redactor.enabled:
         return EncodedArtifact(kind, map(redacted, whole))
+    if first.startswith(_WIDE_MARKS):
+        return EncodedArtifact(kind, _clean_wide_text(redactor, b"".join(whole)))
     return EncodedArtifact(kind, _clean_blocks(redactor, whole, is_json=kind == JSON))
 
 
@@ -238,13 +256,29 @@ def _clean_document(redactor: Redactor, raw: bytes) -> RedactedBytes:
     return redacted(raw if clean == value else write_json(clean, DUMP_OPTIONS) + b"\n")
 
 
-def _encode_array(data: Any, media_type: str | None) -> EncodedArtifact | None:
+def _clean_texts(redactor: Redactor, data: Any) -> Any:
+    """Return an array of texts without their secrets; the array itself if it has none."""
+    width, is_bytes = data.dtype.itemsize, data.dtype.kind == "S"
+    texts = [each.decode("utf-8", "surrogateescape") if is_bytes else each for each in data.ravel().tolist()]
+    clean = list(map(redactor.text, texts))
+    if clean == texts:
+        return data
+    numpy = sys.modules["numpy"]
+    if is_bytes:
+        encoded = [each.encode("utf-8", "surrogateescape") for each in clean]
+        return numpy.array(encoded, dtype=f"S{max(width, *map(len, encoded))}").reshape(data.shape)
+    return numpy.array(clean).reshape(data.shape)
+
+
+def _encode_array(redactor: Redactor, data: Any, media_type: str | None) -> EncodedArtifact | None:
     """Encode a numpy array in numpy's format; None for other values and for arrays of Python objects."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(data, numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
         return None
     if data.dtype.hasobject:
         return None
+    if data.dtype.kind in "US" and redactor.enabled:
+        data = _clean_texts(redactor, data)
     buffer = io.BytesIO()
     numpy.save(buffer, data, allow_pickle=False)
     return EncodedArtifact(ARRAY, redacted(buffer.getvalue()))

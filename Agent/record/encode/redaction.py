@@ -40,7 +40,7 @@ from Agent.record.secrets.names import (
     plain_name,
 )
 from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
-from Agent.record.secrets.patterns import replaced
+from Agent.record.secrets.patterns import replaced, secrets_in
 from Agent.record.secrets.structures import (
     SCHEMA_VALUES,
     begins_key,
@@ -549,6 +549,25 @@ class Redactor:
             if len(self._clean) >= _MAX_KNOWN_KEYS:
                 self._clean.clear()
             self._clean.add(known)
+        return clean
+
+    def pieces(self, texts: Sequence[str]) -> list[str]:
+        """Return consecutive pieces of a text, such as those of a stream, without the secrets of the whole.
+
+        Each part of a secret is replaced by the token of the secret.
+        """
+        whole, clean, begin = "".join(texts), [], 0
+        is_searched = self.enabled and self.reads_texts and not self._looks_clean(whole)
+        spans = secrets_in(whole) if is_searched else ()
+        for text in texts:
+            end, done = begin + len(text), begin
+            parts: list[str] = []
+            for first, last in spans:
+                if first < end and last > begin:
+                    parts += (whole[done : max(first, done)], self.counted_token(whole[first:last]))
+                    done = min(last, end)
+            clean.append("".join((*parts, whole[done:end])))
+            begin = end
         return clean
 
     def tags(self, types: dict[str, str]) -> dict[str, str]:
