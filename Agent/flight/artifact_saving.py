@@ -427,10 +427,10 @@ class CallParts:
             return text
 
         for item in items:
-            _map_texts(item, "", collect)
+            map_texts(item, "", collect)
         clean = {place: iter(redactor.pieces(texts)) for place, texts in pieces.items()}
         for number, item in enumerate(items):
-            shown = _map_texts(item, "", lambda place, _text: next(clean[place]))
+            shown = map_texts(item, "", lambda place, _text: next(clean[place]))
             if shown != item:
                 self._items[number] = write_json(shown)
 
@@ -446,10 +446,10 @@ class CallParts:
         return save_call_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)
 
 
-def _map_texts(node: Any, place: str, change: Callable[[str, str], str]) -> Any:
+def map_texts(node: Any, place: str, change: Callable[[str, str], str]) -> Any:
     """Return a JSON value with each text changed, given its place; members of a list have the same."""
     if type(node) is str:
         return change(place, node)
     if type(node) is dict:
-        return {key: _map_texts(each, f"{place}/{key}", change) for key, each in node.items()}
-    return [_map_texts(each, f"{place}/", change) for each in node] if type(node) is list else node
+        return {key: map_texts(each, f"{place}/{key}", change) for key, each in node.items()}
+    return [map_texts(each, f"{place}/", change) for each in node] if type(node) is list else node

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import erase_kit as kit
+import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,15 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
-from Agent.flight import LocalCheckpointStore, Recorder, find_run, list_runs, read_run
+from Agent.flight import (
+    LocalCheckpointStore,
+    Recorder,
+    find_run,
+    list_runs,
+    read_run,
+    record_model_stream,
+    record_tool,
+)
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.removal_logs import read_account
 from Agent.tree.retention import write_cursor
@@ -352,6 +361,39 @@ def test_a_value_in_names_goes_with_the_names(trace_root):
     (session,) = session_directories(trace_root)
     assert verify(session).sound and verify(session).artifacts == 1
     assert len([path for path in (session / "blobs").rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("how", ["live", "sealed", "removed"])
+@pytest.mark.parametrize("sort", ["tool", "large tool", "stream", "UTF-16", "array"])
+def test_a_value_that_is_nowhere_in_one_piece_is_found_and_goes(trace_root, sort, how):
+    pieces = ["to jane", ".", "doe@exam", "ple.com", " we write"] + ["x" * 20_000] * (sort == "large tool")
+
+    @record_tool
+    def speak():
+        yield from [{"delta": {"role": "r", "content": each}} for each in pieces]
+
+    setup_logging(trace_root=trace_root)
+    recorder = Recorder()
+    with recorder.run("a"):
+        if "tool" in sort:
+            list(speak())
+        elif sort == "stream":
+            list(record_model_stream(lambda: iter(pieces), model_name="m", prompt="p"))
+        elif sort == "array":
+            recorder.save_artifact("a.npy", numpy.array(["jane.doe@example.com"]))
+        else:
+            recorder.save_artifact("a.txt", "to jane.doe@example.com".encode("utf-16"), "text/plain")
+        recorder.save_artifact("b.txt", "other")
+    shutdown_logging()
+    sealed(trace_root, how)
+    found = erase(trace_root, target_of(match="jane.doe@example.com"))
+    assert found.proof is not None and found.proof.clean
+    assert found.events >= 1
+    left = b"".join(path.read_bytes() for path in trace_root.rglob("*") if path.is_file())
+    for part in ("doe@exam", "jane.doe".encode("utf-16-le"), "jane.doe".encode("utf-32-le")):
+        assert (part.encode() if isinstance(part, str) else part) not in left
+    assert b"other" in left
+    assert erase(trace_root, target_of(match="doe@exam")).events == 0
 
 
 def test_mistakes_are_told(tmp_path, trace_root):

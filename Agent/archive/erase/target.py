@@ -7,12 +7,14 @@ of it, and also the content of compressed frames, SQLite rows and sealed lines.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
 import re
 import sqlite3
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
@@ -32,6 +34,7 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.flight.artifact_saving import map_texts
 from Agent.flight.checkpoints.files import unpacked_chunks
 from Agent.flight.checkpoints.graph_file import (
     SQLITE_MAGIC,
@@ -48,6 +51,11 @@ from Agent.tree.write.artifacts import ROOT_RUN
 
 SHORTEST_BASE64: Final = 6
 """Shorter base64 strings match other data by chance and are not searched."""
+_WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_PIECES: Final = "pieces of a stream"
+_ITEMS: Final = b'"items":['
+_MOST_OF_LINE: Final = 64 << 20
+"""A longer line is of no recording, and is searched as bytes alone."""
 _ESCAPED_TWICE: Final = ("JSON", "JSON in JSON")
 
 
@@ -104,6 +112,7 @@ class ByteForms:
                 *_escapes(text),
                 *(("URL", form) for form in _quotes(raw)),
                 *(("base64", form) for form in base64_forms(raw)),
+                *(("UTF-16 or 32", text.encode(name, "surrogatepass")) for name in _WIDE),
             ):
                 names.setdefault(form, name)
         for form in packed:
@@ -120,8 +129,8 @@ class ByteForms:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Return the names of the forms searched; base64 is left out if it is too short."""
-        always = ("literal", "JSON", "JSON in JSON", "Python", "URL")
-        return (*always, "base64") if self._has_base64 else always
+        base64_too = ("base64",) if self._has_base64 else ()
+        return ("literal", "JSON", "JSON in JSON", "Python", "URL", *base64_too, "UTF-16 or 32", _PIECES)
 
     def find(self, data: bytes) -> str | None:
         """Return the name of a form found in some bytes; None if there is none."""
@@ -132,16 +141,48 @@ class ByteForms:
         """Search a text, such as a file name."""
         return self.find(text.encode("utf-8", "surrogatepass"))
 
+    def find_in_pieces(self, items: object) -> str | None:
+        """Search the texts that the items of a stream or a generator contain together."""
+        pieces: defaultdict[str, list[str]] = defaultdict(list)
+
+        def collect(place: str, text: str) -> str:
+            pieces[place].append(text)
+            return text
+
+        map_texts(items, "", collect)
+        is_found = any(self.find_in_text("".join(texts)) for texts in pieces.values())
+        return _PIECES if is_found else None
+
+    def find_in_lines(self, lines: bytes) -> str | None:
+        """Search the pieces of streams in lines of a recording, or in a document of such pieces."""
+        if _ITEMS not in lines and not lines.startswith(b"[") and b"\n[" not in lines:
+            return None
+        found = (
+            self._find_in_items(line) for line in lines.split(b"\n") if _ITEMS in line or line[:1] == b"["
+        )
+        return next((form for form in found if form is not None), None)
+
+    def _find_in_items(self, line: bytes) -> str | None:
+        with contextlib.suppress(orjson.JSONDecodeError, RecursionError):
+            stored = orjson.loads(line)
+            if type(stored) is dict:
+                payload = stored.get("extra", stored)
+                stored = payload.get("items") if type(payload) is dict else None
+            return self.find_in_pieces(stored)
+        return None
+
     def find_in_stream(self, chunks: Iterable[bytes]) -> str | None:
-        """Search bytes in chunks, without loading all of them."""
-        buffer = b""
+        """Search bytes in chunks, without loading all of them but for a long line."""
+        buffer = rest = b""
         for chunk in chunks:
             buffer += chunk
-            form = self.find(buffer)
+            lines, _, rest = (rest + chunk).rpartition(b"\n")
+            form = self.find(buffer) or self.find_in_lines(lines)
             if form is not None:
                 return form
             buffer = buffer[-self.longest :]
-        return None
+            rest = rest if len(rest) <= _MOST_OF_LINE else b""
+        return self.find_in_lines(rest)
 
 
 Kind = Literal["agent", "run", "match"]
@@ -256,7 +297,7 @@ class Target:
         return not self.names.isdisjoint(_RUN_IDS.findall(line))
 
     def _matches(self, line: bytes) -> bool:
-        if self.forms.find(line) is not None:
+        if self.forms.find(line) is not None or self.forms.find_in_lines(line) is not None:
             return True
         if b"\\u" not in line and b"\\/" not in line:
             return False

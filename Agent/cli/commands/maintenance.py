@@ -604,6 +604,8 @@ _FORMS = {
     "literal": "as it is",
     "JSON": "escaped for JSON",
     "URL": "quoted for a URL",
+    "UTF-16 or 32": "in UTF-16 and UTF-32",
+    "pieces of a stream": "in pieces of a stream",
     "base64": "inside base64",
 }
 
