@@ -614,7 +614,7 @@ class Snapshot:
 
     def provenance(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return the hops from a value back to where it came from, each an event."""
-        events = {node["id"]: node for node in self.nodes([each["id"] for each in result["hops"]])}
+        events = {node["id"]: node for node in self.nodes([*{each["id"]: None for each in result["hops"]}])}
         names = ("action", "path", "value", "rule", "from")
         hops = [
             events[each["id"]] | {name: each.get(name) for name in names}

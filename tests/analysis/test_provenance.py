@@ -186,6 +186,42 @@ def test_a_common_value_that_several_actions_gave_is_not_followed_to_one_of_them
     assert hops(analyzer.provenance("clerk", "rate")) == [("clerk", "learn"), ("desk", "refresh")]
 
 
+class Battery:
+    agent_id = "battery"
+
+    def __init__(self):
+        self.charge, self.cycles, self.log = 50.0, 10, []
+
+    @trace_agent_action
+    def exchange(self, kwh, count, note):
+        self.charge += kwh
+        self.cycles -= count
+        self.log.append(note)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "path", "argument", "rule"),
+    [
+        ("charge", 50.0 + 0.1 + 0.2, "args.kwh", 0.2, "changed by"),
+        ("cycles", 4, "args.count", 3, "changed by"),
+        ("log", ["plus 0.1", "plus 0.2"], "args.note", "plus 0.2", "part of it"),
+    ],
+)
+def test_a_value_and_the_argument_that_changed_it_have_each_its_own_value(
+    trace_root, field, value, path, argument, rule
+):
+    setup_logging(trace_root=trace_root)
+    battery = Battery()
+    for kwh in (0.1, 0.2):
+        battery.exchange(kwh, 3, f"plus {kwh}")
+    shutdown_logging()
+    found = LogAnalyzer(root=trace_root).provenance("battery", field)
+    shown = [(hop["path"], hop["value"], hop["rule"]) for hop in found["hops"]]
+    assert shown == [(field, value, "recorded"), (path, argument, rule)]
+    assert "from" not in found["hops"][0]
+    assert found["end"] == "an argument from code that is not traced"
+
+
 def test_a_computed_value_ends_the_walk_with_what_was_at_hand(market):
     found = market.provenance("tina", "double", 2)
     assert (hops(found), found["end"]) == ([("tina", "pay")], "computed in this action")

@@ -296,7 +296,7 @@ function showOrigin(parent: HTMLElement): void {
       );
       const edges = found.hops.slice(1).map((hop, n): Edge => ({
         from: hop.id, to: found.hops[n]!.id, basis: hop.rule === "recorded" ? "recorded" : "inferred", rule: hop.rule, reason: hop.value,
-      }));
+      })).filter((edge) => edge.from !== edge.to); // a value and the argument that changed it are of one event
       store.way.value = { edges, nodes: found.hops };
     }).catch((error: Error) => parent.replaceChildren(title, h("p", { class: "hint" }, shown(error.message, 300))));
   });
@@ -309,7 +309,7 @@ function hopLine(hop: Hop, back: store.Origin): HTMLElement {
     h("button", { class: "link", type: "button", "data-key": `hop ${hop.id} ${hop.path}`, onclick: () => void store.open(hop.id, { back }) }, when(hop.t, hop.tick) || "open"),
     h("span", { class: "who" }, shown(hop.agent ?? "", 40)),
     h("span", { class: "text" }, `${shown(hop.action, 60)}${path ? `, ${shown(path, 100)}` : ""} = `, h("code", {}, shown(hop.value, 120))),
-    h("span", { class: "basis" }, hop.rule === "recorded" ? "recorded" : "inferred: the same value"),
+    h("span", { class: "basis" }, hop.rule === "recorded" ? "recorded" : `inferred: ${hop.rule}`),
   );
 }
 

@@ -9,7 +9,9 @@ value, and the walk ends with the inputs of that action.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
@@ -41,6 +43,21 @@ _OUTSIDE: Final = {
     "source.read": "read from {}",
 }
 """Kinds of events whose values come from outside the recorded agents."""
+
+
+_SAME: Final = "same value"
+_PART: Final = "part of it"
+_CHANGED: Final = "changed by"
+
+
+class _Looked(NamedTuple):
+    """A value to search for in the inputs of an action."""
+
+    value: Any
+    rule: str = _SAME
+    """What an input with this value is to the value that the action gave."""
+    error: float = 0.0
+    """How far a number may differ because of rounding."""
 
 
 class _Input(NamedTuple):
@@ -85,7 +102,8 @@ def provenance(
         `action` of an event, `path` and `value` in it, `from` (the argument that contained it, if any), and
         `rule`: `recorded` for the event that set a field, a caller and a message, `same value` where values
         were compared; `end`, why the walk ended there; `inputs`, the `path`, `value` and event `id` of each
-        input of the last action.
+        input of the last action. A hop has the rule `part of it` if the hop before it contains its value, and
+        `changed by` if the number in the hop before it grew or fell by its value.
 
     Raises:
         AgentNotFound, EventNotFound, UsageError: as `states.field_changes`.
@@ -124,7 +142,9 @@ def _of_field(walk: _Walk, agent_id: str, name: str, changes: dict[str, Any], ru
         _of_value(walk, row, name, _looked_for(last.get("before"), value))
 
 
-def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | None = None) -> None:
+def _of_value(
+    walk: _Walk, row: Row, path: str, looked_for: Iterable[_Looked], inner: Row | None = None
+) -> None:
     """Continue from an action to the input that contains one of some values.
 
     Args:
@@ -133,32 +153,34 @@ def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | 
     """
     walk.links.prepare([row], fails=lambda _row: True)
     inputs = list(_inputs(walk, row, inner))
-    for value in values:
+    for looked in looked_for:
         same = [
-            each for each in inputs if _equal(each.value, value) and (each.kind, each.path) != ("field", path)
+            each
+            for each in inputs
+            if _is_like(each.value, looked) and (each.kind, each.path) != ("field", path)
         ]
-        if same and _tells(value):
-            _of_input(walk, same[0])
+        if same and _tells(looked.value):
+            _of_input(walk, same[0], looked.rule)
             return
     walk.end = "computed in this action"
     shown = (each for each in inputs if not isinstance(each.value, (dict, list)) and each.path[0] != "/")
     walk.inputs = tuple(islice(shown, _MAX_INPUTS))
 
 
-def _of_input(walk: _Walk, source: _Input) -> None:
+def _of_input(walk: _Walk, source: _Input, rule: str) -> None:
     row = source.row
     if source.kind == "field":
         name = source.path
         before = field_changes(walk.reader, walk.engine, row["agent_id"], name, _event_before(walk, row))
-        _of_field(walk, row["agent_id"], name, before, "same value")
-    elif not _add(walk, row, source.path, source.value, "same value", again=source.kind == "args"):
+        _of_field(walk, row["agent_id"], name, before, rule)
+    elif not _add(walk, row, source.path, source.value, rule, again=source.kind == "args"):
         return
     elif source.kind == "outside":
         walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
     elif source.kind == "message":
         _of_sender(walk, row, source)
     elif source.kind == "result":
-        _of_value(walk, row, "", [source.value])
+        _of_value(walk, row, "", [_Looked(source.value)])
     else:
         caller = _around(walk, row)
         while caller is not None and caller["event_type"] != "agent_action":
@@ -166,7 +188,7 @@ def _of_input(walk: _Walk, source: _Input) -> None:
         if caller is None:
             _of_giver(walk, row, source.value)
         elif _add(walk, caller, "", source.value, "recorded"):
-            _of_value(walk, caller, "", [source.value], row)
+            _of_value(walk, caller, "", [_Looked(source.value)], row)
 
 
 def _of_giver(walk: _Walk, row: Row, value: Any) -> None:
@@ -177,9 +199,9 @@ def _of_giver(walk: _Walk, row: Row, value: Any) -> None:
     elif giver.kind == "field":
         name, agent_id = giver.path, giver.row["agent_id"]
         changes = field_changes(walk.reader, walk.engine, agent_id, name, giver.row["id"])
-        _of_field(walk, agent_id, name, changes, "same value")
+        _of_field(walk, agent_id, name, changes, _SAME)
     else:
-        _of_input(walk, giver)
+        _of_input(walk, giver, _SAME)
 
 
 def _giver(walk: _Walk, row: Row, value: Any) -> _Input | None:
@@ -215,7 +237,7 @@ def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
     if action is None:
         walk.end = "a message from code that is not traced"
     elif _add(walk, action, "", source.value, "recorded"):
-        _of_value(walk, action, "", [source.value], sent)
+        _of_value(walk, action, "", [_Looked(source.value)], sent)
 
 
 def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:
@@ -291,19 +313,32 @@ def _below(path: str, key: str, kind: str) -> str:
     return f"{path if path.startswith('/') else '/' + escape(path)}/{escape(key)}"
 
 
-def _looked_for(before: Any, after: Any) -> list[Any]:
-    """The values to search for in the inputs of the action that set a field: its value, and new parts."""
-    looked = [after]
+def _looked_for(before: Any, after: Any) -> list[_Looked]:
+    """What to search for in the inputs of the action that set a field: its value, new parts, its change."""
+    looked = [_Looked(after)]
     if isinstance(after, list):
         old = before if isinstance(before, list) else []
-        looked += [each for each in reversed(after) if each not in old]
+        looked += [_Looked(each, _PART) for each in reversed(after) if each not in old]
     elif isinstance(after, dict):
         known = before if isinstance(before, dict) else {}
-        looked += [each for key, each in after.items() if key not in known or known[key] != each]
-        looked += [key for key in after if key not in known]
+        new = [each for key, each in after.items() if key not in known or known[key] != each]
+        looked += [_Looked(each, _PART) for each in (*new, *(key for key in after if key not in known))]
     elif _is_number(after) and _is_number(before):
-        looked += [after - before, before - after]
+        with suppress(OverflowError):  # an integer that no float holds, and a float
+            change, error = after - before, 0.0
+            if isinstance(change, float):
+                error = 2 * math.ulp(max(abs(before), abs(after)))
+            looked += [_Looked(change, _CHANGED, error), _Looked(-change, _CHANGED, error)]
     return looked
+
+
+def _is_like(value: Any, looked: _Looked) -> bool:
+    """Whether a value is one that is searched for; the change of a number is subject to rounding."""
+    if not looked.error or not _is_number(value):
+        return _equal(value, looked.value)
+    with suppress(OverflowError):
+        return math.isclose(value, looked.value, rel_tol=1e-9, abs_tol=looked.error)
+    return False
 
 
 def _tells(value: Any) -> bool:
@@ -337,7 +372,7 @@ def _add(walk: _Walk, row: Row, path: str, value: Any, rule: str, *, again: bool
     walk.seen.add((row["id"], path))
     hop = {name: row[name] for name in ("id", "agent_id", "tick", "timestamp")}
     hop |= {"action": _named(row), "path": path, "value": value, "rule": rule}
-    if again and walk.hops and walk.hops[-1]["id"] == row["id"]:
+    if again and rule == _SAME and walk.hops and walk.hops[-1]["id"] == row["id"]:
         walk.hops[-1]["from"] = path
     else:
         walk.hops.append(hop)
