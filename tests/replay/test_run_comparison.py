@@ -9,6 +9,7 @@ from Agent.event.payloads import KINDS
 from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import event_difference
+from Agent.replay.diff import run_comparison
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.replay.diff.run_comparison import differing_events
 from Agent.tree.layout import agent_files, list_sessions
@@ -63,6 +64,12 @@ def rings(toy):
     return record
 
 
+@pytest.fixture
+def large(monkeypatch):
+    """Makes every session count as large, so that it is bisected."""
+    monkeypatch.setattr(run_comparison, "_SMALL_BYTES", 0)
+
+
 def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy, rings):
     found = compare_runs(*rings(None, None), toy.root)
     assert (found.divergence, bool(found), found.exit_code) == (None, False, 0)
@@ -71,7 +78,7 @@ def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy
 
 
 @pytest.mark.further
-def test_the_write_from_outside_is_the_first_difference(toy, rings):
+def test_the_write_from_outside_is_the_first_difference(toy, rings, large):
     ticks = (1, 12, 60, 118)
     unchanged, *changed = rings(None, *((at, 2, ("stride", 3.0)) for at in ticks))
     for at, session in zip(ticks, changed, strict=True):
@@ -113,14 +120,14 @@ def test_an_event_that_one_run_lacks_does_not_shift_the_pairs_behind_it(toy, rin
 
 
 @pytest.mark.further
-def test_what_both_had_in_common_last_is_named(toy, rings):
+def test_what_both_had_in_common_last_is_named(toy, rings, large):
     found = compare_runs(*rings(None, (60, 2, ("stride", 3.0))), toy.root)
     cause = found.divergence.common_cause
     assert (cause.what, cause.tick, cause.relation) == ("agent_action step of w2", 59, "before")
 
 
 @pytest.mark.further
-def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
+def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings, large):
     (a,) = rings(None)
     toy.record(RING.replace("random.Random(number)", "random.Random(number + 1)"))
     b = list_sessions(toy.root)[-1].session_id
@@ -130,7 +137,7 @@ def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
 
 
 @pytest.mark.further
-def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy, rings):
+def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy, rings, large):
     (a,) = rings(None)
     toy.record(RING.replace('{"way": way}', '{"way": way} | ({"odd": 1} if message.body == 0.0 else {})'))
     b = list_sessions(toy.root)[-1].session_id
@@ -173,7 +180,7 @@ def test_steps_that_one_of_them_lacks_are_a_difference(toy, rings):
 
 
 @pytest.mark.further
-def test_what_comes_behind_the_last_tick_is_no_earlier_than_what_comes_before_it(toy, rings):
+def test_what_comes_behind_the_last_tick_is_no_earlier_than_what_comes_before_it(toy, rings, large):
     a, b = rings(None, (60, 2, ("stride", 3.0)))
     found = compare_runs(a, b, toy.root, exhaustive=True)
     assert found.divergence.tick == 60, "every last state differs, too, and carries no tick"
@@ -216,6 +223,52 @@ def test_a_run_that_is_not_there_is_one_error(toy, rings):
         compare_runs(a, "nothing", toy.root)
     with pytest.raises(AgentNotFound, match="it knows w0"):
         compare_runs(a, f"{a}/w9", toy.root)
+
+
+WARNED = """
+from Agent import tick
+
+class Walker:
+    agent_id = "walker"
+
+    def __init__(self):
+        self.place = 0
+
+    @trace_agent_action
+    def step(self, way):
+        self.place += way
+
+def main():
+    walker, guide = Walker(), AgentLogger("guide", "guide")
+    for number in range(100):
+        with tick(number):
+            guide.send("walker", "stop" if CHANGED and number == 61 else "go")
+            if HAS_STATES:
+                walker.step(2 if CHANGED and number >= 63 else 1)
+"""
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_difference_before_the_one_that_bisection_finds_is_found_or_said_to_be_possible(
+    toy, monkeypatch, is_large
+):
+    if is_large:
+        monkeypatch.setattr(run_comparison, "_SMALL_BYTES", 0)
+    for changed in (False, True):
+        toy.record(WARNED.replace("CHANGED", str(changed)).replace("HAS_STATES", "True"))
+    found = compare_runs(*(session.session_id for session in list_sessions(toy.root)), toy.root)
+    first, *_ = str(found).splitlines()
+    says_so = "an earlier difference is possible" in first
+    assert says_so == found.earlier_is_possible == found.to_dict()["earlier_is_possible"] == is_large
+    assert (found.divergence.tick, found.method) == ((63, "bisection") if is_large else (61, "walk"))
+
+
+def test_sessions_without_states_are_not_bisected(toy, large):
+    for changed in (False, True):
+        toy.record(WARNED.replace("CHANGED", str(changed)).replace("HAS_STATES", "False"))
+    found = compare_runs(*(session.session_id for session in list_sessions(toy.root)), toy.root)
+    assert (found.divergence.tick, found.method) == (61, "walk")
+    assert any("no agent has states" in note for note in found.notes)
 
 
 RUNS = """
@@ -339,7 +392,7 @@ def main():
 
 @pytest.mark.first_case
 @pytest.mark.parametrize("exhaustive", [False, True])
-def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaustive):
+def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaustive, large):
     for told in ("self.done", "self.done", "self.done % 150"):
         toy.record(WORLD.replace("{}", told))
     one, same, other = (session.session_id for session in list_sessions(toy.root))

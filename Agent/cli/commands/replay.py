@@ -181,7 +181,7 @@ def diff(
     4: nothing to compare.
 
     Args:
-        exhaustive: Compare every event instead of bisecting.
+        exhaustive: Compare every event instead of bisecting, as is done where the sessions are small.
         stats: Compare statistics of behaviour.
         field: Compare the events of one session by the values of a field.
         values: Two values of the field; default: the two commonest.

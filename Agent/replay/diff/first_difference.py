@@ -65,7 +65,7 @@ _RELATIONS = {
 }
 
 
-_TELLING = frozenset({"state", "state_change", "checkpoint"})
+TELLING = frozenset({"state", "state_change", "checkpoint"})
 """Kinds of events, besides actions, that contain information about a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
 _OTHER_END = "the object ended with different content, which code between actions may have changed"
@@ -583,7 +583,7 @@ class StatePairs:
 
     def add(self, side: int, event: Event) -> None:
         """Apply the next event of a side (0 or 1)."""
-        if event.code is None and event.kind not in _TELLING:
+        if event.code is None and event.kind not in TELLING:
             return
         self._sides[side].add(event)
         if not self._unconfirmed or side or event.state is None:

@@ -69,6 +69,8 @@ from Agent.tree.layout import (
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 ONLY_COUNTED: Final = "is a generator, and the recording has only the number of its items"
+_SMALL_BYTES: Final = 32 * 1024 * 1024
+"""Sessions with fewer bytes together are compared completely, in about 0.1 s of processor time a MB."""
 _MOST_NAMED = 5
 MOST_DIFFERING: Final = 200
 _MOST_PAIRED: Final = 4_000
@@ -99,6 +101,8 @@ class RunComparison(TextInNotebook):
     """The first difference of each stream of events, in order, if `every_agent` was set."""
     changed_code: tuple[str, ...] = ()
     """The places of values that differ only in the code they contain, from `compare_actions`."""
+    earlier_is_possible: bool = False
+    """Whether an earlier difference is possible, since a bisection only sampled the events before it."""
 
     @property
     def exit_code(self) -> int:
@@ -113,7 +117,7 @@ class RunComparison(TextInNotebook):
         meter = self.meter
         read = {"lines": meter.lines, "size_bytes": meter.size_bytes, "of_bytes": meter.total_bytes}
         names = ("a", "b", "compared", "states", "not_compared", "unseen", "method", "notes")
-        return {name: getattr(self, name) for name in names} | {
+        return {name: getattr(self, name) for name in (*names, "earlier_is_possible")} | {
             "differ": bool(self),
             "divergence": None if self.divergence is None else self.divergence.to_dict(),
             "read": read if self.method == "bisection" else None,
@@ -133,8 +137,9 @@ class RunComparison(TextInNotebook):
                 if is_event
                 else differing_texts(divergence.a, divergence.b)
             )
+            earlier = " (an earlier difference is possible)" if self.earlier_is_possible else ""
             lines = [
-                f"{self.a} and {self.b} differ at {divergence}",
+                f"{self.a} and {self.b} differ at {divergence}{earlier}",
                 f"  a: {one}" + (f" (event {divergence.event_a})" if divergence.event_a else ""),
                 f"  b: {other}" + (f" (event {divergence.event_b})" if divergence.event_b else ""),
             ]
@@ -180,7 +185,8 @@ def compare_runs(
         a: a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
         b: likewise.
         root: the trace root; default: the configured one, then ./trace.
-        exhaustive: compare every event from the beginning instead of bisecting.
+        exhaustive: compare every event from the beginning instead of bisecting, as is done where the
+            sessions are small.
         every_agent: likewise, and find the first difference of each agent, too.
         progress: called with the share of streams compared, unless bisection finds the difference.
 
@@ -194,7 +200,7 @@ def compare_runs(
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
     same_ids = _same_ids(one, other)
-    if not exhaustive and not every_agent and not is_aligned:
+    if not exhaustive and not every_agent and not is_aligned and not _are_small(one, other):
         try:
             comparison = _bisected(one, other, same_ids, notes)
         except Unseekable as why:
@@ -259,6 +265,14 @@ def _not_captured(event: Event) -> Iterator[str]:
         yield f"results of {call}"
 
 
+def _are_small(one: RunSide, other: RunSide) -> bool:
+    """Whether a full comparison of two sessions that could be bisected is soon done."""
+    files = [side.files(key) for side in (one, other) for key in side.streams()]
+    if any(paths is None for paths in files):
+        return False
+    return sum(path.stat().st_size for paths in files for path in paths or ()) <= _SMALL_BYTES
+
+
 def _recording_of_both(one: RunSide, other: RunSide) -> int:
     """Return the lower `SessionInfo.recording` of both; 0 for a fork, whose calls change copies."""
     if any(side.lineage is not None or side.forked is not None for side in (one, other)):
@@ -294,14 +308,15 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     if best is None:
         raise Unseekable("the difference at the end could not be located by blocks")
     notes += window.notes
-    if window.first != -END:
+    is_sampled = window.first != -END
+    if is_sampled:
         notes.append(
             f"events before {window.unit} {window.first:.0f} were sampled and found alike; --exhaustive "
             "compares all of them"
         )
     return RunComparison(
         one.name, other.name, best.divergence, walk.compared, walk.states, "bisection", bisection.meter,
-        tuple(notes),
+        tuple(notes), earlier_is_possible=is_sampled,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from Agent.flight.run_reading import RunName, RunRef, find_run
 from Agent.flight.tool_replayer import short_json
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import pair_difference
-from Agent.replay.diff.first_difference import PASSED_OVER, SameIds, end_differences
+from Agent.replay.diff.first_difference import PASSED_OVER, TELLING, SameIds, end_differences
 from Agent.replay.plan.recording import REPLAYED, check_agent, parents_of, spans_around
 from Agent.tree.files.lines import first_id, line_key
 from Agent.tree.files.session import Lineage, lineage_of, read_claims
@@ -508,12 +508,25 @@ class Bisection:
             self.pairs = self._tracks(axis)
             self.unit = unit
             agents = [pair for key, pair in self.pairs.items() if key.kind == "agent"]
-            if not agents:
-                raise Unseekable("no agent has states to compare")
+            if not any(self._have_states(key) for key in self.pairs):
+                raise Unseekable("no agent has states in both to bisect by")
             if all(track.first_place() != END for pair in agents for track in pair):
                 break
         if self.unit == "number" and any(_writers(side) > 1 for side in (self.one, self.other)):
             raise Unseekable("events carry no ticks, and several processes wrote them")
+
+    def _have_states(self, key: StreamKey) -> bool:
+        """Whether both sides of an agent begin or end with a recorded state or change of one."""
+        if key.kind != "agent":
+            return False
+        sides = zip(self.pairs[key], self._tails(key), strict=True)
+        return all(
+            any(
+                event.kind in TELLING or event.state is not None
+                for event in (*decoded([(0, track.head())]), *tail)
+            )
+            for track, tail in sides
+        )
 
     def _tracks(self, axis: Axis) -> dict[StreamKey, _Pair]:
         self.meter.total_bytes = 0
