@@ -129,6 +129,23 @@ def test_errors_of_one_side_that_come_close_together_are_not_called_noise(tmp_pa
     assert odd.name not in alone.partition("Noise may explain")[2]
 
 
+def test_latencies_that_only_recording_can_tell_apart_are_no_difference(tmp_path: Path) -> None:
+    assert two(tmp_path, {"lookup_ms": 0.001}, {"lookup_ms": 0.003}).real == ()
+    (lookup,) = real(two(tmp_path / "more", {"lookup_ms": 0.1}, {"lookup_ms": 0.3}))
+    assert lookup == ("latency", "lookup p50 ms")
+
+
+def test_an_action_that_only_one_side_has_is_shown_before_what_noise_explains(tmp_path: Path) -> None:
+    a = simulate(SessionBuilder(tmp_path / "a"), 1)
+    b = simulate(SessionBuilder(tmp_path / "b"), 2)
+    b.emit("agent_action", "agent_00", action_type="refund")
+    for first, second, note in ((a, b, "new"), (b, a, "gone")):
+        found = compare_sessions(first.path, second.path)
+        (refund,) = (each for each in found.differences if each.name == "refund")
+        assert (refund.what, refund.note, refund.is_real) == ("action", note, False)
+        assert "refund" in str(found).partition("Only on one side")[2].partition("Noise may explain")[0]
+
+
 def test_a_longer_session_has_the_same_rates(tmp_path: Path) -> None:
     assert two(tmp_path, {"ticks": 40}, {"ticks": 120}).real == ()
 

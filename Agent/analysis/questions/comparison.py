@@ -31,12 +31,15 @@ MIN_LATENCY_RATIO = 1.25
 """Within one session, a smaller ratio of latencies is not called a difference."""
 MIN_RATIO_OF_SESSIONS = 1.5
 """The same for two sessions, beyond their common ratio: the machine's load differs between sessions."""
+MIN_LATENCY_MS = 0.02
+"""Medians that are closer are not called different: recording a call takes 10 to 30 us itself, and what that
+leaves in the caches changes the times of shorter calls."""
 MAX_ERRORS = 50
 _MIN_OPERATIONS = 3
 METHOD = (
     "Welch's test on the values of {units}, corrected for {tests} comparisons by Holm's method; a difference "
     "is called real below 5 %. Latencies are tested by blocks of time on a logarithmic scale, and real "
-    "only from {ratio} times on{common}."
+    "only from {ratio} times on{common}, and from {floor_us:.0f} us apart."
 )
 
 
@@ -59,7 +62,7 @@ class BehaviourDifference:
     chance: float | None
     is_real: bool
     note: str = ""
-    """`new` or `gone` for errors that occur on one side only; limits of the test."""
+    """`new` or `gone` for what occurs on one side only; limits of the test."""
 
     @property
     def change(self) -> float | None:
@@ -190,6 +193,7 @@ def _compared(
             common=f" beyond the {common:.2f} times that the medians of all operations have in common"
             if are_sessions
             else "",
+            floor_us=MIN_LATENCY_MS * 1_000,
         ),
         (*notes, *_doubts(first, second, by_tick=by_tick, are_sessions=are_sessions)),
     )
@@ -221,7 +225,7 @@ def _common_ratio(latencies: Sequence[BehaviourDifference]) -> float:
 def _matters(each: BehaviourDifference, common: float, are_sessions: bool) -> bool:
     if each.what != "latency":
         return True
-    if each.first <= 0 or each.second <= 0:
+    if each.first <= 0 or each.second <= 0 or abs(each.second - each.first) < MIN_LATENCY_MS:
         return False
     ratio = each.second / each.first / common
     ratio = max(ratio, 1 / ratio)
@@ -255,7 +259,7 @@ def _rates(first: ComparedSide, second: ComparedSide, by_tick: bool) -> Iterator
         ]
         shown = first.errors.get(name) or second.errors.get(name, name) if what == "error" else name
         note = ""
-        if what == "error" and bool(sum(rates[0])) != bool(sum(rates[1])):
+        if bool(sum(rates[0])) != bool(sum(rates[1])):
             note = "new" if sum(rates[1]) else "gone"
         yield _tested(what, shown, rates[0], rates[1], note)
 
@@ -483,6 +487,7 @@ def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     real = [each for each in found["differences"] if each["is_real"]]
     noise = [each for each in found["differences"] if not each["is_real"]]
     one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
+    one_sided.sort(key=lambda each: each["what"] != "action")
     noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]
     if real:
@@ -490,11 +495,11 @@ def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
         yield Section(title, _grid(real, MAX_REAL))
     else:
         yield Section("Differences", [Words("No difference that noise does not explain.")])
-    for title, rows in (
-        ("Only on one side, but too few or too close together to be sure", one_sided),
-        (f"Noise may explain: {plural(len(noise), 'comparison')}", changed),
+    for title, rows, most in (
+        ("Only on one side, but too few or too close together to be sure", one_sided, MAX_REAL),
+        (f"Noise may explain: {plural(len(noise), 'comparison')}", changed, MAX_NOISE),
     ):
-        yield Section(title, _grid(rows, MAX_NOISE))
+        yield Section(title, _grid(rows, most))
     how = (f"rates are {found['unit']}", found["method"], *found["notes"])
     yield Section("How", [Words(each) for each in how])
 
