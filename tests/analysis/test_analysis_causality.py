@@ -8,6 +8,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
+from Agent.analysis.causality.event_links import Links
 from Agent.errors import EventNotFound, UsageError
 
 
@@ -72,6 +73,77 @@ def test_an_error_happened_inside_the_span_that_ended_after_it(builder: SessionB
     outer = builder.emit("agent_action", "a", span=span, action_type="work", duration_ms=900.0)
     chain = chain_of(builder, error)
     assert chain[outer]["edge"]["rule"] == "span"
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "agent", "told"),
+    [
+        ("step.finished", {"name": "plan", "step_id": "s1"}, "a", "step 'plan'"),
+        ("run.finished", {"ok": True}, "ann", "run 'ann'"),
+        ("tool.call", {"name": "search"}, "a", "tool call 'search'"),
+        ("agent_action", {"action_type": "work"}, "a", "agent action 'work'"),
+        ("context_exit", {}, "a", "context exit"),
+    ],
+)
+def test_a_span_without_a_message_is_told_by_its_kind_and_name(
+    builder: SessionBuilder, kind: str, extra: dict[str, Any], agent: str, told: str
+) -> None:
+    span = builder.span()
+    inner = builder.emit("log", agent, parent=span)
+    outer = builder.emit(kind, agent, span=span, message="", duration_ms=1.0, **extra)
+    assert chain_of(builder, inner)[outer]["edge"]["reason"] == f"it happened inside {told}"
+
+
+def order_given(build: SessionBuilder) -> str:
+    """Records an order of a doctor and two events that have less of it or came before; gives the order's id."""
+    order = {"order": "baker-0035", "patient": "patient_08", "dose": 375.2}
+    build.emit("agent_action", "doctor", action_type="prescribe", result=order)
+    prescribed = build.emit("agent_action", "doctor", action_type="prescribe", result=order)
+    build.emit("agent_action", "nurse", action_type="wash", result={"patient": "patient_08", "count": 3})
+    return prescribed
+
+
+ORDERED = {"order": {"order": "baker-0035", "patient": "patient_08", "dose": 375.2, "count": 3}}
+
+
+def test_arguments_are_led_back_to_the_newest_event_with_most_of_their_rare_values(
+    builder: SessionBuilder,
+) -> None:
+    prescribed = order_given(builder)
+    prepared = builder.emit("agent_action", "pharmacy", action_type="prepare", args=ORDERED)
+    chain = chain_of(builder, prepared)
+    edge = chain[prescribed]["edge"]
+    assert (list(chain), edge["basis"], edge["rule"]) == ([prescribed], "inferred", "passed_value")
+    assert "'baker-0035' as result.order" in edge["reason"]
+
+
+def test_arguments_inside_an_action_or_without_rare_values_are_led_back_to_nothing(
+    builder: SessionBuilder,
+) -> None:
+    order_given(builder)
+    span = builder.span()
+    inner = builder.emit("agent_action", "pharmacy", action_type="prepare", args=ORDERED, parent=span)
+    builder.emit("agent_action", "manager", action_type="manage", span=span, duration_ms=1.0)
+    common = builder.emit("agent_action", "pharmacy", action_type="count", args={"count": 3})
+    rules = [
+        {cause["edge"]["rule"] for cause in chain_of(builder, each).values()} for each in (inner, common)
+    ]
+    assert rules == [{"span"}, set()]
+
+
+def test_arguments_cost_one_further_query(builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_given(builder)
+    prepared = builder.emit("agent_action", "pharmacy", action_type="prepare", args=ORDERED)
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        method = getattr(Links, name)
+        monkeypatch.setattr(Links, name, lambda *given: (asked.append(name), method(*given))[1])
+
+    counted("_ask")
+    counted("containing")
+    chain_of(builder, prepared)
+    assert asked == ["containing"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ differs by chance from n others exceeds all of them with probability 1 / (n + 1)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from statistics import NormalDist
 from typing import Any, Literal
@@ -22,12 +23,14 @@ from Agent.analysis.causality.event_links import (
     EventWindow,
     Links,
     Row,
+    changed_fields,
     find_event,
     no_event,
     order,
     started_us,
     time_us,
 )
+from Agent.analysis.causality.passed_values import givers, name_of, rare_values
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import fmean, welch
 from Agent.errors import UsageError
@@ -239,6 +242,8 @@ MAX_HOPS = 8
 MAX_INFERRED_HOPS = 3
 """A chain contains at most this many inferred edges."""
 MAX_CAUSES = 100
+_MAX_PASSED = 8
+_MAX_TOLD = 3
 _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
 """The number of earlier events of the agent that the rules search."""
@@ -282,24 +287,6 @@ def changes_state(row: Row) -> bool:
     return row["event_type"] == "state_change" or bool(changed_fields(row))
 
 
-def changed_fields(row: Row) -> dict[str, Any]:
-    """The fields that an event set, with their new values."""
-    state = row["state"] or {}
-    new = state.get("set")
-    if isinstance(new, dict) and new:
-        return new
-    if row["event_type"] == "state_change" and isinstance(row["extra"].get("new_state"), dict):
-        old = row["extra"].get("old_state")
-        old = old if isinstance(old, dict) else {}
-        return {
-            key: value for key, value in row["extra"]["new_state"].items() if old.get(key, _ABSENT) != value
-        }
-    return {}
-
-
-_ABSENT: Any = object()
-
-
 def direct_causes(row: Row, window: EventWindow) -> Iterator[tuple[Row, Edge]]:
     """Yield the direct causes of an event with their edges, recorded ones first."""
     seen = {row["id"]}
@@ -317,12 +304,12 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     extra = row["extra"]
     error = window.by_id.get(extra.get("error_id", ""))
     if error is not None:
-        yield error, "error", f"it ended with the error {error['message']!r}"
+        yield error, "error", f"it ended with the error {_told(error)}"
     message_id = extra.get("message_id")
     if row["event_type"] == "agent_message" and message_id is not None:
         sent = window.sent.get(str(message_id))
         if sent is not None:
-            yield sent, "message", f"it is the message that {sent['extra'].get('sender')} sent"
+            yield sent, "message", f"it is the message that {_sender(sent)} sent"
     for cause_id in row["causes"]:
         if cause_id in window.by_id:
             yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
@@ -330,14 +317,31 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     if row["span_id"] and (is_failure(row) or changes_state(row)):
         for inner in reversed(window.inside[row["span_id"]]):
             if is_failure(inner):
-                yield inner, "span", f"{inner['message']!r} happened inside it"
+                yield inner, "span", f"{_told(inner)} happened inside it"
             elif inner["event_type"] == "agent_message" and inner is not window.sent.get(
                 str(inner["extra"].get("message_id"))
             ):
-                yield inner, "span", f"{inner['message']!r} arrived inside it"
+                yield inner, "span", f"{_told(inner)} arrived inside it"
     outer = window.by_span.get(row["parent_span_id"] or "")
     if outer is not None and outer["id"] != row["id"]:
-        yield outer, "span", f"it happened inside {outer['message']!r}"
+        yield outer, "span", f"it happened inside {_told(outer)}"
+
+
+def _told(row: Row) -> str:
+    """An event in words: its message, or its kind and name, such as step 'plan' or tool call 'search'.
+
+    A run has its agent's name, or else its id.
+    """
+    if row["message"]:
+        return repr(row["message"])
+    kind = row["event_type"]
+    name = row["agent_id"] or row.get("run_id") if kind.startswith("run.") else name_of(row)
+    words = kind.removesuffix(".finished").replace(".", " ").replace("_", " ")
+    return words if name in {None, kind} else f"{words} {name!r}"
+
+
+def _sender(row: Row) -> str:
+    return str(row["extra"].get("sender") or "an unknown sender")
 
 
 def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
@@ -349,7 +353,7 @@ def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
         cause = next(filter(is_cause, earlier), None) if any(sorts[sort] for sort in of) else None
         if cause is not None:
             names = ", ".join(list(changed_fields(cause))[:4]) or "its state"
-            sender, message = cause["extra"].get("sender"), cause["message"]
+            sender, message = _sender(cause), cause["message"] or _told(cause)
             told = reason.format(agent=row["agent_id"], names=names, sender=sender, message=message)
             yield cause, rule, told
 
@@ -371,13 +375,41 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Row], bool], str, str], ...] = (
 """The rules in their order: for which sorts of events, what the cause is, the rule's name, and the reason."""
 
 
-def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list[dict[str, Any]]:
+def passed_value(row: Row, links: Links) -> Iterator[tuple[Row, Edge]]:
+    """Yield the event that has most of the rare values of an event's arguments as result or new state.
+
+    It is the newest of these. Nothing is yielded for an event inside an action, which gave it its arguments.
+    """
+    outer: Row | None = row
+    for _ in range(MAX_HOPS):  # spans of a damaged session may enclose each other
+        outer = None if outer is None else links.by_span.get(outer["parent_span_id"] or "")
+        if outer is not None and outer["event_type"] == "agent_action":
+            return
+    values = rare_values(row["extra"].get("args"))[:_MAX_PASSED]
+    found = [each for each in givers(links, row, values) if each[0].row["id"] != row["id"]] if values else []
+    if found:
+        given = max(found, key=len)
+        told = ", ".join(f"{each.value!r} as {each.path}" for each in given[:_MAX_TOLD])
+        cause = given[0].row
+        reason = f"the newest result or state before it that has values of its arguments: {told}"
+        yield cause, Edge(cause["id"], row["id"], INFERRED, "passed_value", reason)
+
+
+def chain(
+    row: Row,
+    window: EventWindow,
+    *,
+    since_us: int | None = None,
+    more: Callable[[Row], Iterable[tuple[Row, Edge]]] = lambda _: (),
+) -> list[dict[str, Any]]:
     """Follow the causes of an event, their causes, and so on: nearest first, recorded before inferred.
 
     Args:
         row: the event.
         window: the events to search.
         since_us: ignore causes before this time.
+        more: returns further inferred causes of the event itself; theirs are not followed, which would take
+            more queries.
 
     Returns:
         Event dicts with `started_at` (`timestamp` is the end of an action or a metric), `edge` (cause_id,
@@ -385,11 +417,16 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
         inferred edges on the path).
     """
     at = time_us(row)
+    last: set[str] = set()
 
     def causes(front: _Front, known: Container[str]) -> Iterator[_Step]:
+        front = [pair for pair in front if pair[0]["id"] not in last]
         window.prepare([effect for effect, _ in front], fails=_has_inside)
         for effect, guesses in front:
-            for cause, edge in direct_causes(effect, window):
+            direct = [*direct_causes(effect, window)]
+            further = [*more(row)] if effect is row else []
+            last.update({cause["id"] for cause, _ in further} - {cause["id"] for cause, _ in direct})
+            for cause, edge in sorted([*further, *direct], key=lambda pair: pair[1].basis == INFERRED):
                 inferred = guesses + (edge.basis == INFERRED)
                 # Skip a span that began after the event, unless it encloses the effect: an enclosing span
                 # began earlier, even if a delay at its end makes its computed start look later.
@@ -523,4 +560,9 @@ def causality_chain(
         UsageError: `event` is not an event, or the seconds are negative.
     """
     row, at, span = event_asked(reader, engine, event, lookback_seconds)
-    return chain(row, Links(reader, engine, at - span, at), since_us=at - span)
+    return with_passed_value(row, Links(reader, engine, at - span, at))
+
+
+def with_passed_value(row: Row, links: Links) -> list[dict[str, Any]]:
+    """The causes of an event in the range of its links, as `chain`, with the one of `passed_value`."""
+    return chain(row, links, since_us=links.since_us, more=partial(passed_value, links=links))

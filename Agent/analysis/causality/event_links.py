@@ -6,7 +6,7 @@ from __future__ import annotations
 import bisect
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -148,6 +148,24 @@ def is_sent(row: Row) -> bool:
     return str(row["extra"].get("direction", "")).startswith("sen")
 
 
+def changed_fields(row: Row) -> dict[str, Any]:
+    """The fields that an event set, with their new values."""
+    state = row["state"] or {}
+    new = state.get("set")
+    if isinstance(new, dict) and new:
+        return new
+    if row["event_type"] == "state_change" and isinstance(row["extra"].get("new_state"), dict):
+        old = row["extra"].get("old_state")
+        old = old if isinstance(old, dict) else {}
+        return {
+            key: value for key, value in row["extra"]["new_state"].items() if old.get(key, _ABSENT) != value
+        }
+    return {}
+
+
+_ABSENT: Final = object()
+
+
 def load_event(engine: Engine, event_id: str) -> Row | None:
     """Load one event by its id; None if the session does not have it."""
     place = _place(event_id)
@@ -237,15 +255,22 @@ class Links(EventWindow):
         )
         self.add(map(engine_row, rows))
 
-    def containing(self, text: str, until: Row) -> list[Row]:
-        """Up to 50 events whose payload or state has a JSON text, the last ones before an event began."""
+    def containing(self, texts: Sequence[str], until: Row) -> list[Row]:
+        """Up to 50 events before an event began whose payload or state has JSON texts, in order of time.
+
+        Those with most of the texts are chosen, and the newest of these.
+        """
         until_us = started_us(until)
+        has = [
+            f"(contains(CAST(extra AS VARCHAR), ${at}) OR contains(CAST(state AS VARCHAR), ${at}))"
+            for at in range(4, 4 + len(texts))
+        ]
+        count = " + ".join(f"coalesce({each}, false)::INTEGER" for each in has)
         rows = self._engine.rows(
             f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(since_us=self.since_us, until_us=until_us))} "
-            "WHERE ts_us BETWEEN $1 AND $2 "
-            "AND (contains(CAST(extra AS VARCHAR), $3) OR contains(CAST(state AS VARCHAR), $3)) "
-            "ORDER BY ts_us DESC, seq DESC LIMIT $4",
-            [self.since_us, until_us, text, _MAX_CONTAINING],
+            f"WHERE ts_us BETWEEN $1 AND $2 AND ({' OR '.join(has)}) "
+            f"ORDER BY {count} DESC, ts_us DESC, seq DESC LIMIT $3",
+            [self.since_us, until_us, _MAX_CONTAINING, *texts],
         )
         before = order(until)
         return sorted((each for each in map(engine_row, rows) if order(each) < before), key=order)

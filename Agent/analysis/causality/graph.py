@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.analysis.causality.chains import (
     INFERRED,
-    chain,
     checked_lookback_us,
     effects,
     event_asked,
     is_failure,
+    with_passed_value,
 )
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event
 from Agent.analysis.query.engine import Engine
@@ -146,7 +146,7 @@ def causal_graph(
     """
     row, at, span = event_asked(reader, engine, event, lookback_seconds)
     links = Links(reader, engine, at - span, at)
-    causes = chain(row, links, since_us=at - span)
+    causes = with_passed_value(row, links)
     absent = _absent(reader, engine, [row, *causes], links)
     later: list[dict[str, Any]] = []
     if with_effects:

@@ -13,38 +13,33 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-import orjson
-
-from Agent.analysis.causality.chains import changed_fields
 from Agent.analysis.causality.event_links import Links, Row, is_sent, order, started_us, time_us
+from Agent.analysis.causality.passed_values import (
+    OUTSIDE,
+    Given,
+    equal,
+    given_by,
+    givers,
+    is_rare,
+    leaves,
+    name_of,
+)
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import event_row
 from Agent.analysis.questions.states import Moment, field_changes
 from Agent.analysis.session import agent_events
 from Agent.event.clock import parse_timestamp
 from Agent.event.kinds import INTERVENTION
-from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.tree.read.reader import TreeReader
 
 MAX_HOPS: Final = 40
 _MAX_QUERIES: Final = 60
 _MAX_INPUTS: Final = 8
-_MAX_LEAVES: Final = 2_000
 _MAX_EARLIER: Final = 20_000
-_RARE_FROM: Final = 10_000
-_RARE_LENGTH: Final = 8
-_OUTSIDE: Final = {
-    "tool.call": "a recorded response of the tool {}",
-    "model.call": "a recorded response of the model {}",
-    "source.read": "read from {}",
-}
-"""Kinds of events whose values come from outside the recorded agents."""
-
-
 _SAME: Final = "same value"
 _PART: Final = "part of it"
 _CHANGED: Final = "changed by"
@@ -60,18 +55,6 @@ class _Looked(NamedTuple):
     """How far a number may differ because of rounding."""
 
 
-class _Input(NamedTuple):
-    """A value that was available to an action."""
-
-    path: str
-    """Where the value is, such as `args.order.total` or `message.body.size`."""
-    value: Any
-    row: Row
-    """The event that has it: the action itself for its arguments and the agent's fields."""
-    kind: str
-    """`args`, `field`, `message`, `result`, or `outside`."""
-
-
 @dataclass(slots=True)
 class _Walk:
     reader: TreeReader
@@ -81,7 +64,7 @@ class _Walk:
     seen: set[tuple[str, str]]
     end: str = ""
     """Why the walk ended."""
-    inputs: tuple[_Input, ...] = ()
+    inputs: tuple[Given, ...] = ()
     """The inputs of the last action if the value was computed there."""
 
 
@@ -167,7 +150,7 @@ def _of_value(
     walk.inputs = tuple(islice(shown, _MAX_INPUTS))
 
 
-def _of_input(walk: _Walk, source: _Input, rule: str) -> None:
+def _of_input(walk: _Walk, source: Given, rule: str) -> None:
     row = source.row
     if source.kind == "field":
         name = source.path
@@ -176,14 +159,16 @@ def _of_input(walk: _Walk, source: _Input, rule: str) -> None:
     elif not _add(walk, row, source.path, source.value, rule, again=source.kind == "args"):
         return
     elif source.kind == "outside":
-        walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
+        walk.end = OUTSIDE[row["event_type"]].format(name_of(row))
     elif source.kind == "message":
         _of_sender(walk, row, source)
     elif source.kind == "result":
         _of_value(walk, row, "", [_Looked(source.value)])
     else:
         caller = _around(walk, row)
-        while caller is not None and caller["event_type"] != "agent_action":
+        for _ in range(MAX_HOPS):  # spans of a damaged session may enclose each other
+            if caller is None or caller["event_type"] == "agent_action":
+                break
             caller = _around(walk, caller)
         if caller is None:
             _of_giver(walk, row, source.value)
@@ -204,18 +189,11 @@ def _of_giver(walk: _Walk, row: Row, value: Any) -> None:
         _of_input(walk, giver, _SAME)
 
 
-def _giver(walk: _Walk, row: Row, value: Any) -> _Input | None:
+def _giver(walk: _Walk, row: Row, value: Any) -> Given | None:
     """The newest result or new state before an event that has a value; None where several may be meant."""
-    nearest: _Input | None = None
-    givers = set()
-    for each in reversed(walk.links.containing(orjson.dumps(value).decode(), row)):
-        fields = [_leaves(name, new, each, "field") for name, new in changed_fields(each).items()]
-        found = chain(_given_by(each, None), *fields)
-        same = next((given for given in found if _equal(given.value, value)), None)
-        if same is not None:
-            nearest = nearest or same
-            givers.add((each["agent_id"], _named(each), same.path))
-    return nearest if len(givers) == 1 or _is_rare(value) else None
+    found = [same for same, *_ in givers(walk.links, row, [value])]
+    names = {(each.row["agent_id"], name_of(each.row), each.path) for each in found}
+    return found[0] if len(names) == 1 or (found and is_rare(value)) else None
 
 
 def _around(walk: _Walk, row: Row) -> Row | None:
@@ -224,7 +202,7 @@ def _around(walk: _Walk, row: Row) -> Row | None:
     return walk.links.by_span.get(row["parent_span_id"] or "")
 
 
-def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
+def _of_sender(walk: _Walk, row: Row, source: Given) -> None:
     """Continue from a received message to the action that sent it."""
     walk.links.prepare([row], fails=lambda _row: False)
     sent = walk.links.sent.get(str(row["extra"].get("message_id")))
@@ -240,26 +218,10 @@ def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
         _of_value(walk, action, "", [_Looked(source.value)], sent)
 
 
-def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:
-    """Yield the values that an action received from an event inside it, or from the event's exception."""
-    kind, extra = row["event_type"], row["extra"]
-    if error is not None:
-        of = "outside" if kind in _OUTSIDE else "result"
-        for key in ("error_attributes", "error_message"):
-            yield from _leaves(key, error["extra"].get(key), row, of)
-    if kind in _OUTSIDE:
-        for key in ("result", "response", "output", "value", "values"):
-            yield from _leaves(key, extra.get(key), row, "outside")
-    elif kind == "agent_message" and not is_sent(row):
-        yield from _leaves("message.body", extra.get("body"), row, "message")
-    elif kind == "agent_action":
-        yield from _leaves("result", extra.get("result"), row, "result")
-
-
-def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
+def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[Given]:
     """Yield the inputs of an action, nearest first: from events inside it, arguments, the agent's fields."""
     yield from _inputs_inside(walk, row, inner)
-    yield from _leaves("args", row["extra"].get("args"), row, "args")
+    yield from leaves("args", row["extra"].get("args"), row, "args")
     if row["agent_id"] is None:
         return
     began, fold = started_us(row), StateFold()
@@ -272,15 +234,15 @@ def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
                 walk.links.add([message])
         fold.add(event)
     for name, value in fold.fields.items():
-        yield from _leaves(name, value, row, "field")
+        yield from leaves(name, value, row, "field")
     # Messages that arrived earlier come last: an inbox may hold several, and it is unknown which one was
     # used.
     for message in walk.links.before(row, began, _MAX_EARLIER):
         if message["event_type"] == "agent_message" and not is_sent(message):
-            yield from _leaves("message.body", message["extra"].get("body"), message, "message")
+            yield from leaves("message.body", message["extra"].get("body"), message, "message")
 
 
-def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
+def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[Given]:
     """Yield the inputs from events inside an action, up to an inner event, latest first."""
     inside = walk.links.inside.get(row["span_id"] or "", [])
     if inner is not None:
@@ -289,28 +251,7 @@ def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]
         inside = [each for each in inside if order(each) < until and time_us(each) <= until_us]
     walk.links.prepare([each for each in inside if "error_id" in each["extra"]], fails=lambda _row: False)
     for each in reversed(inside):
-        yield from _given_by(each, walk.links.by_id.get(str(each["extra"].get("error_id"))))
-
-
-def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:
-    """Yield the value and the values in it, with their paths; at most 2,000."""
-    open_: list[tuple[str, Any]] = [(path, value)]
-    for _ in range(_MAX_LEAVES):
-        if not open_:
-            return
-        where, node = open_.pop(0)
-        if node is not None:
-            yield _Input(where, node, row, kind)
-        if isinstance(node, dict):
-            open_ += [(_below(where, str(key), kind), each) for key, each in node.items()]
-        elif isinstance(node, list):
-            open_ += [(_below(where, str(index), kind), each) for index, each in enumerate(node)]
-
-
-def _below(path: str, key: str, kind: str) -> str:
-    if kind != "field":
-        return f"{path}.{key}"
-    return f"{path if path.startswith('/') else '/' + escape(path)}/{escape(key)}"
+        yield from given_by(each, walk.links.by_id.get(str(each["extra"].get("error_id"))))
 
 
 def _looked_for(before: Any, after: Any) -> list[_Looked]:
@@ -335,7 +276,7 @@ def _looked_for(before: Any, after: Any) -> list[_Looked]:
 def _is_like(value: Any, looked: _Looked) -> bool:
     """Whether a value is one that is searched for; the change of a number is subject to rounding."""
     if not looked.error or not _is_number(value):
-        return _equal(value, looked.value)
+        return equal(value, looked.value)
     with suppress(OverflowError):
         return math.isclose(value, looked.value, rel_tol=1e-9, abs_tol=looked.error)
     return False
@@ -344,17 +285,6 @@ def _is_like(value: Any, looked: _Looked) -> bool:
 def _tells(value: Any) -> bool:
     """Whether equality suggests that one value came from the other: not for flags, 0, 1 and empty values."""
     return not isinstance(value, bool) and value not in (None, 0, 1, -1, "", [], {})
-
-
-def _is_rare(value: Any) -> bool:
-    """Whether two events that have the value by chance are unlikely."""
-    if isinstance(value, (int, float)):
-        return value % 1 != 0 or abs(value) >= _RARE_FROM
-    return len(value) >= _RARE_LENGTH
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
 
 
 def _is_number(value: Any) -> bool:
@@ -371,22 +301,12 @@ def _add(walk: _Walk, row: Row, path: str, value: Any, rule: str, *, again: bool
         return False
     walk.seen.add((row["id"], path))
     hop = {name: row[name] for name in ("id", "agent_id", "tick", "timestamp")}
-    hop |= {"action": _named(row), "path": path, "value": value, "rule": rule}
+    hop |= {"action": name_of(row), "path": path, "value": value, "rule": rule}
     if again and rule == _SAME and walk.hops and walk.hops[-1]["id"] == row["id"]:
         walk.hops[-1]["from"] = path
     else:
         walk.hops.append(hop)
     return True
-
-
-def _named(row: Row) -> str:
-    extra = row["extra"]
-    for key in ("action_type", "tool", "tool_name", "model", "source", "name"):
-        if isinstance(extra.get(key), str):
-            return str(extra[key])
-    if row["event_type"] == "agent_message":
-        return "send" if is_sent(row) else "receive"
-    return str(row["event_type"])
 
 
 def _row(walk: _Walk, agent_id: str, event_id: str) -> Row:
