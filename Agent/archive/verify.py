@@ -171,9 +171,9 @@ class Verification:
         for line in self.damage:
             yield f"{line.path.name}:{line.line_number}: {line.reason}"
         if unshown := self.damaged_lines - len(self.damage):
-            yield f"{unshown} more damaged lines"
+            yield f"{unshown} more damaged line{'s' * (unshown != 1)}"
         if missing := self.lost + self.unknown:
-            yield f"{missing} events are missing"
+            yield "1 event is missing" if missing == 1 else f"{missing} events are missing"
         yield from (f"{each.path}: {each.problem}" for each in (*self.damaged_artifacts, *self.damaged_files))
         yield from (f"{path}: differs from what was sealed" for path in self.damaged_parts)
         yield from (f"{path}: its lines differ from those that were sealed" for path in self.changed_files)

@@ -131,8 +131,7 @@ def _without_controls(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report the number of damaged lines that were skipped, if any."""
     if damaged:
-        message = f"{formats.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
-        note(message, always=True)
+        note(f"{formats.plural(damaged, 'damaged line', 'were')} skipped", always=True)
 
 
 JSON_WANTED: Final = "Agent.cli.json"

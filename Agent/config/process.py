@@ -83,7 +83,8 @@ class Unrecorded:
         """Report the number of lost calls on stderr, if no later session recorded it."""
         calls = self.take()
         if calls:
-            say(f"{calls} events were not recorded: {self.obstacle or 'nothing could be recorded'}")
+            subject = "1 event was" if calls == 1 else f"{calls} events were"
+            say(f"{subject} not recorded: {self.obstacle or 'nothing could be recorded'}")
 
     def take(self) -> int:
         """Return the number of lost calls and reset it."""

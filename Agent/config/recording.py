@@ -166,7 +166,10 @@ class RetentionThread:
                 "size_bytes": part.size_bytes,
             }
             span = f"{part.first_seq} to {part.last_seq} of {part.writer}"
-            pipeline.emit(slot, f"{part.events} events from {span} were retired", payload)
+            subject = (
+                f"1 event from {span} was" if part.events == 1 else f"{part.events} events from {span} were"
+            )
+            pipeline.emit(slot, f"{subject} retired", payload)
 
     def _remove_sessions(self) -> None:
         from Agent.tree import retention

@@ -95,9 +95,15 @@ def path_line(file: str, line: int) -> str:
 _INSTALLED: Final = re.compile(r"^.*[/\\](?:site|dist)-packages[/\\]")
 
 
-def plural(amount: int, noun: str) -> str:
-    """A count with its noun, such as 1 error or 2 errors."""
-    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+def plural(amount: int, noun: str, verb: str = "") -> str:
+    """A count with its noun, such as 1 error or 2 errors, and a verb: 1 error is, 2 errors are."""
+    words = f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+    if verb:
+        words += f" {_OF_ONE.get(verb, f'{verb}s') if amount == 1 else verb}"
+    return words
+
+
+_OF_ONE: Final = {"are": "is", "were": "was", "have": "has", "do": "does"}
 
 
 def number(value: Any) -> str:

@@ -30,6 +30,7 @@ from Agent.errors import (
 from Agent.event.kinds import ACTION_KINDS
 from Agent.flight.run_reading import RunName, RunRef, find_session_run
 from Agent.record.emit.installed import flush_active
+from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
@@ -157,13 +158,13 @@ class HistoryReport(TextInNotebook):
                 lines.append(f"    {runs[0].run}: {runs[0].divergence}")
             lines.append(f"    in {listed((run.run for run in runs), _MOST_NAMED)}")
         if len(self.ways) > _MOST_GROUPS:
-            lines.append(f"  and {len(self.ways) - _MOST_GROUPS:,} other ways")
+            lines.append(f"  and {plural(len(self.ways) - _MOST_GROUPS, 'other way')}")
         return "\n".join(lines)
 
 
 def _of(run: ReplayedRun) -> str:
     """Return why a run proved nothing, from its own reasons."""
-    more = f" (and {len(run.reasons) - 1} more reasons)" if len(run.reasons) > 1 else ""
+    more = f" (and {plural(len(run.reasons) - 1, 'more reason')})" if len(run.reasons) > 1 else ""
     return f"proved nothing: {run.reasons[0] if run.reasons else 'no reason'}{more}"
 
 

@@ -113,7 +113,7 @@ class Playback(TextInNotebook):
 
     def lines(self) -> Iterator[str]:
         """Return the text line by line: the steps, then what is missing."""
-        yield f"{self.run}: {len(self.steps)} steps of a recording"
+        yield f"{self.run}: {plural(len(self.steps), 'step')} of a recording"
         for step in self.steps:
             yield from str(step).splitlines()
         yield from (f"damage: {damage}" for damage in self.damage)

@@ -290,6 +290,17 @@ def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder:
     assert any("7 events are missing" in told for told in report.observations)
 
 
+def test_one_event_or_line_is_told_in_the_singular(builder: SessionBuilder) -> None:
+    builder.emit("log.dropped", count=1, reason="disk full")
+    builder.write_line(b'{"timestamp":"torn', "a")
+    builder.emit("log", "a")
+    text = str(analyze_session(builder.path))
+    assert "1 event was dropped: disk full (1)." in text
+    assert "1 damaged line was skipped." in text
+    report = LogAnalyzer(builder.path).debug_issue("nothing happens")
+    assert any("1 event is missing" in told for told in report.observations)
+
+
 def test_nothing_is_in_flight_in_a_session_written_by_hand(builder: SessionBuilder) -> None:
     builder.emit("log")
     assert LogAnalyzer(builder.path).in_flight() == []

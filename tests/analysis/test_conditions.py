@@ -136,6 +136,26 @@ def test_states_that_a_condition_does_not_fit_are_counted(session):
     assert found["failures"] == {"TypeError: '>' not supported between instances of 'str' and 'int'": 2}
 
 
+def test_an_event_without_a_tick_has_the_last_one_and_before_the_first_no_comparison_holds(
+    builder: SessionBuilder,
+):
+    builder.emit("state", "a", fields={"x": 5}, reason="first", digest="0")
+    for builder.tick in (1, 2):
+        builder.emit("agent_action", "a", action_type="act", state={"set": {"x": 5}})
+    builder.tick = None
+    builder.emit("state_change", "a", state={"set": {"x": 6}})
+    found = LogAnalyzer(builder.path).watch("x > 1 and tick > 1")
+    assert found["failures"] == {}
+    assert [(each["since"]["tick"], each["until"]) for each in found["intervals"]] == [(2, None)]
+    ended = LogAnalyzer(builder.path).watch("x == 5")
+    assert [each["until"]["tick"] for each in ended["intervals"]] == [2]
+
+
+def test_a_comparison_with_the_tick_of_a_session_without_ticks_is_counted(session):
+    found = LogAnalyzer(root=session.root).watch("tick > 1")
+    assert found["failures"] == {"TypeError: '>' not supported between instances of 'NoneType' and 'int'": 2}
+
+
 def test_an_agent_that_is_not_there_is_named(session):
     with pytest.raises(AgentNotFound):
         LogAnalyzer(root=session.root).watch("coins > 1", "bob")

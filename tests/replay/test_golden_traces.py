@@ -188,7 +188,7 @@ def test_of_a_record_with_gaps_none_is_made(toy, goldens):
     (log,) = toy.root.glob("session_*/agents/a.log")
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-3] + lines[-2:]))
-    with pytest.raises(ReplayError, match="complete recording: 1 events of the session are missing"):
+    with pytest.raises(ReplayError, match="complete recording: 1 event is missing from the session"):
         added(toy, goldens)
 
 

@@ -155,7 +155,7 @@ def explain(
     told += [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
     if missing := recorded.missing_events(account):
         told.append(
-            f"{plural(missing, 'event')} are missing from the recording: what seems not to have happened "
+            f"{plural(missing, 'event', 'are')} missing from the recording: what seems not to have happened "
             "may be among them."
         )
     return DebugReport(

@@ -162,7 +162,7 @@ def loss_causes(account: dict[str, Any], question: Question) -> list[Cause]:
         return []
     dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
     told = (
-        f"According to event numbers, {account['lost']} events are lost and {account['unknown']} "
-        f"unknown{dropped}; {plural(damaged, 'line')} could not be read."
+        f"According to event numbers, {plural(account['lost'], 'event', 'are')} lost and "
+        f"{account['unknown']} unknown{dropped}; {plural(damaged, 'line')} could not be read."
     )
     return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]

@@ -505,7 +505,7 @@ def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _side(side: Mapping[str, Any]) -> str:
-    ticks = f", {side['ticks']} ticks" if side["ticks"] else ""
+    ticks = f", {plural(side['ticks'], 'tick')}" if side["ticks"] else ""
     seconds = short_number(round(side["seconds"], 1))
     events, agents = plural(side["events"], "event"), plural(side["agents"], "agent")
     return f"{side['label']}: {events} of {agents} in {seconds} s{ticks}"

@@ -62,7 +62,8 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
     Args:
         condition: an expression in Python's syntax over names of fields, such as `cooldown_until > 1000` or
             `len(inbox) > 3 and not values['video']`, and over `tick` and `agent_id`. It cannot call anything
-            but abs, all, any, bool, float, int, len, max, min, round, sorted, str and sum.
+            but abs, all, any, bool, float, int, len, max, min, round, sorted, str and sum. An event without a
+            tick has that of the agent's event before it; before the first tick, no comparison with it holds.
         agent_id: whose history; None for all agents of the session.
 
     Returns:
@@ -93,13 +94,14 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
     if missing:
         some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
         raise UsageError(f"no agent has a field {missing[0]!r}", remedy=f"recorded fields: {some}")
+    failures = holds.failures if holds.has_ticks else holds.failures + holds.untimed
     listed.sort(key=lambda each: (each["since"]["timestamp"], each["since"]["id"]))
     return {
         "condition": condition,
         "names": sorted(holds.fields),
         "agents": with_all,
         "intervals": listed,
-        "failures": dict(holds.failures.most_common()),
+        "failures": dict(failures.most_common()),
     }
 
 
@@ -128,10 +130,14 @@ class _Condition:
         self.met: set[str] = set()
         """The names that some agent had at some time."""
         self.failures: Counter[str] = Counter()
+        self.untimed: Counter[str] = Counter()
+        """The failures before an agent's first tick; they count only if there are no ticks."""
+        self.has_ticks = False
 
-    def holds(self, fields: dict[str, Any], event: Event) -> bool:
+    def holds(self, fields: dict[str, Any], event: Event, tick: int | None) -> bool:
         """Return whether it holds; a field that the agent lacks, or an error, means that it does not."""
-        of_event = {"tick": event.tick, "agent_id": event.agent_id}
+        of_event = {"tick": tick, "agent_id": event.agent_id}
+        self.has_ticks |= tick is not None
         values = {name: fields.get(name, of_event.get(name)) for name in self._names}
         self.met |= self.fields & fields.keys()
         if not self.fields <= fields.keys():
@@ -147,7 +153,8 @@ class _Condition:
                 remedy="compare with smaller values",
             ) from error
         except Exception as error:  # noqa: BLE001 - a state that the condition does not fit is counted, not hidden
-            self.failures[f"{type(error).__name__}: {error}"] += 1
+            is_untimed = tick is None and self.is_of_each_event and isinstance(error, TypeError)
+            (self.untimed if is_untimed else self.failures)[f"{type(error).__name__}: {error}"] += 1
             return False
 
 
@@ -177,19 +184,22 @@ def _of_agent(
     """The intervals of one agent; `fold` has its last fields afterwards."""
     stretches: list[dict[str, Any]] = []
     is_open = False
+    tick: int | None = None
     for event in events:
         fold.add(event)
+        tick = tick if event.tick is None else event.tick
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
             continue
-        holds = condition.holds(fold.with_numbers(), event)
+        holds = condition.holds(fold.with_numbers(), event, tick)
         if holds and not is_open:
             values = {name: fold.fields[name] for name in sorted(condition.fields)}
-            stretches.append({"agent_id": agent_id, "since": _point(event), "until": None, "values": values})
+            since = _point(event, tick)
+            stretches.append({"agent_id": agent_id, "since": since, "until": None, "values": values})
         elif is_open and not holds:
-            stretches[-1]["until"] = _point(event)
+            stretches[-1]["until"] = _point(event, tick)
         is_open = holds
     return stretches
 
 
-def _point(event: Event) -> dict[str, Any]:
-    return {"id": event.id, "timestamp": event.timestamp, "tick": event.tick, "action": change_of(event)}
+def _point(event: Event, tick: int | None) -> dict[str, Any]:
+    return {"id": event.id, "timestamp": event.timestamp, "tick": tick, "action": change_of(event)}

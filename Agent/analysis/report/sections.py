@@ -151,8 +151,8 @@ def _parts(by_type: Mapping[str, int], top: list[str]) -> dict[str, float]:
 def _tip(bucket: Mapping[str, Any]) -> str:
     ticks = "" if bucket["first_tick"] is None else f", ticks {bucket['first_tick']} to {bucket['last_tick']}"
     return (
-        f"from {clock(bucket['start'])}{ticks}: {count(bucket['events'])} events of "
-        f"{count(bucket['agents'])} agents, {count(bucket['errors'])} errors"
+        f"from {clock(bucket['start'])}{ticks}: {plural(bucket['events'], 'event')} of "
+        f"{plural(bucket['agents'], 'agent')}, {plural(bucket['errors'], 'error')}"
     )
 
 
@@ -186,9 +186,9 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
     blocks.append(_agent_table(ranked[:AGENTS]))
     rest = ranked[AGENTS:MORE_AGENTS]
     if rest:
-        blocks.append(Fold(f"{count(len(rest))} more agents", [_agent_table(rest)]))
+        blocks.append(Fold(plural(len(rest), "more agent"), [_agent_table(rest)]))
     if len(ranked) > MORE_AGENTS:
-        blocks.append(Words(f"{count(len(ranked) - MORE_AGENTS)} more agents are not shown.", "soft"))
+        blocks.append(Words(f"{plural(len(ranked) - MORE_AGENTS, 'more agent', 'are')} not shown.", "soft"))
     return blocks
 
 
@@ -201,7 +201,7 @@ def _agent_table(agents: list[dict[str, Any]]) -> Block:
         agents,
         Column("agent", "name", name),
         Column("role", "role", spare=1),
-        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events"), spare=4),
+        Column("", lambda agent: Share(agent["events"] / most, plural(agent["events"], "event")), spare=4),
         *numbers(count, "events", "actions"),
         *numbers(failures, "errors"),
         Column("first", "first_seen", clock, right=True, spare=3),
@@ -300,12 +300,12 @@ def _record(summary: Mapping[str, Any]) -> list[Block]:
     lost, dropped = _lost(summary)
     blocks: list[Block] = []
     if lost:
-        blocks.append(Words(f"{count(lost)} events were lost.", "bad"))
+        blocks.append(Words(f"{plural(lost, 'event', 'were')} lost.", "bad"))
     if dropped:
         reasons = ", ".join(f"{reason} ({count(amount)})" for reason, amount in losses["dropped"].items())
-        blocks.append(Words(f"{count(dropped)} events were dropped: {reasons}.", "bad"))
+        blocks.append(Words(f"{plural(dropped, 'event', 'were')} dropped: {reasons}.", "bad"))
     if summary["damaged_lines"]:
-        blocks.append(Words(f"{count(summary['damaged_lines'])} damaged lines were skipped.", "warn"))
+        blocks.append(Words(f"{plural(summary['damaged_lines'], 'damaged line', 'were')} skipped.", "warn"))
     if not lost and not dropped and losses.get("clean"):
         blocks.append(Words("Complete: no events were lost.", "good"))
     elif not lost and not dropped:
@@ -335,7 +335,7 @@ def _errors(facts: Facts) -> list[Block]:
             Column("error", pattern_text),
             Column("example", "example_id"),
         )
-        blocks.append(Fold(f"{count(len(rest))} more patterns", [more]))
+        blocks.append(Fold(plural(len(rest), "more pattern"), [more]))
     return blocks
 
 

@@ -24,6 +24,7 @@ from Agent.errors import EventNotFound, InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.render import html
 from Agent.render.blocks import Section, Words
+from Agent.render.formats import plural
 from Agent.render.layout import sections_text
 from Agent.tree.files.session import write_output
 from Agent.tree.layout import recorded_at, session_id_of
@@ -72,7 +73,8 @@ class Analysis(Mapping[str, Any]):
         return html.notebook_html([Section(head.title, [Words(head.about)]), *sections(self._facts)])
 
     def __repr__(self) -> str:
-        return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
+        events = plural(self._summary["total_events"], "event")
+        return f"<Analysis of session {self._summary['session_id']}: {events}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parts as one plain dict."""

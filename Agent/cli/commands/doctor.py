@@ -306,7 +306,8 @@ def _newest_session(root: Path) -> Finding:
         return OK, f"{sessions[-1].session_id}: encrypted, {formats.size(size_on_disk(sessions[-1].path))}"
     losses = _losses(sessions[-1].path)
     size = formats.size(size_on_disk(sessions[-1].path))
-    text = f"{sessions[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"
+    read = formats.plural(losses.total_read, "event")
+    text = f"{sessions[-1].session_id}: {read} read, {losses.total_lost:,} lost, {size}"
     if not losses.clean:
         return FAIL, f"{text}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
@@ -334,8 +335,8 @@ def _search_for_secrets() -> int:
     failed = f"{formats.plural(len(searched.wrong), 'entrance')} failed" if searched.wrong else "none found"
     render.emit()
     render.emit(
-        f"{planted:,} secrets planted, "
-        f"{searched.files} files and {formats.size(searched.size_bytes)} searched: {failed}"
+        f"{formats.plural(planted, 'secret')} planted, "
+        f"{formats.plural(searched.files, 'file')} and {formats.size(searched.size_bytes)} searched: {failed}"
     )
     return 1 if searched.wrong else 0
 

@@ -141,7 +141,7 @@ def _listed(*names: str) -> str | None:
 
 
 def _driven(golden: stored.GoldenTrace) -> str:
-    everyone = "the whole run" if golden.agents is None else f"{len(golden.agents)} agents"
+    everyone = "the whole run" if golden.agents is None else formats.plural(len(golden.agents), "agent")
     return golden.agent_id or everyone
 
 

@@ -217,7 +217,7 @@ def _record(overview: dict[str, Any]) -> str:
         subject = f"{formats.plural(gap['count'], 'event')} {gap['verdict']}"
         parts.append(f"{subject} {where} by {gap['writer']}, possibly of this agent")
     if overview["gaps"] is not None and len(overview["gaps"]) > 4:
-        parts.append(f"{len(overview['gaps']) - 4} more gaps (--json)")
+        parts.append(f"{formats.plural(len(overview['gaps']) - 4, 'more gap')} (--json)")
     return "; ".join(parts) or "nothing missing"
 
 

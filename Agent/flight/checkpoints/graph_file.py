@@ -361,7 +361,7 @@ def check_graph(path: Path) -> GraphFile:
             threads, checkpoints = counted
             (lacking,) = db.execute(_LACKING).fetchone()
             if lacking:
-                problems.append(f"{lacking} values are missing")
+                problems.append("1 value is missing" if lacking == 1 else f"{lacking} values are missing")
             for blob, digest, kind in db.execute("SELECT id, digest, kind FROM blob").fetchall():
                 try:
                     if value_digest(kind, raw_value(db, blob)) != digest:

@@ -639,7 +639,8 @@ class Pipeline(PipelineSlots):
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.dropped", 30)
         for reason, count in unreported.items():
             payload = {"count": count, "reason": reason}
-            if not self.emit(slot, f"{count} events were not written: {reason}", payload):
+            subject = "1 event was" if count == 1 else f"{count} events were"
+            if not self.emit(slot, f"{subject} not written: {reason}", payload):
                 self.health.unreported[reason] += count
         # A queued line may still be dropped, so with a queue the next report is not sent early.
         if not self.health.unreported and not getattr(self.sink, "defers", False):

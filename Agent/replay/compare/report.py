@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.outcome import (
     EXIT_CODES,
@@ -253,7 +254,7 @@ class ReplayReport(TextInNotebook):
         if outcome.references:
             yield f"compared by name: {listed(outcome.references)}"
         if counts.answers:
-            yield f"{counts.answers:,} calls had recorded responses: {listed(outcome.answered)}"
+            yield f"{plural(counts.answers, 'call')} had recorded responses: {listed(outcome.answered)}"
         named: dict[str, Collection[str]] = {
             "ran inside the replayed agents": outcome.inside,
             "written from outside, repeated from the recording": outcome.imposed,

@@ -25,6 +25,7 @@ from Agent.event.values.plain import read_json
 from Agent.flight.run_reading import RunName, list_runs
 from Agent.record.emit.installed import flush_active
 from Agent.record.encode.artifact_bytes import is_text
+from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, Recorded, with_other_frames
 from Agent.replay.compare.emitted_events import describe, pair_difference
@@ -148,7 +149,7 @@ class RunComparison(TextInNotebook):
         lines += [f"  not compared: {line}" for line in _grouped(self.not_compared)]
         lines += [f"  not compared: {line}" for line in self.unseen[:_MOST_NAMED]]
         if len(self.unseen) > _MOST_NAMED:
-            lines.append(f"  not compared: {len(self.unseen) - _MOST_NAMED:,} more values")
+            lines.append(f"  not compared: {plural(len(self.unseen) - _MOST_NAMED, 'more value')}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])
 
     @property
@@ -157,13 +158,14 @@ class RunComparison(TextInNotebook):
             before = " before that" if self.divergence is not None else ""
             return f"{_pairs(self.compared, 'event')} and {_pairs(self.states, 'state')} agree{before}"
         return (
-            f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
+            f"found by bisection: {plural(self.meter.lines, 'line')} read, "
+            f"{self.meter.size_bytes / 1e6:.2f} of "
             f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
         )
 
 
 def _pairs(count: int, what: str) -> str:
-    return f"{count:,} pair{'s' * (count != 1)} of {what}s"
+    return f"{plural(count, 'pair')} of {what}s"
 
 
 def compare_runs(
@@ -363,11 +365,11 @@ def _walked(
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if comparison.agreement.redacted:
-        notes.append(f"{comparison.agreement.redacted:,} values are redacted in both runs")
+        notes.append(f"{plural(comparison.agreement.redacted, 'value', 'are')} redacted in both runs")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
-            notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
+            notes.append(f"{side.name}: {plural(damaged, 'damaged line', 'were')} skipped")
     each.sort(key=lambda placed: placed.order)
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",

@@ -23,6 +23,7 @@ from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.run_reading import RunName, RunRef, find_run
 from Agent.flight.tool_replayer import short_json
+from Agent.render.formats import plural
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import pair_difference
 from Agent.replay.diff.first_difference import PASSED_OVER, TELLING, SameIds, end_differences
@@ -240,7 +241,9 @@ def align(one: RunSide, other: RunSide) -> list[str]:
         verb = lineage.relation.removesuffix("_from")
         notes.append(f"{fork.name} was {verb} from {origin.name} at {lineage.step}{changed}")
         if left_out:
-            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are not compared")
+            notes.append(
+                f"{plural(left_out, 'agent')} of {origin.name} did not run in the fork: not compared"
+            )
         break
     return notes
 

@@ -21,6 +21,7 @@ from Agent.errors import UsageError
 from Agent.flight.open_runs import new_run_id
 from Agent.flight.run_reading import RunName, RunRef
 from Agent.record.emit.installed import flush_active
+from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.diff.run_comparison import RunComparison, compare_runs
 from Agent.replay.diff.run_side import open_side
@@ -136,7 +137,7 @@ class ForkResult(TextInNotebook):
             lines.append(f"  stopped: {outcome.stopped}")
         lines += [f"  raised: {error}" for error in outcome.errors[:5]]
         if len(outcome.errors) > 5:
-            lines.append(f"  and {len(outcome.errors) - 5:,} more errors")
+            lines.append(f"  and {plural(len(outcome.errors) - 5, 'more error')}")
         lines += [f"  note: {note}" for note in outcome.notes]
         lines += [f"  {line}" for line in str(self.comparison).splitlines()]
         return "\n".join(lines)

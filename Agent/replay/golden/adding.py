@@ -22,6 +22,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.flight.run_reading import RunRef, find_run
 from Agent.record.emit.installed import flush_active
+from Agent.render.formats import plural
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import Verdict
 from Agent.replay.compare.report import ReplayReport
@@ -232,7 +233,7 @@ def _settings(info: SessionInfo | None) -> dict[str, Any]:
 def _refuse_if_lacking(recording: Recording) -> None:
     lacking = None
     if recording.lost:
-        lacking = f"{recording.lost:,} events of the session are missing"
+        lacking = f"{plural(recording.lost, 'event', 'are')} missing from the session"
     elif recording.damage:
         lacking = f"it is damaged at {recording.damage[0]}"
     elif recording.changed:

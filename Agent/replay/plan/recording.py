@@ -23,6 +23,7 @@ from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
 from Agent.record.tracing.function_facts import module_digest
+from Agent.render.formats import plural
 from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session, read_claims
 from Agent.tree.layout import files_below, find_session, session_id_of
@@ -177,9 +178,11 @@ class Recording:
             )
         outcome.scope = "whole" if self.is_complete else "prefix"
         if self.lost:
-            outcome.reason(f"{self.lost} events of the session are missing from the recording")
+            outcome.reason(f"{plural(self.lost, 'event', 'are')} missing from the recording of the session")
         if self.dropped:
-            outcome.reason(f"{self.dropped} events were not written when the session was recorded")
+            outcome.reason(
+                f"{plural(self.dropped, 'event', 'were')} not written when the session was recorded"
+            )
         for damage in self.damage[:3]:
             outcome.reason(f"the recording is damaged at {damage}")
         for event in self.events:

@@ -32,6 +32,7 @@ from Agent.record.state.introspection import plain_attributes
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
 from Agent.record.tracing.program_state import functions_reached
+from Agent.render.formats import plural
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference, with_other_frames
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import (
@@ -603,7 +604,7 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
     outcome.counts.actions = len(plan.actions) + plan.functions
     if plan.functions:
         outcome.remarks.append(
-            f"{plan.functions} actions are calls of functions, not of methods of the agent: not replayed"
+            f"{plural(plan.functions, 'action')} of functions, not of methods of the agent: not replayed"
         )
     if bench.agent_id is not None:
         return
@@ -612,14 +613,16 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
     unreturned = sorted(name for name in plan.undriven if name and name not in live)
     if unreturned:
         outcome.reason(
-            f"the run has actions of {len(unreturned)} agents that the target did not return "
+            f"the run has actions of {plural(len(unreturned), 'agent')} that the target did not return "
             f"({listed(unreturned, 4)}): return them, or replay one agent as SESSION/agent_id"
         )
     inside = sum(count for name, count in plan.undriven.items() if name in live)
     if inside:
-        outcome.remarks.append(f"{inside} actions of agents inside others happened outside replayed actions")
+        outcome.remarks.append(
+            f"{plural(inside, 'action')} of agents inside others happened outside replayed actions"
+        )
     if plan.undriven.get(""):
-        outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not replayed")
+        outcome.remarks.append(f"{plural(plan.undriven[''], 'action', 'belong')} to no agent: not replayed")
 
 
 def _judge_built_objects(bench: Workbench, lines: Sequence[bytes]) -> None:
@@ -716,15 +719,15 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS], *unread):
             outcome.reason(reason)
         if len(outcome.questions) > _MOST_QUESTIONS:
-            outcome.reason(f"{len(outcome.questions) - _MOST_QUESTIONS:,} more such reasons")
+            outcome.reason(f"{plural(len(outcome.questions) - _MOST_QUESTIONS, 'more such reason')}")
     doubt_what_was_built(outcome, bench.watch.built_by_chance())
     bench.watch.report_to(outcome, overlooked.excuses)
     if outcome.divergence is not None and outcome.answered and len(bench.objects) > 0:
         nested = [name for name in outcome.answered if name not in bench.peers.asked_for]
         if nested and bench.agent_id is None:
             outcome.remarks.append(
-                f"calls of {len(nested)} agents returned recorded responses; if they are part of what "
-                "is replayed, return them as well: {...} | spec.nested"
+                f"calls of {plural(len(nested), 'agent')} returned recorded responses; if they are part of "
+                "what is replayed, return them as well: {...} | spec.nested"
             )
 
 
