@@ -54,8 +54,9 @@ SHORTEST_BASE64: Final = 6
 _WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _PIECES: Final = "pieces of a stream"
 _ITEMS: Final = b'"items":['
-_MOST_OF_LINE: Final = 64 << 20
-"""A longer line is of no recording, and is searched as bytes alone."""
+_MOST_OF_LINE: Final = 1 << 18
+_MOST_OF_DOCUMENT: Final = 64 << 20
+"""Longer lines, and longer documents of pieces, are of no recording; they are searched as bytes alone."""
 _ESCAPED_TWICE: Final = ("JSON", "JSON in JSON")
 
 
@@ -181,7 +182,8 @@ class ByteForms:
             if form is not None:
                 return form
             buffer = buffer[-self.longest :]
-            rest = rest if len(rest) <= _MOST_OF_LINE else b""
+            is_document = rest.startswith(b"[")
+            rest = rest if len(rest) <= (_MOST_OF_DOCUMENT if is_document else _MOST_OF_LINE) else b""
         return self.find_in_lines(rest)
 
 
