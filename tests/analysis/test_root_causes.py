@@ -736,6 +736,16 @@ def test_a_snapshot_of_a_state_is_no_cause_however_odd_it_is() -> None:
     assert found[0].first.step in {30, 40}
 
 
+def test_how_often_states_are_recorded_is_no_finding() -> None:
+    diary = Diary()
+    for n in range(60):
+        for k in range(12):
+            diary.write(n, f"tank{k}", action_type="fill", level=5)
+            if n == 0 or n > 55:
+                diary.write(n, f"tank{k}", kind="state", fields={"level": 5}, reason="periodic")
+    assert not found(rates.find, diary, "rate changes")
+
+
 def test_a_path_names_no_consequence_that_is_neither_odd_nor_asked_for() -> None:
     first = Diary()
     for n in range(10):

@@ -532,9 +532,16 @@ def _rate(finding: Finding, since: str) -> str:
     about = f"{_noun(finding.about)}{_where(finding)}"
     if finding.found == 0:
         return f"no {about} from {since} on ({before} per {each} before)"
-    return f"on average {after} {about} per {each} from {since} on ({before} before)"
+    return f"on average {after} {_several(about)} per {each} from {since} on ({before} before)"
 
 
+def _several(noun: str) -> str:
+    """Return a noun of this module's in the plural; the name of an action stays as it is."""
+    kind = next((kind for kind in _COUNTABLE if noun == kind or noun.startswith(f"{kind} ")), "")
+    return f"{kind}s{noun[len(kind) :]}" if kind else noun
+
+
+_COUNTABLE: Final = ("action", "change", "event", "message")
 _MOVED: Final = "{about}{where} is {found} on average from {since} on ({usual} before)"
 _ROUND_IN_GROUP: Final = "{about}{where} is round {found} times, first at {since}"
 _ALONE: Final = "{about} is {found} at {since} (all others: {range})"

@@ -18,6 +18,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_numbers,
     scan_rare,
 )
+from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["find"]
 
@@ -45,7 +46,8 @@ def _counts(log: Log) -> Iterator[Finding]:
         first[act.agent] = min(first.get(act.agent, act.step), act.step)  # ticks may begin again
         by_slice.setdefault(act.step // width, act)
     for sort, acts in log.by_sort.items():
-        if len(acts) < MIN_ACTS or acts[0].kind == "error":
+        # The recorder decides when a state is recorded, such as at the end.
+        if len(acts) < MIN_ACTS or acts[0].kind in {"error", SNAPSHOT}:
             continue
         begins = min(act.step for act in acts) // width
         agents = (log.peers.get(sort[0]) if sort[0] else None) or dict.fromkeys(act.agent for act in acts)
