@@ -170,6 +170,23 @@ def test_a_mean_is_said_to_be_one() -> None:
     assert told == "energy of step is 22.97 on average from tick 30 on (82.83 before)"
 
 
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ("step", "on average 2 step per tick"),
+        ("state_change", "on average 2 changes of state per tick"),
+        ("sent to barn", "on average 2 messages sent to barn per tick"),
+    ],
+)
+def test_what_is_counted_is_told_in_the_plural_unless_it_is_a_name(about: str, told: str) -> None:
+    diary = Diary()
+    for n in range(3):
+        diary.write(n, "fox", action_type="step", energy=n)
+    log = diary.log()
+    finding = Finding("rate changes", about, [log.acts[1]], 9.0, usual=1, found=2)
+    assert Wording(log).finding(finding) == f"{told} from tick 1 on (1 before)"
+
+
 @pytest.mark.parametrize("text", ["not released, driver sent away", "two  blanks", "a,b"])
 def test_a_text_of_the_log_is_quoted_as_it_is(text: str) -> None:
     diary = Diary()
@@ -241,6 +258,32 @@ def test_a_step_is_told_with_its_own_time_if_its_finding_began_before_the_last_s
     assert cause.explanation == (
         "first: desk: called ask (lot lot-1) at tick 0\nthen: desk: called fold (lot lot-1) at tick 5"
     )
+
+
+def test_a_silence_is_no_cause_of_what_happened_before_it() -> None:
+    diary = Diary()
+    for n in range(12):
+        diary.write(n, "cab" if n < 8 else "desk", action_type=NAMES[n], lot="lot-1")
+    log = diary.log()
+    silence = Finding(
+        "rate changes", "hold", [log.acts[9]], 9.0, (("agent", "cab"),), 0.5, 0, extras=(log.acts[6],)
+    )
+    found = {}
+    for after in (7, 10):
+        step = ChainStep(log.acts[after], None, "lot-1", is_asked=True)
+        found[after] = cause_of(Hypothesis([log.acts[6]], [silence], 1.0, 0.5, [step]), Wording(log))
+    silent = "no hold from tick 9 on (0.5 per tick before)"
+    assert found[10].title == f"cab: {silent}; therefore desk: called keep (lot lot-1) at tick 10"
+    assert found[7].title == (
+        "cab: called gain (lot lot-1) at tick 6; therefore called hold (lot lot-1) at tick 7"
+    )
+    assert found[7].explanation.splitlines()[1:] == [f"afterwards: {silent}"]
+    steps = [
+        ChainStep(log.acts[6], silence, "lot-1", is_asked=True),
+        ChainStep(log.acts[7], None, "lot-1", is_asked=True),
+    ]
+    cause = cause_of(Hypothesis([log.acts[5]], [], 1.0, 0.5, steps), Wording(log))
+    assert "then: cab: called gain (lot lot-1) at tick 6" in cause.explanation.splitlines()
 
 
 def test_an_item_of_a_list_is_told_with_its_place_and_a_list_as_a_whole() -> None:

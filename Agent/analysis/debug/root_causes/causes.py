@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
@@ -93,12 +94,11 @@ def findings_in(
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     """Return a hypothesis in words."""
-    chain = [
-        step._replace(finding=None) if step.finding and not words.is_true(step.finding) else step
-        for step in hypothesis.chain
-    ]
-    findings = _led([*filter(words.is_true, hypothesis.findings)])
-    hypothesis = replace(hypothesis, findings=findings, chain=chain)
+    chain = [*_told_steps(hypothesis.chain, words)]
+    told = [*filter(words.is_true, hypothesis.findings)]
+    late = [each for each in told if chain and _begins_after(each, chain[0].act)]
+    findings = _led([each for each in told if each not in late])
+    hypothesis = replace(hypothesis, findings=findings, late=late, chain=chain)
     acts = hypothesis.acts
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
@@ -111,6 +111,20 @@ def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
         confidence(hypothesis),
         findings[0].rule if findings else "act",
     )
+
+
+def _told_steps(chain: Sequence[ChainStep], words: Wording) -> Iterator[ChainStep]:
+    """Yield the steps of a path, without findings that are not true or begin after the next step."""
+    for step, after in zip_longest(chain, chain[1:]):
+        finding = step.finding
+        is_late = finding is not None and after is not None and _begins_after(finding, after.act)
+        is_told = finding is None or (words.is_true(finding) and not is_late)
+        yield step if is_told else step._replace(finding=None)
+
+
+def _begins_after(finding: Finding, act: Act) -> bool:
+    """Whether a finding begins after an event: a silence is found at the last event before it."""
+    return finding.first.place > act.place
 
 
 def _led(findings: list[Finding]) -> list[Finding]:
@@ -237,7 +251,10 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
         f"{'before' if act.place < first.place else 'beside'}: {words.told(act, None)} (event {act.id})"
         for act in hypothesis.acts[1 : 1 + MAX_ALSO]
     ]
-    shown = [*lines, *also, *beside][:MAX_LINES]
+    after = [
+        f"afterwards: {words.who(each, _owner(hypothesis))}{words.finding(each)}" for each in hypothesis.late
+    ]
+    shown = [*lines, *also, *after[:1], *beside][:MAX_LINES]
     told = {first.id, *(step.act.id for step in hypothesis.chain)}
     untold = [
         act.id
@@ -290,7 +307,7 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
         yield _edge(before, step.act, rule, _then(step, before, words))
         before = step.act
     ends = [step.finding for step in hypothesis.chain if step.finding is not None]
-    for each in [*hypothesis.findings, *ends]:
+    for each in [*hypothesis.findings, *hypothesis.late, *ends]:
         if each.rule == "rate changes" and each.first.kind in _COUNTED:
             sort = "stopped" if each.found == 0 else "fell" if each.found < each.usual else "rose"
             agent = dict(each.group).get("agent") or "all"

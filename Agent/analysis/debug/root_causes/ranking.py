@@ -119,6 +119,8 @@ class Hypothesis:
     """The events' share of the probability over all events of the session, by score."""
     chain: list[ChainStep] = field(default_factory=list)
     """The path from the first event to what the issue speaks of."""
+    late: list[Finding] = field(default_factory=list)
+    """What is unusual about the first event, but begins after the next one of the path: no cause of that."""
     beside: list[Act] = field(default_factory=list)
     """The next likeliest events that are linked to the first and form no other cause."""
     spread: float = 0.0
