@@ -146,6 +146,47 @@ def test_a_message_that_was_not_received_is_told_as_such() -> None:
     ) in told
 
 
+@pytest.mark.parametrize(
+    ("agents", "role", "told"),
+    [
+        (["ann"], "tool_user", "ann"),
+        (["ann", "bob"], "tool_user", "a tool_user"),
+        (["ann", "bob"], None, "an agent such as ann"),
+        (["7"], "desk", "desk 7"),
+    ],
+)
+def test_the_other_end_of_a_message_is_told_as_an_agent_and_not_as_its_role(
+    agents: list[str], role: str | None, told: str
+) -> None:
+    diary = Diary()
+    for n in range(60):
+        box, agent = f"box_{n:02}", agents[n % len(agents)]
+        diary.write(n, agent, action_type="unload", box=box)
+        diary.rows[-1]["agent_role"] = role
+        if n != 40:
+            diary.write(n, agent, "agent_message", direction="sent", sender=agent, recipient="yard", box=box)
+            diary.rows[-1]["agent_role"] = role
+            diary.write(
+                n, "yard", "agent_message", direction="received", sender=agent, recipient="yard", box=box
+            )
+        diary.write(n, "yard", action_type="hand_out", box=box)
+    for n in range(60, 70):
+        diary.write(n, "crane", action_type="rest")
+    log = diary.log()
+    found = " ".join(Wording(log).finding(each) for each in follow_ups.find(log))
+    assert f"no message received from {told} by yard follows unload with box box_40 at tick 40" in found
+    assert f"no message sent to yard by {told} comes before hand_out with box box_40 at tick 40" in found
+    rate = Finding(
+        "rate changes",
+        log.by_sort["yard", "agent_message", f"received from {role or 'ann'}"][0].name,
+        log.acts[:1],
+        9.0,
+        usual=1,
+        found=2,
+    )
+    assert f"on average 2 messages received from {told} per tick" in Wording(log).finding(rate)
+
+
 def test_what_several_agents_show_is_told_of_all_of_them() -> None:
     diary = Diary()
     for n in range(40):

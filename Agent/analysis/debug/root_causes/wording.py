@@ -45,6 +45,12 @@ class Wording:
         self._absences = Absences(log)
         self._ids = {act.id for act in log.acts}
         self._called = {_name(act) for act in log.acts if _is_called(act)}
+        # The names of messages end in the role of the other agent.
+        ends = {sort[2] for sort in log.by_sort if sort[1] == "agent_message" and " " in sort[2]}
+        roles = sorted((each.split(" ", 2)[2] for each in ends), key=len, reverse=True)
+        self._message = re.compile(
+            rf"\b(messages? (?:sent to|received from) )({'|'.join(map(re.escape, roles))})(?![\w-])"
+        )
 
     def told(self, act: Act, finding: Finding | None, *, whose: str = "") -> str:
         """Return who, what and when: what is unusual about an event, otherwise what it did.
@@ -139,6 +145,18 @@ class Wording:
 
     def finding(self, finding: Finding) -> str:
         """Return what is unusual, and when."""
+        return self._message.sub(lambda found: found[1] + self._one_of(found[2]), self._found(finding))
+
+    def _one_of(self, role: str) -> str:
+        """Return an agent of a role in words: its name if there is only one."""
+        agents = self.log.peers.get(role) or [role]
+        if len(agents) == 1:
+            return f"{role} {agents[0]}" if agents[0].isdigit() and role != agents[0] else agents[0]
+        if role in self.log.roles:  # agents without a role have the name of the first that does the same
+            return f"an agent such as {role}"
+        return f"{'an' if role[:1] in 'aeiou' else 'a'} {role}"
+
+    def _found(self, finding: Finding) -> str:
         since = moment(finding.first)
         number = len(finding.acts)
         times = _times(finding.acts)
@@ -212,7 +230,7 @@ class Wording:
         is_after = finding.rule == "follow-up missing"
         noun, lacks, where = self._noun_of_step(step), self._noun_of_step(other), _where(finding)
         if other.sort[1] == "agent_message" and other.sort[0] != step.sort[0]:
-            lacks += f" by {other.sort[0]}"
+            lacks += f" by {self._one_of(other.sort[0])}"
         one = isinstance(finding.found, Recurring)
         if one:
             things = [(act, plain(finding.found.thing))]
@@ -236,7 +254,7 @@ class Wording:
             until = "before the next" if is_after else "since the last"
             again = f" {until} {noun} of the same {_link(step.named)}"
         elif one and self._absences.comes_elsewhere(*things[0], other, is_after=is_after):
-            by = f" by {other.sort[0]}"
+            by = f" by {self._one_of(other.sort[0])}"
             lacks += by if other.sort[0] != step.sort[0] and by not in lacks else ""
             lacks += f" with {_link(other.named)} {short(things[0][1])}"
         group = [] if missing.is_until_again else finding.group
