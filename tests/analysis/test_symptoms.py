@@ -9,6 +9,7 @@ import pytest
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
 from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.links import Links
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import Subject, blame, symptoms
 
@@ -142,3 +143,51 @@ def test_a_session_without_acts_has_no_symptom() -> None:
     log = read_acts([], lambda each: each["tick"])
     assert symptoms(log, Subject({}, {}, {}, ()), []) == {}
     assert blame(log, {}).reaches == []
+
+
+def wards(*, at_lab: bool) -> Log:
+    """A pharmacy makes bags that patients get; later they fall ill, or the lab reports it. All doses are 120."""
+    rows: list[dict[str, Any]] = []
+    for day in range(DAYS):
+        patient = f"patient-{day % 5}"
+        rows += [
+            row(len(rows), day, "pharmacy", action_type="make", bag=f"bag-{day}", patient=patient, most=120),
+            row(
+                len(rows) + 1,
+                day,
+                patient,
+                action_type="get",
+                bag=f"bag-{day}",
+                most=120,
+                new_state={"load": day},
+            ),
+            row(len(rows) + 2, day, f"patient-{(day + 1) % 5}", action_type="rest", most=120),
+            row(len(rows) + 3, day, "doctor", action_type="visit", patient=patient, most=120),
+            row(len(rows) + 4, day, patient, action_type="live", new_state={"load": day + 0.5}, most=120),
+        ]
+        if at_lab:
+            rows.append(row(len(rows), day, "lab", action_type="report", load=day + 0.5, most=120))
+    return read_acts(rows, lambda each: each["tick"])
+
+
+@pytest.mark.parametrize("at_lab", [False, True])
+def test_a_path_leads_over_rare_values_and_the_state_of_an_agent_rather_than_what_many_events_share(
+    at_lab: bool,
+) -> None:
+    log = wards(at_lab=at_lab)
+    make, get, ill = (at(log, name, day) for name, day in (("make", 20), ("get", 20), ("live", 25)))
+    end = at(log, "report", 25) if at_lab else ill
+    onward = blame(log, {end.place: 1.0}).onward
+    path, place = [], make.place
+    while place in onward and place != end.place:
+        _, place, shared = onward[place]
+        path.append((place, shared))
+    wanted = [(get.place, "bag-20"), (ill.place, ("agent", "patient-0"))]
+    assert path == [*wanted, *([(end.place, ("=", 25.5))] if at_lab else [])]
+
+
+def test_what_all_events_of_a_sort_or_many_by_chance_have_links_nothing() -> None:
+    log = wards(at_lab=True)
+    links, make, live = Links(log), at(log, "make", 20), at(log, "report", 25)
+    assert links.closest(make, live) is None
+    assert links.closest(make, at(log, "get", 20)) == "bag-20"

@@ -327,6 +327,28 @@ def test_a_silence_is_no_cause_of_what_happened_before_it() -> None:
     assert "then: cab: called gain (lot lot-1) at tick 6" in cause.explanation.splitlines()
 
 
+def test_the_link_that_is_printed_is_one_of_the_two_events_that_are_printed() -> None:
+    diary = Diary()
+    for n in range(12):
+        diary.write(n, f"desk{n}", action_type="ask", lot=f"lot-{n // 2}", box=f"box-{(n + 1) // 2}")
+    diary.write(12, "desk0", action_type="bid", lot="lot-0")
+    for n in range(13, 30):
+        diary.write(n, "door", action_type="rest")
+    log = diary.log()
+
+    def steps(*shared: str) -> list[ChainStep]:
+        return [ChainStep(log.acts[n], None, each) for n, each in enumerate(shared, 1)]
+
+    # Of events that are alike the last is told; the one between is, too, where it alone links them.
+    cause = cause_of(Hypothesis([log.acts[0]], [], 1.0, 0.5, steps("lot-0", "box-1", "lot-1")), Wording(log))
+    assert cause.explanation.splitlines()[1:] == [
+        f"then: desk{n}: called ask (lot lot-{n // 2}, box box-{(n + 1) // 2}) at tick {n}" for n in (1, 2, 3)
+    ]
+    assert [each.reason.rpartition("; linked: ")[2] for each in cause.edges] == [
+        f"both have {each}" for each in ("lot-0", "box-1", "lot-1")
+    ]
+
+
 def test_an_item_of_a_list_is_told_with_its_place_and_a_list_as_a_whole() -> None:
     diary = Diary()
     for n in range(60):

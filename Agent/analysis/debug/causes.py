@@ -9,6 +9,8 @@ from Agent.analysis.causality.chains import Edge
 from Agent.event.code_places import CodePlace
 
 MAX_CONFIDENCE = 0.95
+LINK = "; linked: "
+"""In the reason of an edge, between what the effect is and what it shares with the cause."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, judged_chance
 from Agent.analysis.debug import experiment_seam
-from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
+from Agent.analysis.debug.causes import LINK, MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent
 from Agent.analysis.debug.question.question import Question
 from Agent.errors import ReplayError
@@ -133,7 +133,9 @@ def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], compl
 
 def _from(cause: Cause, event_id: str) -> Cause:
     """Return a cause that begins with a later event of its path, because only that one has the effect."""
-    reasons = [edge.reason for edge in cause.edges if edge.effect_id == event_id and edge.reason]
+    reasons = [
+        edge.reason.partition(LINK)[0] for edge in cause.edges if edge.effect_id == event_id and edge.reason
+    ]
     lines = cause.explanation.splitlines()
     _, therefore, end = cause.title.rpartition("; therefore ")
     # The title says the end of the path, and lines before what is not of the path say the rest.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
-from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.causes import LINK, Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
 from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.links import Links
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
@@ -154,7 +155,7 @@ def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
     effect = _effect(hypothesis, words.log)
     if effect is None:
         return told
-    steps = _steps(hypothesis)
+    steps = _steps(hypothesis, words.log)
     before = [hypothesis.first, *(step.act for step in steps)][steps.index(effect)]
     return f"{told}; therefore {_then(effect, before, words, whose=_owner(hypothesis))}"
 
@@ -162,14 +163,14 @@ def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
 def _effect(hypothesis: Hypothesis, log: Log) -> ChainStep | None:
     """Return the last step of the path that is linked with what is before it, if it is worth a sentence."""
     # An event without anything unusual, which the text need not speak of, is no consequence.
-    steps, before = _steps(hypothesis), hypothesis.first
-    effect = None
+    steps = {step.act.place: step for step in _steps(hypothesis, log)}
+    before, effect = hypothesis.first, None
     for step in hypothesis.chain:
         if not _is_link(step, before, log):
             break
         before = step.act
-        if step in steps and (_news(step) or step.is_asked):
-            effect = step
+        if step.act.place in steps and (_news(step) or step.is_asked):
+            effect = steps[step.act.place]
     return effect
 
 
@@ -201,8 +202,8 @@ def _owner(hypothesis: Hypothesis) -> str:
     return of_group or hypothesis.first.agent
 
 
-def _steps(hypothesis: Hypothesis) -> list[ChainStep]:
-    """Return the steps of the path that say something new."""
+def _steps(hypothesis: Hypothesis, log: Log) -> list[ChainStep]:
+    """Return the steps of the path that say something new, and those that link them."""
     known = {fact for each in hypothesis.findings[:1] for fact in _facts(each)}
     found: list[ChainStep] = []
     for step in hypothesis.chain:
@@ -214,7 +215,27 @@ def _steps(hypothesis: Hypothesis) -> list[ChainStep]:
                 found.pop()  # of several alike that all are as usual, the last is enough
             found.append(step)
         known |= facts
-    return found
+    return [*_linked_steps(hypothesis, {step.act.place for step in found}, Links(log))]
+
+
+def _linked_steps(hypothesis: Hypothesis, told: set[int], links: Links) -> Iterator[ChainStep]:
+    """Yield the steps at some places, and those that link them, each with its link to the one before."""
+    chain = hypothesis.chain
+    for n in range(len(chain) - 1, 0, -1):
+        step, before = chain[n], _last_told(hypothesis, told, n)
+        if step.act.place in told and step.shared is not None and links.closest(before, step.act) is None:
+            told.add(chain[n - 1].act.place)
+    for n, step in enumerate(chain):
+        if step.act.place in told:
+            before = _last_told(hypothesis, told, n)
+            is_next = before is (chain[n - 1].act if n else hypothesis.first)
+            yield step if is_next else step._replace(shared=links.closest(before, step.act))
+
+
+def _last_told(hypothesis: Hypothesis, told: Container[int], number: int) -> Act:
+    """Return the last event at some places before a step of the path; the first event if there is none."""
+    before = (step.act for step in reversed(hypothesis.chain[:number]) if step.act.place in told)
+    return next(before, hypothesis.first)
 
 
 def _then(step: ChainStep, before: Act, words: Wording, *, whose: str = "") -> str:
@@ -235,10 +256,16 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
     lines = [f"first: {words.told(first, next(iter(findings), None))}"]
     effect, before = _effect(hypothesis, words.log), first
     said = {fact for each in findings[:1] for fact in _facts(each)}
-    for step in _steps(hypothesis):
+    above = first
+    for step in _steps(hypothesis, words.log):
         line = _then(step, before, words)
         if step != effect:  # the title says it
-            lines.append(f"then: {line}{_shared(step, before, line)}")
+            # Beside a line about another event than the one that leads to it, what links it is true of both.
+            is_true = above is before or step.shared is None or step.shared in above.tokens
+            lines.append(f"then: {line}{_shared(step, before, line) if is_true else ''}")
+            above = step.act
+        elif above is first:
+            above = step.act
         said |= _facts(news) if (news := _news(step)) else set()
         before = step.act
     also: list[str] = []
@@ -281,30 +308,39 @@ def _shared(step: ChainStep, before: Act, line: str) -> str:
     if step.shared is None:
         return " (later; no link is recorded)"
     kind, value = step.shared if isinstance(step.shared, tuple) else ("", step.shared)
-    if kind == "span":
-        return " (in the same call)"
-    if kind == "event":
-        return " (recorded as its cause)"
-    if kind == "#":  # a number such as 58: show the name that both events use, such as P-058
+    told = _told_link(step.shared, before, step.act)
+    if kind in {"span", "event"}:
+        return f" ({told})"
+    if kind == "#":
         value = _same_text(str(value), before, step.act) or value
-    if str(value) in line:
-        return ""
+    return "" if str(value) in line or not told else f" ({told})"
+
+
+def _told_link(shared: Hashable, before: Act, act: Act) -> str:
+    """Return what two events share in words; empty if only a random id without a name is shared."""
+    kind, value = shared if isinstance(shared, tuple) else ("", shared)
+    if kind == "span":
+        return "in the same call"
+    if kind == "event":
+        return "recorded as its cause"
     if kind == "agent":
-        return f" (both concern {short(value)})"
+        return f"both concern {short(value)}"
+    if kind == "#":  # a number such as 58: show the name that both events use, such as P-058
+        value = _same_text(str(value), before, act) or value
     if RANDOM_ID.match(str(value)):
-        named = next((path for path, own in step.act.values.items() if own == value), "")
-        return f" (both have the same {leaf(named).removesuffix('@')})" if named else ""
-    return f" (both have {kind} {short(value)})" if kind.isidentifier() else f" (both have {short(value)})"
+        named = next((path for path, own in act.values.items() if own == value), "")
+        return f"both have the same {leaf(named).removesuffix('@')}" if named else ""
+    return f"both have {kind} {short(value)}" if kind.isidentifier() else f"both have {short(value)}"
 
 
 def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
     first = before = hypothesis.first
+    links = Links(words.log)
     for act in hypothesis.acts[1 : 1 + MAX_ALSO]:
         earlier, later = (act, first) if act.place < first.place else (first, act)
-        yield _edge(earlier, later, _rule(earlier, later), words.act(act))
+        yield _edge(earlier, later, words.act(act), links.closest(earlier, later))
     for step in hypothesis.chain:
-        rule = "change_after" if step.shared is None else _rule(before, step.act)
-        yield _edge(before, step.act, rule, _then(step, before, words))
+        yield _edge(before, step.act, _then(step, before, words), step.shared)
         before = step.act
     ends = [step.finding for step in hypothesis.chain if step.finding is not None]
     for each in [*hypothesis.findings, *hypothesis.late, *ends]:
@@ -316,16 +352,16 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
             return
 
 
-def _rule(one: Act, other: Act) -> str:
-    """Return what links two events that share something."""
-    shared = set(one.tokens).intersection(other.tokens)
-    is_of_call = any(isinstance(each, tuple) and each[0] == "span" for each in shared)
-    return "same_call" if is_of_call else "shared_value"
-
-
-def _edge(cause: Act, effect: Act, rule: str, reason: str) -> Edge:
+def _edge(cause: Act, effect: Act, told: str, shared: Hashable) -> Edge:
     is_recorded = cause.id in effect.causes or (cause.span is not None and cause.span == effect.parent)
-    return Edge(cause.id, effect.id, RECORDED if is_recorded else INFERRED, rule, reason)
+    basis = RECORDED if is_recorded else INFERRED
+    if shared is None:
+        return Edge(cause.id, effect.id, basis, "change_after", told)
+    tokens = set(cause.tokens).intersection(effect.tokens)
+    if any(isinstance(each, tuple) and each[0] == "span" for each in tokens):
+        return Edge(cause.id, effect.id, basis, "same_call", told)
+    link = _told_link(shared, cause, effect)
+    return Edge(cause.id, effect.id, basis, "shared_value", f"{told}{LINK}{link}" if link else told)
 
 
 _COUNTED: Final = {

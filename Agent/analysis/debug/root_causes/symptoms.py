@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
+from Agent.analysis.debug.root_causes.links import OWN, SAME_FIELD, Links, fields_set
 from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, surprises
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.value_measures import value_rarity
@@ -237,7 +238,8 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     """Propagate the blame for some events backwards, reduced by 10% at each link.
 
     Of what shares a token with an event, the last one of each sort receives blame: a setting of its agent as
-    much as what the agent did just before.
+    much as what the agent did just before. The path to a symptom is that of the closest links; it may skip
+    what the same agent did in between.
 
     Args:
         log: the session.
@@ -251,28 +253,40 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     likeliest = [0.0] * len(log.acts)
     size = math.log(max(2, len(log.acts)))
     places: dict[Hashable, list[list[int]]] = {}
+    links = Links(log)
+    of_agent: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def lead(place: int, path: float, act: Act, token: Hashable) -> None:
+        if path > likeliest[place]:
+            likeliest[place] = path
+            onward[place] = path, act.place, token
+            paths[place] = max(path, shares.get(place, 0.0))
+
     for act in reversed(log.acts):
+        keys = [(act.agent, each) for each in ("", *sorted(fields_set(act)))]
+        for key in keys if ("agent", act.agent) in act.tokens else ():
+            path, after = of_agent.get(key, (0.0, 0))
+            closeness = SAME_FIELD if key[1] else OWN
+            lead(act.place, PASSED_ON * closeness * path, log.acts[after], ("agent", act.agent))
         if reaches[act.place] < LEAST_BLAME:
             continue
+        for key in keys:
+            of_agent[key] = max(of_agent.get(key, (0.0, 0)), (paths.get(act.place, 0.0), act.place))
         before: list[tuple[float, Hashable, list[int]]] = []
         for token in act.tokens:
             if token not in places:
                 places[token] = _by_sort(log.by_token[token])
-            held = [own[at - 1] for own in places[token] if (at := bisect_left(own, act.place))]
+            held = [each[at - 1] for each in places[token] if (at := bisect_left(each, act.place))]
             if held:
                 weight = 1 - math.log(len(log.by_token[token])) / size
                 before.append((weight, token, sorted(held)[-MAX_BEFORE:]))
         whole = sum(weight for weight, _, _ in before)
-        closest = max((weight / len(held) for weight, _, held in before), default=1.0)
+        ahead = PASSED_ON * paths.get(act.place, 0.0)
         for weight, token, held in before:
             part = PASSED_ON * reaches[act.place] * weight / whole / len(held)
-            path = PASSED_ON * paths.get(act.place, 0.0) * weight / len(held) / closest
             for place in held:
                 reaches[place] += part
-                if path >= likeliest[place]:
-                    likeliest[place] = path
-                    onward[place] = path, act.place, token
-                    paths[place] = max(path, shares.get(place, 0.0))
+                lead(place, ahead * links.closeness(token, log.acts[place], act), act, token)
     return Blame(reaches, onward)
 
 
