@@ -256,6 +256,26 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     assert max(len(line) for line in text) <= 120
 
 
+def test_where_a_field_has_an_unusual_value_its_provenance_is_a_next_step(builder: SessionBuilder) -> None:
+    for tick in range(60):
+        builder.tick = tick
+        level = 90 if tick == 50 else 5 + tick % 3
+        builder.emit("agent_action", "tank", action_type="fill", state={"set": {"level": level}})
+    report = debug_issue("the tank overflows", session=builder.path)
+    at = next(each for each in report.commands if each.startswith("agent-trace provenance"))
+    assert at.startswith(f"agent-trace provenance tank level --at {report.causes[0].event_ids[0]} ")
+    assert any(each.startswith("agent-trace play") for each in report.commands)
+
+
+def test_an_agent_without_recorded_actions_is_not_to_be_played(builder: SessionBuilder) -> None:
+    for tick in range(20):
+        builder.tick = tick
+        builder.emit("decision", "planner", decision_type="topic", topic=f"t{tick}")
+    commands = debug_issue("the planner decides nothing good", session=builder.path).commands
+    assert any(each.startswith("agent-trace journey planner") for each in commands)
+    assert not any(each.startswith("agent-trace play") for each in commands)
+
+
 def test_a_remembered_target_stands_in_the_command(builder: SessionBuilder) -> None:
     builder.emit("agent_action", "a", action_type="act")
     description = {"session_id": builder.session_id, "session_uid": "", "targets": {"*": "cafe:build"}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.analysis.causality.chains import Edge
 from Agent.event.code_places import CodePlace
@@ -11,6 +11,14 @@ from Agent.event.code_places import CodePlace
 MAX_CONFIDENCE = 0.95
 LINK = "; linked: "
 """In the reason of an edge, between what the effect is and what it shares with the cause."""
+
+
+class ChangedField(NamedTuple):
+    """A field of an agent, and the event that set it."""
+
+    agent_id: str
+    field: str
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Cause:
     """The broken rule (`follow-up missing`, `rate changes` ...), `act`, `event`, `record` or `open`."""
     place: CodePlace | None = None
     """Where its first event with a known place was recorded: the line that raised, or the function."""
+    field: ChangedField | None = None
+    """The last unusual value of its path, if that is of a field of an agent."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cause as plain values, ready for JSON."""

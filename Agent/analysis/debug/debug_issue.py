@@ -34,9 +34,12 @@ from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import UsageError
 from Agent.event.code_places import CodePlace
+from Agent.event.kinds import ACTION_KINDS
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader, no_collection
 
+_STEPS: Final = ACTION_KINDS | {"tool.call", "model.call"}
+"""The kinds of events that `play` steps through."""
 _PLACED: Final = 3
 """Of so many causes, and of so many events of each, the place in the program is looked up."""
 MAX_EVENTS: Final = 60_000
@@ -158,6 +161,7 @@ def explain(
             f"{plural(missing, 'event', 'are')} missing from the recording: what seems not to have happened "
             "may be among them."
         )
+    acting = {act.agent for act in log.acts if act.kind in _STEPS}
     return DebugReport(
         issue=text,
         session_id=path.name.removeprefix("session_"),
@@ -165,7 +169,7 @@ def explain(
         observations=tuple(told),
         evidence=tuple(evidence),
         looked_at=(*looked_at, _counted(account)),
-        commands=tuple(commands_for(path, causes, question, has_errors=seen.has_errors)),
+        commands=tuple(commands_for(path, causes, question, acting, has_errors=seen.has_errors)),
         tests=tuple(tests),
         is_understood=is_understood,
     )

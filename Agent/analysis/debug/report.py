@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,9 +243,22 @@ def _wrapped(items: Sequence[str], width: int) -> list[str]:
 
 
 def commands_for(
-    path: Path, causes: Sequence[Cause], question: Question, *, has_errors: bool = True
+    path: Path,
+    causes: Sequence[Cause],
+    question: Question,
+    acting: Container[str],
+    *,
+    has_errors: bool = True,
 ) -> list[str]:
-    """Return command lines for the next steps after a report."""
+    """Return command lines for the next steps after a report.
+
+    Args:
+        path: the session.
+        causes: what the report names.
+        question: what the text names.
+        acting: agents with recorded actions.
+        has_errors: whether any agent has an error.
+    """
     session = path.name.removeprefix("session_")
     where = f" --session {shlex.quote(session)}{_root_option(path)}"
     agents = list(
@@ -257,9 +270,14 @@ def commands_for(
     event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
     if event is not None:
         made.append(f"agent-trace causes {event}{where}")
+    changed = next((cause.field for cause in causes[:1] if cause.field is not None), None)
+    if changed is not None:
+        names = f"{shlex.quote(changed.agent_id)} {shlex.quote(changed.field)}"
+        made.append(f"agent-trace provenance {names} --at {changed.event_id}{where}")
     if agents:
         run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
-        made.append(f"agent-trace play {run}")
+        if agents[0] in acting:
+            made.append(f"agent-trace play {run}")
         target, has_script = _remembered(path, agents[0])
         if target:
             made.append(f"agent-trace replay {run} --target {shlex.quote(target)}")

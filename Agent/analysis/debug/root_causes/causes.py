@@ -9,14 +9,14 @@ from itertools import zip_longest
 from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
-from Agent.analysis.debug.causes import LINK, Cause
+from Agent.analysis.debug.causes import LINK, Cause, ChangedField
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
 from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.links import Links
+from Agent.analysis.debug.root_causes.links import FIELDS, Links, field_of
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
@@ -111,7 +111,22 @@ def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
         tuple(_edges(hypothesis, words)),
         confidence(hypothesis),
         findings[0].rule if findings else "act",
+        field=_changed_field(hypothesis),
     )
+
+
+def _changed_field(hypothesis: Hypothesis) -> ChangedField | None:
+    """Return the field that has the last unusual value of a path; None if that is not of a field."""
+    steps = [ChainStep(hypothesis.first, each, None) for each in hypothesis.findings[:1]] + hypothesis.chain
+    for act, finding, *_ in reversed(steps):
+        if finding is None:
+            continue
+        path = finding.beside.path if finding.beside else finding.about.rpartition(" ")[2]
+        value = act.values.get(path)
+        same = (each for each, own in act.values.items() if own == value and each.startswith(FIELDS))
+        if value is not None and (name := path if path.startswith(FIELDS) else next(same, "")):
+            return ChangedField(act.agent, field_of(name), act.id)
+    return None
 
 
 def _told_steps(chain: Sequence[ChainStep], words: Wording) -> Iterator[ChainStep]:

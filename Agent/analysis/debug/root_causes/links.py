@@ -10,7 +10,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, Act, Log, Sort
 from Agent.analysis.debug.root_causes.nearby import MAX_SHARED
 
-__all__ = ["OWN", "SAME_FIELD", "Links", "fields_set"]
+__all__ = ["FIELDS", "OWN", "SAME_FIELD", "Links", "field_of", "fields_set"]
 
 RECORDED: Final = frozenset({"span", "event"})
 SAME_FIELD: Final = 0.5
@@ -27,13 +27,15 @@ NUMBER: Final = 0.3
 
 def fields_set(act: Act) -> set[str]:
     """Return the fields of its agent that an event set."""
-    return {
-        _FIELD_END.split(field, maxsplit=1)[0]
-        for owner, dot, field in (path.partition(".") for path in act.values)
-        if dot and owner in {"state", "new_state"}
-    }
+    return {field_of(path) for path in act.values if path.startswith(FIELDS)}
 
 
+def field_of(path: str) -> str:
+    """Return the field of an agent that a path of an event leads to."""
+    return _FIELD_END.split(path.partition(".")[2], maxsplit=1)[0]
+
+
+FIELDS: Final = ("state.", "new_state.")
 _FIELD_END: Final = re.compile(r"[.\[#@~]")
 
 
