@@ -87,6 +87,23 @@ def test_a_cause_begins_with_the_event_that_explains_the_complaint(monkeypatch, 
     assert "1 shown" in lines[0]
 
 
+def test_what_cannot_be_tested_leaves_the_confidence_as_it_is(monkeypatch, tmp_path):
+    class Tester:
+        def try_events(self, suspicions):
+            of_none = interventions.TestedIntervention(
+                None, "", lacks="not testable: nothing recorded carries it"
+            )
+            return [[of_none], *([of_none] for _ in suspicions)]
+
+    monkeypatch.setattr(experiment_seam, "find", lambda *_: Tester())
+    edge = Edge("aaaaaaaa-1", "worker_1:action:publish:stopped", INFERRED, "rate", "")
+    cause = Cause("it stopped", "first: it stopped", ("aaaaaaaa-1",), (), (edge,), 0.6)
+    question = read_question("worker_1 stopped publishing", AGENTS, SERIES)
+    (found,), _ = experiments.tested([cause], question, tmp_path, HowToTest())
+    assert found.confidence == 0.6
+    assert str(found.edges[0].test) == "INCONCLUSIVE: not testable: nothing recorded carries it"
+
+
 def test_of_conditions_shares_are_compared():
     test = judged("it dropped", [True] * 18 + [False] * 2, [True] * 3 + [False] * 17, 0)
     assert test.verdict == "SHOWN"

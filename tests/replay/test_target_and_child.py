@@ -109,7 +109,13 @@ def test_a_function_is_a_target_by_its_name(toy):
             "build",
             ":build must take one argument, the spec, or none",
         ),
-        ('= "a", "adder"', '= "z", "adder"', "build", "the object for a has the agent_id 'z'"),
+        (
+            '= "a", "adder"',
+            '= "z", "adder"',
+            "build",
+            "the object for a has the agent_id 'z'; a factory gets a spec, and returns the object of the agent "
+            "whose id is spec.agent_id",
+        ),
         ("    @trace_agent_action\n", "", "build", "recorded no event"),
         ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
         ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),

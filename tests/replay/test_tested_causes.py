@@ -150,6 +150,38 @@ def build(spec):
 """
 
 
+WARD = """
+from Agent import tick
+
+class Pharmacy:
+    def __init__(self):
+        self.agent_id, self.made = "pharmacy", 0
+
+    @trace_agent_action("make")
+    def make(self, dose):
+        self.made += 1
+        return {"ml": 10 * dose}
+
+class Patient:
+    def __init__(self, number):
+        self.agent_id, self.load = f"patient_{number}", 0
+
+    @trace_agent_action("get")
+    def get(self, bag):
+        self.load += bag["ml"]
+
+def main():
+    pharmacy, patients = Pharmacy(), [Patient(1), Patient(2)]
+    for day in range(8):
+        with tick(day):
+            bag = pharmacy.make(90 if day == 5 else day % 3)
+            patients[day % 2].get(bag)
+
+def build(spec):
+    return {"pharmacy": Pharmacy(), "patient_1": Patient(1), "patient_2": Patient(2)}
+"""
+
+
 def events_of(toy):
     """Every event of the one session."""
     return list(open_reader(list_sessions(toy.root)[0].path).events())
@@ -201,6 +233,39 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
     assert not_shown.reason == "the same happens without it"
     assert chance.verdict == "INCONCLUSIVE"
+
+
+def test_where_nothing_recorded_carries_a_change_to_what_is_measured_it_is_not_tested(toy):
+    events = events_of(toy.record(WARD))
+    session = list_sessions(toy.root)[0].path
+    made, got = (the_event(events, action_type=name, tick=5) for name in ("make", "get"))
+    trials = CauseExperiments(
+        session, "state", (), (), outcome="patient_2.load", target=f"{toy.name}:build", seeds=2
+    )
+    _, of_made, of_got = trials.try_events([(each.id, "", {each.id}) for each in (made, got)])
+    assert [each.lacks for each in of_made] == [
+        "not testable: nothing recorded carries the change from pharmacy to patient_2"
+    ]
+    assert any(each.lacks is None and each.with_it[0] > each.without_it[0] for each in of_got), of_got
+
+
+def test_a_change_may_reach_another_agent_by_an_object_that_both_hold(toy):
+    shelf = "class Shelf:\n    bags = 0\n\nSHELF = Shelf()\n\nclass Pharmacy"
+    shared = WARD.replace("class Pharmacy", shelf)
+    for field in ("self.made", "self.load"):
+        shared = shared.replace(f", {field} = ", f", self.shelf, {field} = ").replace('", 0', '", SHELF, 0')
+    made = the_event(events_of(toy.record(shared)), action_type="make", tick=5)
+    trials = CauseExperiments(
+        list_sessions(toy.root)[0].path,
+        "state",
+        (),
+        (),
+        outcome="patient_2.load",
+        target=f"{toy.name}:build",
+        seeds=1,
+    )
+    _, of_made = trials.try_events([(made.id, "", {made.id})])
+    assert not any("nothing recorded" in (each.lacks or "") for each in of_made)
 
 
 def test_what_is_measured_is_never_what_is_undone(toy):

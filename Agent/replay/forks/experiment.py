@@ -34,6 +34,7 @@ from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded, in_payload
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
+from Agent.replay.forks.carriers import reached_from
 from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.interventions import (
@@ -234,6 +235,32 @@ class Experiment:
             times, at = [float(each.timestamp_us) for each in events], float(moment_event.timestamp_us)
         first, last = min(times), max(times)
         return float(value) * (last - at) / (at - first) if at > first else None
+
+    def gap(self) -> str | None:
+        """Return that nothing recorded carries a change to what is measured; None if something may.
+
+        Actions that the replay calls itself get their recorded arguments, whatever the variant.
+        """
+        changed = None if self.place is None else self.place.event.agent_id
+        agents = self.fork.bench.recording.agents
+        measured = {*self.measure.agents}
+        if self.measure.outcome:
+            concerns = OutcomeOf.parse(self.measure.outcome).concerns
+            measured = {agent_id for agent_id in agents if concerns(agent_id, ())}
+        if (
+            changed is None
+            or not measured
+            or not measured <= {each.agent_id for each in self.fork.plan.actions}
+        ):
+            return None
+        shared = {
+            agent_id: {other for others in facts.shared_objects.values() for other in others}
+            for agent_id, facts in agents.items()
+        }
+        if not measured.isdisjoint(reached_from(changed, self.fork.own_events(), shared)):
+            return None
+        others = ", ".join(sorted(measured))
+        return f"not testable: nothing recorded carries the change from {changed} to {others}"
 
     def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> Any:
         """Continue from the moment with one variant, and return the measured value.
@@ -507,7 +534,12 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
 
     recorded = experiment.recorded()
     ways = experiment.interventions()
-    baseline, *first = try_all([ExperimentVariant(each, None) for each in (None, *ways)])
+    gap = experiment.gap() if ways else None
+    forked = ways[:1] if gap is not None else ways
+    baseline, *first = try_all([ExperimentVariant(each, None) for each in (None, *forked)])
+    if gap is not None and first[0]["value"] != baseline["value"]:
+        gap, forked = None, ways  # something that was not recorded carries it
+        first += try_all([ExperimentVariant(each, None) for each in ways[1:]])
     is_same = recorded is None or _is_equal(baseline["value"], recorded)
     result: dict[str, Any] = {
         "baseline": baseline,
@@ -515,8 +547,9 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         "expected": experiment.expected(),
         "is_same": is_same,  # whether the unchanged fork reproduced the recorded value
         "tried": [
-            {"description": way.description, "fork": fork} for way, fork in zip(ways, first, strict=True)
+            {"description": way.description, "fork": fork} for way, fork in zip(forked, first, strict=True)
         ],
+        "gap": gap,  # why no change can reach what is measured
         "chosen": None,  # the index of the intervention that was tried with other seeds as well
         "with_it": [],
         "without_it": [],
@@ -525,7 +558,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         return result
     if suspicion.event_id is None:
         return result | {"with_it": try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])}
-    if not ways:
+    if not ways or gap is not None:
         return result
     chosen = _clearest(baseline, first, request["worse"])
     seeds = request["seeds"][: _affordable(request, baseline)]

@@ -669,7 +669,7 @@ def _chance(result: dict[str, Any]) -> TestedIntervention:
 
 
 def _of_event(event_id: str, result: dict[str, Any]) -> list[TestedIntervention]:
-    lacks = _reason(result["error"]) if "error" in result else _lacks(result)
+    lacks = _reason(result["error"]) if "error" in result else _lacks(result) or result["gap"]
     if lacks is None and not result["tried"]:
         lacks = "no intervention can leave this event out"
     if lacks is not None:

@@ -295,8 +295,8 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(
-                f"the object for {name} has the agent_id {own!r}; a factory gets a spec: def build(spec): "
-                f"return {type(obj).__qualname__}(spec.agent_id)"
+                f"the object for {name} has the agent_id {own!r}; a factory gets a spec, and returns the "
+                f"object of the agent whose id is spec.agent_id"
                 if own is not None
                 else f"the object for {name} has no agent_id: instrument its class in the factory's module"
             )
