@@ -9,7 +9,7 @@ import pytest
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.links import Links
+from Agent.analysis.debug.root_causes.nearby import SharedLinks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import Subject, blame, symptoms
 
@@ -188,6 +188,6 @@ def test_a_path_leads_over_rare_values_and_the_state_of_an_agent_rather_than_wha
 
 def test_what_all_events_of_a_sort_or_many_by_chance_have_links_nothing() -> None:
     log = wards(at_lab=True)
-    links, make, live = Links(log), at(log, "make", 20), at(log, "report", 25)
+    links, make, live = SharedLinks(log), at(log, "make", 20), at(log, "report", 25)
     assert links.closest(make, live) is None
     assert links.closest(make, at(log, "get", 20)) == "bag-20"

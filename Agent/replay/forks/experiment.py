@@ -14,7 +14,8 @@ import importlib
 import inspect
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,7 +35,6 @@ from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded, in_payload
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
-from Agent.replay.forks.carriers import reached_from
 from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.interventions import (
@@ -257,7 +257,7 @@ class Experiment:
             agent_id: {other for others in facts.shared_objects.values() for other in others}
             for agent_id, facts in agents.items()
         }
-        if not measured.isdisjoint(reached_from(changed, self.fork.own_events(), shared)):
+        if not measured.isdisjoint(_reached_from(changed, self.fork.own_events(), shared)):
             return None
         others = ", ".join(sorted(measured))
         return f"not testable: nothing recorded carries the change from {changed} to {others}"
@@ -513,6 +513,50 @@ class Experiment:
                 error = driver.go_on(action, None, (method, args, kwargs))
         self._end()
         return error
+
+
+_BOTH_WAYS = ("source_id", "target_id")
+"""Fields of an interaction that name its agents."""
+
+
+def _reached_from(agent_id: str, events: Iterable[Event], shared: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the agents that a change in an agent may reach by what is recorded.
+
+    Args:
+        agent_id: the agent that changes.
+        events: the events of the run.
+        shared: the agents with which each agent shares objects; generators of random numbers carry no change.
+    """
+    events = list(events)
+    by_id = {event.id: event.agent_id for event in events}
+    by_span = {event.span_id: event.agent_id for event in events if event.span_id is not None}
+    onward: dict[Any, set[Any]] = defaultdict(set)
+
+    def link(one: Any, other: Any, *, both: bool = True) -> None:
+        onward[one].add(other)
+        if both:
+            onward[other].add(one)
+
+    for event in events:
+        if event.kind == "agent_message":
+            link(event.extra.get("sender"), event.extra.get("recipient"), both=False)
+        for name in _BOTH_WAYS:
+            if isinstance(other := event.extra.get(name), str):
+                link(event.agent_id, other)
+        if event.parent_span_id in by_span:
+            link(event.agent_id, by_span[event.parent_span_id])
+        for cause in event.causes:
+            if cause in by_id:
+                link(by_id[cause], event.agent_id, both=False)
+    for one, others in shared.items():
+        for other in others:
+            link(one, other)
+    reached, ahead = {agent_id}, [agent_id]
+    while ahead:
+        found = onward[ahead.pop()] - reached - {None}
+        reached |= found
+        ahead += found
+    return reached
 
 
 def with_args_of(event: Event, other: Event) -> Event:

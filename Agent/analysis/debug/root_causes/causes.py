@@ -16,7 +16,7 @@ from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log,
 from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.links import FIELDS, Links, field_of
+from Agent.analysis.debug.root_causes.nearby import FIELDS, SharedLinks, field_of
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
@@ -230,10 +230,10 @@ def _steps(hypothesis: Hypothesis, log: Log) -> list[ChainStep]:
                 found.pop()  # of several alike that all are as usual, the last is enough
             found.append(step)
         known |= facts
-    return [*_linked_steps(hypothesis, {step.act.place for step in found}, Links(log))]
+    return [*_linked_steps(hypothesis, {step.act.place for step in found}, SharedLinks(log))]
 
 
-def _linked_steps(hypothesis: Hypothesis, told: set[int], links: Links) -> Iterator[ChainStep]:
+def _linked_steps(hypothesis: Hypothesis, told: set[int], links: SharedLinks) -> Iterator[ChainStep]:
     """Yield the steps at some places, and those that link them, each with its link to the one before."""
     chain = hypothesis.chain
     for n in range(len(chain) - 1, 0, -1):
@@ -350,7 +350,7 @@ def _told_link(shared: Hashable, before: Act, act: Act) -> str:
 
 def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
     first = before = hypothesis.first
-    links = Links(words.log)
+    links = SharedLinks(words.log)
     for act in hypothesis.acts[1 : 1 + MAX_ALSO]:
         earlier, later = (act, first) if act.place < first.place else (first, act)
         yield _edge(earlier, later, words.act(act), links.closest(earlier, later))

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.links import OWN, SAME_FIELD, Links, fields_set
 from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, surprises
+from Agent.analysis.debug.root_causes.nearby import OWN, SAME_FIELD, SharedLinks, fields_set
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.value_measures import value_rarity
 from Agent.event.kinds import Meaning
@@ -253,7 +253,7 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     likeliest = [0.0] * len(log.acts)
     size = math.log(max(2, len(log.acts)))
     places: dict[Hashable, list[list[int]]] = {}
-    links = Links(log)
+    links = SharedLinks(log)
     of_agent: dict[tuple[str, str], tuple[float, int]] = {}
 
     def lead(place: int, path: float, act: Act, token: Hashable) -> None:
