@@ -198,3 +198,49 @@ def test_the_answer_of_a_call_names_the_setting_that_reads_its_result(toy, monke
     recorded = toy.record(MAKER)
     report = recorded.change('{"a": Boss(), "m": Maker()}', '{"a": Boss()}').replay("last")
     assert "its result was not read" in str(report) and 'large_arguments="always"' in str(report)
+
+
+SHOP = """
+class Rates:
+    agent_id, agent_role = "r", "rates"
+    @trace_agent_action(capture_args=False)
+    def rate(self, n): return 10
+
+class Shop:
+    agent_id, agent_role = "a", "shop"
+    def __init__(self): self.rates, self.sold = Rates(), 0
+    @trace_agent_action
+    def sell(self, n):
+        self.sold += n * self.rates.rate(n)
+        return self.sold
+    @trace_agent_action(capture_result=False)
+    def quote(self, n):
+        return 10 * n
+
+def build(spec): return Shop()
+def main():
+    shop = Shop()
+    for number in (1, 2):
+        shop.sell(number)
+        shop.quote(number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("return 10 * n", "return -1 * n", "results of quote of a were not captured"),
+        ("self.rates.rate(n)", "self.rates.rate(-n)", "arguments of rate of r were not captured"),
+    ],
+)
+def test_what_changed_code_returns_or_passes_uncaptured_is_unverified(toy, old, new, reason):
+    toy.record(SHOP)
+    assert toy.replay().verdict == "IDENTICAL"
+    report = toy.change(old, new).replay()
+    assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4)
+    assert any(reason in each for each in report.reasons), str(report)
+
+
+def test_a_difference_counts_beside_results_that_were_not_captured(toy):
+    report = toy.record(SHOP).change("self.sold += n", "self.sold += 2 * n").replay()
+    assert report.verdict == "DIVERGED", str(report)

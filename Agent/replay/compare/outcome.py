@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
 _KEYS = orjson.OPT_NON_STR_KEYS
+_OPTIONS = {"results": "result", "arguments": "args"}
+"""The part of the option's name by which a decorator leaves them out."""
 MADE_BY_FACTORY = "what the factory made"
 """The place of a difference from a recorded first state."""
 
@@ -195,6 +197,8 @@ class ReplayOutcome:
     """Whether the recording has digests of the program's modules."""
     open_arguments: list[str] = field(default_factory=list)
     """Arguments whose final values differ from the recording, which other code may have changed."""
+    uncaptured: list[str] = field(default_factory=list)
+    """Results and arguments that were not captured, in which changed code may show."""
     changed_inside: dict[str, str] = field(default_factory=dict)
     """{`agent.field`: difference} of fields that contain changed code, which alone proves nothing."""
     by_code_alone: Divergence | None = None
@@ -234,6 +238,14 @@ class ReplayOutcome:
             f"recording (step {divergence.step}), where other code that holds it may have changed it"
         )
         add_new(self.open_arguments, reason)
+
+    def note_uncaptured(self, what: str, name: str) -> None:
+        """Store that the results or arguments of calls were not captured, so that they are not compared."""
+        self.remark(f"{what} of {name} are not captured, so they are not compared")
+        add_new(
+            self.uncaptured,
+            f"code changed, and {what} of {name} were not captured: remove capture_{_OPTIONS[what]}=False",
+        )
 
     def ask(self, question: str) -> None:
         """Note an effect of changed code that the recording cannot confirm."""

@@ -182,8 +182,7 @@ class ActionJudge:
         if action.event.extra.get("outcome") is not None:
             return 0
         if "result" not in action.event.extra or "result" not in replayed.extra:
-            name = f"{action.call.name} of {action.agent_id}"
-            self._outcome.remark(f"results of {name} are not captured, so they are not compared")
+            self._outcome.note_uncaptured("results", f"{action.call.name} of {action.agent_id}")
             return 0
         self._outcome.counts.results += 1
         difference, agreed = self._comparison.compare(

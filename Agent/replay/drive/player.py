@@ -415,9 +415,7 @@ class RecordedPlayer:
 
     def _args_difference(self, call: TracedCall, event: Event) -> Difference | None:
         if "args" not in event.extra:
-            self._context.outcome.remark(
-                f"the arguments of {_named(call)} were not captured, so they are not compared"
-            )
+            self._context.outcome.note_uncaptured("arguments", _named(call))
             return None
         difference, agreed = self._context.comparison.compare(
             *both_arguments(call, event, self._context.pipeline), NAMES

@@ -716,7 +716,9 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
         unread = (f"{agreement.unread:,} {NOT_READ_IN_CALLS}; {RECORD_LARGE}",) if agreement.unread else ()
-        for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS], *unread):
+        questions, uncaptured = outcome.questions[:_MOST_QUESTIONS], outcome.uncaptured[:_MOST_QUESTIONS]
+        unseen = (*unread, *(uncaptured if outcome.is_changed else ()))
+        for reason in (*outcome.changed_inside.values(), *questions, *unseen):
             outcome.reason(reason)
         if len(outcome.questions) > _MOST_QUESTIONS:
             outcome.reason(f"{plural(len(outcome.questions) - _MOST_QUESTIONS, 'more such reason')}")
