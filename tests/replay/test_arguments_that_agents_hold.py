@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 PROGRAM = """
 import functools
 from collections import defaultdict
@@ -102,3 +104,104 @@ def test_an_agent_whose_id_changes_goes_on_under_the_new_one(toy):
         assert report.verdict == "IDENTICAL", (run, str(report))
     report = toy.change("self.n += 1", "self.n += 1 + (self.n > 2)").replay("last/b")
     assert report.verdict == "DIVERGED", str(report)
+
+
+DESK = """
+import copy, enum
+
+class Kind(enum.Enum):
+    NEW = 1
+
+class Drawer:
+    agent_id, agent_role = "d", "drawer"
+    def __init__(self): self.papers = []
+    @trace_agent_action
+    def put(self, paper):
+        self.papers.append(dict(paper))
+        return len(self.papers)
+
+class Desk:
+    agent_id, agent_role = "a", "desk"
+    def __init__(self):
+        self.drawer, self.items, self.kind, self.name, self.last = Drawer(), [], Kind.NEW, "x", None
+    @trace_agent_action
+    def take(self, tickets):
+        self.last = copy.copy(tickets.pop())
+        return len(self.last)
+    @trace_agent_action
+    def add(self, item):
+        self.items += [len(item)]
+        return {"items": self.items[:], "kind": self.kind}
+    @trace_agent_action
+    def sorted(self, rows):
+        return [*rows]
+    @trace_agent_action
+    def touch(self, items):
+        items.append(0)
+        return len(items)
+    @trace_agent_action
+    async def later(self):
+        return [*self.items]
+    @trace_agent_action
+    def file(self, paper):
+        return self.drawer.put(paper)
+
+def build(spec):
+    desk = Desk()
+    return {"a": desk, "d": desk.drawer}
+
+def main():
+    import asyncio
+    desk = Desk()
+    for number in range(2):
+        desk.take([{"n": number}])
+        desk.add([number])
+        desk.sorted([[number]])
+        desk.touch(desk.items)
+        desk.file({"n": number})
+        asyncio.run(desk.later())
+"""
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (
+            "copy.copy(tickets.pop())",
+            "tickets.pop()",
+            "take of a keeps an object of its arguments in field last",
+        ),
+        ("self.items[:]", "self.items", "add of a returns an object of field items"),
+        ("return [*rows]", "return rows", "sorted of a returns an object of its arguments"),
+        ("dict(paper)", "paper", "put of d keeps an object of its arguments in field papers"),
+        ("return [*self.items]", "return self.items", "later of a returns an object of field items"),
+    ],
+)
+def test_changed_code_that_no_longer_copies_is_unverified(toy, old, new, what):
+    toy.record(DESK)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.change(old, new).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert any(what in reason for reason in report.reasons), str(report)
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("len(self.last)", "len([*self.last])"),
+        ("items.append(0)", "items += [0]"),
+        ('"kind": self.kind}', '"kind": self.kind or 0}'),
+    ],
+)
+def test_changed_code_that_shares_nothing_with_others_is_identical(toy, old, new):
+    report = toy.record(DESK).change(old, new).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.changed_code
+
+
+def test_code_that_did_not_change_may_share_objects_beside_code_that_did(toy):
+    toy.record(DESK.replace("self.items[:]", "self.items"))
+    report = toy.change("len(self.last)", "len([*self.last])").replay("last")
+    assert report.verdict == "IDENTICAL", str(report)

@@ -101,6 +101,13 @@ def test_changed_code_fails_at_its_step_and_field(shop, goldens):
     assert f"golden trace {goldens / 'buyer'}" in str(found)
 
 
+def test_a_check_that_passes_names_replayed_methods_that_changed(shop, goldens):
+    assert check_golden(find_golden("buyer", goldens)).notes == ()
+    shop.change("self.spent += amount", "self.spent = self.spent + amount")
+    found = check_golden(find_golden("buyer", goldens))
+    assert (found.passes, found.notes) == (True, ("changed since the recording: a.buy",)), str(found)
+
+
 def test_a_replay_that_proved_nothing_fails_with_its_reasons(shop, goldens):
     shop.change("self.spent += amount", "self.spent += amount + 0 * __import__('random').randint(1, 2)")
     found = check_golden(find_golden("buyer", goldens))

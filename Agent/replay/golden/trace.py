@@ -27,7 +27,7 @@ from Agent.record.emit.context import states_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Verdict, short
+from Agent.replay.compare.outcome import Verdict, listed, short
 from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
@@ -290,12 +290,14 @@ class GoldenReport(TextInNotebook):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes of a passing check: changed target objects, changed untraced code, accepted changes."""
+        """Notes of a passing check: changed target objects, changed code, accepted changes."""
         outcome = self.report.outcome
         differences = [
             difference for difference in outcome.factory_differences if difference not in self.golden.factory
         ]
-        if outcome.changed_modules and not outcome.changed_code:
+        if outcome.changed_code:
+            differences.append(f"changed since the recording: {listed(outcome.changed_code)}")
+        elif outcome.changed_modules:
             # A golden trace holds the program's calls, not the program, so a change that alters which calls
             # are made cannot show up in a check.
             changed = ", ".join(outcome.changed_modules)

@@ -29,6 +29,7 @@ from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.changes_between import ChangesByHand, HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.player import ReplayContext, current_lane, driven_here
+from Agent.replay.drive.shared_objects import SharedObjects
 from Agent.replay.drive.snapshots import LastStates, LivingAgents, ObjectsSeen, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
@@ -106,7 +107,6 @@ class Driver:
         self._stop_at = int(request.get("pdb") or 0)
         self._order = str(request.get("turns") or "")
         self._is_sequential = self._order == "sequential" or bool(self._stop_at)
-        self._is_loose = self._order == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(context, self._put_back, frozenset(objects))
         self._entered = ObjectsSeen()
@@ -133,6 +133,7 @@ class Driver:
         self._held = HeldMoves(context, objects)
         self.nearby = LivingAgents()
         """Agents reachable from replayed ones; they keep the state that the factory gave them."""
+        self._shared_objects = SharedObjects(self._outcome, self.nearby.get)
         self._by_hand = ChangesByHand(context, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
         self._last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
@@ -257,11 +258,12 @@ class Driver:
 
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
         """Yield the actions in replay order, concurrent ones as a group."""
-        if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
+        is_loose = self._order == "loose"
+        if self._is_sequential or not (is_loose or any(each.overlaps for each in self._plan.actions)):
             for action in self._plan.actions:
                 yield (action,)
             return
-        for group in groups_of(self._plan.actions, is_loose=self._is_loose):
+        for group in groups_of(self._plan.actions, is_loose=is_loose):
             if ran_in_one_loop(group):
                 yield group
             else:
@@ -315,15 +317,18 @@ class Driver:
         obj = self._objects[action.agent_id]
         self._by_hand.repeat(action.by_hand)
         method, args, kwargs = self._prepared(action.call, obj)
+        given = self._shared_objects.given(action, obj, method, [*args, *kwargs.values()])
         self._note_ending(action)
         self._player.begin(action)
         token = current_scope.set(scope_around(action.event, self._decoder))
         error: BaseException | None = None
+        result = None
         try:
-            awaitable = self._awaitable(method, method(*args, **kwargs))
+            result = method(*args, **kwargs)
+            awaitable = self._awaitable(method, result)
             if awaitable is not None:
                 with cancelled_as_recorded(action):
-                    await awaitable
+                    result = await awaitable
         except ReplayStopped:
             pass  # `is_stopped` is checked below
         except BaseException as raised:
@@ -334,6 +339,7 @@ class Driver:
             current_scope.reset(token)
         self._judge.begin(action)
         self._finish(action, method, obj, error)
+        self._shared_objects.look(action, given, result)
 
     def _note_ending(self, action: DrivenAction) -> None:
         outcome, raised = (action.event.extra.get(name) for name in ("outcome", "raised"))
@@ -463,6 +469,7 @@ class Driver:
         if action.by_hand:
             self._by_hand.repeat(action.by_hand)
         method, args, kwargs = self._prepared(action.call, obj)
+        given = self._shared_objects.given(action, obj, method, [*args, *kwargs.values()])
         # The user's code may have set up logging since the last action.
         if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
@@ -479,13 +486,14 @@ class Driver:
         self._held.begin_action()
         token = current_scope.set(scope_around(action.event, self._decoder))
         error: BaseException | None = None
+        result = None
         try:
             self._watch.begin(action)
             try:
                 if action.number == self._stop_at:
                     in_debugger(method, partial(self._call, method, args, kwargs))
                 else:
-                    self._call(method, args, kwargs)
+                    result = self._call(method, args, kwargs)
             finally:
                 self._watch.end()
         except ReplayStopped:
@@ -496,6 +504,7 @@ class Driver:
             current_scope.reset(token)
         self._held.doubt_draws(action.agent_id)
         self._finish(action, method, obj, error)
+        self._shared_objects.look(action, given, result)
 
     def _finish(self, action: DrivenAction, method: Any, obj: object, error: BaseException | None) -> None:
         """Compare an action that ended, or the part of a stopped one that was replayed."""
@@ -588,11 +597,9 @@ class Driver:
                 arguments[name] = value
         return arguments
 
-    def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         result = method(*args, **kwargs)
-        if result is None or type(result) in _PLAIN:
-            return
-        awaitable = self._awaitable(method, result)
+        awaitable = None if result is None or type(result) in _PLAIN else self._awaitable(method, result)
         if awaitable is not None:
             from Agent.replay.drive.interleaved import cancelled_as_recorded
 
@@ -602,7 +609,8 @@ class Driver:
 
             action = None if self._is_handed_over else self._current
             loop = self._event_loop(() if self._current is None else [self._current])
-            loop.run_until_complete(awaited())
+            result = loop.run_until_complete(awaited())
+        return result
 
     def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
         """Return the awaitable in a method's result, or None; a generator stops the replay."""
