@@ -132,6 +132,24 @@ def test_the_random_name_of_a_temporary_directory_is_no_draw_of_the_program(desk
 
 
 @pytest.mark.further
+@pytest.mark.first_case
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        ("copy.deepcopy(random.Random(4))", "IDENTICAL"),
+        ("random.Random(); chance.seed(4)", "IDENTICAL"),
+        ("random.Random(); chance.random(); chance.seed(4)", "UNVERIFIED"),
+        ("unseeded = random.Random(); chance = copy.deepcopy(unseeded)", "UNVERIFIED"),
+        ("random.Random(); chance.setstate(random.getstate())", "UNVERIFIED"),
+    ],
+)
+def test_a_generator_with_a_known_seed_or_state_before_its_first_draw_is_seeded(desk, made, verdict):
+    desk.record("import copy\n" + PROGRAM.replace("chance = random.Random(SEED)", f"chance = {made}"))
+    report = replayed()
+    assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.further
 def test_a_seeded_global_generator_is_as_good(desk):
     desk.record(PROGRAM.replace("random.Random(SEED)", "random\nrandom.seed(4)"))
     assert replayed().verdict == "IDENTICAL", str(replayed())

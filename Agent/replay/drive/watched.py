@@ -14,7 +14,7 @@ import os
 import random
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -113,8 +113,7 @@ class SourceWatch:
         """Draws by the target while it built the replayed objects."""
         self._unseeded_at_import: dict[int, ref[Any]] = {}
         """Generators of `random` that an imported module left without a known seed."""
-        self._unseeded: list[tuple[ref[Any], SourceRead]] = []
-        """Generators seeded from entropy while building, with the place; creating one is not yet a draw."""
+        self._unseeded = _UnseededGenerators()
         self.files = FileWrites()
         """Writes to files that existed before the replay."""
         self.imported_with: list[SourceRead] = []
@@ -374,6 +373,8 @@ class SourceWatch:
             name = argument.__name__
             if name in WATCHED_NAMES:
                 source = source_of_call(argument, name, self._is_known)
+                if source == UNADOPTED:
+                    self._unseeded.drew(argument.__self__)
                 if source is not None:
                     self._note(source, frame)
         elif event == "call" and id(frame.f_code) in SEEDERS:
@@ -393,6 +394,7 @@ class SourceWatch:
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
             self._unseeded_at_import.pop(id(generator), None)
+            self._unseeded.seeded(frame, () if "random" in self.seeded else (hidden_random,))
             return
         self._allowed.pop(id(generator), None)
         if self._is_importing:
@@ -403,7 +405,7 @@ class SourceWatch:
             place = SourceRead(
                 "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
             )
-            self._unseeded.append((ref(generator), place))
+            self._unseeded.add(generator, place)
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
@@ -480,9 +482,7 @@ class SourceWatch:
     def built_by_chance(self) -> list[SourceRead]:
         """Return randomness in built objects: draws, and unseeded generators whose state was not restored."""
         unseeded = [
-            place
-            for generator, place in self._unseeded
-            if (live := generator()) is not None and id(live) not in self._granted
+            place for generator, place in self._unseeded.living() if id(generator) not in self._granted
         ]
         seeds = self._seeds.built(self._granted.values())
         return [*self.built_with, *dict.fromkeys([*seeds, *unseeded])]
@@ -508,6 +508,44 @@ class SourceWatch:
             elif not any(read.source == refused for read in self.reads):
                 self.reads.append(self._unseen(refused, "a library"))
         raise PermissionError(f"{refused} is not allowed during a replay")
+
+
+class _UnseededGenerators:
+    """Generators of `random` that were seeded from entropy while building; creating one is not yet a draw."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[ref[Any], SourceRead]] = []
+        self._drawn: dict[int, ref[Any]] = {}
+        """By id, generators that drew before they had a known seed."""
+
+    def add(self, generator: Any, place: SourceRead) -> None:
+        """Note a generator and where it was made."""
+        self._places.append((ref(generator), place))
+
+    def drew(self, generator: Any) -> None:
+        """Note that a generator without a known seed draws."""
+        self._drawn[id(generator)] = ref(generator)
+
+    def seeded(self, frame: FrameType, others: Sequence[Any]) -> None:
+        """Forget a generator that gets a known seed before it draws, as a copy gets a state when it is made.
+
+        Args:
+            others: further generators without a known seed, whose state is not a known one.
+        """
+        generator, state = frame.f_locals.get("self"), frame.f_locals.get("state")
+        drawn = self._drawn.get(id(generator))
+        if not self._places or (drawn is not None and drawn() is generator):
+            return
+        unseeded = [*others, *(each for each, _ in self.living() if each is not generator)]
+        if state is None or not any(random.Random.getstate(each) == state for each in unseeded):
+            self._places = [each for each in self._places if each[0]() is not generator]
+
+    def living(self) -> Iterator[tuple[Any, SourceRead]]:
+        """Yield the generators that still exist, each with its place."""
+        for reference, place in self._places:
+            generator = reference()
+            if generator is not None:
+                yield generator, place
 
 
 class _BuildingPlayer:
