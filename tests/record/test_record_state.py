@@ -97,6 +97,17 @@ class DataOfSlots(Inherited):
         self._floor = 3
 
 
+@dataclasses.dataclass(slots=True)
+class DataOfClass(Inherited):
+    agent_id: str = "v"
+    x: int = 1
+    bonus: dataclasses.InitVar[int] = 2
+    made: ClassVar[int] = 3
+
+    def __post_init__(self, bonus):
+        self.x += bonus
+
+
 @dataclasses.dataclass(frozen=True)
 class FrozenData(Acting):
     agent_id: str = "f"
@@ -264,6 +275,7 @@ SORTS = {
     "slots": (Slots, {"agent_id": "s", "x": 1, "_Slots__private": 2}),
     "dataclass": (Data, {"agent_id": "d", "x": 1, "more": [], "beside": 5}),
     "dataclass with slots of a base": (DataOfSlots, {"agent_id": "i", "x": 1, "_floor": 3}),
+    "dataclass with attributes of its class": (DataOfClass, {"agent_id": "v", "x": 3}),
     "frozen dataclass": (FrozenData, {"agent_id": "f", "x": 1}),
     "pydantic": (Model, {"agent_id": "m", "x": 1}),
     "trace_state": (TraceState, {"x": 1}),

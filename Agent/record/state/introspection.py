@@ -287,7 +287,7 @@ def _of_attributes(cls: type) -> Exposure:
     )
     if is_dataclass(cls):
         # Its bases may have slots that are no fields.
-        names = tuple(dict.fromkeys((*cls.__dataclass_fields__, *slots)))
+        names = tuple(dict.fromkeys((*(each.name for each in dataclass_fields(cls)), *slots)))
         return Exposure(FieldReader(names), _set_attributes, is_explicit=False)
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure(_read_model, _restore_model, is_explicit=False)
@@ -303,6 +303,14 @@ def _of_attributes(cls: type) -> Exposure:
     if slots:
         return Exposure(FieldReader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
+
+
+@by_class
+def declared_in_class(cls: type) -> frozenset[str]:
+    """Return the names of a dataclass's class variables and InitVars, which are no fields of its objects."""
+    if not is_dataclass(cls):
+        return frozenset()
+    return frozenset(cls.__dataclass_fields__) - {each.name for each in dataclass_fields(cls)}
 
 
 def _is_made(cls: type) -> bool:

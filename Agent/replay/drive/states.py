@@ -29,6 +29,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.generators import generators_in_fields, is_seen
 from Agent.record.state.introspection import (
     Sort,
+    declared_in_class,
     generators_of,
     plain_attributes,
     read_state,
@@ -96,6 +97,9 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
         shared: tracks the replacements of values that others hold as well.
     """
     present = read_state(obj).fields
+    of_class = declared_in_class(type(obj)) - present.keys()
+    if not of_class.isdisjoint(fields):
+        fields = {name: value for name, value in fields.items() if name not in of_class}
     if shared is not None:
         fields = shared.fitted(present, fields)
     # Keep an existing string object: recording recognises an agent by the `id()` of its id string.
@@ -463,6 +467,15 @@ class FieldRules:
     def leave_out(self, agent_id: str, name: str) -> None:
         """Stop comparing a field; the caller reports that."""
         self._known[agent_id, name] = True
+
+    def leave_out_of_class(self, agent_id: str, first: Event, obj: object) -> None:
+        """Stop comparing attributes of a dataclass itself, which earlier versions recorded as fields."""
+        recorded = declared_in_class(type(obj)) & members(first, "fields").keys()
+        for name in sorted(recorded - read_state(obj).fields.keys() if recorded else ()):
+            self.leave_out(agent_id, name)
+            self._outcome.remark(
+                f"{name} of {agent_id} is an attribute of its class, not a field, and is not compared as one"
+            )
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
         why = self._elsewhere.get(agent_id, {}).get(name)
