@@ -205,3 +205,45 @@ def test_code_that_did_not_change_may_share_objects_beside_code_that_did(toy):
     toy.record(DESK.replace("self.items[:]", "self.items"))
     report = toy.change("len(self.last)", "len([*self.last])").replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+TICKETS = """
+class Worker:
+    agent_role = "worker"
+    def __init__(self, agent_id): self.agent_id, self.ticket = agent_id, None
+    @trace_agent_action
+    def take(self, ticket):
+        self.ticket = ticket
+    @trace_agent_action
+    def work(self):
+        {work}
+
+def build(spec): return {agent_id: Worker(agent_id) for agent_id in spec.agent_ids}
+
+def main():
+    a, b = Worker("a"), Worker("b")
+    ticket = {ticket}
+    a.take(ticket)
+    {before}b.take(ticket)
+    for worker in (b, a, b):
+        worker.work()
+"""
+OF_DICT = 'self.ticket["hours"] += 1; return self.ticket["hours"]'
+
+
+@pytest.mark.first_case
+@pytest.mark.parametrize(
+    ("ticket", "work", "before"),
+    [
+        ('{"hours": 0}', OF_DICT, ""),
+        ('{"hours": 0}', OF_DICT, "a.work()\n    "),
+        ("[0]", "self.ticket[0] += 1; return self.ticket[0]", ""),
+    ],
+)
+def test_one_object_given_to_two_agents_is_unverified_where_no_code_changed(toy, ticket, work, before):
+    source = TICKETS.replace("{ticket}", ticket).replace("{work}", work).replace("{before}", before)
+    report = toy.record(source).replay("last", keep_going=5)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert any("take of a got an object that another agent may hold" in each for each in report.reasons)
+    steps = [each.step for each in report.outcome.further]
+    assert steps == sorted(steps)

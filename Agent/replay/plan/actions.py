@@ -17,6 +17,7 @@ from Agent.event.kinds import INTERVENTION, Meaning
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.payloads import kinds_of
+from Agent.event.pointers import escape
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.replay.compare.emitted_events import is_point
 from Agent.replay.plan.recording import (
@@ -349,6 +350,23 @@ def is_outside_write(event: Event) -> bool:
 def is_by_hand(event: Event) -> bool:
     """Whether an event is a change of an agent's field by hand, through `agent-trace control`."""
     return event.kind == "state_change" and event.extra.get("trigger") == INTERVENTION
+
+
+_MUTABLE = frozenset({"set", "deque", "bytearray", "opaque"})
+
+
+def is_given_copies(event: Event) -> bool:
+    """Whether a replay of an action passes copies of mutable values, which others may have held."""
+    arguments, held, types = event.extra.get("args"), event.extra.get("args_held") or (), event.types or {}
+    for name, value in arguments.items() if type(arguments) is dict else ():
+        tag = types.get(f"/extra/args/{escape(name)}")
+        if (
+            name not in held
+            and type(value) in {dict, list}
+            and (tag is None or tag in _MUTABLE or ":" in tag)
+        ):
+            return True
+    return False
 
 
 def names_only_objects(event: Event) -> bool:

@@ -371,7 +371,8 @@ class Driver:
         if further:
             last = [] if self._outcome.divergence is None else [self._outcome.divergence]
             self._outcome.divergence, *rest = (*further, *last)
-            further[:] = rest
+            # What was written to an agent after its last action is compared at the end.
+            further[:] = sorted(rest, key=lambda divergence: divergence.step)
 
     def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
         """Prepare a live agent whose action begins: restore its first state and apply writes from outside."""

@@ -76,6 +76,7 @@ from Agent.replay.plan.actions import (
     Plan,
     first_beside,
     groups_of,
+    is_given_copies,
     make_plan,
     ran_in_one_loop,
 )
@@ -507,6 +508,7 @@ def _drive(bench: Workbench) -> None:
         outcome.varying = _varying_lines(bench, outcome.divergence)
     if outcome.is_same_code and outcome.divergence is not None:
         _doubt_after_actions_of_no_agent(outcome, plan)
+        _doubt_copies(outcome, plan)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
 
@@ -568,6 +570,17 @@ def _doubt_after_actions_of_no_agent(outcome: ReplayOutcome, plan: Plan) -> None
             f"actions of no agent ran before and were not replayed ({listed([*names], 4)}), so what they "
             "wrote to classes or globals is lacking: replay in the script's directory, or make them methods "
             "of agents"
+        )
+
+
+def _doubt_copies(outcome: ReplayOutcome, plan: Plan) -> None:
+    """Note an argument before a difference that may be an object of another agent, too: here it is a copy."""
+    step = outcome.divergence.step if outcome.divergence is not None else 0
+    given = next((action for action in plan.actions[:step] if is_given_copies(action.event)), None)
+    if given is not None and len(outcome.agents) > 1 and not outcome.changed_modules:
+        outcome.doubts.append(
+            f"{given.call.name} of {given.agent_id} got an object that another agent may hold, which is not "
+            "recorded; a replayed call gets a copy: replay in the script's directory"
         )
 
 
