@@ -6,9 +6,11 @@ what others do with an object that changed code keeps or returns instead of a co
 
 from __future__ import annotations
 
+import ast
 import gc
+import textwrap
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -20,7 +22,7 @@ from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import CONTENT, Sort, can_be_held, sort_of
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.plan.actions import DrivenAction
-from Agent.replay.plan.recording import codes_of
+from Agent.replay.plan.recording import CodeFacts, codes_of
 
 _CONTAINERS = (list, dict, set, bytearray, deque)
 _UNCHANGING = (tuple, frozenset)
@@ -34,7 +36,7 @@ _UNKNOWN = (
 )
 
 
-class Given(NamedTuple):
+class GivenArguments(NamedTuple):
     """The arguments of a replayed call."""
 
     values: Sequence[object]
@@ -48,24 +50,30 @@ class SharedObjects:
     """Asks of each changed method whether it keeps or returns an object instead of a copy.
 
     Args:
+        codes: the recorded functions by digest.
         find: returns an agent, or None.
     """
 
-    def __init__(self, outcome: ReplayOutcome, find: Callable[[str], object]) -> None:
+    def __init__(
+        self, outcome: ReplayOutcome, codes: Mapping[str, CodeFacts], find: Callable[[str], object]
+    ) -> None:
         self._outcome = outcome
+        self._codes = codes
         self._find = find
         self._asked: set[str] = set()
 
-    def given(self, action: DrivenAction, agent: object, method: Any, values: Sequence[object]) -> Given:
+    def given(
+        self, action: DrivenAction, agent: object, method: Any, values: Sequence[object]
+    ) -> GivenArguments:
         """Note the arguments of a call that is about to begin."""
         spec = getattr(method, TRACED, None)
         is_changed = spec is not None and spec.identify().digest != action.event.code
         parts = _mutable_parts(values) if is_changed else {}
         # Without this key, all arguments are copies.
         own = _parts(_fields_of(agent)) if "args_held" in action.event.extra else ()
-        return Given(values, parts, {id(part) for _, part in own})
+        return GivenArguments(values, parts, {id(part) for _, part in own})
 
-    def look(self, action: DrivenAction, given: Given, result: object) -> None:
+    def look(self, action: DrivenAction, given: GivenArguments, result: object) -> None:
         """Look at what changed methods made of the arguments and the result of a call that agreed."""
         outer = f"{action.agent_id}.{action.call.name}"
         names = [name for name in dict.fromkeys((outer, *codes_of(action.effects))) if self._is_due(name)]
@@ -85,11 +93,42 @@ class SharedObjects:
 
     def _is_due(self, name: str) -> bool:
         digests = self._outcome.code.get(name)
-        return digests is not None and digests["recorded"] != digests["replayed"] and name not in self._asked
+        if digests is None or digests["recorded"] == digests["replayed"] or name in self._asked:
+            return False
+        recorded = self._codes.get(digests["recorded"])
+        agent_id, _, method = name.rpartition(".")
+        spec = getattr(getattr(type(self._find(agent_id)), method, None), TRACED, None)
+        return recorded is None or spec is None or not _only_renamed(recorded.source, spec.identify().source)
 
     def _ask(self, name: str, what: str) -> None:
         self._asked.add(name)
         self._outcome.ask(f"code changed, and {what}, {_UNKNOWN}")
+
+
+def _only_renamed(recorded: str | None, replayed: str | None) -> bool:
+    """Whether two functions are the same but for the names of parameters and local variables."""
+    if recorded is None or replayed is None:
+        return False
+    try:
+        return _renumbered(recorded) == _renumbered(replayed)
+    except SyntaxError:  # such as a lambda in the middle of a line
+        return False
+
+
+def _renumbered(source: str) -> str:
+    """Return the syntax tree of a function in which each name is its number in order of appearance."""
+    tree = ast.parse(textwrap.dedent(source))
+    numbers: dict[str, str] = {}
+    nodes = [*ast.walk(tree)]
+    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    own |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    for node in nodes:
+        if isinstance(node, ast.arg) and node.arg in own:
+            node.arg = numbers.setdefault(node.arg, f"#{len(numbers)}")
+        elif isinstance(node, ast.Name) and node.id in own:
+            node.id = numbers.setdefault(node.id, f"#{len(numbers)}")
+    return ast.dump(tree)
 
 
 def _mutable_parts(values: Iterable[object]) -> dict[int, object]:

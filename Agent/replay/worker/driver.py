@@ -133,7 +133,7 @@ class Driver:
         self._held = HeldMoves(context, objects)
         self.nearby = LivingAgents()
         """Agents reachable from replayed ones; they keep the state that the factory gave them."""
-        self._shared_objects = SharedObjects(self._outcome, self.nearby.get)
+        self._shared_objects = SharedObjects(self._outcome, context.recording.codes, self.nearby.get)
         self._by_hand = ChangesByHand(context, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
         self._last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
