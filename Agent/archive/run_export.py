@@ -397,7 +397,7 @@ def _gather(
         if ref.run_id is None or event.run_id in wanted_ids:
             written.add(file_of(event), encode_event(_without_path(event)))
             codes.add(event.code)
-            states |= states_of(event.extra.get("reads"))
+            states |= states_of(event.extra)
             if event.kind == "artifact.saved":
                 saved.append(event)
             events += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 LEVELS: dict[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 LEVEL_NAMES: dict[int, str] = {number: name for name, number in LEVELS.items()}
@@ -12,6 +14,12 @@ ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 """The kinds of events that traced methods write."""
 INTERVENTION = "intervention"
 """The kind of a pause or step by hand, and the trigger of a change by hand (`agent-trace control`)."""
+HELD = "held"
+"""The trigger of a `state_change` in objects that agents hold, by code outside of actions."""
+HELD_STATE = "held "
+"""The beginning of the `name` of a `source.state` event from which such a change counts; a number follows."""
+POSITIONS = "first_at", "now_at"
+"""Keys of such a change with positions of a generator in its stream, counted from a `source.state` event."""
 SNAPSHOT = "state"
 """The kind of events that repeat a whole state, which other events brought about: none of them is a cause."""
 
@@ -98,3 +106,27 @@ class FailureCode(StrEnum):
     LOOP = "loop"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
+
+
+def is_of_generators(extra: Mapping[str, Any]) -> bool:
+    """Whether a payload tells only that code outside of actions moved generators on, or from which state."""
+    if isinstance(name := extra.get("name"), str) and name.startswith(HELD_STATE) and "source" in extra:
+        return True
+    moved = extra.get("moved") if extra.get("trigger") == HELD else None
+    return isinstance(moved, Mapping) and all(
+        isinstance(moves, Mapping) and all(map(is_generator_move, moves.items())) for moves in moved.values()
+    )
+
+
+def is_generator_move(move: tuple[str, Any]) -> bool:
+    """Whether a change, (name of an attribute, values), is the move of a generator, whose own name is ""."""
+    name, values = move
+    if not isinstance(values, Mapping):
+        return False
+    now = values.get("now")
+    is_state = isinstance(now, list) and len(now) == 3 and isinstance(now[1], list) and len(now[1]) > _WORDS
+    return not name or is_state or not values.keys().isdisjoint(POSITIONS)
+
+
+_WORDS = 600
+"""Fewer numbers than the state of a Mersenne twister has, as earlier versions wrote it."""

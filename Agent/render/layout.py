@@ -14,6 +14,7 @@ from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
+from Agent.event.kinds import is_generator_move, is_of_generators
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render import blocks
 from Agent.render.formats import cell, curve, fewer, seconds
@@ -282,6 +283,8 @@ def event_line_text(event: Event) -> str:
 
 def describe(event: Event) -> str:
     """The payload beyond the message: `key=value` pairs, changed fields and the duration."""
+    if is_of_generators(event.extra):
+        return "generator moved on"
     hidden = _in_message(event.kind) | LEFT_TO_JSON
     parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
     if event.state:
@@ -303,8 +306,20 @@ def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[s
         if isinstance(value, dict) and key.endswith(OPENED):
             prefix = "old." if key == "old_state" else ""
             yield from ((prefix + inner, each) for inner, each in value.items())
+        elif key == "moved" and isinstance(value, dict):
+            yield key, {number: _without_states(moves) for number, moves in value.items()}
         else:
             yield key, value
+
+
+def _without_states(moves: Any) -> Any:
+    """What code outside of actions changed, without the numbers in the states of generators."""
+    if not isinstance(moves, dict):
+        return moves
+    return {
+        name or "generator": "moved on" if is_generator_move((name, move)) else move
+        for name, move in moves.items()
+    }
 
 
 def _short(value: Any) -> str:

@@ -52,7 +52,7 @@ def test_an_exported_run_takes_the_states_along_that_its_draws_begin_with(tmp_pa
         export_run(find_run(run.run_id, tmp_path / "trace"), tmp_path / "run.zip")
         imported = import_run(tmp_path / "run.zip", tmp_path / "elsewhere")
         events = list(open_reader(imported.session).events())
-        needed = set().union(*(states_of(event.extra.get("reads")) for event in events))
+        needed = set().union(*(states_of(event.extra) for event in events))
         assert len(needed) == 2
         assert {event.id for event in events if event.kind == "source.state"} == needed
     finally:

@@ -35,7 +35,7 @@ from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import fmean, welch
 from Agent.errors import UsageError
 from Agent.event.clock import format_timestamp
-from Agent.event.kinds import Meaning
+from Agent.event.kinds import Meaning, is_of_generators
 from Agent.event.model import Event
 from Agent.event.payloads import kinds_of
 from Agent.render.formats import plural, short_number
@@ -284,7 +284,9 @@ def is_failure(row: Row) -> bool:
 
 def changes_state(row: Row) -> bool:
     """Whether the event records a change of its agent's state."""
-    return row["event_type"] == "state_change" or bool(changed_fields(row))
+    if row["event_type"] == "state_change":
+        return not is_of_generators(row["extra"])
+    return bool(changed_fields(row))
 
 
 def direct_causes(row: Row, window: EventWindow) -> Iterator[tuple[Row, Edge]]:

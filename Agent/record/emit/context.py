@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from Agent.event.ids import split_event_id
+from Agent.event.kinds import POSITIONS
 from Agent.record.health import note
 from Agent.record.state.identity import player_of_calls
 
@@ -335,9 +336,10 @@ def kinds_of_draws(reads: Any) -> list[tuple[str, str]]:
     return [(key.partition("@")[0], key) for key in keys if "@" in key]
 
 
-def states_of(reads: Any) -> set[str]:
-    """Return the ids of the `source.state` events to which the reads of an action refer."""
+def states_of(extra: Mapping[str, Any]) -> set[str]:
+    """Return the ids of the `source.state` events to which reads, or moves of generators, refer."""
     found: set[str] = set()
+    reads, moved = extra.get("reads"), extra.get("moved")
     for source, kept in reads.items() if isinstance(reads, dict) else ():
         kind, _, base = source.partition("@")
         if kind == "random":
@@ -348,6 +350,10 @@ def states_of(reads: Any) -> set[str]:
             found.update(
                 state[1] for state in states if isinstance(state, list) and isinstance(state[1], str)
             )
+    for moves in moved.values() if isinstance(moved, dict) else ():
+        for move in moves.values() if isinstance(moves, dict) else ():
+            places = [move.get(key) for key in POSITIONS] if isinstance(move, dict) else []
+            found.update(place[0] for place in places if isinstance(place, list) and type(place[0]) is str)
     return found
 
 

@@ -302,15 +302,16 @@ def reads_here() -> Reads | None:
     return None if scope is None else scope.reads
 
 
-def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> str:
+def tell_state(pipeline: Pipeline, name: str, place: str, key: bytes, value: Any) -> str:
     """Write a generator's state as a `source.state` event, once per session, and return the event's id.
 
     Args:
-        adopted: the generator.
+        name: the class of the generator, for display.
+        place: identifies the generator.
         key: bytes that are equal for equal states.
         value: the state, in a form that the value codec encodes.
     """
-    digest = digest_bytes(adopted.place.encode("utf-8", "replace") + b" " + key).encode()
+    digest = digest_bytes(place.encode("utf-8", "replace") + b" " + key).encode()
     with _lock:
         if not _told_in or _told_in[0] is not pipeline:
             _told.clear()
@@ -318,8 +319,8 @@ def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> 
         known = _told.get(digest)
     if known is None:
         slot = pipeline.binding(None, None, "sources", Category.SYSTEM.value).slot("source.state", 10)
-        told = {"source": adopted.name, "name": adopted.place, "value": value}
-        known = pipeline.emit(slot, adopted.name, told)
+        told = {"source": name, "name": place, "value": value}
+        known = pipeline.emit(slot, name, told)
         if known and len(_told) < _MAX_STATES:
             _told[digest] = known
     return known

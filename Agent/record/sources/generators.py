@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import sys
 from _blake2 import blake2b
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib import import_module
 from operator import index
@@ -110,16 +110,13 @@ class AdoptedRandom(Adopted):
         pipeline = installed.active_pipeline()
         if pipeline is None or self._pipeline is pipeline:
             return
-        state = random.Random.getstate(self.rng)
-        twin = random.Random(0)  # of the class that the codec handles, without the recording methods
-        twin.setstate(state)
-        self.key = f"random@{tell_state(pipeline, self, repr(state).encode(), twin)}"
+        self.key = f"random@{tell_twister(pipeline, self.place, twin_of(self.rng))}"
         self._pipeline, self.position = pipeline, 0
         self._was_seeded = False
 
     def put(self, segment: list[Any], base: random.Random) -> None:
         """See `Adopted`; `base` is a generator in the recorded state."""
-        random.Random.setstate(self.rng, _state_at(base, segment))
+        random.Random.setstate(self.rng, state_at(base, segment))
 
     def move(self, segment: list[Any], base: random.Random) -> None:
         """See `Adopted`."""
@@ -144,7 +141,19 @@ class AdoptedRandom(Adopted):
         return bool(snapshot == random.Random.getstate(base))
 
 
-def _state_at(base: random.Random, segment: list[Any]) -> tuple[Any, ...]:
+def twin_of(rng: random.Random) -> random.Random:
+    """Return a generator in the same state, of the class that the codec handles, without other methods."""
+    twin = random.Random(0)
+    twin.setstate(random.Random.getstate(rng))
+    return twin
+
+
+def tell_twister(pipeline: Pipeline, place: str, twin: random.Random) -> str:
+    """Record a state from which positions are counted, once per session; return the id of its event."""
+    return tell_state(pipeline, "random.Random", place, repr(twin.getstate()).encode(), twin)
+
+
+def state_at(base: random.Random, segment: Sequence[Any]) -> tuple[Any, ...]:
     """Return the state at the position of a segment; base generators cache the last position reached."""
     position, spare = segment[0], segment[2] if len(segment) > 2 else None
     state = random.Random.getstate(base)
@@ -449,7 +458,7 @@ class AdoptedNumpy(Adopted):
         pipeline = installed.active_pipeline()
         large = {"bit_generator": name, "key": inner["key"]} if name == "MT19937" else state
         known = large["key"].tobytes() if name == "MT19937" else repr(_plain(state)).encode()
-        base = "" if pipeline is None else tell_state(pipeline, self, known, _plain(large))
+        base = "" if pipeline is None else tell_state(pipeline, self.name, self.place, known, _plain(large))
         if name == "MT19937":
             return [name, base, int(inner["pos"]), state.get("has_gauss", 0), state.get("gauss", 0.0)]
         return [name, base]

@@ -22,6 +22,10 @@ from Agent.record.state.introspection import (
 _MAX_DEPTH = 6
 _MOST_ITEMS = 1000
 """Larger containers are not searched for generators."""
+_BLOCK_WORDS = 624
+_WORD_BITS = 32
+_MOST_BLOCKS = 64
+"""Further states are written in full: to count up to them would take longer."""
 Position = tuple[int | str, ...]
 """The position of a generator in its stream."""
 
@@ -168,6 +172,46 @@ def stream_position(generator: Any) -> Position:
 
 _PARTS_OF_RANDOM_STATE = 3
 """Of an MT19937's position in a `RandomState`; no other generator of numpy has as many."""
+
+
+class WordCount:
+    """Counts the 32-bit words that a `random.Random` has drawn since a known state.
+
+    Args:
+        base: a generator in that state; it is moved on.
+        event_id: the event with that state.
+    """
+
+    __slots__ = ("_begin", "_block", "_walker", "event_id")
+
+    def __init__(self, base: Any, event_id: str) -> None:
+        self.event_id = event_id
+        version, (*words, place), _ = base.getstate()
+        base.setstate((version, (*words, _BLOCK_WORDS), None))
+        self._walker = base
+        self._block = _words_and_place(base)[0]
+        self._begin = -int(place)
+        """The position of the first word of the block, which is replaced after its last word was drawn."""
+
+    def position_of(self, generator: Any) -> int | None:
+        """Return the number of words up to the present state; None if it is not reached soon, and later."""
+        block, place = _words_and_place(generator)
+        for _ in range(_MOST_BLOCKS):
+            if block == self._block:
+                position = self._begin + place
+                return position if position >= 0 else None
+            self._walker.getrandbits(_BLOCK_WORDS * _WORD_BITS)
+            self._block = _words_and_place(self._walker)[0]
+            self._begin += _BLOCK_WORDS
+        return None
+
+
+def _words_and_place(generator: Any) -> tuple[object, int]:
+    found: tuple[object, int] | None = None if native is None else native.random_words(generator)
+    if found is not None:
+        return found
+    *words, place = type(generator).getstate(generator)[1]
+    return words, place
 
 
 def is_mark_of(generator: Any, mark: object) -> bool:

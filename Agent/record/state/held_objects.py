@@ -18,7 +18,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.event.classes import is_partial, module_of_class, namespace_of
 from Agent.event.limits_of_time import undisturbed
@@ -36,6 +36,7 @@ from Agent.record.state.followed_values import (
 )
 from Agent.record.state.generators import (
     Position,
+    WordCount,
     generators_in_fields,
     is_own_stream,
     position_of,
@@ -48,6 +49,9 @@ from Agent.record.state.introspection import (
     may_be_held,
     sort_of,
 )
+
+if TYPE_CHECKING:
+    from Agent.record.encode.event_template import AgentBinding
 
 _MOST_OBJECTS = 256
 _MOST_OF_AGENT = 8
@@ -128,7 +132,8 @@ class HeldObject:
 
     __slots__ = (
         "_acted", "_began", "_entries", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare",
-        "_values", "_version", "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
+        "_values", "_version", "counts", "holder", "is_moving", "is_written", "last", "looks_left", "number",
+        "seen_at",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +170,10 @@ class HeldObject:
         """Number of checks that actions which change it may still add."""
         self.seen_at = -1
         """Number of outermost actions that had ended at the last check."""
+        self.holder: AgentBinding | None = None
+        """The first agent that held it."""
+        self.counts: dict[str, WordCount] = {}
+        """For its generators that moved, the states from which their positions are counted."""
         self.look()
         self._began: dict[str, Any] = {**self.last, **self._copies(value)}
 
@@ -495,6 +504,10 @@ class HeldObjects:
                 moved[each.number] = told
         self.is_watching = self.is_watching or bool(moved)
         return moved
+
+    def moved_one(self, number: int) -> HeldObject:
+        """Return the object that has this number, and that moved."""
+        return next(each for each in self._moving if each.number == number)
 
     def ended(self, held: tuple[HeldObject, ...], *, is_last: bool) -> None:
         """An outermost action ended: attribute the changes since its begin to it.

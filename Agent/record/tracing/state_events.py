@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from Agent.event.classes import by_class
+from Agent.event.kinds import HELD, HELD_STATE
 from Agent.event.pointers import escape, tags_below, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named, named_digest
@@ -29,14 +30,15 @@ from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agent_writes import Found
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.generators import global_generators
-from Agent.record.state.held_objects import GLOBALS
+from Agent.record.state.generators import WordCount, global_generators
+from Agent.record.state.held_objects import GLOBALS, ITSELF
 from Agent.record.state.introspection import (
     Sort,
     can_be_held,
     generators_of,
     is_held_by_class,
     is_object,
+    is_random_class,
     items_perhaps,
     may_be_held,
     plain_attributes,
@@ -49,6 +51,7 @@ from Agent.record.tracing.function_facts import CodeIdentity
 from Agent.record.tracing.program_state import ProgramState
 
 if TYPE_CHECKING:
+    from Agent.record.state.held_objects import HeldObject, Moves
     from Agent.record.state.tracker import Known
 
 _FIELDS = "/extra/fields"
@@ -91,6 +94,8 @@ def emit_state(
                 adopted[f"{GLOBALS}{name}"] = place
     held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
+    for each in held.values():
+        each.holder = each.holder or binding
     fields, places = _with_references(exposed.fields, tracker), Places(exposed.fields)
     inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.given_id, places, tracker.environments)
     size_bytes = len(inner) + BYTES_AN_ITEM * places.nodes
@@ -245,19 +250,56 @@ if native is not None:
     _can_be_held = native.held_by(is_held_by_class.known, agent_id_of, _can_be_held)
 
 
-def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
+def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found, held: Collection[HeldObject]) -> None:
     """Write the changes that code outside of actions made since the last action ended.
 
     Args:
         binding: the agent whose action begins now.
+        held: the objects that it holds; the changes of others are told of the first agent that holds them.
     """
     for known, obj, fields in found.written:
         is_ahead = known.binding is not binding
         emit_outside(pipeline, known, obj, fields, are_written=True, is_ahead=is_ahead)
-    if found.moved:
-        moved = {str(number): moves for number, moves in found.moved.items()}
-        payload = {"trigger": "held", "moved": moved}
-        pipeline.emit(binding.slot("state_change", 20), "outside", payload)
+    moved: dict[AgentBinding, dict[str, Moves]] = {}
+    for number, moves in found.moved.items():
+        one = pipeline.agents.between.objects.moved_one(number)
+        _count_words(pipeline, one, moves)
+        if ITSELF in moves:  # a generator, which most often many agents share
+            whose = pipeline.binding(None, None, "generators")
+        else:
+            whose = binding if one in held else one.holder or binding
+        moved.setdefault(whose, {})[str(number)] = moves
+    for whose, of_one in moved.items():
+        pipeline.emit(whose.slot("state_change", 20), "outside", {"trigger": HELD, "moved": of_one})
+
+
+def _count_words(pipeline: Pipeline, one: HeldObject, moves: Moves) -> None:
+    """Replace the states of a `random.Random` by their positions in its stream, which are far shorter."""
+    for name, move in moves.items():
+        for key in ("first", "now"):
+            generator = move.get(key)
+            if sort_of(type(generator)) is Sort.GENERATOR and is_random_class(type(generator)):
+                position = _position(pipeline, one, name, generator)
+                if position is not None:
+                    del move[key]
+                    move[f"{key}_at"] = position
+
+
+def _position(pipeline: Pipeline, one: HeldObject, name: str, generator: Any) -> list[Any] | None:
+    """Return the event with an earlier state of a generator, the words drawn since, and its spare value."""
+    from Agent.record.sources.generators import tell_twister, twin_of  # late: most programs hold none
+
+    count = one.counts.get(name)
+    words = None if count is None else count.position_of(generator)
+    if count is None or words is None:
+        twin = twin_of(generator)
+        event_id = tell_twister(pipeline, f"{HELD_STATE}{one.number} {name}".rstrip(), twin)
+        if not event_id:
+            return None
+        count, words = WordCount(twin, event_id), 0
+        one.counts[name] = count
+    spare = generator.gauss_next
+    return [count.event_id, words] if spare is None else [count.event_id, words, spare]
 
 
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
@@ -638,7 +680,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
             if held is not None:
                 moved = pipeline.agents.between.objects.begins(held, is_over=True)
                 pipeline.agents.between.objects.ended(held, is_last=True)
-                emit_found(pipeline, known.binding, Found(moved, []))
+                emit_found(pipeline, known.binding, Found(moved, []), held)
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")
     if pipeline.program_state is not None:
         try:

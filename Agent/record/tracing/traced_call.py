@@ -235,7 +235,7 @@ class Call:
             wait_for_turn(taken, mine)
             found = between.begins(self.held or (), self)
             if found is not None:
-                emit_found(self.pipeline, self.binding, found)
+                emit_found(self.pipeline, self.binding, found, self.held or ())
         finally:
             try:  # without a call, as in `BetweenActions.ended`
                 if taken[BY] is mine:

@@ -8,6 +8,7 @@ changes that a user made.
 
 from __future__ import annotations
 
+import random
 import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
 from Agent.record.emit import installed
 from Agent.record.emit.installed import current_pipeline
+from Agent.record.sources.generators import state_at
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
 from Agent.record.state.generators import generator_mark, generators_in_fields, is_mark_of, is_own_stream
@@ -69,10 +71,12 @@ class HeldMoves:
         """{number of an object: the moves with the first value of an attribute, their key, and its name}."""
         self._generators: dict[str, tuple[Any, str]] = {}
         """For the current action: generators that others may draw from, with their states."""
+        self._bases: dict[str, random.Random] = {}
+        """The recorded states from which positions are counted, by their events."""
         for event in context.recording.moves:
             for key, moves in event.extra["moved"].items():
                 for name, move in moves.items():
-                    if "first" in move:
+                    if "first" in move or "first_at" in move:
                         self._firsts[int(key)].append((event, key, name))
 
     def begin(self, agent_id: str) -> None:
@@ -228,13 +232,42 @@ class HeldMoves:
         for unrestored in restored.unrestored:
             number, name = unrestored.pointer.split("/")[3:5]
             lacking.add((number, unescape(name)))
-            self._context.outcome.remark(
-                f"a change from outside that cannot be restored was left out: {unrestored}"
-            )
-        return {
-            number: {name: move for name, move in moves.items() if (number, name) not in lacking}
-            for number, moves in restored.value.items()
-        }
+            self._left_out(str(unrestored))
+        found: dict[str, Any] = {}
+        for number, moves in restored.value.items():
+            kept = {name: move for name, move in moves.items() if (number, name) not in lacking}
+            found[number] = {name: move for name, move in kept.items() if self._find_states(event, move)}
+        return found
+
+    def _find_states(self, event: Event, move: dict[str, Any]) -> bool:
+        """Put in generators for their recorded positions; False if they cannot be restored."""
+        for key in ("first", "now"):
+            position = move.pop(f"{key}_at", None)
+            if position is None:
+                continue
+            try:
+                event_id, words, *spare = position
+                move[key] = generator = random.Random(0)
+                generator.setstate(state_at(self._base(event_id), [words, 0, *spare]))
+            except Exception as error:  # noqa: BLE001 - a line or a state that was edited
+                self._left_out(f"a generator in event {event.id}: {error}")
+                return False
+        return True
+
+    def _base(self, event_id: str) -> random.Random:
+        """Return a generator in the state of a `source.state` event."""
+        if event_id not in self._bases:
+            event = self._context.recording.generator_states.get(event_id)
+            if event is None:
+                raise LookupError(f"event {event_id}, with its earlier state, is not in the recording")
+            base = self._context.decoder.restore(in_payload(event, "value")).value
+            if type(base) is not random.Random:
+                raise TypeError(f"event {event_id} has no state of a random.Random")
+            self._bases[event_id] = base
+        return self._bases[event_id]
+
+    def _left_out(self, why: str) -> None:
+        self._context.outcome.remark(f"a change from outside that cannot be restored was left out: {why}")
 
 
 def held_at(obj: object, path: str) -> Any:

@@ -542,11 +542,12 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
         chosen: the part; the default is the whole recording, which may be that of one agent.
     """
     needed_events = recording.events if chosen is None else list(_events_of(recording, chosen))
+    needed_events = [*needed_events, *_moves_of(recording, chosen)]
     ids = {event.id for event in needed_events}
     codes = {event.code for event in needed_events if event.code is not None}
     states: set[Any] = set()
     for event in needed_events:
-        states |= states_of(event.extra.get("reads"))
+        states |= states_of(event.extra)
     # The first states of all agents show whether a random generator is shared with one that is not replayed.
     is_shared = any(facts.shared_with for facts in recording.agents.values())
 
@@ -560,6 +561,18 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
         return is_shared and event.kind == "state" and event.extra.get("reason") == "first"
 
     return is_needed
+
+
+def _moves_of(recording: Recording, chosen: Chosen | None) -> Iterator[RecordedEvent]:
+    """Yield the changes between the actions to what the agents hold; events of none of them may tell it."""
+    agents = {recording.agent_id} if chosen is None else chosen.agents
+    held = {number for name, facts in recording.agents.items() if name in agents for number in facts.held}
+    moves: Iterable[RecordedEvent] = recording.moves
+    if chosen is not None and not chosen.is_whole:
+        moves = (each for action in chosen.actions for each in action.moved)
+    for event in moves:
+        if not held.isdisjoint(map(int, event.extra["moved"])):
+            yield event
 
 
 def _events_of(recording: Recording, chosen: Chosen) -> Iterable[RecordedEvent]:

@@ -17,7 +17,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.archive.verify import changes_of_lines
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.classes import is_of_library
-from Agent.event.kinds import ACTION_KINDS
+from Agent.event.kinds import ACTION_KINDS, HELD
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
@@ -537,7 +537,7 @@ def _queues_in(event: Event) -> Iterator[str]:
 
 def is_held_move(event: Event) -> bool:
     """Whether an event is a change to an agent's held objects by code outside of actions."""
-    return event.kind == "state_change" and event.extra.get("trigger") == "held"
+    return event.kind == "state_change" and event.extra.get("trigger") == HELD
 
 
 def _can_be_read(moved: object) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-from Agent.event.kinds import SNAPSHOT, Meaning
+from Agent.event.kinds import SNAPSHOT, Meaning, is_of_generators
 from Agent.event.payloads import kinds_of
 
 __all__ = ["MAX_SAME", "OUTCOMES", "TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
@@ -148,7 +148,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
         step = step if at is None else at
         last = max(last, step)
         kind, extra = row["event_type"], row["extra"]
-        if kind in SILENT_KINDS:
+        if kind in SILENT_KINDS or is_of_generators(extra):
             continue
         agent = row["agent_id"] or ""
         if agent and row["agent_role"]:

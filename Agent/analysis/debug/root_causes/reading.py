@@ -47,6 +47,8 @@ _SERIES: Final = f"""CASE WHEN is_error THEN 'error' {
     )
 } END"""
 _SILENT: Final = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
+_IS_READ: Final = f"event_type NOT IN ({_SILENT}) AND (agent_id IS NOT NULL OR event_type <> 'state_change')"
+"""Changes of no agent are moves of generators, see `is_of_generators`."""
 _ACT_COLUMNS: Final = (
     "id, ts_us, tick, level, message, event_type, agent_id, agent_role, span_id, parent_span_id, causes, "
     "extra, is_flat, state"
@@ -99,8 +101,9 @@ def survey(engine: Engine) -> Survey:
     )
     found = engine.rows(
         f"SELECT agent_id, {_SERIES} AS series, max(role) AS role, CAST(sum(n) AS BIGINT) AS n, "
-        f"CAST(coalesce(sum(n) FILTER (WHERE event_type NOT IN ({_SILENT})), 0) AS BIGINT) AS acts, "
-        f"CAST(coalesce(sum(n) FILTER (WHERE event_type IN ({_SELDOM})), 0) AS BIGINT) AS seldom, "
+        f"CAST(coalesce(sum(n) FILTER (WHERE {_IS_READ}), 0) AS BIGINT) AS acts, "
+        f"CAST(coalesce(sum(n) FILTER (WHERE {_IS_READ} AND event_type IN ({_SELDOM})), 0) AS BIGINT) "
+        "AS seldom, "
         "CAST(sum(ticked) AS BIGINT) AS ticked, min(first_tick) AS first_tick, max(last_tick) AS last_tick, "
         f"min(first_us) AS first_us, max(last_us) AS last_us FROM ({groups}) "
         "GROUP BY agent_id, series ORDER BY agent_id, series"
@@ -143,7 +146,7 @@ def read_log(
         agents: agents whose events a sample keeps, such as those that a text names.
         named: ids of events that it keeps, such as those that name what a text names.
     """
-    where, parameters = f"event_type NOT IN ({_SILENT})", []
+    where, parameters = _IS_READ, []
     is_sample = seen.acts > MAX_ACTS
     if is_sample:
         where += f" AND ({_sampled(seen, agents, named)})"
