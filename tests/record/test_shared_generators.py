@@ -154,6 +154,22 @@ def test_a_generator_without_a_state_in_the_log_is_written_in_full(recorded, mon
     assert all(len(each["extra"]["moved"]["1"][""]["now"][1]) == 625 for each in _moves(recorded))
 
 
+def test_an_interrupted_count_begins_anew(recorded, monkeypatch):
+    rng = random.Random(7)
+    patient, lab = Patient(0, rng), Lab()
+    for number in range(3):
+        patient.live()
+        for _ in range(400):
+            rng.random()
+        with monkeypatch.context() as patch:
+            if number == 1:
+                patch.setattr(WordCount, "position_of", lambda *_: 1 / 0)
+            lab.measure()
+    found = [each["extra"]["moved"]["1"][""] for each in _moves(recorded)]
+    assert ["now_at" in each for each in found] == [True, False, True]
+    assert found[2]["now_at"][1] == 0
+
+
 def test_a_description_shows_no_numbers_of_a_state():
     from Agent.render.layout import describe
 

@@ -279,7 +279,11 @@ def _count_words(pipeline: Pipeline, one: HeldObject, moves: Moves) -> None:
         for key in ("first", "now"):
             generator = move.get(key)
             if sort_of(type(generator)) is Sort.GENERATOR and is_random_class(type(generator)):
-                position = _position(pipeline, one, name, generator)
+                try:
+                    position = _position(pipeline, one, name, generator)
+                except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+                    pipeline.health.trouble("counting what a generator drew", error)
+                    continue
                 if position is not None:
                     del move[key]
                     move[f"{key}_at"] = position
@@ -289,7 +293,7 @@ def _position(pipeline: Pipeline, one: HeldObject, name: str, generator: Any) ->
     """Return the event with an earlier state of a generator, the words drawn since, and its spare value."""
     from Agent.record.sources.generators import tell_twister, twin_of  # late: most programs hold none
 
-    count = one.counts.get(name)
+    count = one.counts.pop(name, None)  # an interrupted count would go on wrongly
     words = None if count is None else count.position_of(generator)
     if count is None or words is None:
         twin = twin_of(generator)
@@ -297,7 +301,7 @@ def _position(pipeline: Pipeline, one: HeldObject, name: str, generator: Any) ->
         if not event_id:
             return None
         count, words = WordCount(twin, event_id), 0
-        one.counts[name] = count
+    one.counts[name] = count
     spare = generator.gauss_next
     return [count.event_id, words] if spare is None else [count.event_id, words, spare]
 
