@@ -18,6 +18,8 @@ from Agent.cli import render
 from Agent.cli.main import EXIT_BUG
 from Agent.flight import recorder
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 
 class Evil:
     def __init__(self):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support.processes import REPOSITORY, run_python
 
+pytestmark = pytest.mark.usefixtures("one_user")
+
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
