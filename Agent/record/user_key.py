@@ -60,9 +60,10 @@ def sign_targets(session_uid: str, targets: Mapping[str, str]) -> dict[str, str]
     Code that a session names runs in a replay without being given, so a trace of somebody else must not name
     any.
     """
-    key = redaction_key(lacking=lambda _why: None)
+    # A key of its own: redaction makes digests of any text of a program with the other one.
+    key = hmac.digest(redaction_key(lacking=lambda _why: None), b"signatures of targets", "sha256")
     return {
-        agent_id: hmac.digest(key, f"target\0{session_uid}\0{agent_id}\0{name}".encode(), "sha256").hex()
+        agent_id: hmac.digest(key, f"{session_uid}\0{agent_id}\0{name}".encode(), "sha256").hex()
         for agent_id, name in targets.items()
     }
 
@@ -75,7 +76,9 @@ def signed_targets(info: SessionInfo) -> dict[str, str]:
     return {
         agent_id: name
         for agent_id, name in info.targets.items()
-        if hmac.compare_digest(signatures[agent_id], str(info.target_signatures.get(agent_id, "")))
+        if hmac.compare_digest(
+            signatures[agent_id].encode(), str(info.target_signatures.get(agent_id, "")).encode()
+        )
     }
 
 

@@ -57,7 +57,7 @@ def test_the_session_remembers_its_target(toy):
     assert replay_run("last", root=toy.root).verdict == "IDENTICAL"
 
 
-@pytest.mark.parametrize("forged", [{}, {"a": "0" * 64}, {"a": "ctypes:CDLL"}, "of another session"])
+@pytest.mark.parametrize("forged", [{}, {"a": "0" * 64}, {"a": "é"}, {"a": 7}, "of another session"])
 def test_a_target_that_the_user_did_not_record_is_called_only_if_it_is_given(toy, forged):
     toy.record(ADDER)
     session = list_sessions(toy.root)[-1].path
