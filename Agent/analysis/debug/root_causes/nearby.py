@@ -19,7 +19,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["FIELDS", "HOP", "OWN", "SAME_FIELD", "SharedLinks", "field_of", "fields_set", "find", "walk"]
+__all__ = ["FIELDS", "HOP", "OWN", "SAME_FIELD", "SharedLinks", "field_of", "find", "walk"]
 
 HOP: Final = 0.8
 """Factor on nearness for each hop from one event to another."""
@@ -104,11 +104,6 @@ NUMBER: Final = 0.3
 """A number that names no thing, if few events have it; a number that many have links nothing."""
 
 
-def fields_set(act: Act) -> set[str]:
-    """Return the fields of its agent that an event set."""
-    return {field_of(path) for path in act.values if path.startswith(FIELDS)}
-
-
 def field_of(path: str) -> str:
     """Return the field of an agent that a path of an event leads to."""
     return _FIELD_END.split(path.partition(".")[2], maxsplit=1)[0]
@@ -125,6 +120,14 @@ class SharedLinks:
         self._log = log
         self._size = math.log(max(2, len(log.acts)))
         self._held: dict[tuple[Hashable, Sort], int] = {}
+        self._fields: dict[int, frozenset[str]] = {}
+
+    def fields(self, act: Act) -> frozenset[str]:
+        """Return the fields of its agent that an event set."""
+        if act.place not in self._fields:
+            paths = (path for path in act.values if path.startswith(FIELDS))
+            self._fields[act.place] = frozenset(field_of(path) for path in paths)
+        return self._fields[act.place]
 
     def closeness(self, token: Hashable, one: Act, other: Act) -> float:
         """Return how closely a token that two events share links them, 0 to 1."""
@@ -134,7 +137,7 @@ class SharedLinks:
         if kind == "agent":
             owners = [("agent", each.agent) == token for each in (one, other)]
             if all(owners):
-                return OWN if fields_set(one).isdisjoint(fields_set(other)) else SAME_FIELD
+                return OWN if self.fields(one).isdisjoint(self.fields(other)) else SAME_FIELD
             return NAMED if any(owners) else BOTH_NAME
         number = len(self._log.by_token[token])
         rarity = 1 - math.log(number) / self._size

@@ -21,7 +21,7 @@ from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
 from Agent.analysis.debug.root_causes.measures import CauseMeasures, surprises
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, MAX_NATS, Finding
-from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame, oddness
+from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame, blame_that_reaches, oddness
 from Agent.event.kinds import SNAPSHOT
 
 __all__ = ["Asked", "Hypothesis", "ChainStep", "measures_of_causes", "rank", "told_of"]
@@ -283,7 +283,7 @@ def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
             sure[place] = max(sure[place], 1 / (1 + math.exp(-(each.nats - HALF) / 2)))
     whole = sum(sure.values()) or 1.0
     shares = {place: value / whole for place, value in sure.items()}
-    reaches = blame(log, shares).reaches
+    reaches = blame_that_reaches(log, shares)
     return [max(0.0, value - shares.get(place, 0.0)) for place, value in enumerate(reaches)]
 
 

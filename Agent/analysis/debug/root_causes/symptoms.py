@@ -10,19 +10,29 @@ import heapq
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.boosting import boosted_trees
 from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, surprises
-from Agent.analysis.debug.root_causes.nearby import OWN, SAME_FIELD, SharedLinks, fields_set
+from Agent.analysis.debug.root_causes.nearby import OWN, SAME_FIELD, SharedLinks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.value_measures import value_rarity
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
 
-__all__ = ["LEAST_BLAME", "QUIET", "Blame", "Subject", "blame", "measures_of_symptoms", "oddness", "symptoms"]
+__all__ = [
+    "LEAST_BLAME",
+    "QUIET",
+    "Blame",
+    "Subject",
+    "blame",
+    "blame_that_reaches",
+    "measures_of_symptoms",
+    "oddness",
+    "symptoms",
+]
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
@@ -235,59 +245,81 @@ class Blame(NamedTuple):
 
 
 def blame(log: Log, shares: Mapping[int, float]) -> Blame:
-    """Propagate the blame for some events backwards, reduced by 10% at each link.
+    """Propagate the blame for some events backwards, and find the path to a symptom of the closest links.
 
-    Of what shares a token with an event, the last one of each sort receives blame: a setting of its agent as
-    much as what the agent did just before. The path to a symptom is that of the closest links; it may skip
-    what the same agent did in between.
+    A path may skip what the same agent did in between.
 
     Args:
         log: the session.
         shares: {place: share of the blame}.
     """
-    reaches = [0.0] * len(log.acts)
-    for place, share in shares.items():
-        reaches[place] = share
     paths = dict(shares)
     onward: dict[int, tuple[float, int, Hashable]] = {}
     likeliest = [0.0] * len(log.acts)
-    size = math.log(max(2, len(log.acts)))
-    places: dict[Hashable, list[list[int]]] = {}
     links = SharedLinks(log)
     of_agent: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def lead(place: int, path: float, act: Act, token: Hashable) -> None:
+    def lead(place: int, path: float, next_place: int, token: Hashable) -> None:
         if path > likeliest[place]:
             likeliest[place] = path
-            onward[place] = path, act.place, token
+            onward[place] = path, next_place, token
             paths[place] = max(path, shares.get(place, 0.0))
 
-    for act in reversed(log.acts):
-        keys = [(act.agent, each) for each in ("", *sorted(fields_set(act)))]
-        for key in keys if ("agent", act.agent) in act.tokens else ():
+    reaches = [0.0] * len(log.acts)
+    for act, held_before in _propagated(log, shares, reaches):
+        owner = "agent", act.agent
+        keys = [(act.agent, each) for each in ("", *sorted(links.fields(act)))]
+        for key in keys if owner in act.tokens else ():
             path, after = of_agent.get(key, (0.0, 0))
-            closeness = SAME_FIELD if key[1] else OWN
-            lead(act.place, PASSED_ON * closeness * path, log.acts[after], ("agent", act.agent))
-        if reaches[act.place] < LEAST_BLAME:
-            continue
-        for key in keys:
-            of_agent[key] = max(of_agent.get(key, (0.0, 0)), (paths.get(act.place, 0.0), act.place))
-        before: list[tuple[float, Hashable, list[int]]] = []
-        for token in act.tokens:
+            lead(act.place, PASSED_ON * (SAME_FIELD if key[1] else OWN) * path, after, owner)
+        path = paths.get(act.place, 0.0)
+        for key in keys if reaches[act.place] >= LEAST_BLAME else ():
+            of_agent[key] = max(of_agent.get(key, (0.0, 0)), (path, act.place))
+        ahead = PASSED_ON * path
+        for token, held in held_before:
+            for place in held:
+                if ahead > likeliest[place]:  # closeness is at most 1
+                    lead(place, ahead * links.closeness(token, log.acts[place], act), act.place, token)
+    return Blame(reaches, onward)
+
+
+def blame_that_reaches(log: Log, shares: Mapping[int, float]) -> list[float]:
+    """Propagate the blame for some events, {place: share}, backwards; return it by place."""
+    reaches = [0.0] * len(log.acts)
+    for _ in _propagated(log, shares, reaches):
+        pass
+    return reaches
+
+
+def _propagated(
+    log: Log, shares: Mapping[int, float], reaches: list[float]
+) -> Iterator[tuple[Act, Sequence[tuple[Hashable, list[int]]]]]:
+    """Add the blame that reaches each event, reduced by 10% at each link; yield the events, last first.
+
+    With each come the links by which it passes blame on, and the places that receive it. Of what shares a
+    token with an event, the last one of each sort receives blame: a setting of its agent as much as what the
+    agent did just before.
+    """
+    for place, share in shares.items():
+        reaches[place] = share
+    size = math.log(max(2, len(log.acts)))
+    places: dict[Hashable, list[list[int]]] = {}
+    for act in reversed(log.acts):
+        before: list[tuple[Hashable, list[int]]] = []
+        weights: list[float] = []
+        for token in act.tokens if reaches[act.place] >= LEAST_BLAME else ():
             if token not in places:
                 places[token] = _by_sort(log.by_token[token])
             held = [each[at - 1] for each in places[token] if (at := bisect_left(each, act.place))]
             if held:
-                weight = 1 - math.log(len(log.by_token[token])) / size
-                before.append((weight, token, sorted(held)[-MAX_BEFORE:]))
-        whole = sum(weight for weight, _, _ in before)
-        ahead = PASSED_ON * paths.get(act.place, 0.0)
-        for weight, token, held in before:
+                weights.append(1 - math.log(len(log.by_token[token])) / size)
+                before.append((token, sorted(held)[-MAX_BEFORE:]))
+        whole = sum(weights)
+        for weight, (_, held) in zip(weights, before, strict=True):
             part = PASSED_ON * reaches[act.place] * weight / whole / len(held)
             for place in held:
                 reaches[place] += part
-                lead(place, ahead * links.closeness(token, log.acts[place], act), act, token)
-    return Blame(reaches, onward)
+        yield act, before
 
 
 def _by_sort(acts: Iterable[Act]) -> list[list[int]]:
