@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.sealed.parts import Part, read_parts, segments_only_archived
+from Agent.archive.sealed.parts import Part, is_retired, read_parts, segments_only_archived
 from Agent.archive.sealed.reader import file_lines, open_connection
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
@@ -205,17 +205,7 @@ class ChainedFiles(ExitStack):
         """Return why a file is missing: `erased` or `retired`; None if nothing explains it."""
         if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
             return "erased"
-        if file.first_id is None:
-            return "retired" if self._account.files or self._account.removing else None
-        return "retired" if self.is_retired(file.first_id) else None
-
-    def is_retired(self, event_id: str) -> bool:
-        """Return whether an event was removed by retention, or is about to be."""
-        try:
-            writer, seq = split_event_id(event_id)
-        except ValueError:
-            return False
-        return seq in self._account.numbers.get(writer, ())
+        return "retired" if is_retired(file.first_id, self._account) else None
 
     def _match_files(self, files: Iterable[FileChain]) -> dict[int, str]:
         """The current name of each file, by `id` of its chain; missing files are left out."""

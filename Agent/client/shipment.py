@@ -26,8 +26,8 @@ from Agent.export.wire import event_to_wire, session_to_wire
 from Agent.record.user_key import redaction_key
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
-from Agent.tree.files.session import open_session, read_claims
-from Agent.tree.layout import boards_dir, cursors_dir, read_file, safe_name, tree_files
+from Agent.tree.files.session import is_written, open_session, read_claims
+from Agent.tree.layout import cursors_dir, read_file, safe_name, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.retention import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
@@ -66,15 +66,6 @@ _TOTAL_S: Final = 2.0
 _POLL_S: Final = 0.5
 """The interval between checks of a followed session, in seconds."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
-
-
-def is_written(session: Path) -> bool:
-    """Return whether a process still writes to the session."""
-    living = [writer for writer, claim in read_claims(session).items() if claim.is_alive()]
-    # A process may end the session and continue to run: its boards are then removed.
-    if any((boards_dir(session) / f"{writer}.board").exists() for writer in living):
-        return True
-    return bool(living) and open_session(session).ended_at is None
 
 
 def stored_cursor(session: Path, destination: Destination) -> dict[str, Any]:

@@ -420,17 +420,9 @@ class CallParts:
         if not redactor.enabled or len(self._items) < 2:
             return
         items = [read_json(raw) for raw in self._items]
-        pieces: defaultdict[str, list[str]] = defaultdict(list)
-
-        def collect(place: str, text: str) -> str:
-            pieces[place].append(text)
-            return text
-
-        for item in items:
-            map_texts(item, "", collect)
-        clean = {place: iter(redactor.pieces(texts)) for place, texts in pieces.items()}
+        clean = {place: iter(redactor.pieces(texts)) for place, texts in texts_by_place(items).items()}
         for number, item in enumerate(items):
-            shown = map_texts(item, "", lambda place, _text: next(clean[place]))
+            shown = _map_texts(item, "/", lambda place, _text: next(clean[place]))
             if shown != item:
                 self._items[number] = write_json(shown)
 
@@ -446,10 +438,22 @@ class CallParts:
         return save_call_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)
 
 
-def map_texts(node: Any, place: str, change: Callable[[str, str], str]) -> Any:
+def texts_by_place(node: Any) -> dict[str, list[str]]:
+    """Return the texts in a JSON value by their places, in order; members of a list have the same place."""
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+
+    def collect(place: str, text: str) -> str:
+        texts[place].append(text)
+        return text
+
+    _map_texts(node, "", collect)
+    return texts
+
+
+def _map_texts(node: Any, place: str, change: Callable[[str, str], str]) -> Any:
     """Return a JSON value with each text changed, given its place; members of a list have the same."""
     if type(node) is str:
         return change(place, node)
     if type(node) is dict:
-        return {key: map_texts(each, f"{place}/{key}", change) for key, each in node.items()}
-    return [map_texts(each, f"{place}/", change) for each in node] if type(node) is list else node
+        return {key: _map_texts(each, f"{place}/{key}", change) for key, each in node.items()}
+    return [_map_texts(each, f"{place}/", change) for each in node] if type(node) is list else node

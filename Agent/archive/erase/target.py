@@ -14,7 +14,6 @@ import os
 import re
 import sqlite3
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
@@ -34,7 +33,7 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.artifact_saving import map_texts
+from Agent.flight.artifact_saving import texts_by_place
 from Agent.flight.checkpoints.files import unpacked_chunks
 from Agent.flight.checkpoints.graph_file import (
     SQLITE_MAGIC,
@@ -144,14 +143,7 @@ class ByteForms:
 
     def find_in_pieces(self, items: object) -> str | None:
         """Search the texts that the items of a stream or a generator contain together."""
-        pieces: defaultdict[str, list[str]] = defaultdict(list)
-
-        def collect(place: str, text: str) -> str:
-            pieces[place].append(text)
-            return text
-
-        map_texts(items, "", collect)
-        is_found = any(self.find_in_text("".join(texts)) for texts in pieces.values())
+        is_found = any(self.find_in_text("".join(texts)) for texts in texts_by_place(items).values())
         return _PIECES if is_found else None
 
     def find_in_lines(self, lines: bytes) -> str | None:

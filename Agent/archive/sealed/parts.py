@@ -381,14 +381,22 @@ def removed_otherwise(
         for segment in part.segments if part.json_removed else ():
             missing.pop((segment.file, segment.first_id), None)
     account = read_account(session)
-    return [pair for pair in missing.values() if not _is_retired(pair[1], account)]
+    return [pair for pair in missing.values() if not is_retired(pair[1].first_id, account)]
 
 
-def _is_retired(segment: SealedSegment, account: RetiredAccount) -> bool:
-    """Whether retention removed a segment, or is about to; if it has no event, whether any was removed."""
-    if segment.first_id is None:
+def is_retired(first_id: str | None, account: RetiredAccount) -> bool:
+    """Return whether retention removed a file, or is about to; if it has no event, whether any was removed.
+
+    Args:
+        first_id: the id of its first event; None if it has none.
+        account: what was removed from the session.
+    """
+    if first_id is None:
         return bool(account.files or account.removing)
-    writer, seq = split_event_id(segment.first_id)
+    try:
+        writer, seq = split_event_id(first_id)
+    except ValueError:
+        return False
     return seq in account.numbers.get(writer, ())
 
 

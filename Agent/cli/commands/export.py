@@ -155,8 +155,7 @@ def _runs(ref: RunRef) -> frozenset[str | None] | None:
 
 def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
     from Agent.client.otlp import spans_of
-    from Agent.client.shipment import is_written
-    from Agent.tree.files.session import open_session
+    from Agent.tree.files.session import is_written, open_session
 
     if is_written(ref.session):
         render.note(_STILL_WRITTEN)
@@ -248,7 +247,7 @@ def _send(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) 
 
 def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: HowToSend) -> OtlpShipment:
     from Agent.client.otlp import OtlpShipment
-    from Agent.client.shipment import is_written
+    from Agent.tree.files.session import is_written
 
     named: dict[str, Any] = {**how}
     sent = {name: named[name] for name in ("content", "patience_s", "resume")}

@@ -387,7 +387,8 @@ def _take_over(
     Raises:
         SessionInUse: the program of the sending process is still running, or it took more than 120 s.
     """
-    from Agent.client.shipment import Shipment, is_written
+    from Agent.client.shipment import Shipment
+    from Agent.tree.files.session import is_written
 
     ends_s = time.monotonic() + _TAKE_OVER_S
     busy = f"another process is sending it to {destination.place}; waiting for it to end"
@@ -410,7 +411,7 @@ def _send(shipment: Shipment, *, follow: bool) -> None:
 
 def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
     from Agent.client.destination import DeliveryOutcome
-    from Agent.client.shipment import is_written
+    from Agent.tree.files.session import is_written
 
     outcome = DeliveryOutcome() if shipment is None else shipment.outcome
     answer: dict[str, Any] = {

@@ -148,20 +148,20 @@ def read_claims(session: Path) -> dict[str, Claim]:
     return {path.stem: _read_claim(path, path.stem) for path in entries}
 
 
-def is_written(session: Path, *, is_ended: bool) -> bool:
+def is_written(session: Path, *, is_ended: bool | None = None) -> bool:
     """Return whether a running process has the log of a session open.
 
     A process that has closed its log may continue to run; its board is then removed.
 
     Args:
         session: the session's directory.
-        is_ended: whether the session is described as ended.
+        is_ended: whether the session is described as ended; default: read the description if it decides.
     """
     boards = boards_dir(session)
-    return any(
-        claim.is_alive() and not (is_ended and not (boards / f"{writer}.board").exists())
-        for writer, claim in read_claims(session).items()
-    )
+    living = [writer for writer, claim in read_claims(session).items() if claim.is_alive()]
+    if any((boards / f"{writer}.board").exists() for writer in living):
+        return True
+    return bool(living) and not (open_session(session).ended_at is not None if is_ended is None else is_ended)
 
 
 def _read_claim(path: Path, writer: str) -> Claim:
