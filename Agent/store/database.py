@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
 from sqlalchemy import Connection, Engine, Table, case, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql
@@ -34,6 +34,7 @@ from Agent.store.schema import (
     EventRow,
     Ingested,
     Page,
+    Paging,
     Project,
     ReplayRow,
     RunRow,
@@ -249,13 +250,11 @@ def add_checkpoints(connection: Connection, project: Project, rows: Sequence[Che
     return [row.checkpoint_id for row in new]
 
 
-def list_checkpoints(
-    connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
-) -> Page:
+def list_checkpoints(connection: Connection, project: Project, run_id: str, **page: Unpack[Paging]) -> Page:
     """Return a page of the checkpoints of a run, in order, without their states."""
     statement = rows_of(CHECKPOINTS, project, "state", "state_types", run_id=run_id)
     order = CHECKPOINTS.c.position, CHECKPOINTS.c.checkpoint_id
-    return read_page(connection, statement, *order, limit=limit, cursor=cursor)
+    return read_page(connection, statement, *order, **page)
 
 
 def find_checkpoint(
@@ -346,13 +345,11 @@ def find_replay(connection: Connection, project: Project, replay_id: str) -> dic
     return next(iter(plain_rows(connection, rows_of(REPLAYS, project, replay_id=replay_id))), None)
 
 
-def list_replays(
-    connection: Connection, project: Project, run_id: str, *, limit: int = 50, cursor: str | None = None
-) -> Page:
+def list_replays(connection: Connection, project: Project, run_id: str, **page: Unpack[Paging]) -> Page:
     """Return a page of the replays of a run, newest first, without their results."""
     statement = rows_of(REPLAYS, project, "result", run_id=run_id)
     order = REPLAYS.c.created_us, REPLAYS.c.replay_id
-    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+    return read_page(connection, statement, *order, newest_first=True, **page)
 
 
 def _is_uuid(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from sqlalchemy import (
     Column,
@@ -34,6 +34,7 @@ from Agent.store.schema import (
     STEPS,
     EventFilter,
     Page,
+    Paging,
     Project,
     RunFilter,
     matching,
@@ -50,18 +51,11 @@ _MOST_NAMED: Final = 5_000
 """The most ids in a query, below the parameter limits of both databases; further ids are ignored."""
 
 
-def list_runs(
-    connection: Connection,
-    project: Project,
-    filters: RunFilter,
-    *,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page:
+def list_runs(connection: Connection, project: Project, filters: RunFilter, **page: Unpack[Paging]) -> Page:
     """Return a page of runs, newest first."""
     statement = narrowed_runs(rows_of(RUNS, project), filters)
     order = RUNS.c.listed_us, RUNS.c.run_id
-    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+    return read_page(connection, statement, *order, newest_first=True, **page)
 
 
 def narrowed_runs(statement: Select[Any], filters: RunFilter) -> Select[Any]:
@@ -104,12 +98,10 @@ def find_run(connection: Connection, project: Project, run_id: str) -> dict[str,
     return next(iter(plain_rows(connection, rows_of(RUNS, project, run_id=run_id))), None)
 
 
-def list_steps(
-    connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
-) -> Page:
+def list_steps(connection: Connection, project: Project, run_id: str, **page: Unpack[Paging]) -> Page:
     """Return a page of the steps of a run, in order."""
     order = STEPS.c.position, STEPS.c.step_key
-    return read_page(connection, rows_of(STEPS, project, run_id=run_id), *order, limit=limit, cursor=cursor)
+    return read_page(connection, rows_of(STEPS, project, run_id=run_id), *order, **page)
 
 
 def list_failures(connection: Connection, project: Project, run_id: str) -> list[dict[str, Any]]:
@@ -120,12 +112,7 @@ def list_failures(connection: Connection, project: Project, run_id: str) -> list
 
 
 def list_events(
-    connection: Connection,
-    project: Project,
-    filters: EventFilter,
-    *,
-    limit: int = 200,
-    cursor: str | None = None,
+    connection: Connection, project: Project, filters: EventFilter, **page: Unpack[Paging]
 ) -> Page:
     """Return a page of events of a session or run, oldest first; the events of one agent are its journey.
 
@@ -136,7 +123,7 @@ def list_events(
         remedy = "give session_uid, session_id or run_id"
         raise UsageError("events are read by session or by run", remedy=remedy)
     statement = narrowed_events(connection, rows_of(EVENTS, project), project, filters)
-    return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
+    return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, **page)
 
 
 def narrowed_events(
@@ -162,14 +149,13 @@ def list_sessions(
     project: Project,
     *,
     session_id: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
+    **page: Unpack[Paging],
 ) -> Page:
     """Return a page of sessions, newest first; only those of a name if it is given."""
     order = SESSIONS.c.first_us, SESSIONS.c.session_uid
     named = {} if session_id is None else {"session_id": session_id}
     statement = rows_of(SESSIONS, project, **named)
-    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+    return read_page(connection, statement, *order, newest_first=True, **page)
 
 
 def events_by_id(
@@ -383,12 +369,7 @@ _KEY_CHARS: Final = 120
 
 
 def list_error_groups(
-    connection: Connection,
-    project: Project,
-    filters: EventFilter,
-    *,
-    limit: int = 50,
-    cursor: str | None = None,
+    connection: Connection, project: Project, filters: EventFilter, **page: Unpack[Paging]
 ) -> Page:
     """Return a page of groups of errors, in descending order of their last error.
 
@@ -399,11 +380,11 @@ def list_error_groups(
     errors = _errors(connection, project, filters)
     groups = _groups(errors).subquery()
     order = groups.c.last_us, groups.c.group_key
-    page = read_page(connection, select(groups), *order, limit=limit, cursor=cursor, newest_first=True)
-    agents = _agents(connection, errors, [item["group_key"] for item in page.items])
-    for item in page.items:
+    groups_page = read_page(connection, select(groups), *order, newest_first=True, **page)
+    agents = _agents(connection, errors, [item["group_key"] for item in groups_page.items])
+    for item in groups_page.items:
         item["agent_ids"] = agents.get(item["group_key"], [])
-    return page
+    return groups_page
 
 
 def _errors(connection: Connection, project: Project, filters: EventFilter) -> Select[Any]:
@@ -490,12 +471,7 @@ _Gap = tuple[str, range]
 
 
 def list_journey(
-    connection: Connection,
-    project: Project,
-    filters: EventFilter,
-    *,
-    limit: int = 200,
-    cursor: str | None = None,
+    connection: Connection, project: Project, filters: EventFilter, **page: Unpack[Paging]
 ) -> Page:
     """Return a page of the events of one agent, oldest first, each with the gap before it.
 
@@ -508,15 +484,16 @@ def list_journey(
     """
     if filters.agent_id is None:
         raise UsageError("a journey is of one agent", remedy="give agent_id")
-    page = list_events(connection, project, filters, limit=limit, cursor=cursor)
+    events = list_events(connection, project, filters, **page)
+    cursor = page.get("cursor")
     before = read_cursor(cursor) if cursor is not None else None
     ended_us = None if before is None else before[0]
-    for item in page.items:
+    for item in events.items:
         item["started_us"] = _started_us(item)
         item["gap_ms"] = None if ended_us is None else max(0, item["started_us"] - ended_us) / 1000
         ended_us = item["ts_us"]
-    _count_missing(connection, project, page.items, None if before is None else before[1])
-    return page
+    _count_missing(connection, project, events.items, None if before is None else before[1])
+    return events
 
 
 def _started_us(item: dict[str, Any]) -> int:

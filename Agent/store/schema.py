@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 import orjson
 from sqlalchemy import (
@@ -342,14 +342,21 @@ def _no_cursor() -> UsageError:
     return UsageError("this is not a cursor of an earlier page", remedy="begin without a cursor")
 
 
+class Paging(TypedDict, total=False):
+    """The options of every list; `limit` is 50 by default for the newest items, otherwise 200."""
+
+    limit: int
+    cursor: str | None
+
+
 def read_page(
     connection: Connection,
     statement: Select[Any],
     number: ColumnElement[Any],
     text: ColumnElement[Any],
     *,
-    limit: int,
-    cursor: str | None,
+    limit: int | None = None,
+    cursor: str | None = None,
     newest_first: bool = False,
 ) -> Page:
     """Read at most `limit` rows of a statement after the cursor, in the order of both columns.
@@ -357,6 +364,8 @@ def read_page(
     Raises:
         UsageError: an invalid limit or cursor.
     """
+    if limit is None:
+        limit = 50 if newest_first else 200
     if not 1 <= limit <= MAX_LIMIT:
         raise UsageError(f"limit is {limit}", remedy=f"give a number from 1 to {MAX_LIMIT}")
     if cursor is not None:
