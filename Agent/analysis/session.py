@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis.query.kept import QueryEngine
-from Agent.analysis.query.views import EVENT_COLUMNS, TELLING, Only, engine_row, numbers, scan, whole_lines
+from Agent.analysis.query.views import (
+    EVENT_COLUMNS,
+    TELLING,
+    Only,
+    engine_row,
+    events_of,
+    scan,
+    whole_lines,
+)
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -264,47 +272,41 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
 
 
 _PIECE_BYTES: Final = 65536 // 8
+_TELLING_LINES: Final = (
+    f"SELECT writer, seq, event_type, last_seq, reason, try_cast(count AS BIGINT) AS count FROM "
+    f"{events_of(TELLING, 'last_seq', 'reason', 'count')}"
+)
 
 
 def _counted_lines(engine: Engine) -> _Count | None:
-    """Collect event numbers as bits, and the log.* events, in one scan; None if a number occurs twice."""
+    """Collect event numbers as bits, and the log.* events; None if a number occurs twice."""
     count = _Count()
     without_count = False
-    log_lines = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
-    rows: list[dict[str, Any]]
     if (by_writer := engine.numbers()) is not None:
         for writer, bits_of_writer in by_writer.items():
             seen = count.seen.setdefault(writer, SeqSet())
             for piece, start in enumerate(range(0, len(bits_of_writer), _PIECE_BYTES)):
                 seen.add_bits(piece, int.from_bytes(bits_of_writer[start : start + _PIECE_BYTES], "little"))
-        rows = engine.rows(f"SELECT {log_lines} FROM {numbers(Only(TELLING))}")
     else:
-        rows = engine.rows(
-            "SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN "
-            f"{PIECE} END AS piece, count(*) AS n, {NUMBER_BITS} AS bits, {log_lines} "
-            f"FROM {numbers()} GROUP BY owner, piece"
-        )
-    for row in rows:
-        if "owner" in row:
-            if row["owner"] is None:
-                count.is_damaged = True
-                continue
-            bits = 0 if row["piece"] is None else bits_of(row["bits"])
+        for row in engine.rows(
+            f"SELECT writer, {PIECE} AS piece, count(*) AS n, {NUMBER_BITS} AS bits FROM {scan()} "
+            "GROUP BY writer, piece"
+        ):
+            bits = bits_of(row["bits"])
             if bits.bit_count() != row["n"]:
                 return None
-            count.seen.setdefault(row["owner"], SeqSet()).add_bits(row["piece"], bits)
-        for line in row["lines"] or ():
-            writer = line["writer"]
-            seq, facts = line["seq"], line["said"]
-            if facts["event_type"] == "log.closed":
-                count.closed[writer] = max(count.closed.get(writer, 0), seq, facts["last_seq"] or 0)
-            elif facts["event_type"] == "log.dropped":
-                count.dropped[writer, seq] = (facts["reason"] or "", facts["count"] or 0)
-            else:
-                without_count |= facts["count"] is None
+            count.seen.setdefault(row["writer"], SeqSet()).add_bits(row["piece"], bits)
+        count.is_damaged = bool(engine.damaged_lines())
+    for row in engine.rows(_TELLING_LINES):
+        writer, seq, number = row["writer"], row["seq"], row["count"]
+        if row["event_type"] == "log.closed":
+            count.closed[writer] = max(count.closed.get(writer, 0), seq, row["last_seq"] or 0)
+        elif row["event_type"] == "log.dropped":
+            count.dropped[writer, seq] = (row["reason"] or "", number or 0)
+        else:
+            without_count |= number is None
     if without_count:
         count.retired = _retired_by_event(engine)
-    count.is_damaged |= bool(engine.damaged_in_archive)
     return count
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.query import engine as engine_module
 from Agent.analysis.query.engine import Engine, open_engine
-from Agent.analysis.query.views import TELLING, Only, numbers, payload_columns, scan, whole_lines
+from Agent.analysis.query.views import TELLING, Only, events_of, payload_columns, scan, whole_lines
 from Agent.event.codec import CURRENT_SCHEMA
 
 pytestmark = pytest.mark.skipif(engine_module.Files is None, reason="the native part was not built")
@@ -208,8 +208,7 @@ def answers(session: Path, keys: list[str]) -> list[Any]:
             warned_or_logged(engine),
             engine.rows("SELECT seq FROM " + scan(only=Only(since_us=1795170630000000, until_us=1795170640000000))
                         + " WHERE ts_us BETWEEN 1795170630000000 AND 1795170640000000"),
-            engine.rows(f"SELECT writer, seq, said FROM {numbers(Only(TELLING))} WHERE said IS NOT NULL"),
-            engine.rows(f"SELECT is_whole, CASE WHEN is_whole THEN seq END AS seq FROM {numbers()}"),
+            engine.rows(f"SELECT writer, seq, last_seq, reason FROM {events_of(TELLING, 'last_seq', 'reason')}"),
         ]  # fmt: skip
         linked = [linked_to(engine)]
         ends = engine.ends_us()  # from here on, there may be an index

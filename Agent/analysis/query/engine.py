@@ -463,7 +463,7 @@ class Engine(QueryEngine):
 
     def _damaged(self) -> dict[str, int]:
         if self._sources.lines and not self._lines:
-            self._resolved(views.numbers())
+            self._resolved(scan())
         self._are_fine()
         damaged = self.damaged_in_archive
         # for a file of one byte some versions of the engine return a row, and others do not

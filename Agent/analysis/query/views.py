@@ -50,16 +50,6 @@ ACTION_STATES: Final = "action_states"
 """The view that `state_view` makes."""
 TELLING: Final = ("log.closed", "log.dropped", "log.retired")
 """The kinds of events about the recording itself."""
-_SAID: Final = {
-    "event_type": "VARCHAR",
-    "writer": "VARCHAR",
-    "first_seq": "BIGINT",
-    "last_seq": "BIGINT",
-    "count": "BIGINT",
-    "reason": "VARCHAR",
-}
-"""Keys and types of the events about the recording itself; `event_type` says which one it is."""
-
 _ARCHIVED: Final = {
     "ts_us": "ts_us",
     "writer": "writer",
@@ -417,49 +407,6 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
         "is_flat": f"{of}extra IS NULL",
         "types": f"{of}types",
         "filename": SEALED_FILENAME if of else "filename",
-    }
-
-
-def numbers(only: Only = EVERYTHING) -> str:
-    """A sub-query over every line of the session, including damaged lines in files.
-
-    Its columns are `is_whole`, `writer`, `seq`, and `said`: the content of log.* events, else NULL.
-    """
-    telling = f"IN ({', '.join(literal(kind) for kind in TELLING)})"
-    said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"
-    stored = {"is_whole": "true", "writer": "writer", "seq": "seq", "said": said}
-    return either(
-        {
-            LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
-            LINES: select(
-                stored | {"said": f"CASE WHEN said_event_type {telling} THEN {_SAID_COLUMNS} END"},
-                source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
-            ),
-            **{form: _numbers_of_rows(form, stored, telling) for form in (SEALED, OLDER)},
-            VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),
-        }
-    )
-
-
-def _numbers_of_rows(form: str, stored: dict[str, str], telling: str) -> str:
-    """The numbers of archive rows; the payload, the largest column, is read of log.* events only."""
-    others = select(stored | {"said": "NULL"}, sealed_rows(form, {}, f"event_type NOT {telling}"))
-    return f"{others} UNION ALL {select(stored, sealed_rows(form, {}, f'event_type {telling}'))}"
-
-
-_COLUMNS_OF_NUMBERS: Final = {
-    **{name: _COLUMNS_OF_ENVELOPE[name] for name in ("writer", "seq")},
-    "event_type": _KIND_COLUMN,
-    **{f"said_{name}": f"{_COLUMN_KINDS[sql_type]},{name}," for name, sql_type in _SAID.items()},
-}
-_SAID_COLUMNS: Final = "{" + ", ".join(f"'{name}': said_{name}" for name in _SAID) + "}"
-
-
-def _numbers_of_line(telling: str, of: str = "") -> dict[str, str]:
-    columns = {"is_whole": f"coalesce({is_event(of)}, false)"} | order_columns(of)
-    del columns["ts_us"]
-    return columns | {
-        "said": f"CASE WHEN coalesce({of}type, {of}extra.event_type) {telling} THEN {of}extra END"
     }
 
 
