@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from Agent.analysis.debug.debug_issue import held_lines
-from Agent.analysis.debug.question.entity_mentions import events_naming
-from Agent.analysis.debug.question.question import Question, read_question
+from Agent.analysis.debug.question import Question, events_naming, read_question
 from Agent.analysis.debug.root_causes import Log, read_log, survey
 from Agent.analysis.debug.root_causes.causes import findings_in
 from Agent.analysis.debug.root_causes.issue import Issue

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes import ranking, symptoms
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.causes import findings_in
@@ -160,7 +160,7 @@ def among(cases: Sequence[Judged], scores: Sequence[np.ndarray]) -> dict[int, in
 
 
 def as_json(ranker: Any, names: Sequence[str], corrected: float, fitted: str) -> str:
-    """Return a ranker as `Agent.analysis.debug.root_causes.boosting` reads it."""
+    """Return a ranker as `Agent.analysis.debug.root_causes.measures` reads it."""
 
     def node(branch: Mapping[str, Any]) -> list[Any]:
         if "leaf_value" in branch:

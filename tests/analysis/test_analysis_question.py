@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from Agent.analysis.debug.question.question import read_question, stem
+from Agent.analysis.debug.question import read_question, stem
 
 AGENTS = {f"creator_{n:03d}": "creator" for n in range(12)} | {"trend_tool": "tool", "creator_1": "creator"}
 SERIES = [

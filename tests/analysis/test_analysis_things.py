@@ -9,8 +9,7 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import DebugReport
 from Agent.analysis.debug.debug_issue import debug_issue
-from Agent.analysis.debug.question.entity_mentions import MAX_NAMED, events_naming, pattern_of, things_in
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question import MAX_NAMED, events_naming, pattern_of, read_question, things_in
 from Agent.analysis.query.engine import open_engine
 from Agent.analysis.query.views import whole_lines
 

@@ -6,7 +6,7 @@ import pytest
 
 from Agent.analysis.debug.root_causes import ranking, symptoms
 from Agent.analysis.debug.root_causes.acts import read_acts
-from Agent.analysis.debug.root_causes.boosting import BoostedTrees, boosted_trees
+from Agent.analysis.debug.root_causes.measures import BoostedTrees, boosted_trees
 from Agent.analysis.debug.root_causes.scan import Finding
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.root_causes.acts import read_acts
-from Agent.analysis.debug.root_causes.baseline import Baseline
+from Agent.analysis.debug.root_causes.detectors.values import Baseline
 from Agent.cli.main import cli
 from Agent.errors import UsageError
 

@@ -24,9 +24,9 @@ ABOUT_ONE_SESSION = frozenset(
     """
     causality.chains.causality_chain causality.chains.event_asked causality.event_links.find_event
     causality.event_links.load_event causality.graph.causal_graph debug.debug_issue.explain
-    debug.debug_issue.held_lines debug.question.entity_mentions.absent
-    debug.question.entity_mentions.events_naming
-    debug.question.message_search.matching_messages debug.recorded.event_causes
+    debug.debug_issue.held_lines debug.question.absent
+    debug.question.events_naming
+    debug.question.matching_messages debug.recorded.event_causes
     debug.recorded.unknown_events debug.root_causes.reading.read_log debug.root_causes.reading.survey
     questions.comparison.gather
     questions.comparison.values questions.errors.errors questions.journeys.journey_overview

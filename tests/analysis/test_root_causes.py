@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in

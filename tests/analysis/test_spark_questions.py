@@ -26,7 +26,7 @@ from support.known_truth import FAULTS, make_session
 
 from Agent.analysis import questions
 from Agent.analysis.causality.graph import around_event
-from Agent.analysis.debug.selected import around_complaint
+from Agent.analysis.debug.recorded import around_complaint
 from Agent.analysis.query.engine import Engine, open_trees
 from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult

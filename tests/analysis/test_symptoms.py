@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.nearby import SharedLinks

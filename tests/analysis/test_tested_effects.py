@@ -7,7 +7,7 @@ from Agent.analysis.debug import experiment_seam, experiments
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.experiments import complaint_of
-from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.question import read_question
 from Agent.replay.forks import interventions
 
 AGENTS = {"worker_1": "worker", "worker_2": "worker"}

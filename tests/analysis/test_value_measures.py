@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis.debug.root_causes.acts import Act
-from Agent.analysis.debug.root_causes.value_measures import (
+from Agent.analysis.debug.root_causes.measures import (
     NumberContrast,
     ValueRarity,
     number_contrasts,

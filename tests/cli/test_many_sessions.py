@@ -143,7 +143,7 @@ def test_several_sessions_need_an_engine_and_spark_needs_pyspark_and_java(places
 
 
 def test_more_events_than_can_be_explained_are_refused_with_a_remedy(places):
-    from Agent.analysis.debug.selected import around_complaint
+    from Agent.analysis.debug.recorded import around_complaint
     from Agent.analysis.query.engine import open_trees
     from Agent.analysis.query.trees import sealed_trees, selected_session
 

@@ -25,12 +25,14 @@ from Agent.analysis.causality.event_links import (
     Row,
     changed_fields,
     find_event,
+    givers,
+    name_of,
     no_event,
     order,
+    rare_values,
     started_us,
     time_us,
 )
-from Agent.analysis.causality.passed_values import givers, name_of, rare_values
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import fmean, welch
 from Agent.errors import UsageError

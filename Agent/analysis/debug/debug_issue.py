@@ -20,10 +20,8 @@ from Agent.analysis.debug import recorded
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.debug.experiments import tested
-from Agent.analysis.debug.observations import observations
-from Agent.analysis.debug.question.entity_mentions import absent, events_naming
-from Agent.analysis.debug.question.message_search import matching_messages
-from Agent.analysis.debug.question.question import Question, read_question
+from Agent.analysis.debug.question import Question, absent, events_naming, matching_messages, read_question
+from Agent.analysis.debug.recorded import observations
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Baseline, Issue, Log, read_log, root_causes, survey
 from Agent.analysis.debug.root_causes.causes import less_sure
@@ -46,6 +44,9 @@ MAX_EVENTS: Final = 60_000
 """Payloads are large: above this number of events, every query reads the files again."""
 
 
+__all__ = ["DebugReport", "debug_issue", "explain"]
+
+
 @contextmanager
 def held_lines(engine: Engine, events: int) -> Iterator[str]:
     """Yield a table expression (the text after FROM) with the columns of `EVENT_COLUMNS`.
@@ -61,9 +62,6 @@ def held_lines(engine: Engine, events: int) -> Iterator[str]:
         return
     with kept(engine, "debug_lines", f"(SELECT {EVENT_COLUMNS} FROM {whole_lines()})") as source:
         yield source
-
-
-__all__ = ["Cause", "DebugReport", "debug_issue", "explain"]
 
 
 def debug_issue(

@@ -14,7 +14,7 @@ from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, jud
 from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.causes import LINK, MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent
-from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.question import Question
 from Agent.errors import ReplayError
 from Agent.render.formats import plural
 

@@ -1,11 +1,14 @@
-"""Causes that the recording shows directly, without ranking.
+"""What the recording shows directly, without ranking: causes, facts, and what surrounds a complaint.
 
-They are the causal chain of an event that the text names by id, spans that never ended, common errors, and
-missing events.
+The causes are the causal chain of an event that the text names by id, spans that never ended, common errors,
+and missing events. The facts are about the agents that the text names, at fault or not. Of many sealed
+sessions with more events than can be explained, those around a complaint are selected.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -13,9 +16,13 @@ from typing import Any, Final
 from Agent.analysis.causality.chains import Edge, chain, is_failure
 from Agent.analysis.causality.event_links import Links, find_event, time_us
 from Agent.analysis.debug.causes import Cause
-from Agent.analysis.debug.question.question import Question, stems
+from Agent.analysis.debug.question import Question, stems
 from Agent.analysis.debug.root_causes import Log
+from Agent.analysis.debug.root_causes.wording import moment
 from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.kept import QueryEngine
+from Agent.analysis.query.trees import MOST_ROWS, ChosenEvents
+from Agent.analysis.query.views import IS_ERROR, events_of, scan
 from Agent.analysis.session import in_flight
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
@@ -166,3 +173,86 @@ def loss_causes(account: dict[str, Any], question: Question) -> list[Cause]:
         f"{account['unknown']} unknown{dropped}; {plural(damaged, 'line')} could not be read."
     )
     return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]
+
+
+_MAX_AGENTS: Final = 5
+_MAX_SERIES: Final = 4
+
+
+def observations(log: Log, question: Question) -> list[str]:
+    """Compare how often named agents and their peers did what the text names, and list the agents' errors."""
+    told = [
+        f"No agent is called {word!r} here; {agent_id} is assumed."
+        for agent_id, word in question.guessed.items()
+    ]
+    if not question.agents and not question.roles:
+        told.append("The text names no agent or role of this session, so all agents were examined.")
+    for agent in question.agents[:_MAX_AGENTS]:
+        for series in question.series[:_MAX_SERIES]:
+            told += _done(log, agent, series.partition(":")[2] or series)
+        told += _errors(log, agent)
+    return told
+
+
+def _done(log: Log, agent: str, name: str) -> list[str]:
+    acts = [act for act in log.acts if name in (act.name, act.kind) and act.kind != "error"]
+    counts = Counter(act.agent for act in acts)
+    role = log.roles.get(agent)
+    others = sorted(counts[peer] for peer in log.peers.get(role or "", ()) if peer != agent)
+    if not counts[agent] and not any(others):
+        return []
+    line = f"{agent} never called {name}"
+    if counts[agent]:
+        last = next(act for act in reversed(acts) if act.agent == agent)
+        often = plural(counts[agent], "time")
+        line = f"{agent} called {name} {often}, last at {moment(last)} (event {last.id})"
+    if others:
+        same = plural(others[0], "time") + " each" * (len(others) > 1)
+        times = f"{others[0]} to {others[-1]} times" if others[0] != others[-1] else same
+        line += f"; its {plural(len(others), 'peer')} {times}"
+    return [f"{line}."]
+
+
+def _errors(log: Log, agent: str) -> list[str]:
+    errors = [act for act in log.acts if act.agent == agent and act.is_error]
+    if not errors:
+        return []
+    common, number = Counter(act.message for act in errors).most_common(1)[0]
+    last = next(act for act in reversed(errors) if act.message == common)
+    line = f"{agent} has {plural(len(errors), 'error')}"
+    if number < len(errors):
+        line += f", {plural(number, 'time')}"
+    return [f'{line} "{common}", last at {moment(last)} (event {last.id}).']
+
+
+_MOST_AGENTS: Final = 1_000_000
+_REMEDY: Final = "name the agents that it is about, or name fewer sessions"
+
+
+def around_complaint(engine: QueryEngine, issue: str, most: int = MOST_ROWS) -> ChosenEvents:
+    """All events if they are at most `most`; else those around the agents that a complaint names."""
+    number = engine.row(f"SELECT count(*) AS n FROM {scan()}")["n"]
+    if number > most and (agents := _agents_around(engine, issue)):
+        where = f"(coalesce(array_contains(?, agent_id), false) OR {IS_ERROR})"
+        return ChosenEvents(where, [agents], f"of {len(agents):,} agents around it, and the errors", _REMEDY)
+    return ChosenEvents("true", [], "in all, and the complaint names no agent", _REMEDY)
+
+
+def _agents_around(engine: QueryEngine, issue: str) -> list[str]:
+    """The agents that a complaint names, and those with which they exchanged messages."""
+    known = engine.rows(
+        f"SELECT DISTINCT agent_id AS agent FROM {scan()} WHERE agent_id IS NOT NULL LIMIT {_MOST_AGENTS}"
+    )
+    named = sorted(
+        row["agent"]
+        for row in known
+        if row["agent"] in issue and re.search(rf"(?<![\w-]){re.escape(row['agent'])}(?![\w-])", issue)
+    )
+    if not named:
+        return []
+    others = engine.rows(
+        f"SELECT DISTINCT sender, recipient FROM {events_of(['agent_message'], 'sender', 'recipient')} "
+        "AND (array_contains(?, sender) OR array_contains(?, recipient))",
+        [named, named],
+    )
+    return sorted({*named, *(name for row in others for name in row.values() if name is not None)})

@@ -11,7 +11,7 @@ from typing import Any
 
 from Agent.analysis.causality.chains import Edge
 from Agent.analysis.debug.causes import Cause
-from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.question import Question
 from Agent.analysis.session import trace_root
 from Agent.errors import InputError
 from Agent.event.code_places import CodePlace

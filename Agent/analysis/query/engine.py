@@ -37,8 +37,8 @@ from Agent.analysis.query.progress import (
     is_ending,
     shown_deadline,
 )
-from Agent.analysis.query.state_view import action_states
 from Agent.analysis.query.user_queries import (
+    action_states,
     check_reads_only,
     columns_of,
     error_clause,

@@ -24,9 +24,8 @@ from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query import views
 from Agent.analysis.query.kept import QueryEngine
-from Agent.analysis.query.state_view import action_states
 from Agent.analysis.query.trees import RemoteTree, Trees, remote_trees
-from Agent.analysis.query.user_queries import named_columns
+from Agent.analysis.query.user_queries import action_states, named_columns
 from Agent.analysis.query.views import ROWS, ROWS_ASKED, has_legs, resolve, scan, worded
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,

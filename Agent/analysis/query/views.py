@@ -47,7 +47,7 @@ _NOT_COLUMNS: Final = {"hlc", "timestamp", "id", "schema_version", "extra", "typ
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
 ACTION_STATES: Final = "action_states"
-"""The view that `state_view` makes."""
+"""The view that `user_queries.action_states` makes."""
 TELLING: Final = ("log.closed", "log.dropped", "log.retired")
 """The kinds of events about the recording itself."""
 _ARCHIVED: Final = {

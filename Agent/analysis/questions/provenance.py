@@ -16,16 +16,21 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.causality.event_links import Links, Row, is_sent, order, started_us, time_us
-from Agent.analysis.causality.passed_values import (
+from Agent.analysis.causality.event_links import (
     OUTSIDE,
     Given,
+    Links,
+    Row,
     equal,
     given_by,
     givers,
     is_rare,
+    is_sent,
     leaves,
     name_of,
+    order,
+    started_us,
+    time_us,
 )
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import event_row

@@ -124,7 +124,7 @@ def debug(
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
     from Agent.analysis import LogAnalyzer
-    from Agent.analysis.debug.selected import around_complaint
+    from Agent.analysis.debug.recorded import around_complaint
     from Agent.analysis.session import check_agent
 
     parameters.exclusive(markdown=markdown, json=render.wants_json())

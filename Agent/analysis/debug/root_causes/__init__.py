@@ -5,8 +5,8 @@ and ranks the candidate causes by one score (`ranking`). All of them read `acts`
 """
 
 from Agent.analysis.debug.root_causes.acts import Log
-from Agent.analysis.debug.root_causes.baseline import Baseline
 from Agent.analysis.debug.root_causes.causes import root_causes
+from Agent.analysis.debug.root_causes.detectors.values import Baseline
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.reading import read_log, survey
 

@@ -13,8 +13,6 @@ from typing import Any, Final, TypeGuard
 from Agent.event.kinds import SNAPSHOT, Meaning, is_of_generators
 from Agent.event.payloads import kinds_of
 
-__all__ = ["MAX_SAME", "OUTCOMES", "TICK", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
-
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
 

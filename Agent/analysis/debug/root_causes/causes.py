@@ -10,11 +10,11 @@ from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
 from Agent.analysis.debug.causes import LINK, Cause, ChangedField
-from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
-from Agent.analysis.debug.root_causes.baseline import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors.values import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.nearby import FIELDS, SharedLinks, field_of
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
@@ -22,8 +22,6 @@ from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.event.payloads import KINDS
-
-__all__ = ["DETECTORS", "causes_in", "findings_in", "less_sure", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,

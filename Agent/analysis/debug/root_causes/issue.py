@@ -10,13 +10,11 @@ from functools import lru_cache
 from itertools import chain, groupby
 from typing import Any, Final
 
-from Agent.analysis.debug.question.question import Question, stems
+from Agent.analysis.debug.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log, is_number, leaf
 from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET, Subject, symptoms
-
-__all__ = ["Issue"]
 
 MIN_VALUE: Final = 3
 MIN_NUMBER: Final = 100

@@ -19,8 +19,6 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["FIELDS", "HOP", "OWN", "SAME_FIELD", "SharedLinks", "field_of", "find", "walk"]
-
 HOP: Final = 0.8
 """Factor on nearness for each hop from one event to another."""
 LEAST: Final = 0.08

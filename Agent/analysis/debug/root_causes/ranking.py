@@ -18,13 +18,10 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import CauseMeasures, surprises
+from Agent.analysis.debug.root_causes.measures import CauseMeasures, boosted_trees, surprises
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, MAX_NATS, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame, blame_that_reaches, oddness
 from Agent.event.kinds import SNAPSHOT
-
-__all__ = ["Asked", "Hypothesis", "ChainStep", "measures_of_causes", "rank", "told_of"]
 
 WEIGHTS: Final = {
     "leads": 0.56,

@@ -23,8 +23,6 @@ from Agent.analysis.query.views import (
 )
 from Agent.event.payloads import KINDS
 
-__all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
-
 MAX_ACTS: Final = 40_000
 """A larger session is read as a sample: it takes 0.1 ms of processor time to explain an event."""
 SAMPLE: Final = 6_000

@@ -19,24 +19,6 @@ from typing import Any, Final, NamedTuple
 from Agent.analysis.debug.root_causes.acts import Act, Group, Sort
 from Agent.analysis.stats import exponent_of, fmean, scaled, unscaled
 
-__all__ = [
-    "Beside",
-    "Finding",
-    "Absence",
-    "KindOfAct",
-    "members_of",
-    "Observation",
-    "onset",
-    "scan_counts",
-    "scan_drifts",
-    "scan_lone",
-    "scan_numbers",
-    "scan_rare",
-    "scan_violations",
-    "scan_novel",
-    "scan_beyond",
-]
-
 CAP: Final = 40.0
 MAX_NATS: Final = 10.0
 """Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""

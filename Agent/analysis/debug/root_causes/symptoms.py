@@ -14,25 +14,19 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.boosting import boosted_trees
-from Agent.analysis.debug.root_causes.measures import SortCounts, clear_at, linked, ranks, surprises
+from Agent.analysis.debug.root_causes.measures import (
+    SortCounts,
+    boosted_trees,
+    clear_at,
+    linked,
+    ranks,
+    surprises,
+    value_rarity,
+)
 from Agent.analysis.debug.root_causes.nearby import OWN, SAME_FIELD, SharedLinks
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.value_measures import value_rarity
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
-
-__all__ = [
-    "LEAST_BLAME",
-    "QUIET",
-    "Blame",
-    "Subject",
-    "blame",
-    "blame_that_reaches",
-    "measures_of_symptoms",
-    "oddness",
-    "symptoms",
-]
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {

@@ -28,8 +28,6 @@ from Agent.analysis.debug.root_causes.scan import (
 )
 from Agent.analysis.debug.root_causes.symptoms import QUIET
 
-__all__ = ["find"]
-
 MAX_LIFE: Final = 80
 """A thing with more events is a category."""
 MIN_TIMES: Final = 6

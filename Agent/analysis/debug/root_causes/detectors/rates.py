@@ -20,8 +20,6 @@ from Agent.analysis.debug.root_causes.scan import (
 )
 from Agent.event.kinds import SNAPSHOT
 
-__all__ = ["find"]
-
 MIN_ACTS: Final = 8
 MAX_SLICES: Final = 120
 MIN_PEERS: Final = 5

@@ -33,8 +33,6 @@ from Agent.analysis.debug.root_causes.scan import (
 )
 from Agent.event.kinds import SNAPSHOT
 
-__all__ = ["find", "link_amounts"]
-
 Pair = tuple[Act, Act]
 """An act, and the act whose values its own are compared with."""
 

@@ -1,1 +1,0 @@
-"""Parse an issue text: the agents, things, events and messages that it names."""
