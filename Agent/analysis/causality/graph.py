@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from Agent.analysis.causality.chains import (
-    INFERRED,
-    checked_lookback_us,
-    effects,
-    event_asked,
-    is_failure,
-    with_passed_value,
-)
+from Agent.analysis.causality import chains
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, no_event
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.kept import QueryEngine
@@ -101,14 +94,14 @@ class CausalGraph:
             looks = [f"label={_dot(_label(row))}"]
             if row["id"] == self.event["id"]:
                 looks.append("penwidth=2")
-            if is_failure(row):
+            if chains.is_failure(row):
                 looks.append('color="#b3261e"')
             lines.append(f"  {_dot(row['id'])} [{', '.join(looks)}];")
         for each in self.missing:
             label = _dot("\n".join((each.id, each.why)))
             lines.append(f"  {_dot(each.id)} [label={label}, style=dotted];")
         for edge in self.edges():
-            style = "dashed" if edge["basis"] == INFERRED else "solid"
+            style = "dashed" if edge["basis"] == chains.INFERRED else "solid"
             looks = [f"style={style}", f"label={_dot(edge['rule'])}", f"tooltip={_dot(edge['reason'])}"]
             lines.append(f"  {_dot(edge['cause_id'])} -> {_dot(edge['effect_id'])} [{', '.join(looks)}];")
         return "\n".join([*lines, "}"]) + "\n"
@@ -144,15 +137,17 @@ def causal_graph(
     Raises:
         EventNotFound, UsageError: as for `chains.causality_chain`.
     """
-    row, at, span = event_asked(reader, engine, event, lookback_seconds)
+    row, at, span = chains.event_asked(reader, engine, event, lookback_seconds)
     links = Links(reader, engine, at - span, at)
-    causes = with_passed_value(row, links)
+    causes = chains.with_passed_value(row, links)
     absent = _absent(reader, engine, [row, *causes], links)
     later: list[dict[str, Any]] = []
     if with_effects:
         ahead = min(span, 10 * 365 * 86_400_000_000)
         forward = partial(_linked_later, engine, at, at + ahead)
-        later = effects(row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward)
+        later = chains.effects(
+            row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward
+        )
     return CausalGraph(row, tuple(causes), tuple(later), tuple(absent), lookback_seconds)
 
 
@@ -167,12 +162,12 @@ def around_event(
     """
     from Agent.analysis.query.trees import ChosenEvents
 
-    checked_lookback_us(lookback_seconds, 0)
+    chains.checked_lookback_us(lookback_seconds, 0)
     times = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
     if not times:
         raise no_event(event_id, "these sessions")
     at = times[0]["ts_us"]
-    span = checked_lookback_us(lookback_seconds, at)
+    span = chains.checked_lookback_us(lookback_seconds, at)
     near = f"ts_us BETWEEN {at - span} AND {at + span * with_effects + TRAIL_US}"
     named = (
         f"SELECT {EACH}(causes) FROM {scan()} WHERE {near}",
@@ -188,7 +183,9 @@ def _linked_later(engine: Engine, since_us: int, until_us: int, causes: list[Row
     """The events that name some events as causes or share their messages, and spans around failures."""
     ids = [cause["id"] for cause in causes]
     messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
-    spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
+    spans = [
+        cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and chains.is_failure(cause)
+    ]
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(since_us=since_us, until_us=until_us))} "
         "WHERE ts_us BETWEEN $1 AND $2 AND "
@@ -275,7 +272,7 @@ def _branches(
             yield f"{indent}{mark}{child.id}: {child.why}"
             continue
         edge = child["edge"]
-        rule = "recorded" if edge["basis"] != INFERRED else f"inferred({edge['rule']})"
+        rule = "recorded" if edge["basis"] != chains.INFERRED else f"inferred({edge['rule']})"
         yield f"{indent}{mark}{event_line(child)}"
         yield f"{indent}{rest}{rule}: {' '.join(edge['reason'].split())}"
         yield from _branches(beneath, edge[far], far, indent + rest)
@@ -329,7 +326,7 @@ def _drawn(graph: CausalGraph) -> str:
             {
                 "start": places[edge["cause_id"]],
                 "end": places[edge["effect_id"]],
-                "look": "edge inferred" if edge["basis"] == INFERRED else "edge",
+                "look": "edge inferred" if edge["basis"] == chains.INFERRED else "edge",
                 "label": edge["rule"].replace("_", " "),
                 "reason": edge["reason"],
             }
@@ -339,7 +336,7 @@ def _drawn(graph: CausalGraph) -> str:
 
 
 def _node(row: Row, place: _Place, *, asked: bool) -> dict[str, Any]:
-    look = "node" + (" failed" if is_failure(row) else "") + (" asked" if asked else "")
+    look = "node" + (" failed" if chains.is_failure(row) else "") + (" asked" if asked else "")
     tick = f"  tick {row['tick']}" if row["tick"] is not None else ""
     lines = (
         f"{row['agent_id'] or 'no agent'}{tick}",

@@ -30,21 +30,8 @@ from Agent.archive.sealed.parts import ARCHIVE_VERSION, Part, archive_dir, escap
 from Agent.errors import AgentTraceError, DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.model import Event
+from Agent.tree import layout
 from Agent.tree.files.session import SessionInfo, create_session
-from Agent.tree.layout import (
-    CATEGORY_FILES,
-    agents_dir,
-    claims_dir,
-    entries_in,
-    make_private,
-    open_private,
-    parse_file_name,
-    readable_sessions,
-    runs_dir,
-    safe_name,
-    session_id_of,
-    tree_files,
-)
 from Agent.tree.read.removal_logs import Recovery, read_recovery, write_recovery
 
 _REMOTE: Final = "://"
@@ -96,7 +83,7 @@ def _sessions_at(path: str) -> list[Path]:
     sessions: list[Path] = []
     for each in places:
         is_session = (each / "session.json").is_file() or archive_dir(each).is_dir()
-        sessions += [each] if is_session else [ref.path for ref in readable_sessions(each)]
+        sessions += [each] if is_session else [ref.path for ref in layout.readable_sessions(each)]
     if not sessions:
         raise SessionNotFound(
             "no session is there", path=path, remedy="name a session's directory, a trace root, or a pattern"
@@ -107,8 +94,8 @@ def _sessions_at(path: str) -> list[Path]:
 def sealed_tree(session: Path) -> SealedTree:
     """Return one session with its sources; InputError if it has lines that are not sealed."""
     parts = read_parts(session)
-    sources = find_sources(session, tree_files(session), parts=parts)
-    of_runs = [path for path in sources.standing if path.is_relative_to(runs_dir(session))]
+    sources = find_sources(session, layout.tree_files(session), parts=parts)
+    of_runs = [path for path in sources.standing if path.is_relative_to(layout.runs_dir(session))]
     unsealed = [
         path for path, listed in sources.standing.items() if listed.size_bytes and path not in of_runs
     ]
@@ -270,10 +257,10 @@ def _remote_tree(url: str) -> RemoteTree:
 
 def _is_log(name: str) -> bool:
     path = PurePosixPath(name)
-    parsed = parse_file_name(path.name) if path.suffix == ".log" else None
+    parsed = layout.parse_file_name(path.name) if path.suffix == ".log" else None
     if parsed is None:
         return False
-    is_own = path.parent == PurePosixPath() and parsed.stem in CATEGORY_FILES
+    is_own = path.parent == PurePosixPath() and parsed.stem in layout.CATEGORY_FILES
     return is_own or path.parent == PurePosixPath("agents")
 
 
@@ -355,10 +342,10 @@ def selected_session(
 
     with tempfile.TemporaryDirectory(prefix="agent-trace-") as place:
         path = create_session(Path(place), replace(SessionInfo.begun_now(), session_id=_name(engine, trees)))
-        make_private(agents_dir(path), exist_ok=True)
+        layout.make_private(layout.agents_dir(path), exist_ok=True)
         for agent, own in groupby(rows, key=lambda row: row["agent_id"]):
-            name = "system.log" if agent is None else f"agents/{safe_name(agent)}.log"
-            descriptor = open_private(path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            name = "system.log" if agent is None else f"agents/{layout.safe_name(agent)}.log"
+            descriptor = layout.open_private(path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with os.fdopen(descriptor, "wb") as file:
                 file.writelines(encode_event(_event(row)) + b"\n" for row in own)
         _keep_accounts(trees, path)
@@ -370,7 +357,7 @@ def _name(engine: QueryEngine, trees: Trees) -> str:
     paths = [*(tree.session for tree in trees.local), *(Path(tree.url) for tree in engine.remote)]
     # sessions that Spark reads through Hadoop
     paths += [Path(url) for url in trees.remote if not engine.remote]
-    return session_id_of(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return layout.session_id_of(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _keep_accounts(trees: Trees, path: Path) -> None:
@@ -380,9 +367,9 @@ def _keep_accounts(trees: Trees, path: Path) -> None:
     recovery = Recovery()
     for tree in trees.local:
         recovery.writers |= read_recovery(tree.session).writers
-        for claim in entries_in(claims_dir(tree.session), ".json"):
-            make_private(claims_dir(path), parents=True, exist_ok=True)
-            shutil.copy(claim, claims_dir(path))
+        for claim in layout.entries_in(layout.claims_dir(tree.session), ".json"):
+            layout.make_private(layout.claims_dir(path), parents=True, exist_ok=True)
+            shutil.copy(claim, layout.claims_dir(path))
     if recovery.writers:
         write_recovery(path, recovery)
 

@@ -8,15 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simpleeval import (
-    DEFAULT_OPERATORS,
-    DISALLOW_METHODS,
-    DISALLOW_PREFIXES,
-    AttributeDoesNotExist,
-    EvalWithCompoundTypes,
-    InvalidExpression,
-    NumberTooHigh,
-)
+import simpleeval
 
 from Agent.analysis.session import agent_events
 from Agent.errors import UsageError
@@ -33,7 +25,7 @@ _MOST_BITS = 100_000
 
 def _power(base: Any, exponent: Any) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > _MOST_BITS:
-        raise NumberTooHigh
+        raise simpleeval.NumberTooHigh
     return operator.pow(base, exponent)
 
 
@@ -43,9 +35,9 @@ def _remainder(value: Any, divisor: Any) -> Any:
     return operator.mod(value, divisor)
 
 
-_OPERATORS = {**DEFAULT_OPERATORS, ast.Pow: _power, ast.Mod: _remainder}
-_HIDDEN = tuple(DISALLOW_PREFIXES)
-_KNOWN_NODES = (*EvalWithCompoundTypes().nodes, *_OPERATORS, ast.Starred)
+_OPERATORS = {**simpleeval.DEFAULT_OPERATORS, ast.Pow: _power, ast.Mod: _remainder}
+_HIDDEN = tuple(simpleeval.DISALLOW_PREFIXES)
+_KNOWN_NODES = (*simpleeval.EvalWithCompoundTypes().nodes, *_OPERATORS, ast.Starred)
 _REMEDY = f"use fields, operators, and {', '.join(sorted(_FUNCTIONS))}"
 _OF_THE_EVENT = ("tick", "agent_id")
 """Names that a condition may use although no agent has a field of that name."""
@@ -143,11 +135,13 @@ class _Condition:
         if not self.fields <= fields.keys():
             return False
         try:
-            return bool(EvalWithCompoundTypes(_OPERATORS, _FUNCTIONS, values).eval(self._text, self._tree))
-        except AttributeDoesNotExist as error:
+            return bool(
+                simpleeval.EvalWithCompoundTypes(_OPERATORS, _FUNCTIONS, values).eval(self._text, self._tree)
+            )
+        except simpleeval.AttributeDoesNotExist as error:
             self.failures[f"AttributeError: it has no member {error.attr!r}"] += 1
             return False
-        except InvalidExpression as error:
+        except simpleeval.InvalidExpression as error:
             raise UsageError(
                 f"the condition {self._text!r} makes a number, text or list that is too large",
                 remedy="compare with smaller values",
@@ -170,7 +164,7 @@ def _refusal(node: ast.AST) -> str:
             | ast.BinOp(left=ast.JoinedStr() | ast.Constant(value=str() | bytes()), op=ast.Mod())
         ):
             return "formats a text"
-        case ast.Attribute(attr=name) if name.startswith(_HIDDEN) or name in DISALLOW_METHODS:
+        case ast.Attribute(attr=name) if name.startswith(_HIDDEN) or name in simpleeval.DISALLOW_METHODS:
             return f"reads the attribute {name}"
         case ast.expr() | ast.operator() | ast.unaryop() | ast.cmpop() if not isinstance(node, _KNOWN_NODES):
             return f"contains {ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__}"

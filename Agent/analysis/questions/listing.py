@@ -11,21 +11,9 @@ from Agent.archive.prune import size_and_change
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
+from Agent.tree import layout
 from Agent.tree.files.control import PAUSED, RUNNING, is_live, read_program
 from Agent.tree.files.session import Lineage, is_written, lineage_within, open_session
-from Agent.tree.layout import (
-    SessionRef,
-    agents_dir,
-    is_encrypted,
-    parse_file_name,
-    read_file,
-    readable_sessions,
-    recorded_at,
-    retired_file,
-    scan,
-    summary_file,
-    tree_files,
-)
 from Agent.tree.read.reader import SUMMARY_VERSION, summarise
 
 _LARGE_BYTES: Final = 8 * 1024 * 1024
@@ -41,12 +29,12 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
         description could not be read, so that the state is a guess, else None; and origin: where a forked or
         resumed run of the session comes from, else None.
     """
-    sessions = readable_sessions(root)
+    sessions = layout.readable_sessions(root)
     return [_row(ref) for ref in (sessions if limit is None else sessions[-limit:])]
 
 
-def _row(ref: SessionRef) -> dict[str, Any]:
-    if is_encrypted(ref.path):
+def _row(ref: layout.SessionRef) -> dict[str, Any]:
+    if layout.is_encrypted(ref.path):
         return _locked_row(ref)
     started_at = ended_at = recovered_at = problem = lineage = None
     try:
@@ -64,8 +52,8 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     until = ended_at or counts["last_timestamp"]
     return {
         "session_id": ref.session_id,
-        "path": str(recorded_at(ref.path)),
-        "size_bytes": size_on_disk(recorded_at(ref.path)),
+        "path": str(layout.recorded_at(ref.path)),
+        "size_bytes": size_on_disk(layout.recorded_at(ref.path)),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),
@@ -76,7 +64,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     }
 
 
-def _locked_row(ref: SessionRef) -> dict[str, Any]:
+def _locked_row(ref: layout.SessionRef) -> dict[str, Any]:
     """Return the row of an encrypted session without its key: nothing but its id and size is known."""
     unknown = (
         "started_at",
@@ -117,7 +105,7 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
     import orjson
 
     try:
-        stored = orjson.loads(read_file(summary_file(session)))
+        stored = orjson.loads(layout.read_file(layout.summary_file(session)))
         is_valid = stored["summary_version"] == SUMMARY_VERSION and not _lacks_files(session, stored)
         counts = _summed(stored) if is_valid else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
@@ -132,9 +120,9 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
 
 def _lacks_files(session: Path, summary: dict[str, Any]) -> bool:
     """Whether log files of agents were removed, although nothing was sealed or retired."""
-    if archive_dir(session).is_dir() or retired_file(session).is_file():
+    if archive_dir(session).is_dir() or layout.retired_file(session).is_file():
         return False
-    names = map(parse_file_name, (entry.name for entry in scan(agents_dir(session))))
+    names = map(layout.parse_file_name, (entry.name for entry in layout.scan(layout.agents_dir(session))))
     return len({name.stem for name in names if name is not None}) < len(summary["by_agent"])
 
 
@@ -162,7 +150,7 @@ def is_for_engine(session: Path) -> bool:
     if archive_dir(session).is_dir():
         return True
     total = 0
-    for path in tree_files(session):
+    for path in layout.tree_files(session):
         with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
             total += path.lstat().st_size
     return total > _LARGE_BYTES

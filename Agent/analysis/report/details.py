@@ -8,16 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.analysis.report.sections import (
-    NUMBERS,
-    OPERATIONS,
-    STEPS,
-    TYPES,
-    filled,
-    learned,
-    metrics,
-    rewards_by_agent,
-)
+from Agent.analysis.report import sections
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Block, Cell, Column, Curve, Grid, Section, Title, Words, grid
 from Agent.render.formats import clock, count, milliseconds, number, plural, seconds
@@ -41,10 +32,10 @@ def learning_sections(learning: Mapping[str, Any]) -> Iterator[Section]:
     if not any(learning[key] for key in _LEARNT) and not learning["changes"]["counts"]:
         return iter(())
     learners = {k: v for k, v in learning.get("by_agent", {}).items() if v["reward_count"]}
-    return filled(
-        ("All agents" if learning["agent_id"] is None else learning["agent_id"], learned(learning)),
+    return sections.filled(
+        ("All agents" if learning["agent_id"] is None else learning["agent_id"], sections.learned(learning)),
         (f"Over time, by {learning['curves']['by']}", _curves(learning["curves"])),
-        ("Agents", rewards_by_agent(learners) if learners else []),
+        ("Agents", sections.rewards_by_agent(learners) if learners else []),
         ("Policy and strategy changes", _changes(learning["changes"])),
         ("From experience to use", _lineage(learning["lineage"]) if "lineage" in learning else []),
     )
@@ -143,7 +134,7 @@ def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
         (clock(row["sent_at"]), row["sender"], row["recipient"], row["sent_id"])
         for row in messages["oldest_undelivered"]
     ]
-    return filled(
+    return sections.filled(
         ("Interactions", _graph(graph)),
         ("Spread furthest", _spread(interactions["top_cascades"])),
         ("Worked together", [Words(", ".join(joint) + ".")] if joint else []),
@@ -166,7 +157,7 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
     ]
     types = [
         f"{name} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
-        for name, row in list(graph["by_type"].items())[:TYPES]
+        for name, row in list(graph["by_type"].items())[: sections.TYPES]
     ]
     blocks += [Words(", ".join(types) + ".", "soft")] if types else []
     keys = ("neighbours", "out", "in", "weight_out", "weight_in")
@@ -175,7 +166,11 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         for row in graph["top_connectors"][:CONNECTED]
     ]
     names = ("agent", "neighbours", "out", "in", "events out", "events in")
-    return [*blocks, Title("Most connected"), Grid(names, rows, NUMBERS, spare=(5, 4))] if rows else blocks
+    return (
+        [*blocks, Title("Most connected"), Grid(names, rows, sections.NUMBERS, spare=(5, 4))]
+        if rows
+        else blocks
+    )
 
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
@@ -236,7 +231,7 @@ def cascade_sections(cascade: Mapping[str, Any]) -> Iterator[Section]:
         blocks.append(Words(f"{'  ' * row['depth']}{row['agent_id']}  {after}"))
     if len(cascade["tree"]) > CASCADE:
         blocks.append(Words(f"{count(len(cascade['tree']) - CASCADE)} more.", "soft"))
-    return filled((cascade["content_id"], blocks))
+    return sections.filled((cascade["content_id"], blocks))
 
 
 def performance_sections(performance: Mapping[str, Any]) -> Iterator[Section]:
@@ -244,12 +239,12 @@ def performance_sections(performance: Mapping[str, Any]) -> Iterator[Section]:
     if not performance["spans"] and not performance["metrics"]:
         return iter(())
     steps = performance["latency_steps"]
-    return filled(
+    return sections.filled(
         (
             f"{plural(performance['spans'], 'span')}, the operations with the most own time first",
             _own_time(performance),
         ),
-        ("Slower or faster", [*map(_latency_step, steps["steps"][:STEPS])]),
+        ("Slower or faster", [*map(_latency_step, steps["steps"][: sections.STEPS])]),
         ("Slowest spans", [block for span in performance["slowest"][:SLOWEST] for block in _slow(span)]),
         ("Load", _load(performance)),
     )
@@ -266,7 +261,7 @@ def _own_time(performance: Mapping[str, Any]) -> list[Block]:
         name = Cell((row["name"] or "(no name)")[:24], "name")
         rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
     names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
-    return [Grid(names, rows, NUMBERS, spare=(6, 5))] if rows else []
+    return [Grid(names, rows, sections.NUMBERS, spare=(6, 5))] if rows else []
 
 
 def _latency_step(step: Mapping[str, Any]) -> Block:
@@ -297,11 +292,11 @@ def _load(performance: Mapping[str, Any]) -> list[Block]:
         blocks += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
     rows = [
         (Cell(name, "name"), number(row["per_second"]))
-        for name, row in list(performance["throughput"].items())[:OPERATIONS]
+        for name, row in list(performance["throughput"].items())[: sections.OPERATIONS]
         if row["per_second"] is not None
     ]
-    blocks += [Grid(("throughput", "per second"), rows, NUMBERS)] if rows else []
-    blocks += metrics(performance)
+    blocks += [Grid(("throughput", "per second"), rows, sections.NUMBERS)] if rows else []
+    blocks += sections.metrics(performance)
     used, memory = performance["resources"], performance["resource_curve"]["memory"]
     words = []
     if used["samples"] and used["max_memory_bytes"]:
