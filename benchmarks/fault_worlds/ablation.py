@@ -21,8 +21,8 @@ from Agent.analysis.debug.debug_issue import held_lines
 from Agent.analysis.debug.question import Question, events_naming, read_question
 from Agent.analysis.debug.root_causes import Log, read_log, survey
 from Agent.analysis.debug.root_causes.causes import findings_in
-from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import rank
+from Agent.analysis.debug.root_causes.symptoms import Issue
 from Agent.analysis.query.engine import open_engine
 from benchmarks.command import progress
 from benchmarks.fault_benchmark.agent_fault_benchmark.scoring import LOOKED_AT

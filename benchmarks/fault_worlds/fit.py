@@ -24,10 +24,9 @@ from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes import ranking, symptoms
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.causes import findings_in
-from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import measures_of_causes, told_of
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import MAX_SYMPTOMS, blame, measures_of_symptoms
+from Agent.analysis.debug.root_causes.symptoms import MAX_SYMPTOMS, Issue, blame, measures_of_symptoms
 from benchmarks.command import progress
 from benchmarks.fault_simulations.score import SETS, played, simulations
 from benchmarks.fault_worlds.ablation import read_session

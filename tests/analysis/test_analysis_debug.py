@@ -16,10 +16,9 @@ from click.testing import CliRunner
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
 from Agent.analysis.causality.chains import INFERRED, Edge, judged
 from Agent.analysis.debug import debug_issue as debugging
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import Measurable
 from Agent.analysis.debug.experiments import _with_tests
-from Agent.analysis.debug.report import NOTHING_FOUND, ONLY_HINTS
+from Agent.analysis.debug.report import NOTHING_FOUND, ONLY_HINTS, Cause
 from Agent.analysis.debug.root_causes import reading
 from Agent.analysis.query.engine import Engine
 from Agent.cli.main import cli

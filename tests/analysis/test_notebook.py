@@ -10,7 +10,7 @@ from analysis_kit import SessionBuilder
 
 from Agent import LogAnalyzer
 from Agent.analysis import DebugReport
-from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.report import Cause
 from Agent.render.blocks import Curve
 from Agent.render.html import TextInNotebook, block_html
 from Agent.replay import HistoryReport, Playback, ReplayReport, ReplayResult, play_run

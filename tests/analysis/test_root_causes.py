@@ -11,11 +11,9 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.question import read_question
-from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
-from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.measures import surprises
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, rank, told_of
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -30,6 +28,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_numbers,
     scan_rare,
 )
+from Agent.analysis.debug.root_causes.symptoms import Issue, walk
 from Agent.analysis.debug.root_causes.wording import Wording, _noun
 
 STEPS, BREAK = 60, 30
@@ -462,7 +461,7 @@ def test_a_shift_that_does_not_begin_when_the_one_before_it_ends_is_told_of_both
 
 def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:
     log = lives(40, odd=20).log()
-    nearby.walk(log, {"p-20": 0.9}, {})
+    walk(log, {"p-20": 0.9}, {})
     by_name = {(act.name, act.values.get("order") or act.values["parcel"]): act.near for act in log.acts}
     assert by_name["send", "p-20"] == by_name["pack", "o-20"] == 0.9
     assert 0 < by_name["take", "o-20"] < 0.9

@@ -8,10 +8,8 @@ import pytest
 
 from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
-from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.nearby import SharedLinks
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import Subject, blame, symptoms
+from Agent.analysis.debug.root_causes.symptoms import Issue, SharedLinks, Subject, blame, symptoms
 
 DAYS = 40
 ROLES = {"farm": None, "dairy": None, "shop": None}

@@ -4,10 +4,10 @@ import pytest
 
 from Agent.analysis.causality.chains import INFERRED, Edge, judged, judged_chance, newcombe, wilson
 from Agent.analysis.debug import experiment_seam, experiments
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.experiments import complaint_of
 from Agent.analysis.debug.question import read_question
+from Agent.analysis.debug.report import Cause
 from Agent.replay.forks import interventions
 
 AGENTS = {"worker_1": "worker", "worker_2": "worker"}

@@ -15,9 +15,9 @@ from test_root_causes import Diary, found
 
 from Agent.analysis import debug_issue
 from Agent.analysis.causality.chains import INFERRED, Edge, judged
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import Measurable
 from Agent.analysis.debug.experiments import _with_tests
+from Agent.analysis.debug.report import Cause
 from Agent.analysis.debug.root_causes.acts import leaf, scalars
 from Agent.analysis.debug.root_causes.causes import cause_of
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values

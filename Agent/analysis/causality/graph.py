@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Missing:
 
     def to_dict(self) -> dict[str, str]:
         """The missing event as a plain dict."""
-        return {"id": self.id, "effect_id": self.effect_id, "why": self.why}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

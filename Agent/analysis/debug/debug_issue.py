@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.debug import recorded
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.debug.experiments import tested
 from Agent.analysis.debug.question import Question, absent, events_naming, matching_messages, read_question
 from Agent.analysis.debug.recorded import observations
-from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
+from Agent.analysis.debug.report import CLEAR, Cause, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Baseline, Issue, Log, read_log, root_causes, survey
 from Agent.analysis.debug.root_causes.causes import less_sure
 from Agent.analysis.query.engine import Engine, open_engine

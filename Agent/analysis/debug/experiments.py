@@ -12,9 +12,9 @@ from pathlib import Path
 
 from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, judged_chance
 from Agent.analysis.debug import experiment_seam
-from Agent.analysis.debug.causes import LINK, MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent
 from Agent.analysis.debug.question import Question
+from Agent.analysis.debug.report import LINK, MAX_CONFIDENCE, Cause
 from Agent.errors import ReplayError
 from Agent.render.formats import plural
 

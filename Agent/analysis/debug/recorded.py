@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from Agent.analysis.causality.chains import Edge, chain, is_failure
 from Agent.analysis.causality.event_links import Links, find_event, time_us
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question import Question, stems
+from Agent.analysis.debug.report import Cause
 from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.debug.root_causes.wording import moment
 from Agent.analysis.query.engine import Engine

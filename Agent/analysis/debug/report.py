@@ -1,4 +1,8 @@
-"""The report of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
+"""Possible causes of an issue, and the report on them as text, Markdown or plain values.
+
+A cause is an explanation with its events, causal edges and confidence. The report has commands for the next
+steps.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ import textwrap
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.analysis.causality.chains import Edge
-from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question import Question
 from Agent.analysis.session import trace_root
 from Agent.errors import InputError
@@ -22,6 +25,53 @@ from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import recorded_at
+
+MAX_CONFIDENCE = 0.95
+LINK = "; linked: "
+"""In the reason of an edge, between what the effect is and what it shares with the cause."""
+
+
+class ChangedField(NamedTuple):
+    """A field of an agent, and the event that set it."""
+
+    agent_id: str
+    field: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One explanation of an issue, with its reasons and the events and agents to look at."""
+
+    title: str
+    explanation: str
+    event_ids: tuple[str, ...]
+    """At most 12, likeliest first; the first six form the cause, and its confidence is about these."""
+    agent_ids: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    confidence: float
+    """0 to 0.95; docs/EXPLAIN.md gives the share of true first causes at each value."""
+    sort: str = "act"
+    """The broken rule (`follow-up missing`, `rate changes` ...), `act`, `event`, `record` or `open`."""
+    place: CodePlace | None = None
+    """Where its first event with a known place was recorded: the line that raised, or the function."""
+    field: ChangedField | None = None
+    """The last unusual value of its path, if that is of a field of an agent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cause as plain values, ready for JSON."""
+        return {
+            "title": self.title,
+            "explanation": self.explanation,
+            "event_ids": list(self.event_ids),
+            "agent_ids": list(self.agent_ids),
+            "edges": [edge.to_dict() for edge in self.edges],
+            "confidence": self.confidence,
+            "sort": self.sort,
+            "file": None if self.place is None else self.place.file,
+            "line": None if self.place is None else self.place.line,
+        }
+
 
 CLEAR = 0.5
 """A cause with at least this confidence is a finding; below it is a hint."""

@@ -9,17 +9,23 @@ from itertools import zip_longest
 from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
-from Agent.analysis.debug.causes import LINK, Cause, ChangedField
 from Agent.analysis.debug.question import Question
-from Agent.analysis.debug.root_causes import nearby
+from Agent.analysis.debug.report import LINK, Cause, ChangedField
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.detectors.values import UNLIKE, Baseline
-from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.nearby import FIELDS, SharedLinks, field_of
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
-from Agent.analysis.debug.root_causes.symptoms import QUIET
+from Agent.analysis.debug.root_causes.symptoms import (
+    FIELDS,
+    MAX_SHARED,
+    QUIET,
+    Issue,
+    SharedLinks,
+    field_of,
+    find_near,
+    walk,
+)
 from Agent.analysis.debug.root_causes.wording import Wording, short
 from Agent.event.payloads import KINDS
 
@@ -28,7 +34,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     relations.find,
     follow_ups.find,
     rates.find,
-    nearby.find,
+    find_near,
 )
 EVEN: Final = 1.75
 """Chosen, not fitted, and not blind to the demo; docs/EXPLAIN.md says what was looked at."""
@@ -67,9 +73,9 @@ def less_sure(cause: Cause) -> Cause:
     return replace(cause, confidence=round(max(LEAST, ELSEWHERE * cause.confidence), 2))
 
 
-def causes_in(log: Log, question: Question, issue: Issue | None = None) -> list[Hypothesis]:
+def causes_in(log: Log, question: Question) -> list[Hypothesis]:
     """Return the causes as hypotheses, with their findings and scores."""
-    issue = issue or Issue(question, log)
+    issue = Issue(question, log)
     return rank(log, findings_in(log, question, issue), issue)
 
 
@@ -80,7 +86,7 @@ def findings_in(
 
     With a baseline, what it never has is unusual, too.
     """
-    nearby.walk(log, issue.seeds(log), issue.heard(log))
+    walk(log, issue.seeds(log), issue.heard(log))
     found = [finding for find in DETECTORS for finding in find(log)]
     if baseline is not None:
         found += baseline.find(log)
@@ -192,7 +198,7 @@ def _is_link(step: ChainStep, before: Act, log: Log) -> bool:
     if before.agent and before.agent == step.act.agent:
         return step.shared is not None
     if not isinstance(step.shared, tuple):
-        return step.shared is not None and len(log.by_token[step.shared]) <= nearby.MAX_SHARED
+        return step.shared is not None and len(log.by_token[step.shared]) <= MAX_SHARED
     kind, value = step.shared
     if kind == "#":
         return _same_text(str(value), before, step.act) is not None

@@ -393,7 +393,6 @@ def scan_numbers(
     about: str,
     series: dict[str, list[Observation]],
     *,
-    least: int = 5,
     field: str = "agent",
     is_apart: bool = False,
 ) -> list[Finding]:
@@ -401,17 +400,16 @@ def scan_numbers(
 
     Args:
         series: {owner: observations in order, each with a number}.
-        least: minimum number of observations on either side.
         field: what the owners are.
         is_apart: whether the numbers have no part that all series share, such as the time of day.
     """
     common = _common(series) if len(series) >= 4 and not is_apart else {}
     scores: dict[str, Shift] = {}
     for owner, seen in series.items():
-        if len(seen) < 2 * least:
+        if len(seen) < 2 * LEAST_EITHER:
             continue
         values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
-        scores[owner] = _shift(values, max(least, len(seen) // 12))
+        scores[owner] = _shift(values, max(LEAST_EITHER, len(seen) // 12))
     found = []
     for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
         values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
@@ -423,6 +421,10 @@ def scan_numbers(
             usual, now = fmean(whole[:at]), fmean(whole[at:])
             found.append(_changed(rule, about, series[owner], at, worth, group, usual=usual, found=now))
     return _surest(found)
+
+
+LEAST_EITHER: Final = 5
+"""Minimum number of observations before and after a change of the level."""
 
 
 def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[str, float, Shift]]:
@@ -443,11 +445,11 @@ NOISE: Final = 3.0
 
 def _changed(
     rule: str, about: str, seen: Sequence[Observation], at: int, nats: float,
-    group: tuple[tuple[str, str], ...], *, usual: float, found: float, before: int = 1,
+    group: tuple[tuple[str, str], ...], *, usual: float, found: float,
 ) -> Finding:  # fmt: skip
-    """Return the finding for a series that changes at a place, with the last `before` observations normal."""
+    """Return the finding for a series that changes at a place."""
     acts = [each.act for each in seen[at : at + MAX_TOLD]]
-    since = seen[max(0, at - before)].act.place
+    since = seen[max(0, at - 1)].act.place
     return Finding(
         rule, about, acts, min(CAP / 2, nats), group, usual=usual, found=found, since=since, of=len(seen)
     )

@@ -1,4 +1,8 @@
-"""Find the events that an issue speaks of, and trace blame for them back.
+"""Find what an issue names, the events that it speaks of and those near them, and trace blame for these back.
+
+For a thing that the issue names, a single deviation is worth reporting; elsewhere, deviations must be more
+than chance explains. So a walk over what events share marks those that lead to the named things, over any
+number of agents and steps, and every detector reports the deviations of marked events one by one.
 
 Blame flows back along whatever events share: agents, things, values, spans. An event passes it to earlier
 events with which it shares something, and passes less along a link that many share.
@@ -8,12 +12,17 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from functools import lru_cache
+from itertools import chain, count, groupby
+from statistics import median
+from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
+from Agent.analysis.debug.question import Question, stems
+from Agent.analysis.debug.root_causes.acts import MAX_SAME, Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.measures import (
     SortCounts,
     boosted_trees,
@@ -23,10 +32,158 @@ from Agent.analysis.debug.root_causes.measures import (
     surprises,
     value_rarity,
 )
-from Agent.analysis.debug.root_causes.nearby import OWN, SAME_FIELD, SharedLinks
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.event.kinds import Meaning
 from Agent.event.payloads import kinds_of
+
+HOP: Final = 0.8
+"""Factor on nearness for each hop from one event to another."""
+LEAST_NEAR: Final = 0.08
+MAX_SHARED: Final = 300
+"""A token that more events share does not link them."""
+MAX_NEAR: Final = 1_500
+UNTOLD: Final = frozenset({"log", "state"})
+"""Log lines and states are excluded: they only report a deviation that happened elsewhere."""
+
+
+def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:
+    """Fill `near` of every act: 1 where it holds a named thing that few others hold, less with each hop.
+
+    Args:
+        log: the session.
+        named: {thing or value that the text names: its weight, 0 to 1}.
+        heard: {place: nearness} of the acts that match the text.
+    """
+    order = count()
+    best: dict[Hashable, float] = dict(named)
+    heap = [(-value, next(order), token) for token, value in named.items()]
+    heapq.heapify(heap)
+    size = math.log(max(2, len(log.acts)))
+    reached = 0
+
+    def spread(act: Act) -> None:
+        for other in act.tokens:
+            value = act.near * HOP * (1 - math.log(len(log.by_token[other])) / size)
+            if value > max(LEAST_NEAR, best.get(other, 0.0)):
+                best[other] = value
+                heapq.heappush(heap, (-value, next(order), other))
+
+    for place, value in heard.items():
+        act = log.acts[place]
+        if value > act.near:
+            act.near = value
+            spread(act)
+    while heap and reached < MAX_NEAR:
+        minus, _, token = heapq.heappop(heap)
+        if -minus < best[token]:
+            continue
+        holders = log.by_token.get(token, [])
+        if len(holders) > MAX_SHARED and token not in named:
+            continue
+        for act in holders:
+            if -minus <= act.near:
+                continue
+            reached += act.near == 0
+            act.near = -minus
+            spread(act)
+
+
+def find_near(log: Log) -> Iterator[Finding]:
+    """Yield acts near what the issue names whose sort is rarer than that of the typical near act."""
+    near = [act for act in log.acts if act.near and not act.failed and act.kind not in UNTOLD]
+    counts = Counter(act.sort for act in near)
+    if not counts:
+        return
+    # Events that belong to the life cycle of such things occur about as often as there are things.
+    typical = median(log.alike[sort[1:]] for sort in counts.elements())
+    for act in near:
+        number = log.alike[act.sort[1:]]
+        if number < typical:
+            about = act.name or act.kind
+            nats = math.log(typical / number)
+            yield Finding("about it", about, [act], nats, usual=typical, found=number, local=True)
+
+
+# How closely what two events share links them: by this the path from a cause to its effect is chosen.
+
+RECORDED: Final = frozenset({"span", "event"})
+SAME_FIELD: Final = 0.5
+"""An earlier event that set the same field of the agent: as close as a path over three rare values."""
+OWN: Final = 0.2
+"""Another earlier event of the same agent."""
+NAMED: Final = 0.15
+"""An event of an agent that the other event names."""
+BOTH_NAME: Final = 0.05
+"""Two events that name the same agent, or hold the same common word or the number of a name."""
+NUMBER: Final = 0.3
+"""A number that names no thing, if few events have it; a number that many have links nothing."""
+
+
+def field_of(path: str) -> str:
+    """Return the field of an agent that a path of an event leads to."""
+    return _FIELD_END.split(path.partition(".")[2], maxsplit=1)[0]
+
+
+FIELDS: Final = ("state.", "new_state.")
+_FIELD_END: Final = re.compile(r"[.\[#@~]")
+
+
+class SharedLinks:
+    """The closeness of events of one session."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._size = math.log(max(2, len(log.acts)))
+        self._held: dict[tuple[Hashable, Sort], int] = {}
+        self._fields: dict[int, frozenset[str]] = {}
+
+    def fields(self, act: Act) -> frozenset[str]:
+        """Return the fields of its agent that an event set."""
+        if act.place not in self._fields:
+            paths = (path for path in act.values if path.startswith(FIELDS))
+            self._fields[act.place] = frozenset(field_of(path) for path in paths)
+        return self._fields[act.place]
+
+    def closeness(self, token: Hashable, one: Act, other: Act) -> float:
+        """Return how closely a token that two events share links them, 0 to 1."""
+        kind = token[0] if isinstance(token, tuple) else ""
+        if kind in RECORDED:
+            return 1.0
+        if kind == "agent":
+            owners = [("agent", each.agent) == token for each in (one, other)]
+            if all(owners):
+                return OWN if self.fields(one).isdisjoint(self.fields(other)) else SAME_FIELD
+            return NAMED if any(owners) else BOTH_NAME
+        number = len(self._log.by_token[token])
+        rarity = 1 - math.log(number) / self._size
+        if kind == "=" or token in self._log.by_thing:
+            return rarity
+        if number <= MAX_SAME:
+            return NUMBER * rarity if kind else rarity
+        is_number = kind not in {"", "#"}
+        if (
+            is_number
+            or number > MAX_SHARED
+            or self._is_constant(token, one)
+            or self._is_constant(token, other)
+        ):
+            return 0.0
+        return BOTH_NAME * rarity
+
+    def _is_constant(self, token: Hashable, act: Act) -> bool:
+        """Whether all events of an event's sort have a token, which then links none of them with anything."""
+        alike = self._log.by_sort[act.sort]
+        key = token, act.sort
+        if key not in self._held:
+            self._held[key] = sum(each.sort == act.sort for each in self._log.by_token[token])
+        return 1 < len(alike) == self._held[key]
+
+    def closest(self, one: Act, other: Act) -> Hashable:
+        """Return what links two events most closely; None if nothing does."""
+        shared = [each for each in one.tokens if each in other.tokens]
+        best = max(shared, key=lambda each: self.closeness(each, one, other), default=None)
+        return best if best is not None and self.closeness(best, one, other) else None
+
 
 QUIET: Final = kinds_of(Meaning.OBSERVATION)
 WEIGHTS: Final = {
@@ -322,3 +479,166 @@ def _by_sort(acts: Iterable[Act]) -> list[list[int]]:
     for act in acts:
         found[act.sort].append(act.place)
     return [*found.values()]
+
+
+MIN_VALUE: Final = 3
+MIN_NUMBER: Final = 100
+"""Smaller numbers are ignored: they may count anything."""
+SLACK: Final = 2
+LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
+"""Kinds of tokens that do not correspond to words of a text."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
+_NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\w|\.\d)")
+MAX_HEARD: Final = 60
+"""If more events than this match the text, none is used as a starting symptom."""
+
+
+class Issue:
+    """What the text of an issue names."""
+
+    def __init__(self, question: Question, log: Log) -> None:
+        self.agents = frozenset(question.agents)
+        self.text = question.text.lower()
+        self.ticks, self.clock = question.ticks, question.clock
+        self.moments = question.moments
+        self.event_ids = frozenset(question.event_ids)
+        self.spaced = f" {' '.join(_WORD.findall(self.text))} "
+        self.tokens = self._named_tokens(log)
+        self.told = self._told(log, question)
+        """{place of an act: how much of the text it matches, 0 to 1}."""
+
+    def names_something(self, question: Question) -> bool:
+        """Whether the text is empty, or names an agent, thing, moment, topic or word of the session."""
+        named = question.agents, question.roles, question.series, question.topics, question.naming
+        when = question.moments, question.clock, question.event_ids
+        return not self.spaced.strip() or any((self.told, self.tokens, *named, *when))
+
+    def _named_tokens(self, log: Log) -> frozenset[Hashable]:
+        """Return the things and values that the text names."""
+        found: set[Hashable] = set()
+        for token in log.by_token:
+            if isinstance(token, tuple):
+                name, value = token
+                said = f"{name} {value}" if name not in LINKS else ""
+                if isinstance(value, int) and value >= MIN_NUMBER and f" {value} " in self.spaced:
+                    found.add(token)
+            else:
+                said = token if len(token) >= MIN_VALUE else ""
+            if said and f" {' '.join(_WORD.findall(said.lower()))} " in self.spaced:
+                found.add(token)
+        return frozenset(found)
+
+    def seeds(self, log: Log) -> dict[Hashable, float]:
+        """Return the agents, things and values that the text names, each with its weight, 0 to 1."""
+        size = math.log(max(2, len(log.acts)))
+        agents = {("agent", agent) for agent in self.agents}
+        # Sums and ties depend on the order, and the order of a set on the process.
+        named = sorted((token for token in self.tokens | agents if token in log.by_token), key=repr)
+        return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
+
+    def _told(self, log: Log, question: Question) -> dict[int, float]:
+        """Return how much of the text the name and values of each act match."""
+        words = frozenset(word for each in question.words for word in stems(each))
+        # The name of a thing says whom the text is about, not what happened.
+        words -= {word for token in self.tokens if isinstance(token, str) for word in stems(token)}
+        holders: dict[str, list[int]] = {word: [] for word in sorted(words)}
+        for act in log.acts:
+            if act.kind in QUIET:
+                continue
+            texts = [act.name, *map(leaf, act.values)]
+            texts += [value for value in act.values.values() if isinstance(value, str)]
+            for word in words.intersection(chain.from_iterable(map(_stems, texts))):
+                holders[word].append(act.place)
+        return _shares(holders, len(log.acts))
+
+    def heard(self, log: Log) -> dict[int, float]:
+        """Return {place: nearness} of the acts that match the text best; empty if they are too many."""
+        size = math.log(max(2, len(log.acts)))
+        ordered = sorted(self.told.items(), key=lambda pair: (-pair[1], pair[0]))
+        found: dict[int, float] = {}
+        begin = 0
+        for _, group in groupby(ordered, key=lambda pair: round(pair[1], 6)):
+            places = [place for place, _ in group]
+            begin += len(places)
+            if begin > MAX_HEARD:
+                break
+            for place in places:
+                found[place] = HOP * self.told[place] * (1 - math.log(begin) / size)
+        return found
+
+    def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
+        """Return {place: probability that the text refers to this event}.
+
+        If the text has ids of events, these are the only ones.
+        """
+        pointed_at = [act.place for act in log.acts if act.id in self.event_ids] if self.event_ids else []
+        if pointed_at:
+            return dict.fromkeys(pointed_at, 1 / len(pointed_at))
+        return symptoms(log, self.subject(log), findings)
+
+    def subject(self, log: Log) -> Subject:
+        """Return what the text says about a session."""
+        return Subject(self.told, self._numbers(log), self.seeds(log), self.then(log))
+
+    def _numbers(self, log: Log) -> dict[int, float]:
+        """Return {place: how much of the numbers in the text the act holds, rare ones more}."""
+        numbers = {float(each) for each in _NUMBER.findall(self.text)}
+        holders: dict[float, dict[int, None]] = defaultdict(dict)
+        for act in log.acts if numbers else ():
+            for value in act.values.values():
+                if is_number(value) and value in numbers:
+                    holders[value][act.place] = None
+        return _shares(holders, len(log.acts))
+
+    def then(self, log: Log) -> Collection[int]:
+        """Return the places at the first moment in the text that the session has: a tick, or another unit."""
+        for unit, number in self.moments:
+            at = [act.place for act in log.acts if act.tick == number]
+            at = at or [act.place for act in log.by_token.get((unit, number), ())]
+            if at:
+                return range(at[0], at[-1] + 1)
+        return ()
+
+    def fits_moment(self, act: Act, log: Log) -> bool:
+        """Whether an act may have caused what the text reports at a tick or time of day.
+
+        The session must contain that moment, and the act must not be later.
+        """
+        if self.ticks:
+            known = [each.tick for each in (log.acts[0], log.acts[-1]) if each.tick is not None]
+            inside = not known or max(self.ticks) <= max(known) + SLACK
+            return inside and (act.tick is None or act.tick <= max(self.ticks) + SLACK)
+        if self.clock:
+            at, off = max(self.clock)
+            first, last = _second(log.acts[0]), _second(log.acts[-1])
+            return first - off <= at <= last + off and _second(act) <= at + off
+        return True
+
+
+def _shares(holders: Mapping[Any, Collection[int]], number: int) -> dict[int, float]:
+    """Return {place: how much of some words or numbers it holds, those that few hold more}.
+
+    Args:
+        holders: {word or number: places}.
+        number: how many places there are.
+    """
+    size = math.log(max(2, number))
+    # What all acts hold does not distinguish them.
+    some = {each: held for each, held in holders.items() if 0 < len(held) < number}
+    worth = {each: 1 - math.log(len(held)) / size for each, held in some.items()}
+    whole = sum(worth.values())
+    found: dict[int, float] = defaultdict(float)
+    for each, value in worth.items():
+        for place in some[each]:
+            found[place] += value / whole
+    return found
+
+
+@lru_cache(maxsize=65_536)
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(stems(text))
+
+
+def _second(act: Act) -> float:
+    """Return the second of the day (UTC)."""
+    return act.us / 1e6 % 86_400
