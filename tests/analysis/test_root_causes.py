@@ -13,7 +13,7 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
-from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.measures import surprises
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, rank, told_of
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -243,7 +243,7 @@ def test_failures_begin_where_they_begin() -> None:
         for k in range(4):
             failed = {"outcome": "error"} if k == 1 and step >= BREAK else {}
             diary.write(step, f"a{k}", action_type="read", **failed)
-    (first, *_) = found(rates.find, diary, "fails")
+    (first, *_) = found(values.find_rates, diary, "fails")
     assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
 
 
@@ -387,7 +387,7 @@ def test_a_line_of_text_of_the_level_of_an_error_is_an_onset_if_it_comes_again(t
         if BREAK <= step < BREAK + times:
             diary.write(step, "walker1", "log")
             diary.rows[-1] |= {"level": "ERROR", "message": "fell into a hole"}
-    onsets = found(rates.find, diary, "error comes up")[:1]
+    onsets = found(values.find_rates, diary, "error comes up")[:1]
     expected = [(BREAK, "fell into a hole")] if times > 1 else []
     assert [(each.step, each.about) for each in onsets] == expected
 
@@ -742,7 +742,7 @@ def test_how_often_states_are_recorded_is_no_finding() -> None:
             diary.write(n, f"tank{k}", action_type="fill", level=5)
             if n == 0 or n > 55:
                 diary.write(n, f"tank{k}", kind="state", fields={"level": 5}, reason="periodic")
-    assert not found(rates.find, diary, "rate changes")
+    assert not found(values.find_rates, diary, "rate changes")
 
 
 def test_a_path_names_no_consequence_that_is_neither_odd_nor_asked_for() -> None:

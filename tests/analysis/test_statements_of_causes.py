@@ -8,7 +8,7 @@ from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.root_causes.acts import RANDOM_ID
 from Agent.analysis.debug.root_causes.causes import cause_of
-from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
 from Agent.analysis.debug.root_causes.scan import Finding, scan_novel
 from Agent.analysis.debug.root_causes.wording import Wording
@@ -20,7 +20,7 @@ def test_a_rate_is_that_of_one_tick_however_many_ticks_are_counted_together() ->
         diary.write(tick, "clock", action_type="tick")
         for _ in range(2 if tick < 250 else 0):
             diary.write(tick, "pump", action_type="push")
-    (first, *_) = [each for each in found(rates.find, diary, "rate changes") if each.about == "push"]
+    (first, *_) = [each for each in found(values.find_rates, diary, "rate changes") if each.about == "push"]
     assert (first.usual, first.found) == (2.0, 0.0)
     assert Wording(diary.log()).finding(first) == "no push from tick 250 on (2 per tick before)"
 

@@ -20,7 +20,7 @@ from Agent.analysis.debug.experiments import _with_tests
 from Agent.analysis.debug.report import Cause
 from Agent.analysis.debug.root_causes.acts import leaf, scalars
 from Agent.analysis.debug.root_causes.causes import cause_of
-from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.analysis.debug.root_causes.wording import Wording, short
@@ -195,7 +195,7 @@ def test_what_several_agents_show_is_told_of_all_of_them() -> None:
                 diary.write(n, f"deer{deer}", "error", error_type="Collapse")
                 diary.rows[-1]["message"] = "collapsed of thirst"
             diary.write(n, f"deer{deer}", action_type="walk")
-    (first, *_) = found(rates.find, diary, "error comes up")
+    (first, *_) = found(values.find_rates, diary, "error comes up")
     words = Wording(diary.log())
     assert words.told(first.first, first).startswith(
         "deer0, deer1 and deer2: had the error Collapse 30 times"

@@ -12,7 +12,7 @@ from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
 from Agent.analysis.debug.question import Question
 from Agent.analysis.debug.report import LINK, Cause, ChangedField
 from Agent.analysis.debug.root_causes.acts import MAX_SAME, RANDOM_ID, Act, Log, leaf
-from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.detectors.values import UNLIKE, Baseline
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
@@ -33,7 +33,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
     relations.find,
     follow_ups.find,
-    rates.find,
+    values.find_rates,
     find_near,
 )
 EVEN: Final = 1.75
