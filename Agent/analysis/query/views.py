@@ -1,6 +1,6 @@
 """SQL over each form of a session's lines with the same columns, and conversion of events to dicts.
 
-Each engine implements the scans (`scan`, `whole_lines`, `numbers`), which have one leg for each form of the
+Each engine implements the scans (`scan`, `whole_lines`), which have one leg for each form of the
 lines. A query over whole sessions is the same text for both engines, DuckDB and Spark: it uses functions that
 both have, no `::`, an explicit order of NULLs, and placeholders that each engine fills in (`WORDS`).
 """
