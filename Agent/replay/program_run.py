@@ -28,7 +28,7 @@ from Agent.replay.compare.normaliser import (
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, Verdict, judge, listed
 from Agent.replay.compare.program_state import bases_in, kinds_of, kinds_otherwise
 from Agent.replay.compare.python_text import differing_texts
-from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, overlooked_in
 from Agent.replay.diff.run_comparison import unseen_effects
 from Agent.replay.drive.changes_between import note_repeated, to_script
 from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
@@ -223,7 +223,7 @@ class _Reruns:
             Whether its runs may prove a difference; None if a run proves nothing, which is noted.
         """
         outcome, count, may_differ = self.outcome, _RUNS, False
-        if hidden := _nevercompare_runs(self.recording):
+        if hidden := _never_compared(self.recording):
             self._note_no_proof(f"{', '.join(hidden[:3])} cannot be compared")
             return None
         while len(self.runs) < count:
@@ -544,15 +544,14 @@ class _Reruns:
             )
 
 
-def _nevercompare_runs(recording: Recording) -> list[str]:
+def _never_compared(recording: Recording) -> list[str]:
     """Return the fields without a recorded value, which no run can be compared in, as `agent.field`."""
     states = [(name, fact.first_state) for name, fact in sorted(recording.agents.items())]
     return [
         f"{agent_id}.{name}"
         for agent_id, state in states
         if state is not None
-        for name in (*(state.extra.get("unseen") or ()), *(state.extra.get("ignored") or ()))
-        if name not in state.extra["fields"]
+        for name in overlooked_in(state, state.extra["fields"])
     ]
 
 

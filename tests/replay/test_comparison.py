@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.values import encode_value
-from Agent.replay.compare.comparison import Agreement, Comparison, Recorded
+from Agent.replay.compare.comparison import OLDER, Agreement, Comparison, Recorded
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.python_text import python_path
 
@@ -196,7 +196,7 @@ def test_a_value_recorded_before_content_digests_says_so():
     form = {"repr": "<app.Thing object>", "class": "app.Thing", "digest": "0123456789abcdef"}
     comparison = Comparison()
     assert comparison.difference(Recorded(form, {"": "opaque"}, ""), recorded(Thing(1))) is None
-    assert comparison.agreement.older == {""}
+    assert comparison.agreement.unseen == {"": OLDER}
 
 
 def test_a_class_of_the_main_program_has_another_module_name_now():

@@ -103,9 +103,7 @@ class Agreement:
     identifiers: int = 0
     """The number of ids that differ in every run but refer to the same event."""
     unseen: dict[str, str] = field(default_factory=dict)
-    """{JSON Pointer: why one side could not see the value}."""
-    older: set[str] = field(default_factory=set)
-    """JSON Pointers of values that were recorded before content digests existed."""
+    """{JSON Pointer: why one side could not see the value}; `OLDER` if its recording predates digests."""
     references: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: name} of values that are compared by name."""
     unread: int = 0
@@ -345,7 +343,7 @@ class Comparison:
                 return None
         # A digest without an algorithm is an older one, computed from the description only.
         if left.kind is OpaqueKind.COMPARABLE and ":" not in left.text:
-            self.agreement.older.add(path)
+            self.agreement.unseen[path] = OLDER
             return None
         if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
             return self._inside_object(one, other, path)
@@ -468,7 +466,7 @@ class Comparison:
         left, right = str(one.get("digest", "")), str(other.get("digest", ""))
         if ":" not in left and left != right.partition(":")[2]:
             # Old digests, without an algorithm, are still comparable for texts and bytes, not for containers.
-            self.agreement.older.add(path)
+            self.agreement.unseen[path] = OLDER
             return None
         if left.rpartition(":")[2] == right.rpartition(":")[2]:
             self._count_hidden(left, right)

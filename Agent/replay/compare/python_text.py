@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.event.pointers import unescape
+from Agent.event.pointers import unescape, value_at
 
 _OF_ATTRIBUTES: Final = frozenset({"dataclass", "pydantic", "namedtuple", "opaque"})
 _OF_PAIRS: Final = frozenset({"map", "Counter", "defaultdict", "OrderedDict"})
@@ -64,7 +64,7 @@ def python_path(
             path += f"[{key}]"
         else:
             path += f"[{key!r}]"
-        value, at = _child(value, key), f"{at}/{token}"
+        value, at = value_at(value, f"/{token}"), f"{at}/{token}"
     return path
 
 
@@ -80,14 +80,6 @@ def _key(text: str) -> str:
         return python_text(orjson.loads(text))
     except orjson.JSONDecodeError:
         return repr(text)
-
-
-def _child(value: Any, key: str) -> Any:
-    if type(value) is dict:
-        return value.get(key)
-    if type(value) is list and key.isdigit() and int(key) < len(value):
-        return value[int(key)]
-    return None
 
 
 def python_text(value: Any) -> str:

@@ -465,6 +465,16 @@ def _common_cause(event: Event, alike: Sequence[tuple[Event, Event]]) -> CommonC
     return None
 
 
+def overlooked_in(state: Event, known: Collection[str]) -> dict[str, str]:
+    """Return {field: why} for the fields that a full state names but that have no known value."""
+    return {
+        str(name): why
+        for key, why in (("unseen", "cannot be seen"), ("ignored", "ignored by the program"))
+        for name in state.extra.get(key) or ()
+        if name not in known
+    }
+
+
 @dataclass(slots=True)
 class _Side:
     """The state of one run's agent at the current event."""
@@ -489,12 +499,7 @@ class _Side:
         self.full = event
         self.adopted.update(extra.get("adopted") or ())
         self.shared = extra.get("shared_objects") or ()
-        self.overlooked = {
-            str(name): why
-            for key, why in (("unseen", "cannot be seen"), ("ignored", "ignored by the program"))
-            for name in extra.get(key) or ()
-            if name not in self.fold.fields
-        }
+        self.overlooked = overlooked_in(event, self.fold.fields)
 
     def recorded(self, name: str) -> Recorded | None:
         """Return a field's value; None if the field does not exist."""

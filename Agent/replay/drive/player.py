@@ -7,7 +7,7 @@ response, in recorded order. `driver.py` sets the action that is being replayed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ from Agent.replay.compare.folded_values import ABSENT, shown_beside
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.states import FieldRules, StateComparison
 from Agent.replay.drive.thread_watch import ThreadWatch
-from Agent.replay.plan.actions import DrivenAction, PlannedCall
+from Agent.replay.plan.actions import DrivenAction, PlannedCall, calls_in
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder
 
@@ -386,9 +386,7 @@ class RecordedPlayer:
             return answer
         if self._only.responses is None:
             tools = [event for event in action.effects if event.kind in CALL_KINDS]
-            peers = [
-                each.event for each in _calls_below(action.call) if each.agent_id not in self._context.live
-            ]
+            peers = [each.event for each in calls_in(action.call) if each.agent_id not in self._context.live]
             self._only.responses = ResponseOrder([*tools, *peers])
         return answer._replace(turn=self._only.responses.turn(event_id))
 
@@ -421,9 +419,9 @@ class RecordedPlayer:
             *both_arguments(call, event, self._context.pipeline), NAMES
         )
         for path, why in agreed.unseen.items():
-            self._context.outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
-        if agreed.older:
-            self._context.outcome.reason(f"an argument of {_named(call)} was {OLDER}")
+            what = f"an argument of {_named(call)} was {OLDER}"
+            seen = f"argument {path[1:]} of {_named(call)} cannot be seen: {why}"
+            self._context.outcome.reason(what if why == OLDER else seen)
         return difference
 
     def _call_back(self, answered: PlannedCall) -> None:
@@ -468,12 +466,6 @@ def take_nested(call: TracedCall, above: PlannedCall) -> PlannedCall | None:
             child.is_taken = True
             return child
     return None
-
-
-def _calls_below(call: PlannedCall) -> Iterator[PlannedCall]:
-    for each in call.children:
-        yield each
-        yield from _calls_below(each)
 
 
 def with_stop(answer: Response, stop: Callable[[str], None]) -> Response:
@@ -722,7 +714,7 @@ class ActionTools:
                 difference, agreed = self._comparison.compare(
                     Recorded(*call.arguments, ""), requested_arguments, NAMES
                 )
-                if difference is None and not agreed.unseen and not agreed.older:
+                if difference is None and not agreed.unseen:
                     return Match(call, Rung.EXACT, {})
                 self._comparison.go_back(mark)
         return None

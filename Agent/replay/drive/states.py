@@ -222,7 +222,7 @@ class StateComparison:
                 if is_shared and self.comparison.difference(sides[0], sides[1]) is not None:
                     rules.doubt_shared(agent_id, name)
             elif name not in recorded.value and rules.is_newer(present, f"/{escape(name)}"):
-                rules.note(agent_id, name, Agreement(older={""}))
+                rules.note(agent_id, name, Agreement(unseen={"": OLDER}))
             elif not is_on_both:
                 one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
                 yield name, Difference("", *shown_beside(one, other))
@@ -533,9 +533,10 @@ class FieldRules:
 
     def _note(self, agent_id: str, agreement: Agreement, name_of: Callable[[str], str]) -> None:
         for path, why in agreement.unseen.items():
-            self._outcome.unseen_fields.setdefault(f"{agent_id}.{name_of(path)}", why)
-        for path in agreement.older:
-            self._outcome.reason(f"{agent_id}.{name_of(path)} was {OLDER}")
+            if why == OLDER:
+                self._outcome.reason(f"{agent_id}.{name_of(path)} was {OLDER}")
+            else:
+                self._outcome.unseen_fields.setdefault(f"{agent_id}.{name_of(path)}", why)
         for path, text in agreement.references.items():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name_of(path), text)
@@ -555,7 +556,7 @@ class FieldRules:
             if name not in recorded and self.is_newer(replayed, f"/set/{escape(name)}")
         ]
         for name in newer:
-            self.note(agent_id, name, Agreement(older={""}))
+            self.note(agent_id, name, Agreement(unseen={"": OLDER}))
         comparable = {name: value for name, value in changed.items() if name not in newer}
         return replayed._replace(value={**replayed.value, "set": comparable}) if newer else replayed
 
@@ -567,9 +568,9 @@ class FieldRules:
         """Report the same for another value, such as a result; an unseen one is inconclusive."""
         for path, why in agreement.unseen.items():
             at = f" at {path}" if path else ""
-            self._outcome.reason(f"{what}{at} cannot be seen: {why}")
-        if agreement.older:
-            self._outcome.reason(f"{what} was {OLDER}")
+            self._outcome.reason(
+                f"{what} was {OLDER}" if why == OLDER else f"{what}{at} cannot be seen: {why}"
+            )
 
 
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -171,9 +171,8 @@ def _verdict(
         return Verdict.UNVERIFIED, execution.reasons or ["no user code ran"]
     if is_modified or execution.is_comparison:
         return None, execution.reasons
-    overlooked = [*sorted(agreement.unseen), *sorted(agreement.older)]
     reasons = [*execution.reasons, *map(str, execution.reads)]
-    reasons += [f"the value of {name} cannot be compared" for name in overlooked]
+    reasons += [f"the value of {name} cannot be compared" for name in sorted(agreement.unseen)]
     difference = execution.divergence or execution.error or (diff["summary"] if diff["has_changes"] else None)
     if reasons:
         return Verdict.UNVERIFIED, reasons + ([] if difference is None else [f"{MAY_BE_WHY}: {difference}"])

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from Agent.archive.sealed.reader import cores
 from Agent.errors import UsageError
 from Agent.flight.open_runs import new_run_id
 from Agent.flight.run_reading import RunName, RunRef
@@ -417,7 +418,7 @@ def sweep_forks(
     if not hasattr(os, "fork"):
         raise UsageError("a sweep needs a system that can fork processes", remedy="use fork_run for each")
     request = fork_request(run, step, target, root, live)
-    request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
+    request |= {"variants": variants, "outcome": outcome, "workers": workers or cores()}
     answer = run_job(_SWEEP, request, timeout_seconds).answered()
     tried = answer.pop("tried")
     report = SweepReport(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import orjson
 
+from Agent.archive.sealed.reader import cores
 from Agent.errors import AgentNotFound, AgentTraceError, ReplayError, TargetNotGiven, UsageError
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -639,7 +640,7 @@ class CauseExperiments:
             "measure": asdict(self.measure),
             "worse": self._worse,
             "seeds": self._seeds,
-            "workers": len(os.sched_getaffinity(0)),
+            "workers": cores(),
         }
         for request in self._runs:
             answer = run_job(_EXPERIMENT, request | more, self._timeout_seconds).answered()

@@ -41,6 +41,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
 
+from Agent.archive.sealed.reader import cores
 from Agent.errors import AgentTraceError, ReplayError
 from Agent.record.secrets.issuers import literals
 from Agent.record.secrets.names import name_says
@@ -534,11 +535,6 @@ def _received(connection: socket.socket, ends_at: float | None, stop: Event | No
 T = TypeVar("T")
 Progress = Callable[[float], None]
 """Called with the share that is done, 0.0 to 1.0."""
-
-
-def cores() -> int:
-    """Return the number of processors available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_parallel(
