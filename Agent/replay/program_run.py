@@ -457,7 +457,7 @@ class _Reruns:
         proved, plan = self._of_program()
         recording = self.recording
         differing = next((event for event in recording.events if event.id == divergence.event_a), None)
-        action = _action_of(differing, divergence.agent_id, recording, plan)
+        action, place = _place_of(differing, divergence.agent_id, recording, plan)
         inner = None if divergence.agent_id == action.agent_id else divergence.agent_id
         proved.divergence = Divergence(
             step=action.number,
@@ -468,7 +468,7 @@ class _Reruns:
             recorded=divergence.a,
             replayed=divergence.b,
             path=divergence.path,
-            place=_place_of(differing, divergence.agent_id, action, recording, plan),
+            place=place,
             inner_agent_id=inner or "",
             tick=divergence.tick,
         )
@@ -587,33 +587,28 @@ _STILL_HOLD = (
 """What an outcome of calls says about a run of the program, too."""
 
 
-def _action_of(event: Event | None, agent_id: str | None, recording: Recording, plan: Plan) -> DrivenAction:
-    """Return the entry action around an event, else the next one of its agent, else the agent's last one."""
-    own = [action for action in plan.actions if action.agent_id == agent_id] or plan.actions
-    if event is None:
-        return own[-1]
-    by_span = {action.event.span_id: action for action in plan.actions}
-    for span_id in (event.span_id, *spans_around(event, parents_of(recording.events))):
-        if span_id in by_span:
-            return by_span[span_id]
-    place = order_key(event)
-    return next((each for each in own if order_key(each.event) >= place), own[-1])
-
-
 def _place_of(
-    event: Event | None, agent_id: str | None, action: DrivenAction, recording: Recording, plan: Plan
-) -> str:
-    """Return what differs inside an action or between actions; "" for the action itself."""
-    if event is not None and event.kind != "state":
-        spans = {action.event.span_id for action in plan.actions}
-        around = {event.span_id, *spans_around(event, parents_of(recording.events))}
-        if spans.isdisjoint(around):
-            name = event.extra.get("name")
-            named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
-            return f"{describe(event)}{named} outside of actions"
-    if event is not None and is_traced_action(event) and event.span_id != action.event.span_id:
-        return f"{method_name(event)} of {agent_id}"
-    return "" if agent_id in {None, action.agent_id} else f"what {agent_id} did"
+    event: Event | None, agent_id: str | None, recording: Recording, plan: Plan
+) -> tuple[DrivenAction, str]:
+    """Return the entry action around an event, and what differs inside it or between actions; "" for itself.
+
+    Without one, the action is the next one of the event's agent, or else the agent's last one.
+    """
+    own = [action for action in plan.actions if action.agent_id == agent_id] or plan.actions
+    by_other = "" if agent_id is None else f"what {agent_id} did"
+    if event is None:
+        return own[-1], by_other if own[-1].agent_id != agent_id else ""
+    by_span = {action.event.span_id: action for action in plan.actions}
+    around = (event.span_id, *spans_around(event, parents_of(recording.events)))
+    outer = next((by_span[span_id] for span_id in around if span_id in by_span), None)
+    action = outer or next((each for each in own if order_key(each.event) >= order_key(event)), own[-1])
+    if outer is None and event.kind != "state":
+        name = event.extra.get("name")
+        named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
+        return action, f"{describe(event)}{named} outside of actions"
+    if is_traced_action(event) and event.span_id != action.event.span_id:
+        return action, f"{method_name(event)} of {agent_id}"
+    return action, by_other if action.agent_id != agent_id else ""
 
 
 class _Chance(NamedTuple):

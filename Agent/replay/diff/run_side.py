@@ -504,7 +504,23 @@ class Bisection:
                 too long.
         """
         self._open()
-        return self._first_window()
+        starts = [
+            min(track.first_place() for track in pair)
+            for pair in self.pairs.values()
+            # The first event is usually a first state, which contains the random generators.
+            if self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
+        ]
+        if starts:
+            return BisectionWindow(-END, min(starts) + 1, self.unit)
+        differing = [key for key in self.pairs if self._differ_at_end(key)]
+        if not differing:
+            return self._window_at_end()
+        chance = random.Random(0)
+        chance.shuffle(differing)
+        pivot, end = self._earliest(differing[0], differing, END)
+        pivot, end = self._sampled(chance, pivot, end)
+        begin = end - 1 if end != END else self._last_place(pivot)
+        return BisectionWindow(begin, end, self.unit, tuple(self._states_behind(pivot, begin)))
 
     def _open(self) -> None:
         for axis, unit in ((tick_of, "tick"), (number_of, "number")):
@@ -545,25 +561,6 @@ class Bisection:
                 continue
             pairs[key] = SeekableLog(files[0], axis, self.meter), SeekableLog(files[1], axis, self.meter)
         return pairs
-
-    def _first_window(self) -> BisectionWindow | None:
-        starts = [
-            min(track.first_place() for track in pair)
-            for pair in self.pairs.values()
-            # The first event is usually a first state, which contains the random generators.
-            if self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
-        ]
-        if starts:
-            return BisectionWindow(-END, min(starts) + 1, self.unit)
-        differing = [key for key in self.pairs if self._differ_at_end(key)]
-        if not differing:
-            return self._window_at_end()
-        chance = random.Random(0)
-        chance.shuffle(differing)
-        pivot, end = self._earliest(differing[0], differing, END)
-        pivot, end = self._sampled(chance, pivot, end)
-        begin = end - 1 if end != END else self._last_place(pivot)
-        return BisectionWindow(begin, end, self.unit, tuple(self._states_behind(pivot, begin)))
 
     def _window_at_end(self) -> BisectionWindow | None:
         """Return the last place as window if referenced objects ended with different contents, else None."""

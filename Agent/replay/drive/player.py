@@ -7,9 +7,11 @@ response, in recorded order. `driver.py` sets the action that is being replayed.
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from threading import get_ident
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -98,9 +100,8 @@ class ResponseOrder:
     def __init__(self, calls: Iterable[Event]) -> None:
         events = {event.id: event for event in calls}
         self._durations_ms = {name: each.extra.get("duration_ms") for name, each in events.items()}
-        self._ids = sorted(events, key=lambda name: order_key(events[name]))
+        self._ids = deque(sorted(events, key=lambda name: order_key(events[name])))
         self._left = set(self._ids)
-        self._first = 0
 
     def turn(self, event_id: str) -> ResponseTurn:
         """Return the turn of the response that an event has."""
@@ -127,14 +128,14 @@ class ResponseOrder:
         while event_id in self._left and not self._is_first(event_id):
             passes += 1
             if passes > _PASSES and SystemClock.monotonic_s() > until_s:
-                self._left.difference_update(self._ids[self._first : self._ids.index(event_id)])
+                self._left.difference_update(islice(self._ids, self._ids.index(event_id)))
                 return
             await asyncio.sleep(0 if passes <= _PASSES else _PASS_S)
 
     def _is_first(self, event_id: str) -> bool:
-        while self._first < len(self._ids) and self._ids[self._first] not in self._left:
-            self._first += 1
-        return self._ids[self._first] == event_id
+        while self._ids[0] not in self._left:
+            self._ids.popleft()
+        return self._ids[0] == event_id
 
 
 _PASSES, _PASS_S = 50, 0.001

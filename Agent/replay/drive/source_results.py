@@ -115,7 +115,7 @@ class SourceAnswers:
         self._seeded: dict[int, Any] = {}
         """Adopted generators that replayed code seeded with known values, and their states at that time."""
         self._variables = _variables(context.recording)
-        self._places = GeneratorPlaces(context.recording)
+        self.places = GeneratorPlaces(context.recording)
 
     def begin(self) -> None:
         """Reset for the next action."""
@@ -233,17 +233,13 @@ class SourceAnswers:
     def _of(self, call: PlannedCall) -> CallReads:
         known = self._calls.get(call.event.id)
         if known is None:
-            known = self._calls[call.event.id] = CallReads(call.event, self._places)
+            known = self._calls[call.event.id] = CallReads(call.event, self.places)
         return known
-
-    def identify(self, adopted: Adopted, place: str) -> None:
-        """Set which recorded generator that is."""
-        self._places.identify(adopted, place)
 
     def _draws(self, adopted: Adopted) -> RecordedDraws | None:
         """Return the recorded draws of that generator in the open call; None if it made none."""
         reads = self._reads()
-        place = self._places.of(adopted)
+        place = self.places.of(adopted)
         if place is None:
             self._outcome.reason(
                 "generators that the target adopts cannot be distinguished: adopt them in the same functions "
@@ -253,7 +249,7 @@ class SourceAnswers:
 
     def _drew_in_action(self, adopted: Adopted) -> bool:
         """Whether the recorded action drew from that generator elsewhere: then all draws are recorded."""
-        action, place = driven_here() or self._watch.action, self._places.of(adopted)
+        action, place = driven_here() or self._watch.action, self.places.of(adopted)
         if action is None or place is None or self._watch.allows(adopted):
             return False
         draws = (each for call in (action.call, *calls_in(action.call)) for each in self._of(call).draws)

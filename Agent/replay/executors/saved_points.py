@@ -272,10 +272,12 @@ class CheckpointManager:
                 if number % spacing == 0 or number == len(steps):
                     store.save_checkpoint(step.checkpoint(run_id), replace=False)
         listed = self._listed_of(ref)
-        source = self.source_of(ref.session)
-        if source is not None:
-            source.keep(ref.session, [each.info for each in listed])
+        self._keep(ref.session, [each.info for each in listed])
         return [each.checkpoint_id for each in listed]
+
+    def _keep(self, session: Path, infos: list[CheckpointInfo]) -> None:
+        if (source := self.source_of(session)) is not None:
+            source.keep(session, infos)
 
     def _nothing_known(self, trace_id: str, ref: RunRef) -> EventNotFound:
         hidden = ", ".join(self.hidden_by[:5])
@@ -342,9 +344,7 @@ class CheckpointManager:
         checkpoint.run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
             info = store.save_checkpoint(checkpoint)
-        source = self.source_of(ref.session)
-        if source is not None:
-            source.keep(ref.session, [info])
+        self._keep(ref.session, [info])
         return self._named(ref, info).checkpoint_id
 
 

@@ -383,10 +383,10 @@ class ForkSources(SourceAnswers):
             for kind, key in kinds_of_draws(event.extra["reads"]):
                 segments = event.extra["reads"][key]
                 if kind != "draws" and segments:
-                    draws.setdefault(self._places.of_key(key), []).append((key, segments[0]))
+                    draws.setdefault(self.places.of_key(key), []).append((key, segments[0]))
         self.is_putting = True
         for adopted in list(living):
-            recorded_draws = draws.get(self._places.of(adopted) or "")
+            recorded_draws = draws.get(self.places.of(adopted) or "")
             if recorded_draws:
                 self._move(adopted, *_earliest(recorded_draws))
         self.is_putting = False
@@ -414,7 +414,7 @@ class ForkSources(SourceAnswers):
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T], bits: int | None = None) -> T:
         """See `SourcePlayer`."""
-        place = None if self.is_putting or self._is_off else self._places.of(adopted)
+        place = None if self.is_putting or self._is_off else self.places.of(adopted)
         if place is None or self._are_released or place in self._independent:
             return self._drawn_now(adopted, count, now, bits)
         reads = self._reads()
@@ -444,7 +444,7 @@ class ForkSources(SourceAnswers):
         reads = self._reads()
         if mark is not None:
             adopted.marked(mark)
-            place = self._places.of(adopted)
+            place = self.places.of(adopted)
             draws = None if reads is None or place is None else reads.draws_for(adopted, place)
             if place and (draws is None or draws.take(1, lambda _: None) is None or draws.value != mark):
                 self._independent.add(place)

@@ -136,7 +136,7 @@ class Driver:
         self._shared_objects = SharedObjects(self._outcome, context.recording.codes, self.nearby.get)
         self._by_hand = ChangesByHand(context, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
-        self._last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
+        self.last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
         """Replay every action until one differs or nothing more can be verified."""
@@ -155,17 +155,13 @@ class Driver:
                 self._outside.put_last(self._plan, self._objects)
                 for action in self._plan.actions[-1:]:
                     self._held.put(action, self._plan.moved_last)
-                self._last_states.compare()
+                self.last_states.compare()
         except ReplayStopped:
             pass  # the reason is in the outcome already
         finally:
             self._move_first_to_front()
             self._remark_large_fields()
             self.close()
-
-    def compare_references(self) -> None:
-        """Compare objects in fields that are otherwise compared by name; used only if code changed."""
-        self._last_states.compare_references()
 
     def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
         """Replay recorded actions and compare each with the recording; return whether all agreed.
@@ -385,7 +381,7 @@ class Driver:
         if latest is None or latest() is not target:  # cheaper than a lookup by `id()`
             self._latest[agent_id] = self.nearby.add(agent_id, target)
             if self._entered.is_new(target):
-                self._last_states.acts(agent_id, target)
+                self.last_states.acts(agent_id, target)
                 if self._objects.get(agent_id) is target:
                     self._identify_held(agent_id, target)  # as when the first state was recorded
                     self._held.begin(agent_id)
@@ -437,7 +433,7 @@ class Driver:
             adopt_random(generator, "?")
         adopted = adoption_of(generator)
         if adopted is not None:
-            self._sources.identify(adopted, place)
+            self._sources.places.identify(adopted, place)
         return adopted is not None
 
     def call_back(self, recorded: PlannedCall) -> None:
@@ -537,8 +533,8 @@ class Driver:
         self._whole.ended(action)
         for event in action.after:
             self._whole.compare(action, event, obj)
-        if action.number >= self._last_states.begin:
-            self._last_states.look(action.number)
+        if action.number >= self.last_states.begin:
+            self.last_states.look(action.number)
 
     def _prepared(self, call: PlannedCall, obj: object) -> PreparedCall:
         event = call.event

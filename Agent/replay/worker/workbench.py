@@ -497,7 +497,7 @@ def _drive(bench: Workbench) -> None:
         name for name, digest in recorded.items() if module_digest(name, directories) not in {None, digest}
     ]
     if outcome.divergence is None and outcome.is_changed:
-        driver.compare_references()
+        driver.last_states.compare_references()
         _compare_program_state(bench, plan, live)
     if changed := _changed_where_answered(bench):
         outcome.remark(
