@@ -135,6 +135,25 @@ def test_latencies_that_only_recording_can_tell_apart_are_no_difference(tmp_path
     assert lookup == ("latency", "lookup p50 ms")
 
 
+def test_the_limits_of_a_latency_fit_a_float_where_durations_are_damaged(tmp_path: Path) -> None:
+    sides = []
+    for n, durations in enumerate(([1.0, 1e-6, 1e-3], [1.0, 1e300, 1e305])):
+        build = SessionBuilder(tmp_path / f"s{n}", f"2026112{n}_103045")
+        for tick, duration_ms in enumerate(3 * durations):
+            build.tick = tick
+            for agent in range(4):
+                build.emit(
+                    "agent_action",
+                    f"agent_{agent}",
+                    action_type="lookup",
+                    duration_ms=duration_ms,
+                    span=build.span(),
+                )
+        sides.append(build.path)
+    found = [each for each in compare_sessions(*sides).differences if each.what == "latency"]
+    assert found and all(math.isfinite(each.high or 0.0) for each in found)
+
+
 def test_an_action_that_only_one_side_has_is_shown_before_what_noise_explains(tmp_path: Path) -> None:
     a = simulate(SessionBuilder(tmp_path / "a"), 1)
     b = simulate(SessionBuilder(tmp_path / "b"), 2)

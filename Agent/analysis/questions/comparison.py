@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -279,11 +280,16 @@ def _latencies(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourD
             ]
             effect = welch(logs[0], logs[1])
             yield BehaviourDifference(
-                "latency", f"{name} {label} ms", math.exp(effect.mean_1), math.exp(effect.mean_2),
-                None if effect.low is None else math.exp(effect.low),
-                None if effect.high is None else math.exp(effect.high), effect.chance, False,
+                "latency", f"{name} {label} ms", _of_log(effect.mean_1), _of_log(effect.mean_2),
+                None if effect.low is None else _of_log(effect.low),
+                None if effect.high is None else _of_log(effect.high), effect.chance, False,
                 "" if effect.chance is not None else "too few to tell",
             )  # fmt: skip
+
+
+def _of_log(value: float) -> float:
+    """Return the number with a logarithm, at most the largest one."""
+    return math.exp(min(value, math.log(sys.float_info.max)))
 
 
 def _tested(
