@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.browser import Tab, started_chromium
-from support.processes import run_python
+from support.processes import be_one_user, run_python
 
 from Agent.server.pages import PagesServer
 
@@ -22,10 +22,17 @@ def chromium() -> Iterator[Any]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesServer]:
     """The pages of the demo's session."""
     directory = tmp_path_factory.mktemp("demo")
+    be_one_user()
     done = run_python("-m", "Agent", "demo", "--root", str(directory / "trace"), cwd=directory)
     assert done.returncode == 0, done.stderr
     with PagesServer(directory / "trace") as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def one_user(isolation: None) -> None:
+    """Who looks at the pages is who recorded: the targets of a recording are called without being given."""
+    be_one_user()
 
 
 @pytest.fixture
