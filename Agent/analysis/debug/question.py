@@ -368,8 +368,8 @@ def _agents_in(text: str, agents: Mapping[str, str | None]) -> tuple[list[str], 
     rest = text
     lowered = text.lower()
     # Longest first, so that creator_1 is not found in creator_10.
-    told = (a for a in agents if a and not a.isdecimal() and a.lower() in lowered)
-    for agent_id in sorted(told, key=len, reverse=True):
+    mentioned = (a for a in agents if a and not a.isdecimal() and a.lower() in lowered)
+    for agent_id in sorted(mentioned, key=len, reverse=True):
         pattern = re.compile(rf"(?<![\w-]){re.escape(agent_id)}(?![\w]|-\w)", re.IGNORECASE)
         if pattern.search(rest):
             rest = pattern.sub(" ", rest)
@@ -448,13 +448,13 @@ def matching_messages(engine: Engine, lines: str, question: Question) -> list[di
         return []
     # From files, the payload is read for this one key only.
     held = f"(SELECT *, extra->>'$.error_id' AS error_id FROM {lines})"
-    told = scan("error_id") if reads_files(lines) else held
+    source = scan("error_id") if reads_files(lines) else held
 
     def grouped(columns: str, *messages: str) -> list[dict[str, Any]]:
         among = " AND message IN (SELECT unnest($2))" if messages else ""
         return engine.rows(
             f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count{columns} "
-            f"FROM {told} "
+            f"FROM {source} "
             "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
             f"AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed'){among} "
             "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message, "
@@ -485,18 +485,19 @@ def _search(documents: Sequence[dict[str, Any]], words: Sequence[str]) -> list[d
     with closing(sqlite3.connect(":memory:")) as database:
         try:
             database.execute(
-                "CREATE VIRTUAL TABLE told USING fts5(message, tokenize = \"unicode61 separators '_'\")"
+                "CREATE VIRTUAL TABLE messages USING fts5(message, tokenize = \"unicode61 separators '_'\")"
             )
         except sqlite3.OperationalError:  # an SQLite that was built without FTS5
             return _search_plainly(documents, begins)
         # Quote each prefix, so that SQLite reads nothing in the text as a search operator.
         terms = " OR ".join(f'"{begin}"*' for begin in begins)
         database.executemany(
-            "INSERT INTO told(rowid, message) VALUES (?, ?)",
+            "INSERT INTO messages(rowid, message) VALUES (?, ?)",
             ((place, _searchable(document["message"])) for place, document in enumerate(documents)),
         )
         found = database.execute(
-            "SELECT rowid, bm25(told) FROM told WHERE told MATCH ? ORDER BY bm25(told), rowid LIMIT ?",
+            "SELECT rowid, bm25(messages) FROM messages WHERE messages MATCH ? "
+            "ORDER BY bm25(messages), rowid LIMIT ?",
             (terms, TOP),
         ).fetchall()
     return [documents[place] | {"rank": rank} for place, rank in found]

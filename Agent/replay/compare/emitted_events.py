@@ -28,10 +28,21 @@ from Agent.replay.compare.comparison import (
 from Agent.replay.compare.folded_values import ABSENT, shown
 
 _OWN_TO_A_RUN = frozenset(
-    [
-        *("duration_ms", "active_ms", "capture_ms", "loop_turns", "loop_turn", "error_id", "raised", "reads"),
-        *("root", "args_after", "args_held", "args_shared", "result_is"),
-    ]
+    {
+        "duration_ms",
+        "active_ms",
+        "capture_ms",
+        "loop_turns",
+        "loop_turn",
+        "error_id",
+        "raised",
+        "reads",
+        "root",
+        "args_after",
+        "args_held",
+        "args_shared",
+        "result_is",
+    }
 )
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "error": frozenset({"traceback", "fingerprint"}),
@@ -58,8 +69,22 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset(
         [
-            *("reason", "digest", "class", "class_fields", "init", "shared", "shared_with", "shared_objects"),
-            *("written_outside", "outside_content", "streams", "end_content", "adopted", "adopted_at"),
+            *(
+                "reason",
+                "digest",
+                "class",
+                "class_fields",
+                "init",
+                "shared",
+                "shared_with",
+                "shared_objects",
+                "written_outside",
+                "outside_content",
+                "streams",
+                "end_content",
+                "adopted",
+                "adopted_at",
+            ),
             *("opaque", "unseen", "handles", "ignored"),
         ]
     ),

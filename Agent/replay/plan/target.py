@@ -434,10 +434,17 @@ class _Codecs(Mapping[str, Any]):
 # method, with its arguments set. `recorded_methods.py` finds the method and binds the arguments.
 
 _OWN_KEYS = frozenset(
-    [
-        *("agent_id", "agent_role", "event_type", "call", "root"),
-        *("duration_ms", "error_id", "capture_ms", "loop_turns"),
-    ]
+    {
+        "agent_id",
+        "agent_role",
+        "event_type",
+        "call",
+        "root",
+        "duration_ms",
+        "error_id",
+        "capture_ms",
+        "loop_turns",
+    }
 )
 
 
