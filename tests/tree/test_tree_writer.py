@@ -153,17 +153,18 @@ def test_threads_share_a_stream_while_it_rolls_and_nothing_is_lost_doubled_or_to
 
 def test_a_thousand_agents_need_only_the_descriptors_allowed(session):
     sink = SessionWriter(session, max_open_files=8)
-    before = open_descriptors()
+    before = open_descriptors(session)
     recorder = Recorder(sink)
     for _ in range(2):
         for number in range(1000):
             recorder.write(f"agent_{number}")
             if number % 100 == 0:
-                assert open_descriptors() <= before + 8
+                assert open_descriptors(session) <= before + 8
+    assert open_descriptors(session) > before
     assert len(TreeReader(session).agents()) == 1000
     assert TreeReader(session).losses().total_read == 2000
     sink.close()
-    assert open_descriptors() <= before
+    assert open_descriptors(session) <= before
 
 
 def test_a_file_in_use_outlives_idle_ones_in_the_set_of_open_files(session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,14 @@ class Recorder:
         self.sink.close()
 
 
-def open_descriptors() -> int:
-    """How many descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_descriptors(below: Path | None = None) -> int:
+    """How many descriptors this process has open, or only those of files in a directory."""
+    held = Path("/proc/self/fd")
+    if below is None:
+        return len(list(held.iterdir()))
+    count = 0
+    for entry in held.iterdir():
+        # A thread that an earlier test left may close one of its own between the two calls.
+        with contextlib.suppress(FileNotFoundError):
+            count += entry.readlink().is_relative_to(below)
+    return count
