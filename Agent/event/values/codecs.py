@@ -235,12 +235,20 @@ def attributes_beyond(value: Any) -> dict[str, Any]:
     known = _set_by_class(type(value)) if attributes else frozenset()
     if known.issuperset(attributes):
         return {}
+    # what is computed once, and methods that were replaced: of networks, and of adopted generators
+    defined = _defined_by_class(type(value))
     return {
         name: item
         for name, item in attributes.items()
-        # what is computed once, and methods that were replaced: of networks, and of adopted generators
-        if name not in known and (type(item) in SCALARS or find_in_classes(type(value), name) is None)
+        if name not in known and (name not in defined or type(item) in SCALARS)
     }
+
+
+@by_class
+def _defined_by_class(cls: type) -> frozenset[str]:
+    """Return the names that a class and its bases define; a None among them counts as not defined."""
+    names = {name for base in mro_of(cls) for name in namespace_of(base)}
+    return frozenset(name for name in names if find_in_classes(cls, name) is not None)
 
 
 @by_class

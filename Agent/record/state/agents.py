@@ -479,6 +479,8 @@ class Agents:
 _ACTIONS = 24
 _MOST_VALUES = 16
 _SMALL_BYTES = 16 * 1024
+_NODES_AN_ACTION = 2_000
+"""So many values that are visited for digests, about 2 ms, count as one action."""
 _MOST_OF_ONE = 8
 
 
@@ -497,12 +499,16 @@ class Probe:
         agent_of: returns the id of an object that is an agent, None for others.
     """
 
-    __slots__ = ("_agent_of", "_begun", "_digests", "_held", "_open", "_written", "left")
+    __slots__ = ("_agent_of", "_begun", "_digests", "_held", "_nodes", "_open", "_unread", "_written", "left")
 
     def __init__(self, agent_of: Callable[[object], str | None], *, is_on: bool) -> None:
         self._agent_of = agent_of
         self.left = _ACTIONS if is_on else 0
-        """Number of further actions at which values are compared; looks at large values reduce it, too."""
+        """Number of further actions at which values are compared; the visited values reduce it, too."""
+        self._nodes = 0
+        """Number of visited values that do not count as an action yet."""
+        self._unread: dict[int, Callable[[], object]] = {}
+        """The values without a digest, which are not visited again."""
         self._open = 0
         self._held: dict[int, _LookedAt] = {}
         self._digests: dict[int, object] = {}
@@ -540,6 +546,7 @@ class Probe:
         if self.left <= 0:
             self._held.clear()
             self._digests.clear()
+            self._unread.clear()
         return changed
 
     def _look_at(self, values: list[object], digests: dict[int, object]) -> None:
@@ -548,6 +555,7 @@ class Probe:
         for value in values:
             known = self._held.get(id(value))
             is_new = known is None and len(self._held) < _MOST_VALUES and not self.is_written(value)
+            is_new = is_new and not self._is_unread(value)
             # Of an object that is recorded by name only plain attributes count, which `HeldObject` compares.
             is_new = is_new and often_reference(type(value)) is None
             if is_new or (known is not None and known.beside.keys() < beside.keys()):
@@ -565,13 +573,23 @@ class Probe:
         known = self._written.get(id(value))
         return known is not None and known() is value
 
+    def _is_unread(self, value: object) -> bool:
+        known = self._unread.get(id(value))
+        return known is not None and known() is value
+
     def _digest(self, looked_at: _LookedAt) -> object:
         """Return a text that is equal while the value's content is unchanged; empty if it has no digest."""
         value = looked_at.refer()
         places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
         content = content_of(value, self._agent_of, Reading(places=places))
-        self.left -= min(content.size_bytes // _SMALL_BYTES, _MOST_OF_ONE)
-        return content.text if content.kind is OpaqueKind.COMPARABLE else ""
+        visited, self._nodes = divmod(self._nodes + places.nodes, _NODES_AN_ACTION)
+        self.left -= min(max(visited, content.size_bytes // _SMALL_BYTES), _MOST_OF_ONE)
+        if content.kind is OpaqueKind.COMPARABLE:
+            return content.text
+        if value is not None:
+            self._unread[id(value)] = looked_at.refer
+            self._held.pop(id(value), None)
+        return ""
 
 
 def _reference(value: object) -> Callable[[], object]:

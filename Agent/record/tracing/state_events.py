@@ -307,11 +307,15 @@ def _position(pipeline: Pipeline, one: HeldObject, name: str, generator: Any) ->
 
 
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
-    """Return the field values that others may change, without generators, which are checked separately."""
+    """Return the field values that others may change.
+
+    Generators are left out, which are checked separately, and environments, which are recorded by name only.
+    """
     return [
         value
         for name, value in present.items()
-        if sort_of(type(value)) is not Sort.GENERATOR
+        if name not in tracker.environments
+        and sort_of(type(value)) is not Sort.GENERATOR
         and (name in tracker.held_together or is_object(value, agent_id_of))
     ]
 
