@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import re
 import subprocess
 import sys
 import threading
@@ -14,9 +15,11 @@ import orjson
 import pytest
 from hostile import HOSTILE
 from hypothesis import given
+from hypothesis import strategies as st
 from shapes import Count, Frozen, Pair
 from strategies import any_values
 
+from Agent.event.values.plain import census
 from Agent.event.values.values import DEFAULT_LIMITS, Limits, decode_value, encode_value
 
 SMALL = Limits(max_string_chars=64, max_bytes=2048, max_items=50, max_depth=6)
@@ -35,6 +38,48 @@ def test_small_limits_hold_for_any_value(recipe):
     encoded = encode_value(recipe(), "", SMALL)
     decode_value(encoded.value, encoded.types)
     assert len(orjson.dumps(encoded.value)) <= SMALL.max_bytes
+
+
+@given(any_values)
+def test_a_value_counted_as_too_large_is_encoded_as_if_it_had_not_been_counted(recipe):
+    def encoded():
+        return encode_value(recipe(), "/extra", SMALL)
+
+    counted = encoded()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("Agent.event.values.values._is_surely_cut", lambda _value, _limits: False)
+        assert _of_content(encoded()) == _of_content(counted)
+
+
+def _of_content(encoded):
+    return _ADDRESS.sub("", repr(encoded))
+
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+nested = st.recursive(
+    st.none() | st.integers(-9, 9) | st.text(max_size=3) | st.builds(object),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=60,
+)
+
+
+@given(nested, st.integers(1, 40))
+def test_a_census_counts_at_most_the_values_that_are_there(value, most):
+    def walked(node):
+        inner = list(node.values()) if type(node) is dict else node if type(node) in (list, tuple) else []
+        return 1 + sum(map(walked, inner))
+
+    def is_data(node):
+        if type(node) in (dict, list, tuple):
+            return all(map(is_data, node.values() if type(node) is dict else node))
+        return type(node) is not object
+
+    found = census(value)
+    assert found.nodes <= walked(value)
+    assert found.is_data == is_data(value)
+    assert (census(value, most).nodes > most) == (found.nodes > most)
 
 
 @pytest.mark.further

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from datetime import date
+from pathlib import Path
 
+import numpy as np
 import pytest
 from record_kit import recording
 
+from Agent.event.values.digest import digest_bytes
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import large_contents
+from Agent.record.encode.capture import EncodedField
 from Agent.record.encode.large_contents import size_if_cut
 from Agent.record.secrets import names
 from Agent.utils import trace_agent_action
@@ -194,3 +199,75 @@ def test_names_that_differ_in_a_long_number_are_judged_once_and_as_before():
         assert names.name_says(f"{number}") == names.NONE
         assert names.name_says(f"api_key_{number}") == names.SURE
     assert names._judged.cache_info().misses == 3
+
+
+class Learner:
+    agent_id, agent_role = "learner", "learner"
+
+    def __init__(self, **fields):
+        vars(self).update(fields)
+
+    @trace_agent_action
+    def learn(self, change=None):
+        return None if change is None else change(self)
+
+
+@pytest.mark.parametrize("hold", [lambda array: array, lambda array: {"layer": array}, lambda array: [array]])
+def test_an_array_that_is_recorded_by_its_digest_is_read_only_at_full_states(hold, monkeypatch):
+    array = np.zeros(MANY)
+
+    def change(agent):
+        array[0] += 1
+
+    with recording(RecordOptions(state_period=4)) as found:
+        agent = Learner(weights=hold(array))
+        agent.learn(change)
+        digests = _count_digests(monkeypatch)
+        for _ in range(8):
+            agent.learn(change)
+        assert all(event["state"]["set"] == {} for event in found.of("agent_action"))
+        texts = [str(state["extra"]["fields"]["weights"]) for state in found.of("state")]
+        assert len(set(texts)) == len(texts) > 1
+        assert len(digests) <= 2 * (len(texts) - 1), "for the comparison and for the line"
+
+
+def _count_digests(monkeypatch):
+    taken = []
+
+    def counted(data):
+        taken.append(len(data))
+        return digest_bytes(data)
+
+    monkeypatch.setattr("Agent.event.values.arrays.digest_bytes", counted)
+    return taken
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {(x, y): {"food": 1, "near": [x]} for x in range(60) for y in range(60)},
+        [{"text": "x" * 50, "at": number} for number in range(2000)],
+        [(np.zeros(4), number, 1.0) for number in range(300)],
+        {"layer": np.ones(300), "name": "first"},
+        {"path": [Path("a"), date(2026, 1, 2)], "seen": {(1, 2), (3, 4)}},
+        [Learner(n=number) for number in range(3)],
+        [object(), {"own": Path("b")}],
+        list(range(MANY)),
+    ],
+    ids=lambda value: type(value).__name__ + str(len(value)),
+)
+def test_a_full_state_is_the_same_whether_the_comparison_encoded_it_or_not(value, monkeypatch):
+    def recorded():
+        with recording() as found:
+            agent = Learner(value=value, number=1, beside=[1, (2,)])
+            agent.learn()
+            agent.learn(lambda agent: setattr(agent, "number", 2))
+        return [
+            (event["extra"].get("fields"), event.get("types"), event.get("state"))
+            for event in found.events
+            if event["extra"]["event_type"] in ("state", "agent_action")
+        ]
+
+    shared = recorded()
+    monkeypatch.setattr(EncodedField, "is_whole", lambda _field, _value: False)
+    assert recorded() == shared

@@ -124,9 +124,9 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     if not _ARRAY_DTYPE.match(dtype):
         raise ValueError(f"an array of dtype {dtype}")
     shape = list(value.shape)
-    if value.size >= limits.max_items or value.nbytes > limits.max_bytes:
+    if is_cut_array(value, limits):
         head = [_number(item) for item in _numbers(value.flat[:_HEAD_ITEMS])]
-        digest = f"{ALGORITHM}:{digest_bytes(value.tobytes())}"
+        digest = f"{ALGORITHM}:{digest_bytes(_bytes_of(value))}"
         whole = {"dtype": dtype, "shape": shape, "items": value.size, "digest": digest}
         return "truncated", {"head": head, **whole}
     if value.dtype.kind == "U" and not _is_unicode(value):
@@ -135,6 +135,21 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     if value.dtype.kind in "fc":
         data = [_number(item) for item in data]
     return f"ndarray:{dtype}", {"shape": shape, "data": data}
+
+
+def _bytes_of(array: Any) -> Any:
+    """Return the bytes of an array in C order, without a copy where it has this order."""
+    try:
+        return memoryview(array).cast("B") if array.flags.c_contiguous else array.tobytes()
+    except (TypeError, ValueError, BufferError):  # moments, complex numbers and texts have no such view
+        return array.tobytes()
+
+
+def is_cut_array(value: Any, limits: Limits) -> bool:
+    """Whether an array is recorded by its digest only, as its numbers exceed the limits."""
+    if type(value) is not getattr(sys.modules.get("numpy"), "ndarray", None):
+        return False
+    return bool(value.size >= limits.max_items or value.nbytes > limits.max_bytes)
 
 
 def small_array(value: Any) -> tuple[bytes, str] | None:

@@ -30,7 +30,7 @@ _TOKEN_BYTES = re.compile(_TOKEN.pattern.encode())
 _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 
-def digest_bytes(data: bytes) -> str:
+def digest_bytes(data: bytes | memoryview) -> str:
     """Return 16 hex digits of BLAKE2b over the bytes."""
     return blake2b(data, digest_size=8).hexdigest()
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from Agent.event.pointers import escape
-from Agent.event.values.arrays import number_tag
+from Agent.event.values.arrays import is_cut_array, number_tag
 from Agent.event.values.class_codecs import MEMBER, class_reducer, known_tag_of_member
 from Agent.event.values.codecs import builtin_reducer, registered_codec
 from Agent.event.values.digest import canonical_bytes
@@ -171,8 +171,8 @@ class _ShortWalk:
                 self.types[pointer] = "agent"
                 return agent_id
             reducer = class_reducer(kind)
-        if reducer is None:
-            raise _Special
+        if reducer is None or is_cut_array(value, self._limits):
+            raise _Special  # before an array is read
         tag, reduced = reducer(value, self._limits)
         if tag.startswith(MEMBER):
             tag = known_tag_of_member(value, self._hides) or "opaque"

@@ -56,6 +56,7 @@ from Agent.event.values.plain import (
     all_strings,
     any_may_be_made,
     any_nonfinite,
+    census,
     exceeds,
     plain_bytes,
     read_json,
@@ -95,6 +96,8 @@ def encode_value(
     """
     failure: Exception | None = None
     for cutting in (False, True):  # cuts add bytes, for which the second walk leaves room in its budget
+        if not cutting and _is_surely_cut(value, limits):
+            continue
         try:
             walk = Walk(limits, agent_of, cutting=cutting, reading=reading, start=pointer)
             return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
@@ -107,6 +110,17 @@ def encode_value(
             failure = error
             break
     return _given_up(value, pointer, failure)
+
+
+def _is_surely_cut(value: Any, limits: Limits) -> bool:
+    """Whether a container has more values than the limits allow, so that only a cutting walk ends."""
+    try:
+        if limits.max_items > limits.max_repeats:
+            return False  # repeats may change the limits first
+        return census(value, limits.max_items, limits.max_depth).nodes > limits.max_items
+    except Exception as error:  # noqa: BLE001 - another thread changes the value, or there is no memory
+        pass_on(error)
+        return False
 
 
 def _given_up(value: object, pointer: str, error: BaseException | None) -> Encoded:

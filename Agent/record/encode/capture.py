@@ -82,6 +82,13 @@ class EncodedField(NamedTuple):
     types: Types
     """Its tags, by pointers relative to it."""
 
+    def is_whole(self, value: object) -> bool:
+        """Whether it is this value, and every line holds all of it alike: nothing was cut or described."""
+        return self.identity == id(value) and _PARTIAL.isdisjoint(self.types.values())
+
+
+_PARTIAL = frozenset({"opaque", "truncated"})
+
 
 class Capture:
     """Encodes payloads for one pipeline."""
@@ -257,10 +264,12 @@ class Capture:
         environments: Mapping[str, dict[str, Any]] | None = None,
         positional: Mapping[int, str] | None = None,
         own_keys: frozenset[str] | None = None,
+        encoded: Mapping[str, EncodedField] | None = None,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body` by the slow path, which encodes each value separately.
 
         Args:
+            encoded: by key, what was encoded a moment ago.
             own_keys: the top-level keys that count as harmless; None for all.
         """
         self.careful_count += 1
@@ -281,10 +290,15 @@ class Capture:
                 parts.append(orjson.dumps({key: environments[key]})[1:-1])
                 types[place] = "opaque"
                 continue
-            encoded = to_json(value, place, self.limits, self.agent_of, reading)
-            parts.append(orjson.dumps(key) + b":" + encoded.json)
-            if encoded.types:
-                types.update(encoded.types)
+            known = encoded.get(key) if encoded else None
+            if known is not None and known.is_whole(value) and self.limits == DEFAULT_LIMITS:
+                parts.append(orjson.dumps(key) + b":" + known.json)
+                types.update({f"{place}{below}": tag for below, tag in known.types.items()})
+                continue
+            dumped = to_json(value, place, self.limits, self.agent_of, reading)
+            parts.append(orjson.dumps(key) + b":" + dumped.json)
+            if dumped.types:
+                types.update(dumped.types)
         own_keys = frozenset(payload) if own_keys is None else own_keys
         return self._redact(
             b",".join(parts), types or None, pointer, own_keys=own_keys, found=found, positional=positional
@@ -339,7 +353,12 @@ class Capture:
             # A name such as `password` passes above a small number, and is not harmless above other values.
             known = frozenset(self.known_keys.intersection(payload))
             return self.careful_body(
-                payload, pointer, reading=reading, environments=environments, own_keys=known
+                payload,
+                pointer,
+                reading=reading,
+                environments=environments,
+                own_keys=known,
+                encoded=encoded,
             )
         whole = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = whole.json, whole.types

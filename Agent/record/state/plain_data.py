@@ -25,9 +25,11 @@ from typing import Any
 from Agent.event.classes import by_class, class_name, find_in_classes, module_of_class, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
+from Agent.event.values.plain import census
 from Agent.record.state.introspection import Sort, sort_of
 
 _MOST_CONTAINERS = 100_000
+_BUILTIN = (dict, list, tuple, set, frozenset)
 _OF_MEMBERS = (Sort.VALUE, Sort.GENERATOR, Sort.ARRAY)
 
 
@@ -45,6 +47,10 @@ def is_plain_data(
         known: ids of objects that earlier calls at the same time found to be plain data; extended here.
     """
     try:
+        if not any(type(owner) is each for each in _BUILTIN):  # a lookup might run code of a metaclass
+            counted = census(value)
+            if counted.is_data and counted.containers < _MOST_CONTAINERS:
+                return True
         return _leads_to_data_alone(value, owner, agent_of, set() if known is None else known)
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         return False

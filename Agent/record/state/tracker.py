@@ -18,7 +18,7 @@ import orjson
 
 from Agent.event.classes import MOST_CLASSES, attribute_or_none
 from Agent.event.limits_of_time import pass_on
-from Agent.event.values.arrays import number_tag, small_array
+from Agent.event.values.arrays import is_cut_array, number_tag, small_array
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.codecs import is_queue
 from Agent.event.values.content_digest import content_of, often_reference
@@ -28,6 +28,7 @@ from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
     all_strings,
+    census,
     exceeds,
     is_same_scalar,
     read_json,
@@ -626,13 +627,20 @@ class StateTracker:
             return None
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        if holds_many_objects(value, self._agent_of):
+        if holds_many_objects(value, self._agent_of) or is_cut_array(value, DEFAULT_LIMITS):
             self._note_large(name)
+            return None
+        if self._is_large_data(value):
+            self.heavy |= {name}
+            self.last.pop(name, None)
             return None
         places = Places(present)
         dumped, is_for_lines = self._dumped(value, places)
         if not dumped.types:
             return dumped.json
+        if "truncated" in dumped.types.values():  # such as an array in a dict, whose digest is short
+            self._note_large(name)
+            return None
         raw = dumped.json + write_json(dumped.types, orjson.OPT_SORT_KEYS)  # the judge has another order
         if is_for_lines:
             self.encoded = {**self.encoded, name: EncodedField(id(value), dumped.json, dumped.types)}
@@ -647,6 +655,12 @@ class StateTracker:
                 self._note_large(name)
                 return None
         return raw
+
+    def _is_large_data(self, value: Any) -> bool:
+        """Whether a value is plain data whose JSON certainly takes over `HEAVY_BYTES`."""
+        most = HEAVY_BYTES // 2 + 1  # n values take at least 2 n - 1 bytes
+        counted = census(value, most, DEFAULT_LIMITS.max_depth)
+        return self._keeping is not None and counted.nodes > most and census(value).is_data
 
     def _dumped(self, value: Any, places: Places) -> tuple[Dumped, bool]:
         """Encode a value, and tell whether a line would hold the same.
@@ -706,6 +720,7 @@ class StateTracker:
         self._ignored = self.environments = self.unmarked = NONE
         self._held.clear()
         self.last = {}
+        self.encoded = NONE
         borrowed = self.borrowed
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):

@@ -97,7 +97,11 @@ def emit_state(
     for each in held.values():
         each.holder = each.holder or binding
     fields, places = _with_references(exposed.fields, tracker), Places(exposed.fields)
-    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.given_id, places, tracker.environments)
+    encoded = {name: each for name, each in tracker.encoded.items() if each.is_whole(fields.get(name))}
+    tracker.encoded = NONE
+    inner, types = pipeline.capture.user_body(
+        fields, _FIELDS, binding.given_id, places, tracker.environments, encoded=encoded
+    )
     size_bytes = len(inner) + BYTES_AN_ITEM * places.nodes
     if size_bytes > MUCH_BYTES:
         pipeline.large_states.spend(size_bytes)
