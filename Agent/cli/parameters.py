@@ -216,7 +216,7 @@ def _parts(described: Any) -> tuple[str, str, str]:
     """Split a docstring into its text, its Args section and its examples."""
     text, _, examples = inspect.cleandoc(described.__doc__ or "").partition("\n\nExamples:\n")
     about, _, section = text.partition("\n\nArgs:\n")
-    return about, section, examples
+    return about, re.split(r"\n\n(?=\w)", section, maxsplit=1)[0], examples
 
 
 def _epilog(examples: str) -> str:

@@ -23,6 +23,9 @@ def retries_report(engine, agent_id, *, least: int = 1, order: typing.Literal["a
     Args:
         least: only agents with so many retries.
         order: by what they are sorted.
+
+    Returns:
+        `of`: the agent that was asked for.
     """
     retries = f"SELECT agent_id FROM {scan('action_type')} WHERE action_type = 'retry'"
     rows = engine.rows(f"SELECT agent_id, count(*) AS times FROM ({retries}) GROUP BY 1")
@@ -97,7 +100,7 @@ def test_its_keyword_only_parameters_are_options_with_their_help(root):
     wrong = run_with_one_more(run.format(["retries", "--order", "size"]))
     assert wrong.returncode == 2 and "'agent', 'times'" in wrong.stderr
     shown = " ".join(run_with_one_more(run.format(["retries", "--help"])).stdout.split())
-    assert "--order [agent|times] By what they are sorted." in shown
+    assert "--order [agent|times] By what they are sorted. --engine" in shown
     assert "Only agents with so many retries. [default: 1]" in shown
 
 
