@@ -33,22 +33,7 @@ from Agent.utils import (
 
 LOGGERS = (AgentLogger, InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger)
 OTHERS = {"debug", "info", "warning", "error", "critical", "exception", "send", "receive"}
-ARGUMENTS = {
-    "log_cascade": ("c", 3),
-    "log_collaboration": (["a", "b"],),
-    "log_connection": ("a", "b"),
-    "log_content_generation": ("post", "p"),
-    "log_content_interaction": ("a", "p", "like"),
-    "log_exploration_exploitation": ("arm", True),
-    "log_latency": ("op", 1.5),
-    "log_metric": ("m", 1.5),
-    "log_resource": (),
-    "log_reward": ("act", 1.0),
-    "log_simulation_end": (),
-    "log_simulation_start": (),
-    "log_state_change": ({"a": 1}, {"a": 2}),
-    "log_throughput": ("op", 10, 2.0),
-}
+OF_TYPE = {"float": 1.5, "int": 3, "bool": True, "Iterable[Any]": ["a", "b"]}
 
 
 def recording_methods(logger_class):
@@ -69,9 +54,13 @@ def logger_of(cls):
 def test_every_recording_method_has_an_awaitable_twin_that_records_the_same(recorded):
     for cls, name in TWINS:
         logger = logger_of(cls)
-        arguments = ARGUMENTS.get(name, ("x",))
+        arguments = [
+            OF_TYPE.get(each.annotation, "x")
+            for each in inspect.signature(getattr(logger, name)).parameters.values()
+            if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+        ]
         if name == "receive":
-            arguments = (logger.send("b", {"n": 1}),)
+            arguments = [logger.send("b", {"n": 1})]
         getattr(logger, name)(*arguments)
         plain = recorded.last
         answer = asyncio.run(_awaited(logger, name, arguments))
