@@ -44,7 +44,7 @@ class Meaning(StrEnum):
     UPDATE = "update"
     """A change of how an agent acts later."""
     OBSERVATION = "observation"
-    """How things are; it explains nothing by itself."""
+    """How things are; it explains nothing by itself, and is not exported to OpenTelemetry."""
     FRAME = "frame"
     """Where a program, a run or a pause begins or ends; `debug` does not read it."""
     BOOKKEEPING = "bookkeeping"

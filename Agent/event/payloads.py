@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     home: Home = Home.LOG
     is_span: bool = False
     about: str = ""
-    """The payload key by which its events are grouped: the action, tool, model or class of error."""
+    """The payload key by which its events are grouped and named: the action, tool, model or class of error."""
     view: str = ""
     """The SQL view of its events, in addition to the view of all events."""
     also_leaves: tuple[Field, ...] = ()
@@ -48,9 +48,9 @@ class Kind(NamedTuple):
     meaning: Meaning = Meaning.OTHER
     verb: str = "{name}"
     """How `debug` says that a named event happened."""
-    series: str = ""
-    """What `debug` counts its events as, if agents do such a thing: a word, and after a colon the key that
-    tells them apart."""
+    series: tuple[str, str] = "", ""
+    """What `debug` and its experiments count its events as, if agents do such a thing: a word, and the key that
+    tells them apart, in the row after a colon."""
 
 
 _TABLE = """\
@@ -265,7 +265,12 @@ replay.match events
 A key is `name:type`, with `?` after an optional name; for texts, objects and lists, `/form` after the type
 gives the form in which they may be exported. A key with `+` before it is added on export.
 """
-_COLUMNS: dict[str, Callable[[str], object]] = {"home": Home, "is_span": "yes".__eq__, "meaning": Meaning}
+_COLUMNS: dict[str, Callable[[str], object]] = {
+    "home": Home,
+    "is_span": "yes".__eq__,
+    "meaning": Meaning,
+    "series": lambda text: text.partition(":")[::2],
+}
 """What makes a column of its text, where it is not the text itself."""
 
 

@@ -21,6 +21,7 @@ from Agent.archive.sealed.reader import cores
 from Agent.errors import AgentNotFound, AgentTraceError, ReplayError, TargetNotGiven, UsageError
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.payloads import KINDS
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
@@ -430,13 +431,6 @@ REWARD = "reward"
 STATE = "state"
 
 ERROR_SERIES = "error"
-_NAMED = {
-    "agent_action": ("action", "action_type"),
-    "decision": ("decision", "decision_type"),
-    "interaction": ("interaction", "interaction_type"),
-    "agent_message": ("message", "direction"),
-    "tool.call": ("tool", "name"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,8 +456,14 @@ def series_of(event: Event) -> str:
     is_grave = event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None
     if event.kind == "error" or is_grave:
         return ERROR_SERIES
-    sort, key = _NAMED.get(event.kind, (event.kind, ""))
+    sort, key = _series_of_kind(event.kind)
     return f"{sort}:{event.extra.get(key) or ''}" if key else sort
+
+
+def _series_of_kind(kind: str) -> tuple[str, str]:
+    """The word and the key of a kind's series; a kind without one is its own."""
+    row = KINDS.get(kind)
+    return row.series if row is not None and row.series[0] else (kind, "")
 
 
 @dataclass(slots=True)
@@ -513,7 +513,8 @@ def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[s
     """
     tally = MetricTally(measure)
     for event in events:
-        is_call = event.kind in _NAMED and event.span_id is not None and event.kind != "decision"
+        is_named = bool(_series_of_kind(event.kind)[1])
+        is_call = is_named and event.span_id is not None and event.kind != "decision"
         if event.agent_id is None or event.agent_id in live or is_call or event.kind == ERROR_SERIES:
             tally.see(event)
     return tally.value()

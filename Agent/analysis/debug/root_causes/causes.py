@@ -384,9 +384,6 @@ def _edge(cause: Act, effect: Act, told: str, shared: Hashable) -> Edge:
 
 
 _COUNTED: Final = {
-    kind.name: word
-    for kind in KINDS.values()
-    for word, _, key in [kind.series.partition(":")]
-    if key and key == kind.about
+    kind.name: kind.series[0] for kind in KINDS.values() if kind.series[1] and kind.series[1] == kind.about
 }
 """{kind: the word for what is counted} of those that experiments count by what they are about."""

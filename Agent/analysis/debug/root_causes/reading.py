@@ -34,14 +34,14 @@ _CHUNK: Final = 8_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
 _SELDOM: Final = "'state_change', 'system.config', 'strategy_update', 'policy_update', 'error'"
 
-_SERIES_OF: Final = {kind.name: kind.series.partition(":") for kind in KINDS.values() if kind.series}
-_KEY_OF: Final = {kind: key for kind, (_, _, key) in _SERIES_OF.items() if key}
+_SERIES_OF: Final = {kind.name: kind.series for kind in KINDS.values() if kind.series[0]}
+_KEY_OF: Final = {kind: key for kind, (_, key) in _SERIES_OF.items() if key}
 _KEYS: Final = (*dict.fromkeys(_KEY_OF.values()), "error_id")
 _OWN_NAME: Final = " ".join(f"WHEN '{kind}' THEN {key}" for kind, key in _KEY_OF.items())
 _SERIES: Final = f"""CASE WHEN is_error THEN 'error' {
     " ".join(
-        f"WHEN event_type = '{kind}' THEN '{word}{colon}' || coalesce(own_name, '')"
-        for kind, (word, colon, _) in _SERIES_OF.items()
+        f"WHEN event_type = '{kind}' THEN '{word}{':' * bool(key)}' || coalesce(own_name, '')"
+        for kind, (word, key) in _SERIES_OF.items()
     )
 } END"""
 _SILENT: Final = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
