@@ -297,6 +297,10 @@ KINDS: dict[str, Kind] = {
 }
 """Every kind of event by its name."""
 
+_UNNAMED = frozenset({"convergence", "intervention", "model.call", "run.failure"})
+NAMING_KEYS = frozenset(row.about for row in KINDS.values() if row.name not in _UNNAMED) - {""}
+"""The keys that name an event to analysis; events of some kinds are named after the kind."""
+
 
 def kinds_of(*meanings: Meaning) -> frozenset[str]:
     """The kinds whose events are one of these to analysis."""

@@ -35,6 +35,7 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
+from Agent.event.payloads import NAMING_KEYS
 from Agent.render.blocks import Column, Section, first_of
 from Agent.render.formats import plural
 from Agent.render.html import notebook_html
@@ -635,9 +636,13 @@ _OF_EVENT: Final = (
     "event_type", "name", "timestamp", "started_at", "duration_ms", "self_ms", "tick", "level", "outcome",
     "message",
 )  # fmt: skip
-_NAMES: Final = (
-    "action_type", "metric_name", "context", "learning_stage", "decision_type", "interaction_type",
-    "error_type", "content_type", "strategy_type", "operation", "name",
+_NAMES: Final = tuple(
+    dict.fromkeys(
+        (
+            "action_type", "metric_name", "context", "learning_stage", "decision_type", "interaction_type",
+            "error_type", "content_type", "strategy_type", "operation", "name", *sorted(NAMING_KEYS),
+        )
+    )
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, Final, TypeGuard
 
 from Agent.event.kinds import SNAPSHOT, Meaning, is_of_generators
-from Agent.event.payloads import KINDS, kinds_of
+from Agent.event.payloads import NAMING_KEYS, kinds_of
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -21,15 +21,12 @@ MAX_KEYS: Final = 40
 MAX_ITEMS: Final = 6
 MAX_TEXT: Final = 80
 
-_UNNAMED: Final = frozenset({"convergence", "intervention", "model.call", "run.failure"})
-"""Kinds whose events are one class each, whatever they are about."""
 NAMES: Final = tuple(
     dict.fromkeys(
         (
             "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type",
             "strategy_type", "learning_stage", "name", "component", "module", "content_type", "operation",
-            "error_type", "learning_type", "context",
-            *(row.about for row in KINDS.values() if row.about and row.name not in _UNNAMED),
+            "error_type", "learning_type", "context", *sorted(NAMING_KEYS),
         )
     )
 )  # fmt: skip
