@@ -636,13 +636,9 @@ _OF_EVENT: Final = (
     "event_type", "name", "timestamp", "started_at", "duration_ms", "self_ms", "tick", "level", "outcome",
     "message",
 )  # fmt: skip
-_NAMES: Final = tuple(
-    dict.fromkeys(
-        (
-            "action_type", "metric_name", "context", "learning_stage", "decision_type", "interaction_type",
-            "error_type", "content_type", "strategy_type", "operation", "name", *sorted(NAMING_KEYS),
-        )
-    )
+_NAMES: Final = (
+    "action_type", "metric_name", "context", "learning_stage", "decision_type", "interaction_type",
+    "error_type", "content_type", "strategy_type", "operation", "name", *sorted(NAMING_KEYS),
 )  # fmt: skip
 
 

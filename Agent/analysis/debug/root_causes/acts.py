@@ -21,16 +21,12 @@ MAX_KEYS: Final = 40
 MAX_ITEMS: Final = 6
 MAX_TEXT: Final = 80
 
-NAMES: Final = tuple(
-    dict.fromkeys(
-        (
-            "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type",
-            "strategy_type", "learning_stage", "name", "component", "module", "content_type", "operation",
-            "error_type", "learning_type", "context", *sorted(NAMING_KEYS),
-        )
-    )
+NAMES: Final = (
+    "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type", "strategy_type",
+    "learning_stage", "name", "component", "module", "content_type", "operation", "error_type",
+    "learning_type", "context", *sorted(NAMING_KEYS),
 )  # fmt: skip
-"""The keys that name the class of an event, the first that it has."""
+"""The keys that name the class of an event: the first that it has."""
 SILENT_KINDS: Final = kinds_of(Meaning.BOOKKEEPING, Meaning.FRAME) - {"source.state"}
 """Kinds that are not read; of bookkeeping only the states of generators are."""
 # Fields that say how an event was recorded, not what happened in it.
