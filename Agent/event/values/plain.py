@@ -19,9 +19,8 @@ SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRINGS = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
 _NESTING = _CONTAINERS | {tuple}
-_COUNTED = _NESTING | {set, frozenset}
 # By `id`, because a metaclass may have its own `__hash__`.
-_SCALAR_IDS, _COUNTED_IDS = frozenset(map(id, SCALARS)), frozenset(map(id, _COUNTED))
+_SCALAR_IDS, _COUNTED_IDS = frozenset(map(id, SCALARS)), frozenset(map(id, (*_NESTING, set, frozenset)))
 _MOST_LEVELS = 256  # orjson's limit
 _MOST_AGAIN = 100_000
 _SWEPT_FROM = 6  # for fewer items a loop is as fast as one call in C
@@ -76,7 +75,7 @@ class Census(NamedTuple):
     """Number of values, itself included; at least, since what occurs twice is counted once."""
     containers: int
     is_data: bool
-    """Whether everything in it is a scalar or a builtin container."""
+    """Whether everything in it is a scalar or a builtin container; False if counting stopped."""
 
 
 def census(value: Any, most_nodes: int | None = None, most_levels: int | None = None) -> Census:
@@ -86,9 +85,9 @@ def census(value: Any, most_nodes: int | None = None, most_levels: int | None = 
         most_nodes: counting stops beyond it.
         most_levels: so many levels of containers are searched.
     """
-    level = [value] if type(value) in _COUNTED else []
+    level = [value] if id(type(value)) in _COUNTED_IDS else []
     seen = set(map(id, level))
-    nodes, is_data = 1, bool(level) or type(value) in SCALARS
+    nodes, is_data = 1, bool(level) or id(type(value)) in _SCALAR_IDS
     while level and most_levels != 0:
         most_levels = None if most_levels is None else most_levels - 1
         below: list[Any] = []
@@ -97,13 +96,15 @@ def census(value: Any, most_nodes: int | None = None, most_levels: int | None = 
             if type(node) is dict:
                 children = [*node.values(), *([] if all_strings(children) else children)]
             nodes += len(children)
+            if most_nodes is not None and nodes > most_nodes:
+                return Census(nodes, len(seen), False)
             others = set(map(id, map(type, children))) - _SCALAR_IDS
             if others:
                 is_data = is_data and _COUNTED_IDS.issuperset(others)
-                below += [each for each in children if type(each) in _COUNTED]
-            if most_nodes is not None and nodes > most_nodes:
-                return Census(nodes, len(seen), is_data)
-        level = [each for each in below if id(each) not in seen and not seen.add(id(each))]  # type: ignore[func-returns-value]
+                below += [each for each in children if id(type(each)) in _COUNTED_IDS]
+        fresh = {id(each): each for each in below if id(each) not in seen}
+        seen.update(fresh)
+        level = list(fresh.values())
     return Census(nodes, len(seen), is_data)
 
 

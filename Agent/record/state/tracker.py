@@ -53,7 +53,13 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import is_plain_data
-from Agent.record.state.same_members import holds_many_objects, measure, snapshot, still_is
+from Agent.record.state.same_members import (
+    count_members,
+    holds_many_objects,
+    measure,
+    snapshot,
+    still_is,
+)
 
 _ABSENT = object()
 _HIDDEN = f"{HIDING}:".encode()
@@ -659,8 +665,9 @@ class StateTracker:
     def _is_large_data(self, value: Any) -> bool:
         """Whether a value is plain data whose JSON certainly takes over `HEAVY_BYTES`."""
         most = HEAVY_BYTES // 2 + 1  # n values take at least 2 n - 1 bytes
-        counted = census(value, most, DEFAULT_LIMITS.max_depth)
-        return self._keeping is not None and counted.nodes > most and census(value).is_data
+        if self._keeping is None or count_members(value) <= most:
+            return False
+        return census(value, most, DEFAULT_LIMITS.max_depth).nodes > most and census(value).is_data
 
     def _dumped(self, value: Any, places: Places) -> tuple[Dumped, bool]:
         """Encode a value, and tell whether a line would hold the same.
