@@ -271,3 +271,35 @@ def test_a_full_state_is_the_same_whether_the_comparison_encoded_it_or_not(value
     shared = recorded()
     monkeypatch.setattr(EncodedField, "is_whole", lambda _field, _value: False)
     assert recorded() == shared
+
+
+@pytest.mark.parametrize(
+    "given",
+    [np.zeros(10 * MANY), [np.zeros(10 * MANY), np.ones(10 * MANY)], {"image": np.zeros((1000, 1000))}],
+    ids=["array", "list", "dict"],
+)
+def test_a_large_array_in_arguments_is_read_until_its_account_is_spent(given, monkeypatch):
+    with recording() as found:
+        reader = Reader()
+        for _ in range(large_contents.FREE_CALLS + 1):
+            reader.see(given)
+        digests = _count_digests(monkeypatch)
+        for _ in range(20):
+            reader.see(given)
+        assert digests == []
+        *_, last = found.of("agent_action")
+        assert last["extra"]["args"]["given"]["reference"] == NOT_READ
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda frame: frame, lambda frame: (frame, 1.0, {}), lambda frame: {"image": frame}]
+)
+def test_each_frame_of_a_game_is_read_as_an_argument_and_as_a_result(hold):
+    frame = np.zeros((210, 160, 3), np.uint8)
+    with recording() as found:
+        reader = Reader()
+        for number in range(3 * large_contents.FREE_CALLS):
+            frame[0, 0, 0] = number
+            reader.see(hold(frame))
+            reader.give(lambda: hold(frame))
+        assert NOT_READ not in found.text

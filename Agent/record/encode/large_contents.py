@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from Agent.event.pointers import unescape, value_at
+from Agent.event.values.arrays import is_cut_array
 from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
 from Agent.event.values.plain import SCALARS, read_json, write_json
 from Agent.event.values.reading import Limits, Named
@@ -70,6 +71,8 @@ BYTES_AN_ITEM = 8
 """Reading an item of a large container takes about as long as reading this much content of objects."""
 CHARS_A_BYTE = 64
 """Reading this many characters of a text takes as long as reading one byte of the content of objects."""
+ARRAY_BYTES_A_BYTE = 128
+"""The same for the bytes of an array, so that each frame of 210 x 160 pixels in three colours is read."""
 
 # By `id`, because a metaclass may have its own `__hash__`.
 _TEXT_IDS = frozenset(map(id, (str, bytes, bytearray)))
@@ -77,13 +80,13 @@ _SIZED_IDS = _TEXT_IDS.union(map(id, (list, dict, tuple, set, frozenset, deque))
 
 
 def size_if_cut(value: Any, limits: Limits) -> int:
-    """Return how much content a container or text counts for, if the limits would cut it; 0 for all else.
+    """Return how much content a container, text or array counts for if the limits cut it; 0 for all else.
 
-    Only builtin types are looked at, and of a container the lengths of its members.
+    Only builtin types and arrays of numpy are looked at, and of a container the lengths of its members.
     """
     kind = type(value)
     if id(kind) not in _SIZED_IDS:
-        return 0
+        return max(1, value.nbytes // ARRAY_BYTES_A_BYTE) if is_cut_array(value, limits) else 0
     count = len(value)
     if id(kind) in _TEXT_IDS:
         return count // CHARS_A_BYTE if count > limits.max_bytes else 0
@@ -114,7 +117,7 @@ def sizes_if_cut(values: Mapping[str, Any], limits: Limits) -> dict[str, int]:
     """Return {name: size} of the values that the limits would cut."""
     found: dict[str, int] = {}
     for name, value in values.items():
-        if id(type(value)) in _SIZED_IDS and (size := size_if_cut(value, limits)):
+        if size := size_if_cut(value, limits):
             found[name] = size
     return found
 
@@ -133,7 +136,10 @@ def sizes_of_large(
         key: `args` or `args_after`; `args` or `kwargs` of a constructor.
         above: the pointer to the payload.
     """
-    if types is None or (len(body) <= LARGE_BYTES and b'"size_bytes":' not in body):
+    if types is None:
+        return {}
+    is_short = len(body) <= LARGE_BYTES and b'"size_bytes":' not in body
+    if is_short and "truncated" not in types.values():  # an array that is cut is short, too
         return {}
     payload = read_json(b"{%s}" % body)
     start = f"{above}/{key}/"
@@ -146,7 +152,7 @@ def sizes_of_large(
                 items = form.get("items", 0) if type(form) is dict else 0
                 if "/" not in pointer[len(start) :] and not 0 < items <= limits.max_items:
                     continue  # `size_if_cut` has counted it
-                size = items * BYTES_AN_ITEM
+                size = _size_of_items(items, form.get("dtype", ""))
             # Objects that lead to one graph have equal sizes, and it was walked once.
             contents.setdefault(unescape(pointer[len(start) :].partition("/")[0]), set()).add(size)
     held = payload[key]
@@ -159,7 +165,17 @@ def size_of_cut(body: bytes, types: Mapping[str, str] | None) -> int:
     """Return how much content the containers count for that the limits cut for what their items hold."""
     if types is None or "truncated" not in types.values():
         return 0
-    return sum(map(int, re.findall(rb'"items":(\d{1,18})', body))) * BYTES_AN_ITEM
+    return sum(_size_of_items(int(items), dtype.decode()) for dtype, items in _ITEMS.findall(body))
+
+
+_ITEMS = re.compile(rb'(?:"dtype":"([^"]{1,16})","shape":\[[\d,]{0,256}\],)?"items":(\d{1,18})')
+_ITEM_BYTES = re.compile(r"\d+")
+
+
+def _size_of_items(items: int, dtype: str) -> int:
+    """Return how much content a cut container counts for, or an array if it has a `dtype`, such as `<f8`."""
+    found = _ITEM_BYTES.search(dtype)
+    return items * int(found[0]) // ARRAY_BYTES_A_BYTE if found is not None else items * BYTES_AN_ITEM
 
 
 class LargeArguments(Protocol):
