@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from Agent.record.tracing import function_facts
 from Agent.replay.worker.fork_server import ForkServer
 from Agent.replay.worker.jobs import Child, Launcher, launched_by, spawn
 
@@ -120,6 +121,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
     long = {item.path for item in items if item.get_closest_marker("integration")}
     items.sort(key=lambda item: item.path not in long)
     return result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def other_tests_are_not_the_program(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A recording names the modules of its program; the files of other tests are none of it.
+
+    Each of some thousand recordings would else read and name 500 files.
+    """
+    others = _collected - {request.module.__name__}
+    found = function_facts._new_modules
+
+    def found_beside_others(told: set[str]) -> dict[str, str]:
+        told.update(others)
+        return found(told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(function_facts, "_new_modules", found_beside_others)
+        yield
+
+
+_collected: frozenset[str] = frozenset()
+"""The modules that were loaded once all tests were collected."""
+
+
+def pytest_collection_finish() -> None:
+    global _collected
+    _collected = frozenset(sys.modules)
 
 
 _PROCESS_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
