@@ -12,10 +12,17 @@ from Agent.errors import UsageError
 from Agent.flight import TraceWrapper
 from Agent.replay import replay_run
 
-gymnasium = pytest.importorskip("gymnasium", reason="gymnasium is not installed; it is in the extra [test]")
-pettingzoo = pytest.importorskip(
-    "pettingzoo", reason="pettingzoo is not installed; it is in the extra [test]"
-)
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries():
+    """Loaded by the first test here, and not by each process of a test run."""
+    global gymnasium, pettingzoo
+    gymnasium = pytest.importorskip(
+        "gymnasium", reason="gymnasium is not installed; it is in the extra [test]"
+    )
+    pettingzoo = pytest.importorskip(
+        "pettingzoo", reason="pettingzoo is not installed; it is in the extra [test]"
+    )
 
 
 def slippery(spec=None):

@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 import pytest
-
-pytest.importorskip("langgraph.graph", reason="langgraph is not installed; it is in the extra [frameworks]")
-
 from hypothesis import given
 from hypothesis import strategies as st
-from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
 
 from Agent.archive.erase.erasing import erase, target_of
 from Agent.archive.prune import prune_checkpoints
@@ -24,9 +19,22 @@ from Agent.archive.verify import verify
 from Agent.errors import SessionInUse, UsageError
 from Agent.flight.checkpoints.graph_file import check_graph, graph_files, values_in
 from Agent.flight.checkpoints.model import RetentionPolicy
-from Agent.flight.integrations.langgraph_saver import TraceSaver, without_secrets
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.names import name_says
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries():
+    """Loaded by the first test here: with their 700 modules, recordings of all other tests would take longer."""
+    global END, START, StateGraph, interrupt, TraceSaver, without_secrets
+    pytest.importorskip(
+        "langgraph.graph", reason="langgraph is not installed; it is in the extra [frameworks]"
+    )
+    from langgraph.graph import END, START, StateGraph
+    from langgraph.types import interrupt
+
+    from Agent.flight.integrations.langgraph_saver import TraceSaver, without_secrets
+
 
 SECRET = "sk-proj-" + "Zq7Rt2Lm9XvB4nKc8WdY1sHf" * 2
 SUBJECT = "Jane Döe <jane@example.org>"

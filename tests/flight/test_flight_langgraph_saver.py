@@ -13,11 +13,17 @@ from typing import Annotated, TypedDict
 import pytest
 from support.processes import child_environment
 
-pytest.importorskip("langgraph.graph", reason="langgraph is not installed; it is in the extra [frameworks]")
 
-from langgraph.graph import END, START, StateGraph
+@pytest.fixture(scope="module", autouse=True)
+def libraries():
+    """Loaded by the first test here: with their 700 modules, recordings of all other tests would take longer."""
+    global END, START, StateGraph, TraceSaver
+    pytest.importorskip(
+        "langgraph.graph", reason="langgraph is not installed; it is in the extra [frameworks]"
+    )
+    from langgraph.graph import END, START, StateGraph
 
-from Agent.flight.integrations.langgraph_saver import TraceSaver
+    from Agent.flight.integrations.langgraph_saver import TraceSaver
 
 
 def added(left, right):

@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("mcp", reason="the MCP server needs mcp, of the extra [mcp]")
-
-from mcp import Client, StdioServerParameters, stdio_client
 from support.processes import REPOSITORY
 
 from Agent.demo.platform import Settings, record_session
@@ -22,6 +18,14 @@ from Agent.errors import InputError
 from Agent.mcp.worker import QuestionWorker
 
 pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library():
+    """Loaded by the first test here, and not by each process of a test run."""
+    global Client, StdioServerParameters, stdio_client
+    pytest.importorskip("mcp", reason="the MCP server needs mcp, of the extra [mcp]")
+    from mcp import Client, StdioServerParameters, stdio_client
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def root(tmp_path_factory) -> Path:
 class Asker:
     """Calls tools, and keeps what was asked."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def tool_method(root: Path, converse, *options: str):
 
 @pytest.mark.integration
 def test_why_did_creator_017_stop_is_answered_by_tools_alone(root):
-    async def converse(client: Client) -> None:
+    async def converse(client: Any) -> None:
         ask = Asker(client)
         (session,) = (await ask("sessions"))["sessions"]
         # the last publication, and the ticks after it
@@ -98,7 +102,7 @@ def test_why_did_creator_017_stop_is_answered_by_tools_alone(root):
 
 
 def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root):
-    async def converse(client: Client) -> None:
+    async def converse(client: Any) -> None:
         listed = (await client.list_tools()).tools
         assert [tool.name for tool in listed] == [
             "sessions", "analyze", "journey", "errors", "debug", "causes", "state", "diff", "sql"
@@ -119,7 +123,7 @@ def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root)
 
 @pytest.mark.integration
 def test_an_answer_is_bounded_in_characters_and_says_so(root):
-    async def converse(client: Client) -> None:
+    async def converse(client: Any) -> None:
         answer = await client.call_tool("journey", {"agent": "creator_017", "limit": 200})
         text = answer.content[0].text
         assert len(text) <= 3000

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mcp", reason="the MCP server needs mcp, of the extra [mcp]")
-
 from Agent.demo.platform import Settings, record_session
 from Agent.errors import AgentNotFound, AgentTraceError, EventNotFound, SessionNotFound, UsageError
 from Agent.mcp.questions import Questions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library():
+    pytest.importorskip("mcp", reason="the MCP server needs mcp, of the extra [mcp]")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,13 @@ from hypothesis.errors import Unsatisfiable
 # It refuses more than SQLite does.
 pytestmark = pytest.mark.database("postgresql")
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
+@pytest.fixture(scope="module", autouse=True)
+def library():
+    """Loaded by the first test here, and not by each process of a test run."""
+    global schemathesis
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
 
 SESSION = str(uuid.UUID("019a9f00-0000-7000-8000-000000000001"))
 RUN = "019a9f00-0000-7000-8000-000000000002"
