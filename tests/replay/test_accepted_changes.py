@@ -124,6 +124,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_an_agent_may_act_for_the_first_time_inside_the_action_of_another(toy):
     golden = kept(toy.record(FIRST_INSIDE), "last")
     assert update_golden(golden).passes

@@ -70,6 +70,7 @@ def test_a_change_in_one_of_them_is_a_difference(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
 
 
+@pytest.mark.further
 def test_a_change_elsewhere_is_a_difference_where_the_recording_has_the_module(toy):
     toy.record(TRADERS).change("LIMIT = 10", "LIMIT = 2")
     report = toy.replay("last")
@@ -83,6 +84,7 @@ def test_one_of_them_alone_proves_nothing_where_others_used_what_it_uses(toy):
     assert "replay the whole session" in str(report)
 
 
+@pytest.mark.further
 def test_one_of_them_alone_is_no_difference_where_a_change_has_no_effect(toy):
     toy.record(TRADERS).change("self.had += amount", "self.had = self.had + amount")
     report = toy.replay("last/a")
@@ -119,6 +121,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_helper_that_changed_is_a_difference_where_they_share_nothing(toy):
     report = toy.record(INDEPENDENT).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
@@ -356,6 +359,7 @@ def test_a_context_variable_that_code_outside_of_actions_sets_makes_a_difference
     assert "reads context variable STALL in Visitor.look" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_a_context_variable_that_nobody_sets_changes_no_verdict(toy):
     report = toy.record(STALLS.replace("{names}", "'bc'").replace("{set}", "pass")).replay()
     assert report.verdict == "IDENTICAL", str(report)
@@ -426,6 +430,7 @@ def test_tasks_that_await_agents_in_turn_take_turns_as_recorded(toy):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.merged"), str(report)
 
 
+@pytest.mark.further
 def test_one_agent_whose_turns_depend_on_others_is_replayed_with_all(toy):
     toy.record(GOSSIP)
     for name in "abcde":
@@ -477,6 +482,7 @@ KEPT = []
 """
 
 
+@pytest.mark.further
 def test_what_a_task_waited_for_between_its_actions_is_waited_for_again_where_that_matters(toy):
     report = toy.record(TANK).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
@@ -593,6 +599,7 @@ KEPT = []
 """
 
 
+@pytest.mark.further
 def test_a_difference_of_one_agent_that_the_whole_session_does_not_have_is_none(toy):
     report = toy.record(STORE).replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)

@@ -148,6 +148,7 @@ def test_what_actions_alone_leave_in_an_object_that_the_scheduler_changes_is_com
     )  # the clock moves at the steps 4 and 7: it is seen to be changed from 4 on
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_actions_alone_leave_in_a_container_there_is_compared_at_the_end(toy):
     program = _program(
@@ -161,6 +162,7 @@ def test_what_actions_alone_leave_in_a_container_there_is_compared_at_the_end(to
     assert "what w0.world leads to did not end as in the recording" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_constant_that_changes_such_an_object_otherwise_proves_nothing(toy):
     program = "RATE = 1\n" + _program(read="1", write="self.world.count += RATE", change="world.time = step")
@@ -169,6 +171,7 @@ def test_a_constant_that_changes_such_an_object_otherwise_proves_nothing(toy):
     assert "world.count of " in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_read_of_a_generator_whose_draws_are_recorded_leaves_no_doubt(toy):
     program = "RATE = 1\n" + _program(read="RATE * self.world.rng.random()", change="world.time = step")
@@ -176,6 +179,7 @@ def test_a_read_of_a_generator_whose_draws_are_recorded_leaves_no_doubt(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_changed_result_differs_although_the_clock_is_set(toy):
     program = _program(read="self.world.time", change="world.time = step")
@@ -222,6 +226,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_objects_that_the_program_puts_into_a_list_late_are_put_there_again(toy):
     report = toy.record(INBOX).replay()
@@ -362,6 +367,7 @@ def test_what_changed_code_leaves_there_otherwise_is_no_false_green(toy, kind):
     assert report.verdict in {"DIVERGED", "UNVERIFIED"}, str(report)
 
 
+@pytest.mark.further
 def test_late_changes_of_containers_are_seen(toy):
     change, read = CHANGES["a list in a list"]
     toy.record(_held_values(f"if step > 60: {change}", read, steps=80))

@@ -43,6 +43,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("result", "old", "new", "shown"),
     [
@@ -145,6 +146,7 @@ def test_attributes_of_the_classes_of_values_are_recorded_without_secrets_and_wi
     assert carried[f"{toy.name}.Missing.password"].startswith("[redacted:")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [

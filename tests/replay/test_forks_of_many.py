@@ -91,6 +91,7 @@ def test_a_real_peer_is_called_only_where_that_is_allowed(toy):
     assert result.comparison.divergence.agent_id == "a"
 
 
+@pytest.mark.further
 def test_agents_with_objects_of_their_own_are_patched_by_name(toy):
     toy.record(PEERS)
     patch = {"oracle": {"asked": 10}, "a": {"topic": "rum"}}

@@ -69,6 +69,7 @@ def test_fields_that_were_set_anew_behind_its_last_action_are_compared_as_they_w
     assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
 
 
+@pytest.mark.further
 def test_a_large_field_that_leads_to_other_objects_is_named_as_not_in_the_record(toy):
     source = KEEPER.replace("{more}", "pass").replace("[0] * 3000", "[Other(n) for n in range(900)]")
     source = source.replace("class Keeper", OTHER + "\nclass Keeper")
@@ -159,6 +160,7 @@ def test_agents_that_go_in_the_midst_of_anothers_action_are_compared_too(toy):
     assert report.divergence.step == 2
 
 
+@pytest.mark.further
 def test_a_generator_that_others_drew_from_later_in_that_action_is_named_and_nothing_else(toy):
     source = INSIDE.replace("self.trail.append", "self.rng.random(); self.trail.append")
     report = toy.record(source).replay("last")
@@ -216,6 +218,7 @@ def test_two_agents_that_had_one_id_after_each_other_are_not_taken_for_one(toy):
     assert "was another object" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_a_field_that_is_compared_by_name_need_not_be_known_as_it_ended(toy):
     source = """
 class World:
@@ -294,6 +297,7 @@ def test_a_change_in_the_last_action_of_an_object_that_went_with_its_agent_is_ne
     assert "box of a" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_a_large_field_that_holds_validators_of_pydantic_is_compared_as_the_agent_left_it(toy):
     pytest.importorskip("pydantic")
     source = KEEPER.replace("{more}", "pass").replace("import random", "import random, pydantic")

@@ -195,6 +195,7 @@ def ledger(tmp_path, monkeypatch):
     return record, replay
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_hash_that_all_runs_of_changed_code_make_alike_is_a_difference_though_a_library_makes_ids(ledger):
     record, replay = ledger
@@ -205,6 +206,7 @@ def test_a_hash_that_all_runs_of_changed_code_make_alike_is_a_difference_though_
     assert "head" in report.outcome.divergence.field
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_changed_deadline_is_not_excused_as_a_time_that_each_run_makes_anew(ledger):
     record, replay = ledger
@@ -215,6 +217,7 @@ def test_a_changed_deadline_is_not_excused_as_a_time_that_each_run_makes_anew(le
     assert report.verdict != "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_result_that_is_not_captured_proves_nothing_once_code_changed(ledger):
     record, replay = ledger
@@ -225,6 +228,7 @@ def test_a_result_that_is_not_captured_proves_nothing_once_code_changed(ledger):
     assert "results of price of ledger are not captured" in str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("end", "told"),

@@ -571,6 +571,7 @@ CHANGES_OF_MEMBERS = {
 }  # fmt: skip
 
 
+@pytest.mark.further
 def test_the_members_of_an_agent_that_is_a_container_are_compared(toy):
     for name, (old, new) in CHANGES_OF_MEMBERS.items():
         report = toy.record(OF_CONTAINERS).replay(run="last")

@@ -53,6 +53,7 @@ def test_a_replay_writes_full_states_where_the_recording_has_them(toy):
     assert "270 results" in str(report), str(report)
 
 
+@pytest.mark.further
 def test_a_difference_in_such_a_graph_is_found_at_the_end(toy):
     source = GRAPH.replace("if number == 255", "if number == 999")
     toy.record(source).change("number += 1", "number += 1 + (number == 40)")

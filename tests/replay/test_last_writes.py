@@ -73,6 +73,7 @@ def replayed(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [("points > 6", "points >= 6", "medal"), ("append(each.points)", "append(-each.points)", "log")],
@@ -93,6 +94,7 @@ def test_unchanged_and_refactored_programs_whose_agents_are_gone_are_identical(r
     ).verdict == ("IDENTICAL")
 
 
+@pytest.mark.further
 def test_where_recording_no_longer_checked_them_an_action_that_changed_is_named(replayed):
     assert replayed(40, "points > 6", "points > 6").verdict == "IDENTICAL"
     report = replayed(40, "points > 6", "points >= 6")
@@ -104,6 +106,7 @@ def test_where_recording_no_longer_checked_them_an_action_that_changed_is_named(
     )
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("new", ["players[0].points += 1", "players[0].medal = 'lead'"])
 def test_a_script_that_changed_outside_of_actions_may_write_to_them_unseen(replayed, new):
     report = replayed(4, 'print("the end")', new)
@@ -111,6 +114,7 @@ def test_a_script_that_changed_outside_of_actions_may_write_to_them_unseen(repla
     assert report.reasons[0].startswith("game changed, and what it wrote after the last actions of a, b")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -124,6 +128,7 @@ def test_comments_and_docstrings_of_the_script_write_nothing(replayed, old, new)
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_with_calls_alone_they_make_the_verdict_uncertain(replayed):
     report = replayed(4, "points > 6", "points >= 6", target="game:build", program=False)
     assert report.verdict == "UNVERIFIED", str(report)

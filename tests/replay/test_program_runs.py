@@ -139,6 +139,7 @@ def test_an_agent_that_only_changed_code_makes_is_no_earlier_difference_than_wha
     ), str(report)
 
 
+@pytest.mark.further
 def test_untraced_code_that_was_changed_is_diverged_where_an_agent_first_shows_it(farm):
     farm.record()
     farm.change("place * day % 5", "place * day % 5 + 2 * (day == 7)")
@@ -323,6 +324,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 def test_another_of_equal_objects_is_diverged_if_the_program_ran_again(farm):
     farm.record(WEB)
     assert farm.replay().verdict == "IDENTICAL"
@@ -332,6 +334,7 @@ def test_another_of_equal_objects_is_diverged_if_the_program_ran_again(farm):
     assert "holds the object at /1" in str(report) and "holds the object at /2" in str(report)
 
 
+@pytest.mark.further
 def test_an_agent_without_a_truth_value_is_replayed(farm):
     farm.record(
         PROGRAM.replace(
@@ -342,6 +345,7 @@ def test_an_agent_without_a_truth_value_is_replayed(farm):
     assert farm.replay().verdict == "IDENTICAL", str(farm.replay())
 
 
+@pytest.mark.further
 def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(farm):
     farm.record(SCHEDULED)
     farm.change("else 2", "else 1")
@@ -425,6 +429,7 @@ def test_a_changed_scheduler_of_tasks_that_something_else_may_order_is_not_green
     assert "records the same each time, but not what was recorded" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_a_difference_of_the_actions_stays_one_though_their_scheduler_changed_too(farm):
     farm.record(HERD)
     farm.change("10 + day", "10 + 2 * day")
@@ -433,6 +438,7 @@ def test_a_difference_of_the_actions_stays_one_though_their_scheduler_changed_to
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.further
 def test_a_scheduler_that_is_written_otherwise_is_identical(farm):
     farm.record(SCHEDULED)
     farm.change("return 3 if day % 7 < 5 else 2", "return 2 + (day % 7 < 5)")
@@ -490,6 +496,7 @@ def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, te
     assert told in remarks(report), str(report)
 
 
+@pytest.mark.further
 def test_a_field_to_ignore_needs_a_target(farm):
     farm.record()
     with pytest.raises(TargetNotGiven, match="options that ignore, allow or refuse something need one"):
@@ -507,6 +514,7 @@ def test_recorded_draws_need_a_target(farm):
     assert "only a replay with a target repeats the recorded draws" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("generator", "verdict"), [("RandomState(7)", "IDENTICAL"), ("RandomState()", "UNVERIFIED")]
@@ -534,6 +542,7 @@ def test_a_program_whose_actions_leave_nothing_proves_nothing(farm):
     assert report.verdict == "UNVERIFIED", str(report)
 
 
+@pytest.mark.further
 def test_what_is_redacted_in_both_is_no_more_than_equivalent(farm):
     text = PROGRAM.replace(
         "self.place = self.fat = 0", "self.place = self.fat = 0; self.password = 'hunter2-is-long'"
@@ -543,6 +552,7 @@ def test_what_is_redacted_in_both_is_no_more_than_equivalent(farm):
     assert (report.verdict, "redacted" in report.outcome.normalisers[0]) == ("EQUIVALENT", True), str(report)
 
 
+@pytest.mark.further
 def test_a_damaged_recording_is_proved_by_no_program(farm):
     farm.record(
         PROGRAM.replace("meadow.grow(day)", "meadow.grow(day); AgentLogger('told').info('a day')").replace(
@@ -599,6 +609,7 @@ def test_a_recording_that_verify_calls_edited_proves_nothing(farm, edit, target)
         assert f": agent-trace verify {session.name.removeprefix('session_')}" in str(report)
 
 
+@pytest.mark.further
 def test_an_edited_recording_is_not_a_difference_and_no_golden_trace(farm):
     farm.record(PROGRAM.replace("meadow.grow(day)", "pass"))
     change_a_number()
@@ -609,6 +620,7 @@ def test_an_edited_recording_is_not_a_difference_and_no_golden_trace(farm):
         add_golden("last", "cows:build", "trace", name="cows")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("remove", [False, True])
 def test_a_sealed_recording_is_as_it_was_written(farm, remove):
     farm.record(PROGRAM.replace("meadow.grow(day)", "pass"))
@@ -701,6 +713,7 @@ def test_a_library_may_try_whether_it_can_bind_an_address_of_this_machine(farm):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     farm.record()
     other = farm.path.read_text().replace("// 2", "// 3")
@@ -710,6 +723,7 @@ def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     assert "cows.py, run again as a whole, proves nothing: the target has different code" in remarks(report)
 
 
+@pytest.mark.further
 def test_code_or_constants_that_the_factory_sets_are_not_those_of_the_program(farm):
     farm.record(PROGRAM.replace("// 2", "// self.bite").replace("Cow:", "Cow:\n    bite = 2\n"))
     Path("stable.py").write_text(
@@ -997,6 +1011,7 @@ def test_actions_read_the_recorded_command_line(farm):
     assert (report.verdict, report.divergence.action) == ("DIVERGED", "told"), str(report)
 
 
+@pytest.mark.further
 def test_ids_that_recorded_sources_answer_agree_by_form_in_another_run_of_the_program(farm):
     farm.record(OF_IDS)
     farm.change("return self.rule(number)", "return self.rule(number) + 0")

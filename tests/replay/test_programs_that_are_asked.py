@@ -115,6 +115,7 @@ def test_a_changed_method_of_such_a_program_is_judged_by_its_calls(replayed):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("change", [[], [("self.served += 1", "self.served = self.served + 1")]])
 def test_calls_that_lack_what_surrounds_them_do_not_count_if_the_program_records_the_same(replayed, change):
     report = replayed(SURROUNDED, *change)
@@ -122,11 +123,13 @@ def test_calls_that_lack_what_surrounds_them_do_not_count_if_the_program_records
     assert "lacks what surrounds it in the program" in str(report)
 
 
+@pytest.mark.further
 def test_a_difference_of_the_program_counts_there(replayed):
     report = replayed(SURROUNDED, ("self.served += 1", "self.served += 2"))
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("target", ["office:build", None])
 def test_another_order_of_calls_inside_an_action_is_a_difference(replayed, target):
     report = replayed(INSIDE, ("in self.workers: worker", "in self.workers[::-1]: worker"), target=target)

@@ -102,12 +102,14 @@ def test_a_call_that_differs_between_actions_is_told_by_its_name(program):
     assert "argument messages[0]['role'] of tool.call ask outside of actions" in str(report)
 
 
+@pytest.mark.further
 def test_the_order_of_calls_between_actions_counts(program):
     call = '            ask([{"role": "user", "content": "hello"}])\n            writer.write("page")\n'
     report = program((call, "".join(reversed(call.splitlines(keepends=True)))))
     assert report.verdict != "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_what_varies_between_actions_proves_nothing_of_changed_code_and_is_no_matter_of_unchanged(program):
     varying = [('"seconds": 1', '"seconds": time.time()')]
     report = program(before=varying)

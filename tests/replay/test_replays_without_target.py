@@ -226,6 +226,7 @@ def test_a_file_that_was_written_after_the_recording_is_named(desk):
     assert "recorded 2, replayed 3" in reason, reason
 
 
+@pytest.mark.further
 def test_such_a_file_is_also_named_if_it_is_read_before_anything_is_recorded(desk):
     (desk.place / "config.txt").write_text("2")
     os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
@@ -472,6 +473,7 @@ def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk
     assert "it draws without a seed: random by Trader.trade (shop.py:" in " ".join(report.reasons)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", ["library", "program"])
 def test_a_process_that_looks_something_up_or_belongs_to_an_import_is_no_obstacle(desk, library, place):
     started = 'import subprocess\nassert subprocess.run(["true"]).returncode == 0\n'
@@ -506,6 +508,7 @@ def prices(kind, day):
 """
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("kind", ["Pool", "executor"])
 def test_workers_that_record_nothing_may_compute_what_agents_are_given(desk, kind):
@@ -634,6 +637,7 @@ shutdown_logging()
 """
 
 
+@pytest.mark.further
 def test_the_directory_of_the_script_is_the_same_in_the_copy_in_which_it_runs(desk):
     desk.record(PLACES)
     report = replayed()
@@ -696,6 +700,7 @@ def test_changed_code_that_untraced_code_calls_is_never_green(desk, monkeypatch,
     assert replayed(target="main:Maker").verdict in {"UNVERIFIED", "DIVERGED"}
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     "body",

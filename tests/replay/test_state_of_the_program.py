@@ -190,6 +190,7 @@ def test_refactored_code_stays_green(place, before, after):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("line", ['KEYS[0]["password"] = "first-Q7zt9Lm2"', 'TOTALS["sum"] += 0'])
 def test_a_secret_that_changed_code_may_have_left_in_the_program_is_no_more_than_equivalent(place, line):
@@ -207,6 +208,7 @@ def test_a_secret_that_changed_code_may_have_left_in_the_program_is_no_more_than
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_renamed_global_is_the_same(place):
     record(place)
     (place / "shop.py").write_text(PROGRAM.replace("TOTALS", "_SUMS"))
@@ -256,6 +258,7 @@ def build(spec):
 )
 
 
+@pytest.mark.further
 def test_another_order_of_agents_is_equivalent(place):
     record(place, ORDERED)
     report = changed(place, "for clerk in TWO", "for clerk in TWO[::-1]", ORDERED)
@@ -433,6 +436,7 @@ def test_an_edit_beside_state_that_the_loop_writes_is_judged_by_what_it_does(pla
     assert report.divergence.texts == ("13", "15")
 
 
+@pytest.mark.further
 def test_an_edit_that_the_calls_show_at_the_same_step_is_told_by_the_calls(place):
     source = of_loop("Clock.now")
     record(place, source)
@@ -441,6 +445,7 @@ def test_an_edit_that_the_calls_show_at_the_same_step_is_told_by_the_calls(place
     assert not report.outcome.is_of_program
 
 
+@pytest.mark.further
 def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent_shows_it(place):
     source = of_loop("DAYS['now']")
     record(place, source)
@@ -450,6 +455,7 @@ def test_a_changed_loop_beside_an_edit_without_effect_is_diverged_where_an_agent
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 4), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("edit", ["self.total += load", "self.total = self.total + load"])
 @pytest.mark.parametrize(
@@ -477,6 +483,7 @@ OF_GLOBAL = (
 )
 
 
+@pytest.mark.further
 def test_a_global_that_the_loop_writes_is_named_by_its_module(place):
     record(place, OF_GLOBAL)
     report = replay_run("last", "shop:build", place / "trace", program=False)
@@ -521,6 +528,7 @@ def test_a_report_says_which_code_changed_and_which_step_differs(place):
     )
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("options", [{}, {"program": False}])
 def test_a_method_that_an_action_adds_to_a_class_is_part_of_the_program(place, options):
     source = LOOPED.replace(
@@ -534,6 +542,7 @@ def test_a_method_that_an_action_adds_to_a_class_is_part_of_the_program(place, o
     assert "methods of shop.Worker" in str(report)
 
 
+@pytest.mark.further
 def test_a_method_that_is_only_written_anew_is_no_difference(place):
     record(place, LOOPED)
     text = "    def worth(self):\n        return self.rule(self.total)\n\n    def seen"
@@ -544,6 +553,7 @@ def test_a_method_that_is_only_written_anew_is_no_difference(place):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("edit", ["time.time() + 3600", "time.time()"])
 def test_times_that_agree_by_form_alone_do_not_excuse_an_edit(place, edit):
     """The calls get the recorded times, the program as a whole gets others."""

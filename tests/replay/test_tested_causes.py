@@ -235,6 +235,7 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     assert chance.verdict == "INCONCLUSIVE"
 
 
+@pytest.mark.further
 def test_where_nothing_recorded_carries_a_change_to_what_is_measured_it_is_not_tested(toy):
     events = events_of(toy.record(WARD))
     session = list_sessions(toy.root)[0].path
@@ -249,6 +250,7 @@ def test_where_nothing_recorded_carries_a_change_to_what_is_measured_it_is_not_t
     assert any(each.lacks is None and each.with_it[0] > each.without_it[0] for each in of_got), of_got
 
 
+@pytest.mark.further
 def test_a_change_may_reach_another_agent_by_an_object_that_both_hold(toy):
     shelf = "class Shelf:\n    bags = 0\n\nSHELF = Shelf()\n\nclass Pharmacy"
     shared = WARD.replace("class Pharmacy", shelf)
@@ -268,6 +270,7 @@ def test_a_change_may_reach_another_agent_by_an_object_that_both_hold(toy):
     assert not any("nothing recorded" in (each.lacks or "") for each in of_made)
 
 
+@pytest.mark.further
 def test_what_is_measured_is_never_what_is_undone(toy):
     events = events_of(toy.record(SHOP))
     work = the_event(events, action_type="work", agent_id="worker_3", tick=9)
@@ -351,6 +354,7 @@ def test_without_a_target_causes_stay_untested_and_one_line_says_how_to_give_one
         CauseExperiments(list_sessions(toy.root)[0].path, "count", ("error",), ())
 
 
+@pytest.mark.further
 def test_a_fork_that_does_not_do_what_was_recorded_proves_nothing(toy):
     events = events_of(toy.record(SHOP))
     poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
@@ -388,6 +392,7 @@ def test_a_sweep_from_inside_an_action_changes_what_it_should(toy):
     assert [fork.value for fork in report.forks] == [True], report.forks
 
 
+@pytest.mark.further
 def test_an_outcome_that_no_agent_has_is_told_and_tests_nothing(toy):
     events = events_of(toy.record(SHOP))
     poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
@@ -397,6 +402,7 @@ def test_an_outcome_that_no_agent_has_is_told_and_tests_nothing(toy):
     assert ways_out(toy, poison, "worker_3.price>100")
 
 
+@pytest.mark.further
 def test_what_would_go_on_as_before_is_counted_by_ticks(toy):
     events = events_of(toy.record(SHOP))
     poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})

@@ -58,6 +58,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_threads_that_end_with_their_action_are_no_reason(toy):
     report = toy.record(THREADS).replay()
     assert report.verdict == "IDENTICAL", str(report)
@@ -103,6 +104,7 @@ def main(): asyncio.run(rounds())
 """
 
 
+@pytest.mark.further
 def test_a_worker_of_a_library_that_waits_for_work_again_is_no_reason(toy):
     pytest.importorskip("anyio")
     report = toy.record(WORKERS).replay()
@@ -174,6 +176,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("place", ["self.rng", "self.world.rng", "RNG"])
 def test_how_many_generators_one_has_spawned_is_part_of_its_state(toy, place):
@@ -187,6 +190,7 @@ def test_how_many_generators_one_has_spawned_is_part_of_its_state(toy, place):
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.further
 def test_children_of_a_seed_that_two_generators_share_are_counted_once(toy):
     text = SPAWNED.replace("PLACE", "self.world.rng").replace("BESIDE", "pass")
     shared = "np.random.Generator(np.random.PCG64(SEED))"

@@ -40,6 +40,7 @@ CELLS = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_an_array_of_records_that_the_program_changes_between_actions_is_seen_by_name(toy):
     report = toy.record(_filled(RECORDS)).replay()
@@ -50,6 +51,7 @@ def test_an_array_of_records_that_the_program_changes_between_actions_is_seen_by
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     "read", ["self.world['heat'].sum()", "(lambda world: world.sum())(self.world['heat'])"]
@@ -63,6 +65,7 @@ def test_an_array_of_records_that_code_reads_is_no_cause_of_a_difference(toy, re
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_large_mapping_that_nothing_replayed_changed_proves_nothing_and_says_what_to_do(toy):
     report = toy.record(_filled(CELLS)).replay()
@@ -177,6 +180,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_what_is_not_looked_at_of_an_object_that_untraced_code_changes_makes_a_difference_prove_nothing(toy):
     report = toy.record(STAND).replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
@@ -223,6 +227,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_what_untraced_code_changes_is_noticed_of_worlds_that_come_late_too(toy):
     report = toy.record(LAKES).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
