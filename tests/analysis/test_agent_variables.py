@@ -86,6 +86,7 @@ def test_a_model_of_mesa_gives_the_same_frame_as_its_own_data_collector(trace_ro
     assert len(ours) == 12 * 15 and ours.nunique() > 2
 
 
+@pytest.mark.further
 def test_the_preset_of_mesa_can_be_undone(trace_root):
     pytest.importorskip("mesa", reason="mesa is not installed; it is in the extra [test]")
     from mesa.examples.basic.boltzmann_wealth_model.model import BoltzmannWealth, MoneyAgent

@@ -91,9 +91,9 @@ class Office:
     ("fault", "complaint"),
     [
         ("wrong configuration", "reading became very slow"),
-        ("wrong configuration", "why is worker_2 so slow"),
+        pytest.param("wrong configuration", "why is worker_2 so slow", marks=pytest.mark.further),
         ("poisoned message", "worker_3 fails all the time"),
-        ("outage", "everybody fails since a while"),
+        pytest.param("outage", "everybody fails since a while", marks=pytest.mark.further),
         ("lost update", "the orders of worker_3 are wrong"),
         ("leak", "memory grows and grows"),
     ],

@@ -89,6 +89,7 @@ def test_a_row_of_the_table_makes_a_command_with_help_and_json(root):
     assert "Each agent with its retries." in run_with_one_more(run.format(["retries", "--help"])).stdout
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_its_keyword_only_parameters_are_options_with_their_help(root):
     run = "from Agent.cli.main import main\nsys.exit(main({}))"

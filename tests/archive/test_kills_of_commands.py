@@ -37,6 +37,7 @@ def test_commands_killed_at_drawn_moments_lose_nothing_and_end_their_work_when_r
     assert json.loads(done.stdout.splitlines()[-1])["kills"] >= kills
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,13 +57,22 @@ def host(root, code, *arguments, given=""):
     return done, next(root.glob("session_*"))
 
 
-@pytest.fixture
-def hosts(tmp_path):
+@pytest.fixture(scope="module")
+def recorded_hosts(tmp_path_factory):
     """Two sessions: the second host's clock is 10 minutes behind, and its process was killed in its fourth call."""
-    asked, one = host(tmp_path / "a", BOSS)
-    killed, other = host(tmp_path / "b", WORKER, str(600_000_000_000), asked.stdout.strip())
+    place = tmp_path_factory.mktemp("hosts")
+    asked, one = host(place / "a", BOSS)
+    killed, other = host(place / "b", WORKER, str(600_000_000_000), asked.stdout.strip())
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    return one, other
+    return place, one, other
+
+
+@pytest.fixture
+def hosts(recorded_hosts, tmp_path):
+    """The same, for a test that may write into them."""
+    place, *sessions = recorded_hosts
+    shutil.copytree(place, tmp_path / "hosts")
+    return tuple(tmp_path / "hosts" / session.relative_to(place) for session in sessions)
 
 
 def test_hosts_become_one_session_in_causal_order_with_what_was_lost(hosts, tmp_path):

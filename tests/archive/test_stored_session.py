@@ -136,6 +136,7 @@ print(path.stat().st_size >> 20, path.read_bytes().count(b"\\n"))
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_session_takes_about_as_much_memory_as_its_lines_while_it_is_made(tmp_path):
     done = run_python("-c", MADE_UNDER_A_LIMIT, str(tmp_path / "root"), cwd=tmp_path)

@@ -39,6 +39,7 @@ def test_a_check_writes_junit_and_markdown(ask, tmp_path):
     assert "| two \\| &lt;b&gt; | DIVERGED |" in told and "<summary>two | &lt;b&gt;</summary>" in told
 
 
+@pytest.mark.further
 def test_what_cannot_be_checked_is_an_error_beside_the_others(ask, tmp_path):
     for agent, name in (("creator_001", "a | moved"), ("creator_002", "damaged"), ("creator_003", "same")):
         assert ask("golden", "add", f"last/{agent}", "--name", name).returncode == 0

@@ -196,6 +196,7 @@ def test_another_question_is_a_miss_that_no_graph_can_swallow(trace_root):
         langchain.model.with_fallbacks([langchain.model]).invoke("7 x 6")
 
 
+@pytest.mark.further
 def test_models_of_the_openai_agents_sdk_are_recorded_and_replayed(trace_root):
     agents = pytest.importorskip("agents")
     from openai.types import responses
@@ -267,6 +268,7 @@ def test_models_of_the_openai_agents_sdk_are_recorded_and_replayed(trace_root):
     assert found[2]["chunks"] == 2
 
 
+@pytest.mark.further
 def test_models_of_pydantic_ai_are_recorded_and_replayed(trace_root):
     pydantic_ai = pytest.importorskip("pydantic_ai")
     from pydantic_ai.models.test import TestModel as Scripted
@@ -302,6 +304,7 @@ def test_models_of_pydantic_ai_are_recorded_and_replayed(trace_root):
     assert all(call["chunks"] > 0 and "outcome" not in call for call in found[2:])
 
 
+@pytest.mark.further
 def test_a_pydantic_ai_stream_that_is_left_is_closed(trace_root):
     pydantic_ai = pytest.importorskip("pydantic_ai")
     from pydantic_ai.models.test import TestModel as Scripted
@@ -319,6 +322,7 @@ def test_a_pydantic_ai_stream_that_is_left_is_closed(trace_root):
     assert call["outcome"] == "closed"
 
 
+@pytest.mark.further
 @pytest.mark.process  # what it imports asks the system for its libraries
 def test_models_of_smolagents_are_recorded_and_replayed(trace_root):
     smolagents = pytest.importorskip("smolagents")

@@ -162,6 +162,7 @@ def test_a_missing_session_and_a_used_port_are_one_line_with_exit_code_3(root, t
         assert done.returncode == 3 and f"cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("at", ["foo", "tick:", ""])
 def test_a_moment_that_is_none_is_refused_before_the_server_listens(root, tmp_path, at):

@@ -148,7 +148,7 @@ def test_a_large_result_is_read_in_every_call():
 @pytest.mark.usefixtures("nothing_free")
 def test_the_option_reads_them_in_every_call():
     world = World(300)
-    seen = calls(lambda walker: [walker.dig(world) for _ in range(50)], RecordOptions(reads_large=True))
+    seen = calls(lambda walker: [walker.dig(world) for _ in range(20)], RecordOptions(reads_large=True))
     assert all(is_read(each["args"]["world"]) and "args_after" in each for each in seen)
 
 

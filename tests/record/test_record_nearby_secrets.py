@@ -188,7 +188,15 @@ def test_the_quick_look_passes_nothing_that_stands_near_a_name():
 
 @pytest.mark.parametrize(
     "piece",
-    ["password a ", "secret <a ", "password\n", "secret, Aa1 ", "passwort: (", "x1Y (password", "A1b "],
+    [
+        "password a ",
+        "x1Y (password",
+        "A1b ",
+        *(
+            pytest.param(piece, marks=pytest.mark.further)
+            for piece in ("secret <a ", "password\n", "secret, Aa1 ", "passwort: (")
+        ),
+    ],
 )
 def test_many_names_are_read_in_linear_time(piece):
     def took(count):

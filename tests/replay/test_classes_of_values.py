@@ -181,7 +181,9 @@ OTHERWISE = [
     ("    NAVY = 2\n", "    NAVY = 2\n    GREY = 5\n", []),
     ("class Alarm(Message, Urgent)", "class Alarm(Urgent, Message)", ["bases of post.Alarm"]),
     ("class Message:", "from typing import Generic, TypeVar\nclass Message(Generic[TypeVar('T')]):", []),
-    further("class Colour(Enum)", "from enum import IntEnum\nclass Colour(IntEnum)", ["bases of post.Colour"]),
+    further(
+        "class Colour(Enum)", "from enum import IntEnum\nclass Colour(IntEnum)", ["bases of post.Colour"]
+    ),
 ]
 
 

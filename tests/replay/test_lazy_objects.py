@@ -57,6 +57,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("answer", ["raise RuntimeError('nothing is bound')", "return dict", "return 42"])
 def test_a_lazy_object_is_never_made(toy, answer):
     toy.record(LAZY.replace("ANSWER", answer))
