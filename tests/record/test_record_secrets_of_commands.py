@@ -89,7 +89,7 @@ def words_of(command, password):
     return [word.replace("@@", password) for word in command.split()]
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(PASSWORDS, st.sampled_from(PLACES))
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_password_of_a_command_is_replaced_wherever_its_list_of_words_is(command, password, place):

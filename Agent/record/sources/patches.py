@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from operator import index
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
@@ -112,6 +113,9 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
     """
     if not pairs:  # a search of all modules takes 20 ms in a large program
         return
+    if _postponed.pairs is not None:
+        _postponed.pairs += pairs
+        return
     table = {id(old): (old, new) for old, new in pairs}
     known = frozenset(table)
     for module_name, module in list(sys.modules.items()):
@@ -124,6 +128,28 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
             pair = table.get(id(value))
             if pair is not None and pair[0] is value and not name.startswith("__"):
                 namespace[name] = pair[1]
+
+
+class _Postponed(threading.local):
+    pairs: list[tuple[Any, Any]] | None = None
+
+
+_postponed = _Postponed()
+
+
+@contextmanager
+def rebound_together() -> Iterator[None]:
+    """Search all modules once, at the end of the block, for what is replaced in it."""
+    if _postponed.pairs is not None:  # a signal handler that began in an outer block
+        yield
+        return
+    pairs: list[tuple[Any, Any]] = []
+    _postponed.pairs = pairs
+    try:
+        yield
+    finally:
+        _postponed.pairs = None
+        rebind(pairs)
 
 
 source_patches = SharedPatches()

@@ -62,6 +62,7 @@ from Agent.record.sources.patches import (
     Patches,
     read_moment,
     read_source,
+    rebound_together,
     source_patches,
 )
 
@@ -519,13 +520,15 @@ class recorded_sources:  # noqa: N801 - used like a function
         self.__exit__(kind, error, trace)
 
     def _enter(self) -> None:
-        is_first = source_patches.install()
-        self._is_in = True
+        with rebound_together():
+            is_first = source_patches.install()
+            self._is_in = True
+            if is_first:
+                answer_hidden_reads()
+                _adoptions.random_of_block = adopted_of(hidden_random) is None
+                adopt_random_module()
+                _adoptions.numpy_of_block = _adoptions.adopt_numpy_module()
         if is_first:
-            answer_hidden_reads()
-            _adoptions.random_of_block = adopted_of(hidden_random) is None
-            adopt_random_module()
-            _adoptions.numpy_of_block = _adoptions.adopt_numpy_module()
             _adoptions.notice = None if self._how == "none" else ReadNotice(is_full=self._how == "all")
             _adoptions.open()
         self._notice = _adoptions.notice
@@ -534,16 +537,17 @@ class recorded_sources:  # noqa: N801 - used like a function
         if not self._is_in:
             return
         self._is_in = False
-        if not source_patches.remove():
-            return
-        end_hidden_reads()
-        if _adoptions.random_of_block:
-            release_random_module()
-            _adoptions.random_of_block = False
-        if _adoptions.numpy_of_block is not None:
-            _adoptions.numpy_of_block.undo()
-            _adoptions.numpy_of_block = None
-            _adoptions.has_numpy = False
+        with rebound_together():
+            if not source_patches.remove():
+                return
+            end_hidden_reads()
+            if _adoptions.random_of_block:
+                release_random_module()
+                _adoptions.random_of_block = False
+            if _adoptions.numpy_of_block is not None:
+                _adoptions.numpy_of_block.undo()
+                _adoptions.numpy_of_block = None
+                _adoptions.has_numpy = False
         _adoptions.close()
 
 
