@@ -81,6 +81,7 @@ def test_a_peer_that_is_asked_something_new_ends_the_fork_and_a_stand_in_cannot_
         assert "rum 2" in result.stopped
 
 
+@pytest.mark.further
 def test_a_real_peer_is_called_only_where_that_is_allowed(toy):
     toy.record(PEERS)
     result = fork(toy, "step_1", {"topic": "rum"}, "build_with_oracle")

@@ -179,6 +179,7 @@ def test_an_unread_result_is_counted_and_makes_a_replay_unverified(made):
     assert "3 large arguments or results were not read in their calls" in str(report)
 
 
+@pytest.mark.further
 def test_another_class_of_an_unread_result_differs(made):
     report = made.change(
         "return dict.fromkeys(range(60_000), number)",

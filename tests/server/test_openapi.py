@@ -9,9 +9,9 @@ from Agent.server import ServerSettings, make_app
 ROLES = {"ingest": {"and_replay": True}, "query": {}, "replay": {}}
 
 
-@pytest.fixture(params=ROLES)
-def document(request, tmp_path) -> dict:
-    url = str(tmp_path / "service.db")
+@pytest.fixture(scope="module", params=ROLES)
+def document(request, tmp_path_factory) -> dict:
+    url = str(tmp_path_factory.mktemp("openapi") / "service.db")
     made = []
     for role in {"ingest": ["ingest"], "replay": ["replay"]}.get(request.param, ["ingest", "query"]):
         made.append(make_app(ServerSettings(url, host="0.0.0.0"), role=role, **ROLES[role]))
