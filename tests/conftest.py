@@ -229,11 +229,14 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    # What a file leaves behind are modules that it imported: a hundred files later a collection would take a second.
+    # What files leave behind are modules that they imported: a hundred files later a collection would take a second.
     result = yield
-    if nextitem is None or nextitem.path != item.path:
+    if nextitem is None or (nextitem.path != item.path and next(_files) % 4 == 3):
         _freeze()
     return result
+
+
+_files = itertools.count()
 
 
 def _freeze() -> None:

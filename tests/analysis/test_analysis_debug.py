@@ -421,6 +421,7 @@ def test_an_agent_with_a_bare_number_for_a_name_is_told_with_its_role_and_errors
     assert not any(command.startswith("agent-trace errors") for command in report.commands)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("by", ["index", "query", "growing index"])
 def test_a_sample_of_a_large_session_is_the_same_however_its_payloads_are_read(
@@ -503,6 +504,7 @@ def test_what_is_clear_is_no_answer_to_a_text_that_names_nothing(
     assert debug_issue("the moon shone purple", session=session).status == "unknown"
 
 
+@pytest.mark.further
 def test_an_event_id_that_the_session_does_not_have_is_told(planted: Planted) -> None:
     report = asked(planted(fault="blocked"), "creator_004 stopped at zzzzzzzz-99")
     assert report.observations[0] == "No event of this session has the id zzzzzzzz-99."

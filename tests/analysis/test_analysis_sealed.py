@@ -250,6 +250,7 @@ def test_a_question_to_an_archive_names_the_kinds_and_levels_that_it_reads(
         assert all(late - 1_000_000 <= row["ts_us"] < late for row in engine.rows(kinds))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("only", "column"),
     [

@@ -175,6 +175,7 @@ def test_a_session_with_the_largest_numbers_is_analysed_and_drawn(tmp_path):
     assert analyzer.write_html(tmp_path / "all.html").stat().st_size > 10_000
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     "numbers",

@@ -59,6 +59,7 @@ def crashed(trace_root):
     return only_session(trace_root)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("how", ["restored", "removal cut short"])
 def test_a_copy_of_a_sealed_file_whose_end_is_recovered_is_read_once(crashed, how):

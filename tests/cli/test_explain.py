@@ -157,6 +157,7 @@ def test_nothing_is_coloured_in_a_pipe(ask, command):
     assert "\x1b" not in ask(*command, TERM="xterm-256color").stdout
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.integration)]
 )

@@ -133,6 +133,7 @@ def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(r
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("put", "told"), [(_linked, "a symbolic link, which is not followed"), (_piped, "not a plain file")]
 )

@@ -212,6 +212,7 @@ def test_a_long_text_of_escapes_is_not_taken_apart_as_a_whole():
     assert peak_bytes < 4 * len(shown)
 
 
+@pytest.mark.further
 def test_erasing_streams_what_is_longer_than_any_event(session, limited, run, trace_root):
     whole = (session / "agents" / "a.log").read_bytes()
     where = {"AGENT_TRACE_ROOT": str(trace_root)}

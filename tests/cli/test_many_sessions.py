@@ -142,6 +142,7 @@ def test_several_sessions_need_an_engine_and_spark_needs_pyspark_and_java(places
     assert run("errors", str(tmp_path / "none*"), "--engine", "duckdb").returncode == 3
 
 
+@pytest.mark.further
 def test_more_events_than_can_be_explained_are_refused_with_a_remedy(places):
     from Agent.analysis.debug.recorded import around_complaint
     from Agent.analysis.query.engine import open_trees

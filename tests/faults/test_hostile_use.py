@@ -402,6 +402,7 @@ def test_a_pipe_under_a_mirrors_name_makes_nobody_wait(trace_root):
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("umask", ["0", "0o177", "0o777"])
 def test_files_are_private_whatever_the_umask(umask, tmp_path):

@@ -153,6 +153,7 @@ def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answ
     asyncio.run(converse())
 
 
+@pytest.mark.further
 def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is_answered(root):
     ping = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
     sent = b"\n".join([b"hello", b"\xff{", b"", b'{"a":1}', b"[" * 9999, ping, b""])

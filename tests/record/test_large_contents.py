@@ -196,6 +196,7 @@ class Holder:
         self.turns += 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("free", "early"), [(4_000_000, 400), (1, 100)])
 def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, free, early):
     monkeypatch.setattr(large_contents, "FREE_BYTES", free)

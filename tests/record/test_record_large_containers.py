@@ -193,6 +193,7 @@ def test_the_size_is_that_of_builtin_values_and_their_members():
     assert size_if_cut([Own([0] * 99), Hashed()], limits) == 0
 
 
+@pytest.mark.further
 def test_names_that_differ_in_a_long_number_are_judged_once_and_as_before():
     judged = names._judged.__wrapped__
     chance = random.Random(4)

@@ -90,6 +90,7 @@ def reasons(walker, actions, **options):
         return Counter(event["extra"]["reason"] for event in recorded.of("state"))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("shape", SHAPES)
 def test_full_states_of_a_large_graph_are_as_often_as_its_size_allows(shape, monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
@@ -99,6 +100,7 @@ def test_full_states_of_a_large_graph_are_as_often_as_its_size_allows(shape, mon
     assert 0 < found["periodic"] < 25  # of the 62 periods, and 6 early ones
 
 
+@pytest.mark.further
 def test_full_states_of_a_large_graph_are_all_there_where_all_is_to_be_read(monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
     monkeypatch.setattr(state_events, "MUCH_BYTES", 10_000)

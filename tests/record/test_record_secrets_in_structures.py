@@ -297,6 +297,7 @@ def test_documentation_in_triple_quotes_and_lists_of_words_are_kept(text):
     assert REDACTOR.text(json.dumps(text)) == json.dumps(text)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "piece",
     ['password = """', "password = [\n  'a1", 'password="""a', "password = ['a',\n", 'pass word="""\n'],

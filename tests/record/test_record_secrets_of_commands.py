@@ -188,6 +188,7 @@ def test_a_table_with_signs_and_repeated_headers_stays_a_table(rows):
     assert "swordfish" not in json.dumps(REDACTOR.value(rows, "", {}))
 
 
+@pytest.mark.further
 def test_a_command_of_very_many_words_is_read_in_linear_time():
     import time
 

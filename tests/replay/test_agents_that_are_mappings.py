@@ -29,6 +29,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("start", ["", "{'k': 0}"])
 def test_an_agent_that_is_a_mapping_is_one_agent(toy, start):
     toy.record(MAPPING.replace("START", start))

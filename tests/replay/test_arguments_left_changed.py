@@ -346,6 +346,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("made", "change"),
     [

@@ -94,6 +94,7 @@ def test_a_change_between_actions_is_repeated_before_the_next_one(toy, state):
     assert "changed by hand, repeated from the recording: dolly.weight" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("agent", ["dolly", "molly"])
 def test_of_one_agent_alone_only_its_own_changes_are_repeated(toy, agent):
@@ -108,6 +109,7 @@ def test_changed_code_differs_where_it_does_in_spite_of_a_change_by_hand(toy):
     assert report.verdict == "DIVERGED" and report.divergence.tick == 8, str(report)
 
 
+@pytest.mark.further
 def test_a_change_that_was_lost_shows_as_a_difference_that_proves_nothing(toy, trace_root):
     toy.record(with_hands(AROUND, *STEPPED), control=True)
     (path,) = trace_root.glob("session_*/agents/dolly.log")
@@ -120,6 +122,7 @@ def test_a_change_that_was_lost_shows_as_a_difference_that_proves_nothing(toy, t
     assert (report.divergence.agent_id, report.divergence.tick) == ("dolly", 5), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("field", ["weight", "grass"])
 def test_a_change_at_a_tick_inside_an_action_is_repeated_at_that_tick(toy, field):

@@ -75,6 +75,7 @@ def test_a_refactored_generator_is_unverified_and_named(place, target):
     assert "the generator feed.evens" in str(report)
 
 
+@pytest.mark.further
 def test_what_a_changed_generator_yields_is_compared(place):
     change(place, "            yield n\n", "            yield n + 1\n")
     report = replay_run("last", root="trace")
@@ -89,6 +90,7 @@ def test_what_stands_beside_a_changed_generator_is_compared(place):
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.further
 def test_a_generator_of_the_same_code_that_stands_elsewhere_is_diverged(place):
     change(
         place,

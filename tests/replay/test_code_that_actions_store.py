@@ -208,6 +208,7 @@ def test_edits_of_other_code_leave_stored_code_as_it_was(place, before, after):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_function_that_an_action_chooses_is_compared_by_its_name(place):
     record(place)
     report = changed(place, "CHOSEN = lambda x: x + 11", "CHOSEN = plain", "shop:build", program=False)

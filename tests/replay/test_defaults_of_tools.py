@@ -36,6 +36,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("changed", "to"),
     [

@@ -72,6 +72,7 @@ def test_peers_answer_a_resumed_agent_from_the_record_errors_included(toy):
     assert not result.comparison
 
 
+@pytest.mark.further
 def test_a_peer_that_is_asked_something_new_ends_the_fork_and_a_stand_in_cannot_be_live(toy):
     toy.record(PEERS)
     for live in (False, ["oracle"]):

@@ -149,6 +149,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_agents_that_go_in_the_midst_of_anothers_action_are_compared_too(toy):
     report = toy.record(INSIDE).replay("last")
     assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
@@ -343,6 +344,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_what_a_gone_agent_held_and_another_holds_to_the_end_is_compared_there(toy):
     report = toy.record(SPEAKERS).replay("last")
     assert report.verdict == "IDENTICAL", str(report)

@@ -29,6 +29,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("raised", "instead", "verdict"),
     [

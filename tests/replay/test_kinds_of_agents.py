@@ -271,6 +271,7 @@ def main():
     assert report.verdict == "DIVERGED"
 
 
+@pytest.mark.further
 def test_a_draw_too_many_shows_in_the_generator(toy):
     toy.record("""
 import random
@@ -421,6 +422,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_an_untraced_override_that_calls_the_traced_method_of_its_base_is_not_called_again(toy):
     """The recorded arguments are those that the override passed on."""
     recorded = toy.record(OVERRIDDEN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 BOARD = """
 class Ant:
     def __init__(self):
@@ -34,6 +36,7 @@ def test_a_difference_is_placed_in_the_steps_since_the_last_full_state(toy):
     assert "in one of the steps 5 to 8" in str(report)
 
 
+@pytest.mark.further
 def test_a_difference_in_the_first_or_second_action_is_placed_there(toy):
     toy.record(BOARD.format(steps=20))
     for at, step in ((0, 1), (7, 2)):
@@ -42,6 +45,7 @@ def test_a_difference_in_the_first_or_second_action_is_placed_there(toy):
         assert (found.step, found.since) == (step, None), str(found)
 
 
+@pytest.mark.further
 def test_another_difference_says_since_when_large_fields_were_not_compared(toy):
     toy.record(BOARD.format(steps=20)).change("self.at += 7", "self.at += 7 + (self.at == 84)")
     report = toy.replay()

@@ -236,6 +236,7 @@ def test_an_unchanged_program_is_identical_one_by_one(toy, name):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

@@ -63,6 +63,7 @@ def _ward(draws: int = 1, again: str = "pass") -> str:
     return WARD.replace("DRAWS", str(draws)).replace("AGAIN", again)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("draws", "again"),
     [(1, "pass"), (700, "pass"), (30_000, "pass"), (1, "rng.seed(3)"), (0, "rng.gauss(0, 1)")],

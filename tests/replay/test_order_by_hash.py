@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from Agent.replay import attempts
 
 READER = """
@@ -55,6 +57,7 @@ def watched(function):
 """
 
 
+@pytest.mark.further
 def test_so_has_one_beside_clocks_that_only_libraries_read(toy, tmp_path, monkeypatch):
     library = tmp_path / "site-packages"
     library.mkdir()
@@ -107,6 +110,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_with_changed_code_a_value_counts_that_varied_between_processes_only_if_the_change_is_why(
     toy, monkeypatch
 ):

@@ -69,6 +69,7 @@ def test_a_line_moved_past_an_answered_call_is_a_difference(toy):
     assert report.divergence.replayed == "after 0 answered calls"
 
 
+@pytest.mark.further
 def test_a_line_moved_past_an_answered_call_of_an_async_action_proves_nothing(toy):
     source = ASKER.replace("    def ask(self", "    async def ask(self").replace(
         "asker.ask(number)", "asyncio.run(asker.ask(number))"

@@ -197,6 +197,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_queue_of_what_cannot_be_restored_is_left_as_it_is(toy):
     report = toy.record(KITCHEN).replay("last")
     assert (report.verdict, report.proof["counts"]["driven"]) == ("IDENTICAL", 32), str(report)
@@ -238,6 +239,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("beside", ["pass", "job and desk.jobs.task_done()"])
 def test_how_many_tasks_of_a_queue_are_unfinished_is_part_of_it(toy, beside):
     for queue in QUEUES if beside == "pass" else QUEUES[:1]:

@@ -97,6 +97,7 @@ def test_a_changed_program_that_records_otherwise_between_actions_is_diverged(pr
     assert "outside of actions" in str(report)
 
 
+@pytest.mark.further
 def test_a_call_that_differs_between_actions_is_told_by_its_name(program):
     report = program(('"role": "user"', '"role": "system"'))
     assert "argument messages[0]['role'] of tool.call ask outside of actions" in str(report)

@@ -159,6 +159,7 @@ def test_two_agents_are_not_called_alike_because_each_is_like_itself(toy, rings)
         compare_runs(f"{a}/w1", f"{a}/w2", toy.root)
 
 
+@pytest.mark.further
 def test_an_agent_that_one_side_names_is_compared_alone(toy, rings):
     a, b = rings(None, (60, 2, ("stride", 3.0)))
     whole = compare_runs(a, b, toy.root).divergence
@@ -390,6 +391,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("exhaustive", [False, True])
 def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaustive, large):
@@ -406,6 +408,7 @@ def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaus
     assert divergence.a.startswith("content c1:") and divergence.a != divergence.b
 
 
+@pytest.mark.further
 def test_a_fork_says_of_a_world_that_ends_with_other_content(toy):
     toy.record(WORLD.replace("{}", "self.done") + FACTORY)
     run = list_sessions(toy.root)[0].session_id

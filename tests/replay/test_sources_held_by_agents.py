@@ -539,6 +539,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_a_peer_s_first_state_adopted_is_adopted_where_the_peer_is_answered(toy):
     report = toy.record(PEER).replay("last/a")

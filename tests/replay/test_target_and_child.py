@@ -173,6 +173,7 @@ def test_an_action_that_ends_by_an_exception_that_is_none_of_exception_is_replay
     assert toy.record(LEAVER).replay().verdict == "IDENTICAL"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "step", "field"),
     [

@@ -264,6 +264,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
@@ -412,6 +413,7 @@ def test_concurrent_awaits_get_their_responses_in_the_recorded_order(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_response_does_not_wait_for_calls_that_changed_code_no_longer_makes(toy):
     toy.record(GATHERED)
     toy.change('self.decide("two"), self.decide("three")', 'self.decide("three")')

@@ -134,6 +134,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_what_a_followed_object_holds_and_the_program_changes_makes_a_difference_prove_nothing(toy):
     report = toy.record(GRID).replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
@@ -187,6 +188,7 @@ def test_what_is_not_looked_at_of_an_object_that_untraced_code_changes_makes_a_d
     assert ".stand by Beetle.search" in report.reasons[0], str(report)
 
 
+@pytest.mark.further
 def test_a_helper_that_changed_is_a_difference_although_untraced_code_changes_what_it_reads(toy):
     report = toy.record(STAND).change("tree.girth * 3", "tree.girth * 4").replay("last")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)

@@ -583,6 +583,7 @@ FILLED_BY_BOTH = INBOXES.replace(
 )
 
 
+@pytest.mark.further
 def test_a_queue_that_agents_and_the_program_fill_gives_no_false_difference(toy):
     report = toy.record(FILLED_BY_BOTH).replay("last")
     assert report.verdict != "DIVERGED", str(report)

@@ -112,6 +112,7 @@ def numbers_in(value: Any) -> Iterator[float]:
         yield value
 
 
+@pytest.mark.further
 @pytest.mark.database("sqlite")
 def test_whatever_numbers_are_sent_those_of_columns_fit_them():
     chance = random.Random(20261123)

@@ -544,6 +544,7 @@ def test_a_session_that_cannot_be_read_says_so_at_every_question(session: Path):
                 ask()
 
 
+@pytest.mark.further
 def test_a_view_that_is_closed_while_it_is_built_leaves_no_file_behind(trace_root: Path):
     make_session(trace_root, events=12_000, agents=20, sealed=True)
     (session,) = trace_root.glob("session_*/")
@@ -666,6 +667,7 @@ def _grown_index(
     return index, used, settled_rows
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("margin", [40, 16_384])
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.integration) for seed in range(1, 6))]
