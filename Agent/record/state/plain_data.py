@@ -25,6 +25,7 @@ from typing import Any
 from Agent.event.classes import by_class, class_name, find_in_classes, module_of_class, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
+from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import census
 from Agent.record.state.introspection import Sort, sort_of
 
@@ -126,8 +127,11 @@ def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
 
 
 def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether it is not an agent, and its class has no side effects at deallocation."""
-    if sort is not Sort.UNKNOWN or agent_of(node) is not None:
+    """Whether it is not an agent, and its class has no side effects at deallocation.
+
+    Agents are reachable from an environment; so an object of a class of environments is none.
+    """
+    if sort is not Sort.UNKNOWN or often_reference(cls) is not None or agent_of(node) is not None:
         return False
     return _goes_quietly(cls)
 

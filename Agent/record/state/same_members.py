@@ -87,7 +87,7 @@ def holds_many_objects(value: Any, agent_of: Callable[[object], str | None]) -> 
     )
 
 
-_MANY_OBJECTS = 256
+_MANY_OBJECTS = 104
 """The form of one takes at least 40 bytes, without names of modules."""
 
 
