@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.session_files import session_directories, session_events
 
@@ -196,6 +197,17 @@ def test_every_checkpoint_is_an_event_of_its_run_and_agent(agents: list[Counter]
     )
     (action,) = events_of_kind(trace_root, "agent_action")
     assert (info.event_id, info.code) == (action["id"], action["code"])
+
+
+def test_state_at_says_that_an_array_of_which_only_a_digest_is_recorded_may_be_older(
+    agents: list[Counter], trace_root: Path
+) -> None:
+    agents[0].large = {"layer": np.zeros(60_000)}
+    for number in range(4):
+        agents[0].add()
+        agents[0].large["layer"][number] = 1
+    found = LogAnalyzer().state_at("a")
+    assert (found["fields"]["count"], found["sampled"]) == (4, ["large"])
 
 
 def test_state_at_knows_large_fields_from_the_last_checkpoint(

@@ -227,8 +227,8 @@ def change_of(event: Event) -> str:
 
 
 def _is_sampled(value: Any, tags: Tags) -> bool:
-    """Whether a field is recorded in full states only: a random generator, or larger than 4 KiB."""
-    if tags.get("") in _GENERATORS:
+    """Whether a field is recorded in full states only: a random generator, cut, or larger than 4 KiB."""
+    if tags.get("") in _GENERATORS or "truncated" in tags.values():
         return True
     if isinstance(value, str):
         return len(value) > _HEAVY_BYTES

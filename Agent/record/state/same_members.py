@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import EnumType
 from functools import partial
-from types import MethodType
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +19,9 @@ from Agent.event.values.codecs import (
     is_all_attributes,
     is_queue,
     parts_of_queue,
-    registered_codec,
 )
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
-from Agent.record.state.introspection import is_object
 
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 
@@ -73,22 +70,6 @@ def _count_members(value: Any, depth: int = 0) -> int:
 def measure(value: Any) -> int:
     """Return the number of members of a container or a queue, plus 1 per container; 0 for other values."""
     return count_members(parts_of_queue(value)["queue"] if is_queue(type(value)) else value)
-
-
-def holds_many_objects(value: Any, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether the forms of objects without a codec in a container certainly take over 4 KiB together."""
-    kind = type(value)
-    if (kind is not list and kind is not tuple and kind is not dict) or len(value) < _MANY_OBJECTS:
-        return False
-    members = tuple(value.values() if kind is dict else value)[:_MANY_OBJECTS]
-    return all(
-        type(each) is not MethodType and is_object(each, agent_of) and registered_codec(type(each)) is None
-        for each in members
-    )
-
-
-_MANY_OBJECTS = 104
-"""The form of one takes at least 40 bytes, without names of modules."""
 
 
 def _still_is(value: Any, before: tuple[Any, ...]) -> bool:

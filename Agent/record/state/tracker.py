@@ -28,7 +28,6 @@ from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
     all_strings,
-    census,
     exceeds,
     is_same_scalar,
     read_json,
@@ -40,6 +39,14 @@ from Agent.record.encode.capture import MOST_WITH_AGENTS, EncodedField, Judge, N
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.generators import Position, is_own_stream, own_streams, stream_position
+from Agent.record.state.heavy_fields import (
+    HEAVY_BYTES,
+    MOST_NODES,
+    MOST_QUEUE_BYTES,
+    holds_many_objects,
+    is_heavy,
+    is_large_data,
+)
 from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import (
     Exposed,
@@ -53,13 +60,7 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import is_plain_data
-from Agent.record.state.same_members import (
-    count_members,
-    holds_many_objects,
-    measure,
-    snapshot,
-    still_is,
-)
+from Agent.record.state.same_members import measure, snapshot, still_is
 
 _ABSENT = object()
 _HIDDEN = f"{HIDING}:".encode()
@@ -585,7 +586,7 @@ class StateTracker:
             raw = raw or self._tagged(name, value, present)
             if raw is None:
                 return None
-        if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
+        if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < MOST_QUEUE_BYTES):
             self.heavy |= {name}
             self.last.pop(name, None)
             return None
@@ -636,7 +637,7 @@ class StateTracker:
         if holds_many_objects(value, self._agent_of) or is_cut_array(value, DEFAULT_LIMITS):
             self._note_large(name)
             return None
-        if self._is_large_data(value):
+        if self._keeping is not None and is_large_data(value):
             self.heavy |= {name}
             self.last.pop(name, None)
             return None
@@ -655,19 +656,12 @@ class StateTracker:
         if dumped.opaque:
             if is_heavy(raw):
                 self._opaque |= {name}
-            elif places.nodes > _MOST_NODES or dumped.is_large_inside():
+            elif places.nodes > MOST_NODES or dumped.is_large_inside():
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
                     self.environments = {**self.environments, name: read_json(dumped.json)}
                 self._note_large(name)
                 return None
         return raw
-
-    def _is_large_data(self, value: Any) -> bool:
-        """Whether a value is plain data whose JSON certainly takes over `HEAVY_BYTES`."""
-        most = HEAVY_BYTES // 2 + 1  # n values take at least 2 n - 1 bytes
-        if self._keeping is None or count_members(value) <= most:
-            return False
-        return census(value, most, DEFAULT_LIMITS.max_depth).nodes > most and census(value).is_data
 
     def _dumped(self, value: Any, places: Places) -> tuple[Dumped, bool]:
         """Encode a value, and tell whether a line would hold the same.
@@ -783,36 +777,3 @@ V = TypeVar("V")
 
 def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
     return {key: value for key, value in known.items() if key != name} if name in known else known
-
-
-HEAVY_BYTES = 4096
-"""A field with more bytes is read only at full states."""
-_MOST_NODES = 500
-"""So is one for whose digests more values are visited: that takes 0.5 ms at each action that changes one."""
-_MOST_QUEUE_BYTES = 65_536
-"""A queue is read at each action up to this size, because others put items there between the actions."""
-
-_MARKS = (b'"', b":", b"<")
-"""The byte before a module name in the JSON, the tag or the `repr` of a value."""
-_SCRIPT = "__main__"
-_scripts = [_SCRIPT]
-
-
-def is_heavy(raw: bytes) -> bool:
-    """Whether a field with this JSON and these tags is read only at full states.
-
-    The name of the script's module does not count. It is `__main__` when the script runs and another name
-    when a replay imports it, and the result has to be the same in both cases.
-    """
-    size = len(raw)
-    if size <= HEAVY_BYTES:
-        return False
-    for script in _scripts:
-        name = script.encode() + b"."
-        size -= len(name) * sum(raw.count(mark + name) for mark in _MARKS)
-    return size > HEAVY_BYTES
-
-
-def count_as_script(module: str) -> None:
-    """Treat a module as the recorded script from now on, so that `is_heavy` ignores its name."""
-    _scripts[1:] = [module] if module != _SCRIPT else []

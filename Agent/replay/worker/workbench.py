@@ -27,9 +27,9 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
+from Agent.record.state.heavy_fields import count_as_script
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import plain_attributes
-from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
 from Agent.record.tracing.program_state import functions_reached
 from Agent.render.formats import plural
