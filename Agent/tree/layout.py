@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from Agent.errors import SessionEncrypted, SessionNotFound
+from Agent.event.system_clock import SystemClock
 from Agent.tree import default_root
 
 DIRECTORY_MODE: Final = 0o700
@@ -312,7 +313,42 @@ def category_files(session: Path, category: str) -> list[Path]:
 
 def stem_files(directory: Path, stem: str, suffix: str = ".log") -> list[Path]:
     """Return all files with one stem in a directory, in order."""
-    return [directory / name for name, parsed in _log_files(directory, stem, suffix) if parsed.stem == stem]
+    listed = _names_by_stem(directory, suffix)
+    if listed is None:
+        found = _log_files(directory, stem, suffix)
+        return [directory / name for name, parsed in found if parsed.stem == stem]
+    return [directory / name for name in listed.get(stem, ())]
+
+
+def _names_by_stem(directory: Path, suffix: str) -> dict[str, list[str]] | None:
+    """Return the names of a directory's log files by stem; None for one that changed a moment ago.
+
+    Otherwise questions about each of 1,000 agents would list 1,000 files each time. The time of the last change
+    shows a later one only if that comes in another tick of the file system's clock.
+    """
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    stamp = status.st_dev, status.st_ino, status.st_mtime_ns
+    key = str(directory), suffix
+    known = _listings.get(key)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    if SystemClock.wall_ns() - status.st_mtime_ns < _QUIET_NS:
+        return None
+    by_stem: dict[str, list[str]] = {}
+    for name, parsed in _log_files(directory, "", suffix):
+        by_stem.setdefault(parsed.stem, []).append(name)
+    while len(_listings) >= _MOST_LISTINGS:
+        _listings.pop(next(iter(_listings), key), None)
+    _listings[key] = stamp, by_stem
+    return by_stem
+
+
+_QUIET_NS: Final = 2_000_000_000
+_MOST_LISTINGS: Final = 32
+_listings: dict[tuple[str, str], tuple[tuple[int, int, int], dict[str, list[str]]]] = {}
 
 
 def run_files(session: Path, run_id: str) -> list[Path]:

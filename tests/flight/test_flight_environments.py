@@ -26,10 +26,14 @@ def libraries():
 
 
 def slippery(spec=None):
+    import gymnasium  # in the process of a replay, too
+
     return TraceWrapper(gymnasium.make("FrozenLake-v1"))
 
 
 def dry(spec=None):
+    import gymnasium
+
     return TraceWrapper(gymnasium.make("FrozenLake-v1", is_slippery=False))
 
 

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from support.processes import child_environment
 from tree_kit import START_US, Recorder, make_line, make_session, open_descriptors
 
 from Agent.errors import AgentNotFound, SessionNotFound
+from Agent.tree import layout
 from Agent.tree.layout import agent_files
 from Agent.tree.read import reader as merge
 from Agent.tree.read.reader import TreeReader
@@ -449,3 +451,27 @@ def test_a_writer_that_ends_while_it_is_counted_has_lost_nothing(began, session)
             ending.close()
     assert met
     assert (scan.losses.total_lost, scan.losses.total_unknown) == (0, 0)
+
+
+def test_files_of_each_agent_are_found_in_one_listing_of_a_directory_that_is_quiet(session, monkeypatch):
+    sink = SessionWriter(session)
+    recorder = Recorder(sink)
+    for number in range(50):
+        recorder.write(f"agent_{number}")
+    recorder.close()
+    agents = layout.agents_dir(session)
+    scanned = []
+    scan = layout.scan
+    monkeypatch.setattr(layout, "scan", lambda directory: scanned.append(directory) or scan(directory))
+    found = [layout.agent_files(session, f"agent_{number}") for number in range(50)]
+    assert len(scanned) == 100, "each listing is made twice, as a file may be renamed meanwhile"
+    hour_ago = time.time() - 3600
+    os.utime(agents, (hour_ago, hour_ago))
+    scanned.clear()
+    assert [layout.agent_files(session, f"agent_{number}") for number in range(50)] == found
+    assert len(scanned) == 2
+    # what changes later is seen: the directory has another time then
+    (agents / "agent_50.log").write_bytes(b"")
+    (agents / "agent_0.log").unlink()
+    assert layout.agent_files(session, "agent_50") == [agents / "agent_50.log"]
+    assert layout.agent_files(session, "agent_0") == []
