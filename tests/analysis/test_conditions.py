@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from Agent import setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.analysis import LogAnalyzer
 from Agent.errors import AgentNotFound, UsageError
+from Agent.tree.read.reader import TreeReader
 
 _CONDITIONS = {
     "a > 1": lambda fields, _tick: fields["a"] > 1,
@@ -200,3 +201,12 @@ def test_decimals_and_fractions_are_numbers_and_members_of_enums_their_names(tmp
             0.5,
         ]
         assert analyzer.state_at("buyer")["fields"]["budget"] == "0.5"
+
+
+def test_all_agents_are_read_in_one_pass(session, monkeypatch):
+    session.emit("state", "bob", fields={"coins": 5, "name": "bob"}, reason="first", digest="0")
+    passes = []
+    read = TreeReader.event_lines
+    monkeypatch.setattr(TreeReader, "event_lines", lambda *given: passes.append(given[1:]) or read(*given))
+    assert LogAnalyzer(root=session.root).watch("coins > 1")["agents"] == 2
+    assert len(passes) == 1

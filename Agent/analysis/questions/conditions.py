@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import simpleeval
@@ -69,19 +69,17 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
         UsageError: the condition cannot be evaluated, or no agent has one of its fields.
     """
     holds = _Condition(condition)
-    if agent_id is None:
-        ids = sorted({each.agent_id for each in reader.agents() if each.agent_id})
-        watched = {each: reader.agent_events(each) for each in ids}
-    else:
-        watched = {agent_id: agent_events(reader, agent_id)}
-    listed: list[dict[str, Any]] = []
-    known: set[str] = set()
-    with_all = 0
-    for name, events in watched.items():
-        fold = StateFold()
-        listed += _of_agent(name, fold, events, holds)
-        known |= fold.fields.keys()
-        with_all += holds.fields <= fold.fields.keys()
+    watched: dict[str, _Watched] = {}
+    # one pass for all agents: a session of 10,000 has to be opened once, not once for each
+    for event in reader.events() if agent_id is None else agent_events(reader, agent_id):
+        name = agent_id or event.agent_id
+        if name:
+            if name not in watched:
+                watched[name] = _Watched(name, holds)
+            watched[name].add(event)
+    listed = [stretch for name in sorted(watched) for stretch in watched[name].stretches]
+    known = {field for each in watched.values() for field in each.fold.fields}
+    with_all = sum(holds.fields <= each.fold.fields.keys() for each in watched.values())
     missing = sorted(holds.fields - known - holds.met)
     if missing:
         some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
@@ -172,27 +170,33 @@ def _refusal(node: ast.AST) -> str:
             return ""
 
 
-def _of_agent(
-    agent_id: str, fold: StateFold, events: Iterable[Event], condition: _Condition
-) -> list[dict[str, Any]]:
-    """The intervals of one agent; `fold` has its last fields afterwards."""
-    stretches: list[dict[str, Any]] = []
-    is_open = False
-    tick: int | None = None
-    for event in events:
+class _Watched:
+    """The intervals of one agent, whose events are added in order."""
+
+    def __init__(self, agent_id: str, condition: _Condition) -> None:
+        self._agent_id = agent_id
+        self._condition = condition
+        self._is_open = False
+        self._tick: int | None = None
+        self.fold = StateFold()
+        self.stretches: list[dict[str, Any]] = []
+
+    def add(self, event: Event) -> None:
+        """Evaluate the condition after an event."""
+        condition, fold = self._condition, self.fold
         fold.add(event)
-        tick = tick if event.tick is None else event.tick
+        self._tick = self._tick if event.tick is None else event.tick
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
-            continue
-        holds = condition.holds(fold.with_numbers(), event, tick)
-        if holds and not is_open:
+            return
+        holds = condition.holds(fold.with_numbers(), event, self._tick)
+        if holds and not self._is_open:
             values = {name: fold.fields[name] for name in sorted(condition.fields)}
-            since = _point(event, tick)
-            stretches.append({"agent_id": agent_id, "since": since, "until": None, "values": values})
-        elif is_open and not holds:
-            stretches[-1]["until"] = _point(event, tick)
-        is_open = holds
-    return stretches
+            since = _point(event, self._tick)
+            stretch = {"agent_id": self._agent_id, "since": since, "until": None, "values": values}
+            self.stretches.append(stretch)
+        elif self._is_open and not holds:
+            self.stretches[-1]["until"] = _point(event, self._tick)
+        self._is_open = holds
 
 
 def _point(event: Event, tick: int | None) -> dict[str, Any]:
