@@ -11,6 +11,7 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.question import read_question
+from Agent.analysis.debug.root_causes import scan
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
@@ -953,3 +954,20 @@ def test_entries_of_tables_are_not_compared_with_each_other() -> None:
 
     assert number(keys_are_names=False) > 20
     assert number(keys_are_names=True) < 3
+
+
+def test_errors_that_are_all_of_another_sort_are_grouped_once_and_not_for_each_sort(monkeypatch) -> None:
+    grouped: list[int] = []
+    members_of = scan.members_of
+
+    def counted(acts: Sequence[Any], places: Any = None) -> Any:
+        grouped.append(len(acts))
+        return members_of(acts, places)
+
+    monkeypatch.setattr(scan, "members_of", counted)
+    monkeypatch.setattr(values, "members_of", counted)
+    diary = Diary()
+    for number in range(400):
+        diary.write(number // 4, "ann1", "error", error_type=f"E{number // 2}", error_message="it broke")
+    list(values.find_rates(diary.log()))
+    assert 400 <= sum(grouped) < 10 * 400

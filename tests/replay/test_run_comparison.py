@@ -1,5 +1,8 @@
 """Two runs compared: where they part first, on which grounds that is said, and when they are alike."""
 
+import os
+from collections import Counter
+
 import pytest
 
 from Agent.archive.sealed.sealing import seal
@@ -12,7 +15,8 @@ from Agent.replay.compare.emitted_events import event_difference
 from Agent.replay.diff import run_comparison
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.replay.diff.run_comparison import differing_events
-from Agent.tree.layout import agent_files, list_sessions
+from Agent.tree import layout
+from Agent.tree.layout import agent_files, agents_dir, list_sessions
 
 RING = """
 import math
@@ -436,3 +440,31 @@ def test_an_unchanged_fork_of_agents_that_share_a_world_is_alike(toy):
     assert (result.exit_code, result.comparison.exit_code) == (0, 0), str(result)
     assert "agree" in str(result)
     assert not result.comparison.not_compared
+
+
+def test_the_directories_of_a_session_are_not_listed_again_for_each_agent_and_run(toy, monkeypatch):
+    def scans(agents, runs):
+        toy.record(
+            RING.replace("TICKS, AGENTS = 120, 4", f"TICKS, AGENTS = 2, {agents}")
+            + f"""
+from Agent.flight import recorder
+ring = main
+def main():
+    ring()
+    for _ in range({runs}):
+        with recorder.run("r"):
+            pass
+"""
+        )
+        session = list_sessions(toy.root)[-1]
+        os.utime(agents_dir(session.path), (1e9, 1e9))  # as if it had been recorded long ago
+        seen = []
+        scan = layout.scan
+        with monkeypatch.context() as patched:
+            patched.setattr(layout, "scan", lambda path: seen.append(path) or scan(path))
+            assert not compare_runs(session.session_id, session.session_id, toy.root)
+        return Counter(path.name for path in seen)
+
+    few, many = scans(3, 3), scans(12, 12)
+    assert many["agents"] == few["agents"]
+    assert many["runs"] - few["runs"] <= 2 * 9 * 2  # each agent's events may be in any run

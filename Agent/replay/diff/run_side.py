@@ -71,6 +71,8 @@ class RunSide:
     """Whether writes of untraced code between actions are not compared, but what it logged is."""
     forked: Lineage | None = None
     """On both sides, the fork's origin if one side is a fork of the other."""
+    _runs: list[str] | None = None
+    """What `runs` returned first: each stream of a run asks for it."""
 
     @property
     def session(self) -> Path:
@@ -84,10 +86,16 @@ class RunSide:
             if not self.run_ids:
                 names = (*COMPARED_CATEGORIES, "system") if self.skips_writes else COMPARED_CATEGORIES
                 keys += [StreamKey("category", name) for name in names]
-            runs = frozenset() if self.only_actions else self.run_ids or frozenset(self.reader.run_ids())
-            order = [name for name in self.reader.run_ids() if name in runs]
-            keys += [StreamKey("run", str(index)) for index, _ in enumerate(order)]
+            if not self.only_actions:
+                keys += [StreamKey("run", str(index)) for index, _ in enumerate(self.runs())]
         return keys
+
+    def runs(self) -> list[str]:
+        """Return the runs whose streams are compared, oldest first."""
+        if self._runs is None:
+            names = self.reader.run_ids()
+            self._runs = [name for name in names if not self.run_ids or name in self.run_ids]
+        return self._runs
 
     def events(self, key: StreamKey) -> Iterator[Event]:
         """Yield the events of a stream in order."""
@@ -126,7 +134,7 @@ class RunSide:
             return self.reader.events(key.name) if self.reader.holds_agent(key.name) else iter(())
         if key.kind == "category":
             return self.reader.category_events(key.name)
-        runs = [name for name in self.reader.run_ids() if not self.run_ids or name in self.run_ids]
+        runs = self.runs()
         if int(key.name) >= len(runs):
             return iter(())
         return (event for event in self.reader.run_events(runs[int(key.name)]) if event.agent_id is None)

@@ -148,10 +148,10 @@ Members = Mapping[Group, Sequence[int]]
 """The places of the acts of each group among others."""
 
 
-def members_of(acts: Iterable[Act]) -> dict[Group, list[int]]:
-    """Return the places of the acts of each group."""
+def members_of(acts: Sequence[Act], places: Iterable[int] | None = None) -> dict[Group, list[int]]:
+    """Return the places of the acts of each group; `places` if they are not 0, 1, 2 and so on."""
     found: dict[Group, list[int]] = {}
-    for at, act in enumerate(acts):
+    for at, act in zip(range(len(acts)) if places is None else places, acts, strict=True):
         for group in act.groups:
             found.setdefault(group, []).append(at)
     return found
@@ -168,39 +168,39 @@ def scan_rare(
         most: with a larger share of violations overall, no rule is assumed.
         base: with a larger share of earlier violations in the group, no rule is assumed for it.
     """
-    acts, is_bad = [each.act for each in seen], [bool(each.value) for each in seen]
-    return scan_violations(rule, about, acts, is_bad, most=most, base=base)
+    bad = [at for at, each in enumerate(seen) if each.value]
+    return scan_violations(rule, about, [each.act for each in seen], bad, most=most, base=base)
 
 
 def scan_violations(
-    rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int], *, most: float, base: float,
+    rule: str, about: str, acts: Sequence[Act], bad: Sequence[int], *, most: float, base: float,
     members: Members | None = None,
 ) -> list[Finding]:  # fmt: skip
-    """Return the same as `scan_rare`, of acts and whether each is a violation.
+    """Return the same as `scan_rare`, of acts and the places of those that are violations.
 
     Args:
-        members: `members_of` the acts, if it is known.
+        members: `members_of` the acts, if it is known: the scan then takes no longer for more normal acts.
     """
-    bad = [at for at, each in enumerate(is_bad) if each]
     number = len(acts)
     if not bad or number < 8 or len(bad) > most * number:
         return []
     found = _near(rule, about, [acts[at] for at in bad], len(bad), number)
     if members is None:
         members = members_of(acts)
-    hits_of = Counter(group for at in bad for group in acts[at].groups)
+    bad_of = members_of([acts[at] for at in bad], bad)
     penalty = 0.5 * math.log(1 + len(members))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
     everybody: tuple[tuple[str, str], ...] = ()
-    of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
+    of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int], Sequence[int]]]
+    of_all = [(everybody, range(number), bad)]
     # No interval is likelier than by the entropy of its group: without a normal act there is no finding.
     of_groups = [
-        (group.key, members[group])
-        for group, number_bad in hits_of.items()
-        if -_share(number_bad, len(members[group])) - penalty > 1.0
+        (group.key, members[group], of_group)
+        for group, of_group in bad_of.items()
+        if -_share(len(of_group), len(members[group])) - penalty > 1.0
     ]
-    for key, places in of_all + of_groups:
-        score, hits, since = _best_interval(places, is_bad, number, len(bad), base)
+    for key, places, of_places in of_all + of_groups:
+        score, hits, since = _best_interval(places, of_places, number, len(bad), base)
         if score - penalty > 1.0:
             best.append((score - penalty, key, hits, since))
     best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
@@ -240,10 +240,10 @@ def _near(
 
 
 def _best_interval(
-    members: Sequence[int], is_bad: Sequence[int], number: int, bad_all: int, base: float
+    members: Sequence[int], bad: Sequence[int], number: int, bad_all: int, base: float
 ) -> tuple[float, list[int], int]:
     """Return the likeliest violating interval of a group: score, violations, last normal place before it."""
-    at_bad = [k for k, at in enumerate(members) if is_bad[at]]
+    at_bad = [bisect_left(members, at) for at in bad]
     if not at_bad:
         return 0.0, [], -1
     best, chosen, since = 0.0, [], -1

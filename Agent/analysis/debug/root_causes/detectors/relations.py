@@ -378,7 +378,8 @@ def _parted(
         if _ABSENT in kept:
             acts = [act for act, each in zip(acts, kept, strict=True) if each != _ABSENT]
             is_bad, members = kept.replace(bytes([_ABSENT]), b""), None
-        found = scan_violations(rule, "", acts, is_bad, most=MAY_BREAK, base=STRICT, members=members)
+        bad = [at for at, each in enumerate(is_bad) if each]
+        found = scan_violations(rule, "", acts, bad, most=MAY_BREAK, base=STRICT, members=members)
         scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", acts, is_bad)]
     label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
@@ -478,7 +479,8 @@ def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
         told, is_bad = [act for act, _, _ in both], [not _is_part(each) for each in both]
         about = f"{_label(acts[0].sort)} {path} by {other}"
         values = {act.place: (text, part) for act, text, part in both}
-        found = scan_violations("not as beside it", about, told, is_bad, most=MAY_BREAK, base=STRICT)
+        bad = [at for at, each in enumerate(is_bad) if each]
+        found = scan_violations("not as beside it", about, told, bad, most=MAY_BREAK, base=STRICT)
         singles = _single("not as beside it", about, told, is_bad)
         for each in [*(each for each in found if not each.local), *singles]:
             text, part = values[each.first.place]

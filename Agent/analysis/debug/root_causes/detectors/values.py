@@ -25,6 +25,7 @@ from Agent.analysis.debug.root_causes.scan import (
     MIN_SEEN,
     Finding,
     Observation,
+    members_of,
     onset,
     scan_beyond,
     scan_counts,
@@ -33,6 +34,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_novel,
     scan_numbers,
     scan_rare,
+    scan_violations,
 )
 from Agent.analysis.stats import fmean
 from Agent.event.kinds import SNAPSHOT
@@ -386,11 +388,18 @@ def _failures(log: Log) -> Iterator[Finding]:
     if errors:
         seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
         yield from scan_novel("new error", "error", seen, least=4)
-        sorts = dict.fromkeys((act.role, act.name) for act in errors)
-        for role, name in sorts:
-            beside = [act for act in log.acts if act.role == role]
-            rows = [Observation(act, act.is_error and act.name == name) for act in beside]
-            onsets = scan_rare("error comes up", name, rows, most=0.9, base=0.5)
+        beside: dict[str, list[Act]] = {act.role: [] for act in errors}
+        places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for act in log.acts:
+            if act.role in beside:
+                if act.is_error:
+                    places[act.role, act.name].append(len(beside[act.role]))
+                beside[act.role].append(act)
+        members = {role: members_of(acts) for role, acts in beside.items()}
+        for (role, name), bad in places.items():
+            onsets = scan_violations(
+                "error comes up", name, beside[role], bad, most=0.9, base=0.5, members=members[role]
+            )
             # A failure that never recurs was dealt with.
             yield from (each for each in onsets if len(each.acts) > 1)
 
