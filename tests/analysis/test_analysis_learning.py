@@ -12,6 +12,7 @@ from analysis_kit import SessionBuilder
 from known import Known
 
 from Agent.analysis import LogAnalyzer
+from Agent.analysis.query.engine import Engine
 from Agent.errors import UsageError
 
 
@@ -159,3 +160,25 @@ def test_a_session_without_learning_has_empty_curves(trace_root: Path) -> None:
     found = LogAnalyzer(build.path).learning_report()
     assert found["curves"]["rewards"] == found["curves"]["exploration"] == []
     assert found["curves"]["convergence"]["state"] == "too few points"
+
+
+def test_curves_of_metrics_read_as_many_names_as_they_show_and_pass_over_texts(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(8):
+        texts = {f"a{number:03}": "no number" for number in range(70)}
+        metrics = texts | {f"m{number:03}": number + step for number in range(300)}
+        builder.emit("training_step", "learner", step=step, metrics=metrics)
+    read: list[int] = []
+    rows_of = Engine.rows
+
+    def counted(*given: Any) -> list[dict[str, Any]]:
+        rows = rows_of(*given)
+        read.append(sum("mean" in row and "timestamp" in row for row in rows))
+        return rows
+
+    monkeypatch.setattr(Engine, "rows", counted)
+    curves = LogAnalyzer(root=builder.root).analyze_learning_progress("learner")["metric_curves"]
+    assert list(curves) == [f"m{number:03}" for number in range(20)]
+    assert [point["mean"] for point in curves["m003"]] == [float(3 + step) for step in range(8)]
+    assert 0 < sum(read) < 100 * 8

@@ -25,6 +25,7 @@ from Agent.analysis.query.views import (
     is_finite,
     is_of,
     json_of,
+    quoted_text,
     whole_lines,
 )
 from Agent.analysis.questions.journeys import event_name
@@ -150,20 +151,39 @@ def _reward_curve(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
 
 def _metric_curves(engine: QueryEngine, lines: str) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
-    rows = engine.rows(
-        f"WITH t AS (SELECT ts_us, tick, {EACH}({KEYS}(metrics)) AS name, "
-        f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
-        "v AS (SELECT ts_us, tick, name, try_cast(json_member(metrics, name) AS "
-        "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
-        "SELECT name, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, avg(value) AS mean "
-        f"FROM v, edges WHERE {is_finite('value')} GROUP BY name, {_BUCKET} ORDER BY name, timestamp",
+    steps = (
+        f"SELECT ts_us, tick, {EACH}({KEYS}(metrics)) AS name, metrics FROM {lines} "
+        "WHERE event_type = 'training_step' AND is_json_object(metrics)"
+    )
+    names = engine.rows(
+        "SELECT name, min(ts_us) AS first_us, max(ts_us) AS last_us "
+        f"FROM ({steps}) GROUP BY name ORDER BY name"
     )
     curves: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        row["timestamp"] = format_timestamp(row["timestamp"])
-        name = row.pop("name")
-        if name in curves or len(curves) < MAX_METRICS:
-            curves.setdefault(name, []).append(row)
+    if not names:
+        return curves
+    edges = (
+        f"(SELECT CAST({min(row['first_us'] for row in names)} AS BIGINT) AS first_us, "
+        f"CAST({max(row['last_us'] for row in names)} AS BIGINT) AS last_us)"
+    )
+    # Each value is found by parsing all metrics of its step, so only as many names are read as are shown;
+    # more where these are no numbers.
+    begin, some = 0, MAX_METRICS
+    while begin < len(names) and len(curves) < MAX_METRICS:
+        first, last = names[begin]["name"], names[min(begin + some, len(names)) - 1]["name"]
+        rows = engine.rows(
+            "WITH v AS (SELECT ts_us, tick, name, try_cast(json_member(metrics, name) AS DOUBLE) AS value "
+            f"FROM ({steps}) WHERE name BETWEEN {quoted_text(first)} AND {quoted_text(last)}) "
+            "SELECT name, min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, avg(value) AS mean "
+            f"FROM v, {edges} edges WHERE {is_finite('value')} GROUP BY name, {_BUCKET} "
+            "ORDER BY name, timestamp",
+        )
+        for row in rows:
+            row["timestamp"] = format_timestamp(row["timestamp"])
+            name = row.pop("name")
+            if name in curves or len(curves) < MAX_METRICS:
+                curves.setdefault(name, []).append(row)
+        begin, some = begin + some, 2 * some
     return curves
 
 
