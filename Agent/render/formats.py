@@ -82,6 +82,15 @@ def count(value: Any) -> str:
     return "-" if value is None else f"{round(value):,}"
 
 
+MOST_LEVELS: Final = 20
+"""Deeper lines are indented alike: blanks for 5,000 nested calls would be 99 % of their text."""
+
+
+def indentation(depth: int) -> str:
+    """Return what a line begins with at a depth of a tree: blanks, and the depth as a number if large."""
+    return "  " * depth if depth <= MOST_LEVELS else f"{'  ' * MOST_LEVELS}[{depth}] "
+
+
 def path_line(file: str, line: int) -> str:
     """A place in code as path:line, which terminals of editors open; relative if below this directory.
 

@@ -17,7 +17,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.run_reading import RunName, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
-from Agent.render.formats import plural
+from Agent.render.formats import indentation, plural
 from Agent.render.html import TextInNotebook
 from Agent.replay.plan.recording import (
     began_us,
@@ -55,15 +55,16 @@ class PlayedStep:
     """Fields that it removed."""
 
     def __str__(self) -> str:
-        indent = "  " * self.depth
+        indent = indentation(self.depth)
         tick = f" tick {self.tick}" if self.tick is not None else ""
         arguments = f" {self.args!r}" if self.args else ""
         ending = f" -> {self.result!r}" if self.outcome == "ok" else f" -> {self.outcome}: {self.error or ''}"
         what = f"{indent}{self.agent_id or '-'} {self.action}{arguments}"
         lines = [f"{self.number:>5}  {self.began_at[11:23]}{tick}  {what}"]
         lines[0] += ending if self.outcome != "note" else ""
-        lines += [f"{'':>7}{indent}  {name} = {value!r}" for name, value in self.changed.items()]
-        lines += [f"{'':>7}{indent}  {name} removed" for name in self.removed]
+        below = " " * (9 + len(indent))
+        lines += [f"{below}{name} = {value!r}" for name, value in self.changed.items()]
+        lines += [f"{below}{name} removed" for name in self.removed]
         return "\n".join(lines)
 
 

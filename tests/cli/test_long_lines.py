@@ -242,3 +242,22 @@ def test_a_line_that_the_terminal_cuts_says_first_what_a_state_became(trace_root
     )
     assert "cooldown_until=3634" in event_line(change, width=80, with_agent=False)
     assert "cooldown_until=3634 old.cooldown_until=32" in event_line(change, width=None, with_agent=False)
+
+
+def test_trees_of_deeply_nested_calls_take_as_many_bytes_as_their_calls(run, trace_root):
+    class Digger:
+        agent_id = "d"
+
+        @trace_agent_action("dig")
+        def dig(self, depth):
+            if depth:
+                self.dig(depth - 1)
+
+    setup_logging(trace_root=trace_root)
+    Digger().dig(250)
+    shutdown_logging()
+    for words in (("play", "last/d", "--no-pager"), ("journey", "d", "--tree", "--all")):
+        said = run(*words).stdout
+        of_calls = [line for line in said.splitlines() if "dig" in line]
+        assert len(of_calls) == 251 and len(said) < 251 * 120
+        assert "  " * 20 + "[250] d" in said.replace("[250] dig", "[250] d dig"), said[-500:]

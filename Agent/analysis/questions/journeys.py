@@ -559,10 +559,10 @@ def span_depths(events: Sequence[Event]) -> dict[str, int]:
     parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
     depths: dict[str, int] = {}
     for span in parents:
-        path: list[str] = []
+        path: dict[str, None] = {}
         walk: str | None = span
         while walk in parents and walk not in depths and walk not in path:
-            path.append(walk)
+            path[walk] = None
             walk = parents[walk]
         depth = depths[walk] + 1 if walk in depths else 0
         for known in reversed(path):

@@ -255,10 +255,11 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
 
 
 def _tree_line(row: dict[str, Any]) -> str:
+    indent = formats.indentation(row["depth"])
     if row["id"] is None:
         what = f"{row['name'] or 'a span'}, still open"
         head = " " * 20
-        return f"{head}{'  ' * row['depth']}{render.paint(f'({render.clean(what)})', dim=True)}"
+        return f"{head}{indent}{render.paint(f'({render.clean(what)})', dim=True)}"
     tick = "" if row["tick"] is None else f"t{row['tick']}"
     head = render.paint(f"{row['started_at'][11:23]}  {tick:>5} ", dim=True)
     name = row["name"] if row["name"] != row["event_type"] else row["message"] or row["event_type"]
@@ -269,9 +270,9 @@ def _tree_line(row: dict[str, Any]) -> str:
         took += f", {formats.milliseconds(row['self_ms'])} self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
     style = render.LEVEL_STYLES.get(row["level"], {})
-    width = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
+    width = max(render.width_of_page() - 22 - len(indent) - len(took) - len(outcome), 16)
     text = render.paint(layout.clip(render.clean(name), width), **style)
-    return f"{head} {'  ' * row['depth']}{text}{render.paint(took + outcome, dim=True)}"
+    return f"{head} {indent}{text}{render.paint(took + outcome, dim=True)}"
 
 
 def _show_all_sessions(root: Path, agent: str) -> None:
