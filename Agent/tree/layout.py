@@ -323,32 +323,45 @@ def stem_files(directory: Path, stem: str, suffix: str = ".log") -> list[Path]:
 def _names_by_stem(directory: Path, suffix: str) -> dict[str, list[str]] | None:
     """Return the names of a directory's log files by stem; None for one that changed a moment ago.
 
-    Otherwise questions about each of 1,000 agents would list 1,000 files each time. The time of the last change
-    shows a later one only if that comes in another tick of the file system's clock.
+    Otherwise questions about each of 1,000 agents would list 1,000 files each time.
     """
-    try:
-        status = directory.stat()
-    except OSError:
+    state, key = settled_state(directory), (str(directory), suffix)
+    if state is None:
         return None
-    stamp = status.st_dev, status.st_ino, status.st_mtime_ns
-    key = str(directory), suffix
     known = _listings.get(key)
-    if known is not None and known[0] == stamp:
+    if known is not None and known[0] == state:
         return known[1]
-    if SystemClock.wall_ns() - status.st_mtime_ns < _QUIET_NS:
-        return None
     by_stem: dict[str, list[str]] = {}
     for name, parsed in _log_files(directory, "", suffix):
         by_stem.setdefault(parsed.stem, []).append(name)
     while len(_listings) >= _MOST_LISTINGS:
         _listings.pop(next(iter(_listings), key), None)
-    _listings[key] = stamp, by_stem
+    _listings[key] = state, by_stem
     return by_stem
 
 
-_QUIET_NS: Final = 2_000_000_000
 _MOST_LISTINGS: Final = 32
-_listings: dict[tuple[str, str], tuple[tuple[int, int, int], dict[str, list[str]]]] = {}
+_listings: dict[tuple[str, str], tuple[tuple[int, ...], dict[str, list[str]]]] = {}
+SETTLED_NS: Final = 2_000_000_000
+"""For so long after a change, another one may leave the same time: the file system's clock is coarse."""
+
+
+def settled_state(*directories: Path) -> tuple[int, ...] | None:
+    """Return a value that changes when a name in the directories changes; None if that cannot be relied on.
+
+    None without directories, and if one is missing or changed in the last 2 s: another change within the
+    resolution of the file system's clock would leave the same mtime.
+    """
+    facts: list[int] = []
+    for directory in directories:
+        try:
+            status = directory.stat()
+        except OSError:
+            return None
+        if SystemClock.wall_ns() - status.st_mtime_ns < SETTLED_NS:
+            return None
+        facts += (status.st_dev, status.st_ino, status.st_mtime_ns)
+    return tuple(facts) or None
 
 
 def run_files(session: Path, run_id: str) -> list[Path]:

@@ -47,6 +47,7 @@ from Agent.tree.files.session import (
 from Agent.tree.layout import (
     LINK,
     NEW_FILE,
+    SETTLED_NS,
     agents_dir,
     category_files,
     entries_in,
@@ -287,10 +288,6 @@ def _described_by(path: Path) -> Part:
 def _known_part(path: Path, *_state: int) -> Part:
     """The part of a description in this state; each reader of a session asks for its parts several times."""
     return _described_by(path)
-
-
-SETTLED_NS: Final = 2_000_000_000
-"""For so long after a change, another one may leave the same time: the file system's clock is coarse."""
 
 
 def damaged(message: str, path: Path) -> DamagedInput:

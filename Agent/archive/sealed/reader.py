@@ -22,7 +22,6 @@ from typing import Any, Final, Generic, TypeVar
 from Agent.archive.sealed.duckdb_module import load_duckdb, numbers_of
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
-    SETTLED_NS,
     Part,
     SealedSegment,
     SegmentOfPart,
@@ -43,6 +42,7 @@ from Agent.tree.layout import (
     make_private,
     parse_file_name,
     segment_order,
+    settled_state,
     shown_name,
 )
 from Agent.tree.read.reader import TreeReader
@@ -240,11 +240,11 @@ class Listing(Generic[Entry]):
     def __init__(self, directories: Callable[[], Sequence[Path]], read: Callable[[], list[Entry]]) -> None:
         self._directories, self._read = directories, read
         self._entries: list[Entry] = []
-        self._seen: _State = None
+        self._seen: tuple[int, ...] | None = None
 
     def read(self) -> list[Entry]:
         """The entries; the same list object as before if no name changed."""
-        state = _state_of(*self._directories())
+        state = settled_state(*self._directories())
         if state is None or state != self._seen:
             self._entries, self._seen = self._read(), state
         return self._entries
@@ -253,27 +253,6 @@ class Listing(Generic[Entry]):
 def parts_of(session: Path) -> Listing[Part]:
     """The parts of a session's archive; a change of a part always changes the directory."""
     return Listing(lambda: [archive_dir(session)], lambda: read_parts(session))
-
-
-_State = tuple[int, ...] | None
-
-
-def _state_of(*directories: Path) -> _State:
-    """A value that changes when a name in the directories changes; None if that cannot be relied on.
-
-    None without directories, and if one is missing or changed in the last 2 s: another change within the
-    resolution of the file system's clock would leave the same mtime.
-    """
-    facts: list[int] = []
-    for directory in directories:
-        try:
-            status = directory.stat()
-        except OSError:
-            return None  # missing: list its files every time
-        if time.time_ns() - status.st_mtime_ns < SETTLED_NS:
-            return None
-        facts += (status.st_ino, status.st_mtime_ns)
-    return tuple(facts) or None
 
 
 _Found = tuple[list[SegmentOfPart], list[SegmentOfPart], dict[Path, str | None]]
