@@ -96,6 +96,7 @@ def test_times_never_decrease_within_a_writer(events: list[Event]) -> None:
         last[event.writer] = (event.timestamp_us, event.seq)
 
 
+@pytest.mark.further
 def test_each_fault_names_events_that_are_there_and_say_it(faulty: Truth, events: list[Event]) -> None:
     by_id = {event.id: event for event in events}
     kinds = {fault.name: [by_id[each].kind for each in fault.cause_ids] for fault in faulty.faults}

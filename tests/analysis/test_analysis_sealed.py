@@ -197,7 +197,8 @@ def test_every_answer_is_the_same_in_every_form(
     assert_same(live, answers(session))
 
 
-@pytest.mark.parametrize("change", [removed, pytest.param(former, marks=pytest.mark.further)])
+@pytest.mark.parametrize("change", [removed, former])
+@pytest.mark.further
 def test_an_archive_of_plain_lines_tells_the_same_causes_of_a_sample(
     change: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

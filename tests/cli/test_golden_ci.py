@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_user")
 CHANGED = "Agent.demo.targets:changed_creator"
 
 
+@pytest.mark.further
 def test_a_check_writes_junit_and_markdown(ask, tmp_path):
     for agent, name in (("creator_001", "one"), ("creator_002", "two | <b>")):
         assert ask("golden", "add", f"last/{agent}", "--name", name).returncode == 0

@@ -87,6 +87,7 @@ def error_in(run, root):
     return asked(run, "sql", query, root, "--engine", "duckdb")[0]["id"]
 
 
+@pytest.mark.further
 def test_a_journey_through_two_sessions_has_the_events_of_both(places, run):
     one, other = map(str, places[:2])
     count = (

@@ -397,6 +397,7 @@ def test_retention_keeps_what_was_not_exported_yet(trace_root):
 
 
 @pytest.mark.process
+@pytest.mark.further
 def test_a_program_that_ends_while_its_receiver_is_away_says_how_many_spans_are_left(tmp_path, trace_root):
     # The process that sends may take more than a second to start.
     unsent = "next(filter(None, (sender.flush(1.0)['unsent'] for _ in range(30))), None)"

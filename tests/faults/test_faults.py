@@ -81,7 +81,7 @@ def test_every_call_may_fail_with_every_error(tmp_path):
     assert sum(row.struck for row in rows) > 1000
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("limit_bytes", [5000, 9001, 20_011])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_files_that_may_not_grow_tear_lines_which_are_sent_again(limit_bytes, threads, launcher, tmp_path):

@@ -96,7 +96,7 @@ def with_foreign_names(places, make=lambda path: Path(os.fsdecode(path)).write_b
     return paths
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("make", [None, os.mkdir])
 def test_names_that_are_not_utf8_are_passed_over_named_and_kept(
     recorded, tmp_path, capsys, monkeypatch, impatient, make

@@ -196,7 +196,7 @@ class Holder:
         self.turns += 1
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize(("free", "early"), [(4_000_000, 400), (1, 100)])
 def test_early_full_states_of_large_fields_end_with_the_account(monkeypatch, free, early):
     monkeypatch.setattr(large_contents, "FREE_BYTES", free)
@@ -255,6 +255,7 @@ def inits_of(count, options=None, *, more=()):
 
 
 @pytest.mark.usefixtures("nothing_free")
+@pytest.mark.further
 def test_a_world_that_many_constructors_are_given_is_not_read_for_each():
     seen = inits_of(100, more={"other": 3}.items())
     read = [is_read(each["args"][1]) for each in seen]

@@ -104,6 +104,7 @@ def test_what_the_limits_would_cut_is_read_in_the_first_calls_alone(what):
 
 
 @pytest.mark.parametrize("what", SORTS)
+@pytest.mark.further
 def test_with_always_they_are_read_in_every_call(what):
     value = MADE[what]()
     seen = calls(lambda reader: [reader.see(value) for _ in range(2)], RecordOptions(reads_large=True))
@@ -135,6 +136,7 @@ class Thing:
         self.number, self.rows = 1, [1]
 
 
+@pytest.mark.further
 def test_a_container_that_is_cut_for_what_its_objects_hold_is_not_read_after_it():
     things = [Thing() for _ in range(8_000)]
     seen = calls(lambda reader: [reader.see(things) for _ in range(3)])
@@ -265,6 +267,7 @@ def _count_digests(monkeypatch):
     ],
     ids=lambda value: type(value).__name__ + str(len(value)),
 )
+@pytest.mark.further
 def test_a_full_state_is_the_same_whether_the_comparison_encoded_it_or_not(value, monkeypatch):
     def recorded():
         with recording() as found:

@@ -147,6 +147,7 @@ def test_a_replaced_text_stays_as_it_is():
         assert recorded(once, REDACTOR) == once
 
 
+@pytest.mark.further
 def test_the_quick_look_passes_nothing_that_stands_near_a_name():
     source = random.Random(8)
     judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)

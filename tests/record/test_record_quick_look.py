@@ -249,6 +249,7 @@ def test_a_tag_tells_of_a_name_where_a_pair_begins_with_one(tag, value, is_hidde
     assert hides_text({"/extra/v": tag})
 
 
+@pytest.mark.further
 def test_pairs_are_searched_closely_wherever_that_changes_them():
     check_pairs(1, 700)
 

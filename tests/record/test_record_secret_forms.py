@@ -733,6 +733,7 @@ HEARD.addHandler(TraceHandler())
 PLACES = "take give fail tell call".split()
 
 
+@pytest.mark.further
 def test_no_key_of_an_issuer_reaches_a_file_from_any_place_in_any_encoding(trace_root):
     """Keys of every row of the table, in all pairs of an encoding and a place in turn."""
     courier = Courier()

@@ -132,6 +132,7 @@ DIVERGED = [
 
 
 @pytest.mark.parametrize(("before", "after", "what"), DIVERGED)
+@pytest.mark.further
 def test_other_bases_of_a_class_of_values_are_diverged_where_unchanged_code_can_tell(
     place, before, after, what
 ):

@@ -57,7 +57,7 @@ def lines_of(toy):
     return log, [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("made", GENERATORS)
 def test_one_draw_more_or_fewer_is_a_difference_at_its_action_even_if_nothing_uses_it(toy, made):
     toy.record(BIRD.replace("MADE", made))

@@ -73,7 +73,7 @@ def replayed(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [("points > 6", "points >= 6", "medal"), ("append(each.points)", "append(-each.points)", "log")],

@@ -86,6 +86,7 @@ def _play(place, text):
     subprocess.run([sys.executable, "main.py"], check=True, env=child_environment(), timeout=60)
 
 
+@pytest.mark.further
 def test_a_main_loop_that_draws_another_number_of_times_differs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = SCRIPT.replace("AGAIN", "pass") + AT_END

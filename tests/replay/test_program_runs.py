@@ -860,7 +860,7 @@ def world_only(link="pass", effect="pass", extra="pass"):
     return WORLD_ONLY.replace("LINK", link).replace("EFFECT", effect).replace("EXTRA", extra)
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 @pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
 def test_a_change_that_shows_in_the_world_alone_is_never_identical(farm, link, effect):

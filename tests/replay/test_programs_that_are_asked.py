@@ -99,6 +99,7 @@ def replayed(tmp_path, monkeypatch):
     return replay
 
 
+@pytest.mark.further
 def test_changed_code_that_calls_do_not_run_is_not_green_if_the_program_cannot_be_compared(replayed):
     assert replayed(UNSEEDED).verdict == "IDENTICAL"
     report = replayed(UNSEEDED, ('"bill"', '"note"'))

@@ -197,6 +197,7 @@ shutdown_logging()
 """
 
 
+@pytest.mark.further
 def test_the_file_that_keeps_a_run_from_proving_anything_is_named_with_a_remedy(desk):
     (desk.place / "config.txt").write_text("2")
     os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
@@ -212,6 +213,7 @@ def test_the_file_that_keeps_a_run_from_proving_anything_is_named_with_a_remedy(
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
 
 
+@pytest.mark.further
 def test_a_file_that_was_written_after_the_recording_is_named(desk):
     (desk.place / "config.txt").write_text("2")
     os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
@@ -283,7 +285,7 @@ shutdown_logging()
 """
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("old", "new", "step", "where"),
     [
@@ -473,7 +475,7 @@ def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk
     assert "it draws without a seed: random by Trader.trade (shop.py:" in " ".join(report.reasons)
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("place", ["library", "program"])
 def test_a_process_that_looks_something_up_or_belongs_to_an_import_is_no_obstacle(desk, library, place):
     started = 'import subprocess\nassert subprocess.run(["true"]).returncode == 0\n'

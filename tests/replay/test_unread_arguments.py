@@ -54,6 +54,7 @@ def recorded(toy, monkeypatch):
     return toy.record(PROGRAM)
 
 
+@pytest.mark.further
 def test_what_compares_equal_is_unverified_and_the_report_counts_what_was_not_read(recorded):
     report = recorded.replay("last")
     assert report.verdict == "UNVERIFIED", str(report)

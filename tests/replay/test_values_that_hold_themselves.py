@@ -124,7 +124,7 @@ def made(toy):
     return [*cycles, *(module.twice(make, 1) for make in module.TWICE), module.HUNDREDFOLD]
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("limits", [FEW, REPEATS_ALONE])
 def test_what_is_written_of_them_is_short(made, limits):
     for value in made:

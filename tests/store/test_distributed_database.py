@@ -60,6 +60,7 @@ def test_each_key_holds_the_column_by_which_its_table_is_laid_out(laid_out):
         assert all(column in each.columns for each in unique)
 
 
+@pytest.mark.further
 def test_tables_lie_beside_one_that_is_laid_out_before_by_a_column_of_the_same_type(laid_out):
     known = {}
     for name, column, beside in laid_out:

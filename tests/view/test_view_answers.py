@@ -488,6 +488,7 @@ def test_a_server_of_a_growing_session_gives_the_memory_of_freed_arrays_back(tmp
 
 
 @pytest.mark.process
+@pytest.mark.further
 def test_a_fork_and_a_sweep_from_a_moment_run_the_code_of_today(trace_root, tmp_path, monkeypatch):
     (tmp_path / "shop.py").write_text(
         textwrap.dedent(
