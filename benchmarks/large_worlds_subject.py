@@ -1,4 +1,4 @@
-"""A program with one large value, in a process of its own: `large_worlds_subject.py WORLD HOW STEPS DIRECTORY`.
+"""Runs a program with one large value: `large_worlds_subject.py WORLD HOW STEPS DIRECTORY`.
 
 HOW is `none` or `ours`. The last line has the processor time of a call of the first step, of a call of the last half of the
 steps, and of the end of recording, in seconds.

@@ -83,7 +83,7 @@ def open_descriptors(below: Path | None = None) -> int:
         return len(list(held.iterdir()))
     count = 0
     for entry in held.iterdir():
-        # A thread that an earlier test left may close one of its own between the two calls.
+        # A thread of an earlier test may close a descriptor meanwhile.
         with contextlib.suppress(FileNotFoundError):
             count += entry.readlink().is_relative_to(below)
     return count
