@@ -50,6 +50,10 @@ class Walker:
         return world
 
     @trace_agent_action
+    def see(self, world, note):
+        return world is note
+
+    @trace_agent_action
     def add(self, place):
         place.found.append(World(150))
 
@@ -138,11 +142,36 @@ def test_what_a_call_adds_to_a_small_argument_counts_as_its_content():
 
 
 @pytest.mark.usefixtures("nothing_free")
-def test_a_large_result_is_read_in_every_call():
-    world = World(300)
-    seen = calls(lambda walker: [walker.draw(world) for _ in range(30)])
+@pytest.mark.parametrize("cells", [300, 700])
+def test_large_results_are_read_up_to_8_kib_a_call_on_average(cells):
+    world = World(cells)
+    seen = calls(lambda walker: [walker.draw(world) for _ in range(60)])
+    read = [each["result"] for each in seen if is_read(each["result"])]
+    size = read[0]["size_bytes"] + len(orjson.dumps(read[0]))
+    expected = 1 + 59 * large_contents.BYTES_A_RESULT / size
+    assert expected / 1.5 <= len(read) <= expected * 1.5 + 1
+    assert len(read) > 2 * sum(is_read(each["args"]["world"]) for each in seen)
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_a_small_object_as_result_is_read_in_every_call():
+    note = Note()
+    seen = calls(lambda walker: [walker.draw(note) for _ in range(30)])
     assert all(is_read(each["result"]) for each in seen)
-    assert not all(is_read(each["args"]["world"]) for each in seen)
+
+
+@pytest.mark.usefixtures("nothing_free")
+def test_an_argument_that_becomes_large_beside_one_that_is_unread_is_not_read_in_every_call():
+    world, other = World(300), World(300)
+
+    def run(walker):
+        walker.see(world, 1)
+        for _ in range(30):
+            walker.see(1, other)
+
+    seen = calls(run)
+    assert all(each["args"]["world"] == 1 for each in seen[1:])
+    assert 1 <= sum(is_read(each["args"]["note"]) for each in seen[1:]) < 5
 
 
 @pytest.mark.usefixtures("nothing_free")

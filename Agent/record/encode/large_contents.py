@@ -2,8 +2,8 @@
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
 first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
-1 KiB a call is read: the other calls record the class and the plain attributes. Agents with large fields get
-no full states besides the periodic ones then.
+1 KiB a call is read, of results 8 KiB: the other calls record the class and the plain attributes. Agents with
+large fields get no full states besides the periodic ones then.
 
 Containers and texts of builtin types are large only where the limits would cut them, so that what is recorded
 whole, and can be given again in a replay, is in every call. Their size is known before they are read.
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FREE_BYTES = 1_000_000
 """Read before any call leaves something out: it takes about 0.3 s."""
 BYTES_A_CALL = 1024
+BYTES_A_RESULT = 8 * BYTES_A_CALL
+"""A result is what a changed program shows first, so more of it is read: about 2 ms a call."""
 MUCH_BYTES = 100_000
 """A full state that reads more counts by this, and not only by the number of its large fields."""
 FREE_CALLS = 8
@@ -35,17 +37,21 @@ FREE_CALLS = 8
 
 
 class LargeContents:
-    """The account of one function's arguments, or of all agents' fields.
+    """The account of one function's arguments or results, or of all agents' fields.
 
     Args:
         reads_always: whether every call reads them.
         are_first_free: whether the first calls read them whatever their size.
+        bytes_a_call: what each call may read on average.
     """
 
-    __slots__ = ("_are_first_free", "_bytes_left", "_calls", "_reads_always")
+    __slots__ = ("_are_first_free", "_bytes_a_call", "_bytes_left", "_calls", "_reads_always")
 
-    def __init__(self, *, reads_always: bool, are_first_free: bool = True) -> None:
+    def __init__(
+        self, *, reads_always: bool, are_first_free: bool = True, bytes_a_call: int = BYTES_A_CALL
+    ) -> None:
         self._are_first_free = are_first_free
+        self._bytes_a_call = bytes_a_call
         self._bytes_left = FREE_BYTES
         self._calls = 0
         self._reads_always = reads_always
@@ -59,7 +65,7 @@ class LargeContents:
         if self._reads_always:
             return True
         self._calls += 1
-        self._bytes_left = min(self._bytes_left + calls * BYTES_A_CALL, FREE_BYTES)
+        self._bytes_left = min(self._bytes_left + calls * self._bytes_a_call, FREE_BYTES)
         return self._bytes_left > 0 or (self._are_first_free and self._calls <= FREE_CALLS)
 
     def spend(self, size_bytes: int) -> None:
@@ -161,14 +167,6 @@ def sizes_of_large(
     return {name: size for name, size in sizes.items() if size > LARGE_BYTES}
 
 
-def size_of_cut(body: bytes, types: Mapping[str, str] | None) -> int:
-    """Return how much content the containers count for that the limits cut for what their items hold."""
-    if types is None or "truncated" not in types.values():
-        return 0
-    return sum(_size_of_items(int(items), dtype.decode()) for dtype, items in _ITEMS.findall(body))
-
-
-_ITEMS = re.compile(rb'(?:"dtype":"([^"]{1,16})","shape":\[[\d,]{0,256}\],)?"items":(\d{1,18})')
 _ITEM_BYTES = re.compile(r"\d+")
 
 

@@ -25,7 +25,6 @@ from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.large_contents import (
     size_if_cut,
-    size_of_cut,
     sizes_if_cut,
     sizes_of_large,
     unread,
@@ -171,10 +170,14 @@ class Call:
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": shown}, found=found)
         self.args_body = body + b","
+        sizes = sizes_of_large(body, self.types, "args", self.pipeline.capture.limits)
         if read is arguments:
             spec.most_whole = most_whole(body)
-            spec.large_arguments = sizes_of_large(body, self.types, "args", self.pipeline.capture.limits)
-            contents.spend(sum(spec.large_arguments.values()) + sum(cut.values()))
+            spec.large_arguments = sizes
+            contents.spend(sum(sizes.values()) + sum(cut.values()))
+        elif sizes:  # arguments that were small when all were read last
+            spec.large_arguments = {**spec.large_arguments, **sizes}
+            contents.spend(sum(sizes.values()))
         if self.types and self.is_entry and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places:
@@ -272,16 +275,17 @@ class Call:
 
     def _told_result(self, key: str, result: object) -> tuple[bytes, Types | None]:
         """Encode a result, or what stands for one that this call cannot afford to read."""
-        spec, pipeline = self.spec, self.pipeline
-        size = size_if_cut(result, pipeline.capture.limits)
+        spec, capture = self.spec, self.pipeline.capture
+        size = size_if_cut(result, capture.limits)
         # An account of its own: a call may be asked about its arguments, too.
-        account = spec, "result"
-        if (size or spec.large_result) and not pipeline.large_contents(account).is_due():
-            return pipeline.capture.body({key: unread(result, is_cut=True)})
-        whole, types = pipeline.capture.body({key: result})
-        spec.large_result = 0 if size else size_of_cut(whole, types)
-        if size or spec.large_result:
-            pipeline.large_contents(account).spend(size or spec.large_result)
+        contents = self.pipeline.large_contents(spec, of_results=True)
+        if (size or spec.large_result) and not contents.is_due():
+            return capture.body({key: unread(result, is_cut=size > 0)})
+        whole, types = capture.body({key: result})
+        spec.large_result = sum(
+            sizes_of_large(b'"extra":{%s}' % whole, types, "extra", capture.limits, "").values()
+        )
+        contents.spend(size + spec.large_result)
         return whole, types
 
     def fail(self, error: BaseException) -> None:
