@@ -19,6 +19,7 @@ from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, listed
 from Agent.replay.compare.program_state import (
+    UNCHANGED,
     KindOtherwise,
     LeftInProgram,
     code_otherwise,
@@ -94,6 +95,23 @@ class ProgramEnds:
                 )
         return unknown if may_differ else None
 
+    def class_difference(self) -> EndDifference | None:
+        """Return the first agent to which its actions gave another class than in the recording, or None.
+
+        An agent of a renamed class is no difference.
+        """
+        runs = [_classes_given(each) for each in self.runs]
+        for agent_id, (event_id, recorded) in _classes_given(self.recording.events).items():
+            given = {each[agent_id][1] for each in runs if agent_id in each}
+            if given and given != {recorded}:
+                other = given.pop()
+                why = f"{agent_id} ended with another class than in the recording"
+                if given:
+                    return EndDifference(f"code changed, and {why}, and another one in each run")
+                divergence = RunDivergence(None, agent_id, "state", "class", "", recorded, other, event_id)
+                return EndDifference(why, divergence)
+        return None
+
     def redacted(self, *, has_changed: bool) -> int:
         """Return the number of final contents that agree in all runs except for secrets, which may differ."""
         ends = _ends_of(self.recording.events).values()
@@ -160,6 +178,14 @@ class ProgramEnds:
         divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other)
         return EndDifference(f"{first.name} did not end as in the recording", divergence)
 
+    def agreeing_globals(self) -> int:
+        """Return how many globals, closures or the like changed in the recording, and end so in all runs."""
+        recorded = self._recorded
+        return sum(
+            all(run is not None and run.at(name) == digest for run in self._left)
+            for name, digest in ({} if recorded is None else recorded.changed).items()
+        )
+
     def changed_code(self) -> list[str]:
         """Return the globals, closures or the like in which runs of changed code left other code alone."""
         return code_otherwise(self._recorded, self._left)
@@ -208,6 +234,19 @@ def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], tuple[str, str | 
         if event.kind == "state" and event.agent_id is not None
         for name, digest in ends_of(event).items()
     }
+
+
+def _classes_given(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
+    """Return {agent: (its last state, the class that it has there)}; the class is `UNCHANGED` as a rule."""
+    states: dict[str, list[Event]] = {}
+    for event in events:
+        if event.kind == "state" and event.agent_id is not None and "class" in event.extra:
+            states.setdefault(event.agent_id, []).append(event)
+    given: dict[str, tuple[str, str]] = {}
+    for agent_id, found in states.items():
+        first, last = (str(each.extra["class"]) for each in (found[0], found[-1]))
+        given[agent_id] = found[-1].id, UNCHANGED if first == last else last.rpartition(".")[2]
+    return given
 
 
 def _order(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:

@@ -26,7 +26,7 @@ from Agent.replay.compare.normaliser import (
     RECORD_LARGE,
 )
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, Verdict, judge, listed
-from Agent.replay.compare.program_state import bases_in, kinds_of, kinds_otherwise
+from Agent.replay.compare.program_state import bases_in, kinds_of, kinds_otherwise, program_state_of
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, overlooked_in
 from Agent.replay.diff.run_comparison import unseen_effects
@@ -316,7 +316,7 @@ class _Reruns:
         end_difference = ends.content_difference(may_differ=self.has_changed)
         if end_difference is None and self.has_changed and was_free:
             of_kinds = kind_difference(runs[0].kinds, runs[-1].kinds)
-            end_difference = of_kinds or ends.program_state_difference()
+            end_difference = of_kinds or ends.class_difference() or ends.program_state_difference()
         if end_difference is None and self.has_changed:
             compare = partial(compare_runs, by_form=any(run.is_by_form for run in runs), is_whole=True)
             end_difference = ends.difference_between_actions(compare)
@@ -352,6 +352,7 @@ class _Reruns:
             "looks_at_numpy": looks_at_numpy,
             "looks_at_order": bool(self.outcome.beside),
             "bases": bases_in(kinds_of(recording.events)),
+            "globals": [] if (left := program_state_of(recording.events)) is None else sorted(left.changed),
         }
         return run_job(_PROGRAM, request, self.timeout_seconds or _patience_s(info), self.stop)
 
@@ -420,12 +421,15 @@ class _Reruns:
                 proved.reason(_MADE_OTHERWISE)
         proved.counts.driven = proved.counts.covered = len(plan.actions)
         proved.counts.informative = sum(
-            event.extra.get("result") is not None or any((event.state or {}).values())
+            event.extra.get("result") is not None
+            or "args_after" in event.extra
+            or any((event.state or {}).values())
             if is_traced_action(event)
             else event.parent_span_id is not None
             for event in recording.events
             if event.kind not in PASSED_OVER and event.kind != "state"
         )
+        proved.counts.informative += ends.agreeing_globals()
         proved.remark(
             f"{self._why}: {self.script.name} was run again as a whole, {_RUNS} times, without network and "
             f"in a copy of its directory, and recorded the same {first.compared:,} events and "
@@ -457,23 +461,25 @@ class _Reruns:
         proved, plan = self._of_program()
         recording = self.recording
         differing = next((event for event in recording.events if event.id == divergence.event_a), None)
-        action, place = _place_of(differing, divergence.agent_id, recording, plan)
-        inner = None if divergence.agent_id == action.agent_id else divergence.agent_id
+        step = _step_of(differing, divergence.agent_id, recording, plan)
+        inner = None if divergence.agent_id == step.agent_id else divergence.agent_id
         proved.divergence = Divergence(
-            step=action.number,
-            event_id=divergence.event_a or action.event.id,
-            action=action.call.name,
-            agent_id=action.agent_id,
+            step=step.number,
+            event_id=divergence.event_a or step.event_id,
+            action=step.action,
+            agent_id=step.agent_id,
             field="calls" if divergence.field in {"events", "order"} else divergence.field,
             recorded=divergence.a,
             replayed=divergence.b,
             path=divergence.path,
-            place=place,
+            place=step.place,
             inner_agent_id=inner or "",
             tick=divergence.tick,
         )
-        proved.counts.driven = max(action.number, 1)
-        proved.counts.covered = action.number - 1
+        # In a program without agents, every traced call is a step.
+        proved.counts.actions = len(plan.actions) or sum(map(is_traced_action, recording.events))
+        proved.counts.driven = max(step.number, 1)
+        proved.counts.covered = max(step.number - 1, 0)
         proved.remark(
             f"{self._why}: {self.script.name} was run again as a whole, {len(self.runs)} times, without "
             "network and in a copy of its directory; all runs did the same, unlike the recording"
@@ -587,17 +593,28 @@ _STILL_HOLD = (
 """What an outcome of calls says about a run of the program, too."""
 
 
-def _place_of(
-    event: Event | None, agent_id: str | None, recording: Recording, plan: Plan
-) -> tuple[DrivenAction, str]:
-    """Return the entry action around an event, and what differs inside it or between actions; "" for itself.
+class _Step(NamedTuple):
+    """The action at which a run of the program differs."""
 
-    Without one, the action is the next one of the event's agent, or else the agent's last one.
+    number: int
+    event_id: str
+    action: str
+    agent_id: str
+    place: str = ""
+    """What differs inside the action or between actions; "" for the action itself."""
+
+
+def _step_of(event: Event | None, agent_id: str | None, recording: Recording, plan: Plan) -> _Step:
+    """Return the entry action around an event; without one, the next of the event's agent, or its last.
+
+    In a program without agents it is the traced call that the event ends, or that ended before it.
     """
     own = [action for action in plan.actions if action.agent_id == agent_id] or plan.actions
+    if not own:
+        return _step_without_agent(event, recording)
     by_other = "" if agent_id is None else f"what {agent_id} did"
     if event is None:
-        return own[-1], by_other if own[-1].agent_id != agent_id else ""
+        return _step(own[-1], by_other if own[-1].agent_id != agent_id else "")
     by_span = {action.event.span_id: action for action in plan.actions}
     around = (event.span_id, *spans_around(event, parents_of(recording.events)))
     outer = next((by_span[span_id] for span_id in around if span_id in by_span), None)
@@ -605,10 +622,24 @@ def _place_of(
     if outer is None and event.kind != "state":
         name = event.extra.get("name")
         named = f" {name}" if isinstance(name, str) and event.kind in {"tool.call", "model.call"} else ""
-        return action, f"{describe(event)}{named} outside of actions"
+        return _step(action, f"{describe(event)}{named} outside of actions")
     if is_traced_action(event) and event.span_id != action.event.span_id:
-        return action, f"{method_name(event)} of {agent_id}"
-    return action, by_other if action.agent_id != agent_id else ""
+        return _step(action, f"{method_name(event)} of {agent_id}")
+    return _step(action, by_other if action.agent_id != agent_id else "")
+
+
+def _step(action: DrivenAction, place: str) -> _Step:
+    return _Step(action.number, action.event.id, action.call.name, action.agent_id, place)
+
+
+def _step_without_agent(event: Event | None, recording: Recording) -> _Step:
+    calls = [each for each in recording.events if is_traced_action(each)]
+    until = calls if event is None else [each for each in calls if order_key(each) <= order_key(event)]
+    last = until[-1] if until else event
+    if last is None:
+        return _Step(0, "", "", "")
+    place = "" if event is None or event.id == last.id else f"{describe(event)} after it"
+    return _Step(len(until), last.id, method_name(last) or describe(last), "", place)
 
 
 class _Chance(NamedTuple):

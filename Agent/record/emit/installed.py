@@ -7,7 +7,7 @@ dependencies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,9 @@ source_player: SourcePlayer | None = None
 """Answers reads of sources from the recording; installed by a replay."""
 at_tick: Callable[[int | None], None] | None = None
 """Called where a tick begins, in its scope: a controlled program pauses, a replay repeats changes by hand."""
+
+asked_of_program: Sequence[str] = ()
+"""Globals of the program whose values are recorded at the end, also if no method reaches them any more."""
 
 
 class NotRecording(RuntimeError):

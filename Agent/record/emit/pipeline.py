@@ -218,7 +218,7 @@ class Pipeline(PipelineSlots):
             is_keeping=self.options.gone_states,
             is_probing=self.options.entry_looks > 0,
         )
-        self.class_fields = ClassFields(self.capture)
+        self.class_fields = ClassFields(self.capture, reads_always=self.options.reads_large)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from Agent.event.system_clock import turns
 from Agent.event.values.codecs import UNFINISHED, is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS, is_same_scalar
+from Agent.event.values.values import Dumped
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
@@ -31,6 +32,8 @@ _MOST_FIELDS = 64
 _COUNTED_ITEMS = 96
 LOOK_S = 0.1
 _TURN_S = 0.0005
+_VERSION, _CONTAINERS = 6, 7
+"""Places in the list that `native.moved` compares."""
 BY = "by"
 
 
@@ -128,12 +131,35 @@ class _Looked:
         self.pending: dict[str, Writers | None] = {}
         """By field, the writers of changes that are not recorded yet; None if they are unknown."""
 
-    def take(self, present: Mapping[str, Any]) -> None:
-        """Store the present fields as those of the last check."""
+    def take(self, present: Mapping[str, Any], known: dict[int, tuple[object, object]] | None = None) -> None:
+        """Store the present fields as those of the last check.
+
+        Args:
+            known: by `id`, the containers that this look has marked, to be filled: many agents may share one.
+        """
+        before, number = self.marks, self.number
         self.number = len(present)
         fields = present.keys() if self.fields is None else self.fields & present.keys()
-        self.marks = {name: _mark(present[name]) for name in tuple(fields)[:_MOST_FIELDS]}
-        self.list_compared()
+        marks = {} if known is None else known
+        self.marks = {name: _mark_once(present[name], marks) for name in tuple(fields)[:_MOST_FIELDS]}
+        if number != self.number or not self._replaces(before):
+            self.list_compared()
+
+    def _replaces(self, before: Mapping[str, object]) -> bool:
+        """Put new marks of containers in the places of the old ones; False if there is more to do."""
+        if not self.compared or before.keys() != self.marks.keys():
+            return False
+        names, marks = self.compared[_CONTAINERS], list(self.compared[_CONTAINERS + 1])
+        for name, mark in self.marks.items():
+            old = before[name]
+            if mark is old or (type(mark) is _Members and type(old) is _Members and mark == old):
+                continue
+            if name not in names or type(mark) is not tuple or _is_flat(mark[-1]):
+                return False
+            marks[names.index(name)] = mark
+        self.compared[_VERSION] = 0
+        self.compared[_CONTAINERS + 1] = tuple(marks)
+        return True
 
     def list_compared(self) -> None:
         """List the marks for `native.moved`: scalars, identities of objects and what is in containers."""
@@ -247,12 +273,14 @@ class AgentWrites:
             self._add_all()
         if own is not None and own in self._looked:
             self._looked[own].pending.clear()
+        marks: dict[int, tuple[object, object]] = {}
+        encoded: dict[int, tuple[object, Dumped | None]] = {}
         for tracker, obj, looked in self._perhaps_changed():
             present = tracker.present(obj)
             fields = looked.moved(present) if looked.marks and tracker is not own else ()
             if fields:
-                unrecorded = tracker.rewritten(obj)
-                tracker.note_late(present, unrecorded.intersection(fields))
+                unrecorded = tracker.rewritten(present, fields)
+                tracker.note_late(present, unrecorded, encoded)
                 for name in fields:
                     if name not in unrecorded:
                         looked.pending.pop(name, None)  # the agent's own nested action recorded it
@@ -262,7 +290,7 @@ class AgentWrites:
                         looked.pending[name] = None
                     elif writer not in before:
                         looked.pending[name] = (*before, writer)
-            looked.take(present)
+            looked.take(present, marks)
         if self._left == 0 and self._is_first:
             self._is_first = False
             self._keep_written()
@@ -490,6 +518,14 @@ def _mark(value: Any) -> object:
     if found is not None:
         return found
     return _Members(id(value), count_members(value), 0, not issubclass(kind, tuple(_SIZED)))
+
+
+def _mark_once(value: Any, known: dict[int, tuple[object, object]]) -> object:
+    if type(value) not in _SIZED:
+        return _mark(value)
+    if id(value) not in known:
+        known[id(value)] = value, _mark(value)
+    return known[id(value)][1]
 
 
 def _is_flat(value: Any) -> bool:

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import MOST_CLASSES, remember
 from Agent.event.values.marks import mark_of
+from Agent.event.values.reading import Places
 from Agent.record.encode.capture import Capture, Types
+from Agent.record.encode.large_contents import BYTES_AN_ITEM, MUCH_BYTES, LargeContents
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import exposure_of, places_of_class_state
@@ -21,12 +23,15 @@ _MISSES = 8
 class _Known:
     """What is known of one class: how often it was asked about, and its data as encoded last."""
 
-    __slots__ = ("begun", "body", "mark", "missed")
+    __slots__ = ("account", "begun", "body", "is_large", "mark", "missed")
 
-    def __init__(self) -> None:
+    def __init__(self, account: LargeContents) -> None:
         self.begun = self.missed = 0
         self.mark: object = None
         self.body: tuple[bytes, Types | None] = b"", None
+        self.is_large = False
+        """Whether it took long to encode last, as mappers and tables of an installed library do."""
+        self.account = account
 
 
 class _Places(NamedTuple):
@@ -37,11 +42,21 @@ class _Places(NamedTuple):
 
 
 class ClassFields:
-    """Encodes class fields for one pipeline and caches the result by class."""
+    """Encodes class fields for one pipeline and caches the result by class.
 
-    def __init__(self, capture: Capture) -> None:
+    Args:
+        reads_always: whether every full state has them, however long they take.
+    """
+
+    def __init__(self, capture: Capture, *, reads_always: bool) -> None:
         self._capture = capture
+        self._reads_always = reads_always
         self._known: dict[type, _Known] = {}
+        self._at_end: dict[type, tuple[bytes, Types | None]] | None = None
+
+    def end(self) -> None:
+        """Encode the data of each class once from here on: recording ends, and nothing changes it."""
+        self._at_end = {}
 
     def at_first(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
         """Return the same as `body` for the first state of an agent; None if enough others have it.
@@ -53,7 +68,9 @@ class ClassFields:
         return self.body(cls, owner) if number < _FIRST or number % _FIRST == 0 else None
 
     def body(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
-        """Return the inner JSON of a class's data with its tags, or None if the class holds no data.
+        """Return the inner JSON of a class's data with its tags, or None.
+
+        It is None if the class holds no data, and for data over 100 kB if this state cannot afford it.
 
         Args:
             owner: the id of the agent whose state contains the class fields.
@@ -67,8 +84,18 @@ class ClassFields:
         if mark is not None and known.mark == mark:
             known.missed = 0
             return known.body
+        if self._at_end is not None and cls in self._at_end:
+            return self._at_end[cls]
+        if known.is_large and self._at_end is None and not known.account.is_due():
+            return None
         known.missed += 1
-        body = self._capture.user_body(held, POINTER, owner, shows_references=False)
+        places = Places()
+        body = self._capture.user_body(held, POINTER, owner, places, shows_references=False)
+        size_bytes = len(body[0]) + BYTES_AN_ITEM * places.nodes
+        known.is_large = size_bytes > MUCH_BYTES
+        known.account.spend(size_bytes)
+        if self._at_end is not None:
+            self._at_end[cls] = body
         # Encoding may change how a class is judged, and with it the mark: cache only an unchanged one.
         if mark is not None and mark == mark_of(held, agent_id_of, shows_references=False):
             known.mark, known.body = mark, body
@@ -79,7 +106,8 @@ class ClassFields:
         if known is None:
             if len(self._known) >= MOST_CLASSES:
                 self._known.clear()
-            known = self._known[cls] = _Known()
+            account = LargeContents(reads_always=self._reads_always, are_first_free=False)
+            known = self._known[cls] = _Known(account)
         return known
 
 

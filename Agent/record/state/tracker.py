@@ -258,13 +258,22 @@ class StateTracker:
                     found[name] = digest_bytes(repr(position).encode())
         return found
 
-    def rewritten(self, obj: object) -> set[str]:
-        """Return the fields that changed since the last action, as far as visible without encoding them."""
-        present, last = self.present(obj), self.last
-        found = {name for name in (*last, *self.heavy) if name not in present}
-        for name, value in present.items():
-            if name in self.heavy:
+    def rewritten(self, present: Mapping[str, Any], names: Iterable[str] | None = None) -> set[str]:
+        """Return the fields that changed since the last action, as far as visible without encoding them.
+
+        Args:
+            present: the present fields.
+            names: those to compare; None for all.
+        """
+        last, heavy, found = self.last, self.heavy, set[str]()
+        for name in {*last, *heavy, *present} if names is None else names:
+            if name not in present:
+                if name in last or name in heavy:
+                    found.add(name)
                 continue
+            if name in heavy:
+                continue
+            value = present[name]
             if type(value) in SCALARS:
                 is_heavy_text = type(value) is str and len(value) > HEAVY_BYTES
                 if not is_heavy_text and not is_same_scalar(last.get(name, _ABSENT), value):
@@ -322,16 +331,31 @@ class StateTracker:
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
 
-    def note_late(self, present: Mapping[str, Any], names: Iterable[str]) -> None:
-        """Keep fields that another agent's action wrote, since the agent may be gone before it acts again."""
+    def note_late(
+        self,
+        present: Mapping[str, Any],
+        names: Iterable[str],
+        encoded: dict[int, tuple[object, Dumped | None]],
+    ) -> None:
+        """Keep fields that another agent's action wrote, since the agent may be gone before it acts again.
+
+        Args:
+            encoded: by `id`, the plain values that this look encoded, to be filled; agents may share some.
+        """
         late = {**self.late[1]} if self.late[0] == self.actions else {}
         for name in names:
-            if name in self.heavy or type(present[name]) in SCALARS:
+            value = present[name]
+            if name in self.heavy or type(value) in SCALARS:
                 continue  # `kept` and the marks of `AgentWrites` have these
+            if id(value) in encoded:
+                late[name] = encoded[id(value)][1]
+                continue
             late[name] = None
             with suppress(Exception):  # the user's classes may raise anything; the field is then not seen
-                dumped = self._dumped(present[name], Places(present))[0]
+                dumped = self._dumped(value, Places(present))[0]
                 late[name] = dumped if len(dumped.json) <= HEAVY_BYTES else None
+                if not dumped.types:  # else what leads to an agent depends on whose field it is
+                    encoded[id(value)] = value, late[name]
         self.late = self.actions, late
 
     def probe(self, obj: object) -> None:

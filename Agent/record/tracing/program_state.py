@@ -11,9 +11,11 @@ catch an exception or tell values apart, and what else of a class's kind no valu
 Digests leave code out, so that edited code alone is no other content. Where functions or classes came in
 while agents acted, a second digest has their code: what they do later, no action may show.
 
-The search begins at the class of an agent, and follows names through the functions and classes of the
-program's own modules. Values of installed libraries are not looked at, and no cache of `functools`: what it
-holds follows from its function. Random generators are left out, too: their draws are recorded.
+The search begins at the class of an agent, at functions and objects in its fields, and at those that its
+actions are given. It follows names through the functions and classes of the program's own modules, also
+through those that containers and objects hold, such as a table of handlers. Values of installed libraries are
+not looked at, and no cache of `functools`: what it holds follows from its function. Random generators are
+left out, too: their draws are recorded.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ import math
 import os
 import random
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
@@ -49,7 +53,7 @@ from Agent.event.values.codecs import classes_met, forget_met, plan_of
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import ALGORITHM, digest_bytes, leaves_out_secrets, version_in
 from Agent.event.values.opaque import ReachedObjects
-from Agent.event.values.plain import SCALARS
+from Agent.event.values.plain import SCALARS, any_may_be_made
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, plain_attributes, sort_of
@@ -78,10 +82,22 @@ _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "
 _FLAGS = ("eq", "order", "frozen", "unsafe_hash")
 _NO_METHODS = frozenset({"__annotate__", "__annotate_func__"})
 _LARGE = 1 << 53
+OF_AGENT = "fields of "
 OF_CLASS = "class "
 """What stands before the names of classes among the digests with code."""
 _WRAPPED = "__wrapped__"
 _CONTAINERS = (list, dict, set, frozenset, tuple, deque)
+_MOST_INSIDE = 2_000
+"""How many members of containers and objects one search visits to find functions and classes."""
+_MOST_GIVEN = 16
+"""How many members of further agents' fields, and of the arguments of a call, are visited."""
+_MOST_CODE = 256
+"""How many functions in fields and arguments are followed."""
+_KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue", "asyncio", "sched"})
+"""Modules of the standard library whose objects keep values of the program in attributes."""
+_CALLED = frozenset(map(id, (*_FUNCTIONS, functools.partial)))
+# By `id`, because a metaclass may have its own `__hash__`.
+_PASSED = frozenset(map(id, (*SCALARS, bytes, ModuleType, Logger, random.Random)))
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -107,6 +123,14 @@ class ProgramState:
         self._hides = hides
         self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
+        self._named: dict[int, _Code] = {}
+        """By the `id` of its code, what functions in fields and arguments look up."""
+        self._passed = set(_PASSED)
+        """The `id`s of classes of which no further object has to be searched."""
+        self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
+        self._acted: set[str | int | None] = set()
+        self._others: dict[str | int, weakref.ref[Any]] = {}
+        """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
         # `__main__` loses its `__file__` when the script ends.
         self._script = program_file(sys.modules.get("__main__"))
@@ -114,28 +138,59 @@ class ProgramState:
         forget_met()
 
     def begin(self, obj: object) -> None:
-        """Look at what an agent's class reaches, before its first agent acts."""
-        if type(obj) in self._roots:
+        """Look at what an agent reaches by its class and by its fields, before its first action."""
+        cls, fields = type(obj), plain_attributes(obj)
+        self._acted.add(agent_id_of(obj))
+        if cls in self._roots:
+            self.reach(fields.values())
             return
-        self._roots[type(obj)] = None
-        self._agents.add(type(obj))
+        self._roots[cls] = None
+        self._agents.add(cls)
+        # Objects in its fields are of classes that its methods call without naming them.
+        self._look_first([cls, *self._new_in(fields.values(), _MOST_INSIDE)])
+
+    def reach(self, values: Iterable[object]) -> None:
+        """Look at what new functions and objects among the values of fields or arguments lead to."""
+        passed = self._passed
+        values = [value for value in values if id(type(value)) not in passed]
+        if values and (new := self._new_in(values, _MOST_GIVEN)):
+            self._look_first(new)
+
+    def _new_in(self, values: Iterable[object], most: int) -> list[type | _Code]:
+        """Add to the roots the classes and functions in values; return those that are new."""
+        new: list[type | _Code] = []
+        for each in _inside(values, most, agents=self._others):
+            if isinstance(each, type):
+                if each not in self._roots:
+                    self._roots[each] = None
+                    new.append(each)
+                    self._passed.add(id(each))
+            elif id(each.__code__) not in self._named and len(self._named) < _MOST_CODE:
+                # Without the function, whose closure may hold agents.
+                code = _Code(each.__code__, each.__globals__)
+                self._named[id(each.__code__)] = code
+                new.append(code)
+        return new
+
+    def _look_first(self, roots: list[type | _Code]) -> None:
         met = frozenset(classes_met())
-        # Objects in its fields are classes of the program that its methods call without naming them.
-        held = [type(value) for value in plain_attributes(obj).values() if _is_own_class(type(value))]
-        self._roots.update(dict.fromkeys(held))
-        for name, look in self._look([type(obj), *held]):
+        for name, look in self._look(roots, self._looked_at):
             self._first.setdefault(name, look._replace(value=None, held=()))
         forget_met(kept=met)  # what this look met is not part of any value
 
-    def told(self) -> dict[str, Any]:
+    def told(self, asked: Iterable[str] = ()) -> dict[str, Any]:
         """Return what changed since the first look, as JSON values.
 
-        `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
-        other names, `redacted` those of them in which a secret may have changed, and `unknown` those without
-        a digest; `code` is {name: digest} with the code of functions that came in, and of the classes of
-        values that no module has; `carried` is {name: digest} of the attributes of classes that values have,
-        `classes` is {class: facts} of their kinds.
+        `changed` is {name: digest}, `beside` the same of the other members of a dict or object of which one
+        changed, and `numbers` has those of both that are numbers. `unchanged` lists the other names,
+        `redacted` those of them in which a secret may have changed, and `unknown` those without a digest.
+        `code` is {name: digest} with the code of functions that came in, and of the classes of values that no
+        module has; `carried` is {name: digest} of the attributes of classes that values have, `classes` is
+        {class: facts} of their kinds.
         {} if nothing is known.
+
+        Args:
+            asked: globals to look at, too, even if nothing reaches them.
         """
         carried: dict[str, str] = {}
         met = classes_met()  # before the look, which meets others
@@ -145,7 +200,7 @@ class ProgramState:
         unchanged: list[str] = []
         redacted: list[str] = []
         unknown: list[str] = []
-        looks = list(self._look(list(self._roots)))
+        looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
         for name, look in looks:
             first, digest = self._first.get(name), look.digest
             if look.is_definition and (first is None or first.has_same_code(look)):
@@ -163,6 +218,13 @@ class ProgramState:
             changed[name] = digest
             if _is_shown(look.value):
                 numbers[name] = look.value
+        holders = {look.holder for name, look in looks if name in changed and look.holder}
+        beside = {
+            name: look.digest
+            for name, look in looks
+            if look.holder in holders and name not in changed and look.digest is not None
+        }
+        numbers |= {name: look.value for name, look in looks if name in beside and _is_shown(look.value)}
         inside = self._met_in(look.value for name, look in looks if name in changed)
         code |= self._of_classes([*met, *inside])
         for name, value in self._carried(met):
@@ -171,12 +233,28 @@ class ProgramState:
                 carried[name] = digest
                 if _is_shown(value) and not leaves_out_secrets(digest):
                     numbers[name] = value
+        changed |= self._left_in_others()
         classes = self._kinds(met)
         if not changed and not unchanged and not carried and not classes:
             return {}
         told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
+        told |= {"beside": beside} if beside else {}
         told |= {"unknown": unknown, "code": code} | ({"classes": classes} if classes else {})
         return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
+
+    def _left_in_others(self) -> dict[str, str]:
+        """Return {agent: digest} of what agents hold that never acted, of which no event shows it.
+
+        Agents whose ids may be new in each run are left out.
+        """
+        left: dict[str, str] = {}
+        for agent_id, ref in self._others.items():
+            agent = None if agent_id in self._acted or any_may_be_made((agent_id,)) else ref()
+            if agent is not None and agent_id_of(agent) == agent_id:
+                digest = self._digest(plain_attributes(agent), ReachedObjects())
+                if digest is not None:
+                    left[f"{OF_AGENT}{agent_id}"] = digest
+        return left
 
     def script_told(self) -> dict[str, str]:
         """Return `{"script": digest}` of the main script without comments and docstrings; {} if unknown."""
@@ -276,10 +354,15 @@ class ProgramState:
                 kinds[name] = kind if kinds.setdefault(name, kind) == kind else None
         return {name: kind for name, kind in sorted(kinds.items()) if kind is not None}
 
-    def _look(self, classes: list[type]) -> Iterator[tuple[str, _Look]]:
+    def _look(
+        self,
+        roots: Iterable[type | _Code],
+        known: weakref.WeakSet[FunctionType] | None = None,
+        asked: Iterable[str] = (),
+    ) -> Iterator[tuple[str, _Look]]:
         nodes = 0
-        search = _Search(classes)
-        for name, value in search.parts():
+        search = _Search(roots, known)
+        for name, value in search.parts(asked):
             digest = with_code = None
             if type(value) in SCALARS:
                 digest = self._digest(value, ReachedObjects())
@@ -289,7 +372,7 @@ class ProgramState:
                 nodes += reached.nodes
                 if digest is not None and version_in(digest.partition(":")[0]):
                     with_code = self._digest(value, ReachedObjects(), with_code=True)
-            yield name, _Look(digest, value, with_code=with_code)
+            yield name, _Look(digest, value, with_code=with_code, holder=search.holders.get(name, ""))
         for name, held in search.code.items():
             names = tuple(map(_own_name, held))
             code = tuple(each for one in held for each in _code_of(one))
@@ -298,6 +381,13 @@ class ProgramState:
 
     def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
         return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)
+
+
+class _Code(NamedTuple):
+    """What a function looks up, without its closure."""
+
+    code: CodeType
+    namespace: dict[str, Any]
 
 
 class _Look(NamedTuple):
@@ -312,6 +402,8 @@ class _Look(NamedTuple):
     """That of functions and classes under the name."""
     held: tuple[FunctionType | type, ...] = ()
     """These functions and classes."""
+    holder: str = ""
+    """The name of the dict or the object of which it is a member."""
     is_definition: bool = False
     """Whether it is a function or a class under its own name, as most are."""
 
@@ -329,13 +421,23 @@ def functions_reached(root: type | FunctionType) -> list[FunctionType]:
 
 
 class _Search:
-    """One walk over the functions and classes that are reachable by name."""
+    """One walk over the functions and classes that are reachable by name.
 
-    def __init__(self, roots: Iterable[type | FunctionType]) -> None:
+    Args:
+        known: functions that an earlier walk followed, and to which this one adds; they are left out.
+    """
+
+    def __init__(
+        self, roots: Iterable[type | FunctionType | _Code], known: weakref.WeakSet[FunctionType] | None = None
+    ) -> None:
+        self._known = weakref.WeakSet[FunctionType]() if known is None else known
         self._waiting: deque[tuple[str, Any]] = deque(
-            ("" if isinstance(root, FunctionType) else class_text(root), root) for root in roots
+            (class_text(root) if isinstance(root, type) else "", root) for root in roots
         )
         self._seen: set[int] = set()
+        self._seen_inside: set[int] = set()
+        self.holders: dict[str, str] = {}
+        """By the name of a member, that of its dict or object."""
         self._found: dict[str, Any] = {}
         self._methods: dict[str, tuple[str, ...]] = {}
         """{class: each method, with the name of its function}; functions may be added at run time."""
@@ -343,8 +445,12 @@ class _Search:
         self.code: dict[str, tuple[FunctionType | type, ...]] = {}
         """{name: the functions that it leads to, or the class}."""
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
-        """Yield names and values; dicts and objects member by member."""
+    def parts(self, asked: Iterable[str] = ()) -> Iterator[tuple[str, Any]]:
+        """Yield names and values; dicts and objects member by member.
+
+        Args:
+            asked: names of globals, or of members of theirs, that are yielded even if nothing reaches them.
+        """
         while self._waiting and len(self._found) < _MOST_FOUND and len(self.functions) < _MOST_FUNCTIONS:
             name, value = self._waiting.popleft()
             if id(value) in self._seen:
@@ -352,10 +458,17 @@ class _Search:
             self._seen.add(id(value))
             if type(value) is FunctionType:
                 self._function(value)
+            elif type(value) is _Code:
+                self._names(*value)
             else:
                 self._class(name, value)
+        for name, value in _globals_named(asked):
+            self._found.setdefault(name, value)
         for name, value in self._found.items():
-            yield from _parts(name, value)
+            for part, member in _parts(name, value):
+                if part != name:
+                    self.holders[part] = name
+                yield part, member
         for name, methods in self._methods.items():
             yield f"methods of {name}", methods
 
@@ -376,17 +489,28 @@ class _Search:
                 if type(value) is FunctionType or not attribute.startswith("__"):
                     self._value(f"{place}.{attribute}", value)
 
-    def _function(self, function: FunctionType) -> None:
-        namespace = function.__globals__
+    def _names(self, code: CodeType, namespace: dict[str, Any]) -> str:
+        """Follow the names that code looks up; return its module's name, "" if it is not the program's."""
         place = module_name(namespace.get("__name__"))
         if type(place) is not str or not is_of_program(namespace.get("__name__")):
-            return
-        self.functions.append(function)
-        own = f"{place}.{function.__qualname__}"
-        names = _names_in(function.__code__)
+            return ""
+        names = _names_in(code)
+        if "globals" in names:  # which looks up names that only a run computes
+            names |= {name for name in list(namespace) if not name.startswith("__")}
         for name in names:
             if name in namespace:
                 self._global(place, name, namespace[name], names)
+        return place
+
+    def _function(self, function: FunctionType) -> None:
+        if function in self._known:
+            return
+        self._known.add(function)
+        place = self._names(function.__code__, function.__globals__)
+        if not place:
+            return
+        self.functions.append(function)
+        own = f"{place}.{function.__qualname__}"
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
             try:
                 self._value(f"{own}.<closure>.{name}", cell.cell_contents)
@@ -419,7 +543,12 @@ class _Search:
                 self._waiting.append((class_text(value), value))
                 self._note(name, (value,))
             return
-        if kind in SCALARS or kind in _CONTAINERS:
+        if kind in SCALARS:
+            self._found.setdefault(name, value)
+            return
+        if kind not in _FUNCTIONS and not isinstance(value, _UNREAD):
+            self._follow(value)
+        if kind in _CONTAINERS:
             self._found.setdefault(name, value)
             return
         functions = tuple(_functions_in(value, kind))
@@ -436,6 +565,11 @@ class _Search:
             self._waiting.append((class_text(kind), kind))
         self._found.setdefault(name, value)
 
+    def _follow(self, value: object) -> None:
+        """Follow the functions and classes that a container or an object holds."""
+        for each in _inside((value,), _MOST_INSIDE, self._seen_inside):
+            self._waiting.append((class_text(each) if isinstance(each, type) else "", each))
+
     def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
         own = tuple(
             one
@@ -448,6 +582,76 @@ class _Search:
         )
         if own and len(self.code) < _MOST_FUNCTIONS:
             self.code.setdefault(name, own)
+
+
+def _globals_named(names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the globals of the program's modules with which names begin: of `main.table['a']` the table."""
+    wanted = {name.partition("[")[0] for name in names}
+    modules = [each for each in list(sys.modules.values()) if wanted and type(each) is ModuleType]
+    for module in modules:
+        if not is_of_program(module.__name__):
+            continue
+        place = module_name(module.__name__)
+        inside = [name.removeprefix(f"{place}.") for name in wanted if name.startswith(f"{place}.")]
+        for name in dict.fromkeys(each.partition(".")[0] for each in inside):
+            value = vars(module).get(name)
+            if value is not None and not isinstance(value, (type, ModuleType, *_FUNCTIONS)):
+                yield f"{place}.{name}", value
+
+
+def _inside(
+    values: Iterable[object],
+    most: int,
+    seen: set[int] | None = None,
+    agents: dict[str | int, weakref.ref[Any]] | None = None,
+) -> Iterator[type | FunctionType]:
+    """Yield the program's functions and the classes of its objects in values, containers and objects.
+
+    Args:
+        most: how many values to visit; of larger containers none is.
+        seen: the `id`s of those that were visited before, to be filled.
+        agents: the agents among them by their ids, to be filled.
+    """
+    waiting = deque[Any](values)
+    seen = set() if seen is None else seen
+    while waiting and len(seen) < most:
+        value: Any = waiting.popleft()
+        kind = type(value)
+        if id(kind) in _PASSED or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if id(kind) in _CALLED:
+            for each in _functions_in(value, kind):
+                if is_of_program(each.__globals__.get("__name__")):
+                    yield each
+        elif issubclass(kind, type):
+            if _is_own_class(value):
+                yield value
+        elif _is_own_class(kind) and not issubclass(kind, _UNREAD):
+            yield kind
+            agent_id = agent_id_of(value)
+            if agent_id is None:
+                waiting.extend(plain_attributes(value).values())
+            elif agents is not None and len(agents) < _MOST_FOUND and agent_id not in agents:
+                with suppress(TypeError):  # its class allows no weak references
+                    agents[agent_id] = weakref.ref(value)
+        waiting.extend(_members(value, kind, most))
+
+
+def _members(value: Any, kind: type, most: int) -> Iterable[Any]:
+    """Return the members of a container, and what a bound method or a `partial` holds."""
+    if kind is MethodType:
+        return (value.__self__,)
+    if kind is functools.partial:
+        return (*value.args, *value.keywords.values())
+    if issubclass(kind, weakref.ref):
+        return (value(),)
+    if not _is_own_class(kind) and class_name(kind).partition(".")[0] in _KEEPERS:
+        return tuple(plain_attributes(value).values())
+    base: Any = next((each for each in _CONTAINERS if issubclass(kind, each)), None)
+    if base is None or base.__len__(value) > most:
+        return ()
+    return tuple(dict.values(value) if base is dict else base.__iter__(value))
 
 
 def _functions_in(value: Any, kind: type) -> Iterator[FunctionType]:

@@ -134,11 +134,21 @@ def emit_state(
 
 
 def _look_at_program(pipeline: Pipeline, obj: object) -> None:
-    """Look at what the methods of an agent's class reach in the program, before its first action."""
+    """Look at what an agent reaches in the program, before its first action."""
     if pipeline.program_state is None:
         pipeline.program_state = ProgramState(pipeline.capture.reading.hides)
+    _look(pipeline, pipeline.program_state.begin, obj)
+
+
+def look_at_given(pipeline: Pipeline, arguments: Mapping[str, Any]) -> None:
+    """Look at what functions and objects that an action is given reach in the program."""
+    if pipeline.program_state is not None:
+        _look(pipeline, pipeline.program_state.reach, arguments.values())
+
+
+def _look(pipeline: Pipeline, look: Callable[[Any], None], given: object) -> None:
     try:
-        pipeline.program_state.begin(obj)
+        look(given)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         pipeline.health.trouble("reading the program's own globals", error)
 
@@ -684,6 +694,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
     """Write the final state of every agent, living or garbage-collected, at the end of recording."""
     are_any_gone = bool(pipeline.agents.gone)
     emit_gone_states(pipeline, is_over=True)
+    pipeline.class_fields.end()
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
             if pipeline.options.entry_looks:
@@ -696,7 +707,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")
     if pipeline.program_state is not None:
         try:
-            pipeline.program_told = pipeline.program_state.told()
+            pipeline.program_told = pipeline.program_state.told(installed.asked_of_program)
             if are_any_gone:  # what the script did to them after the last action is not recorded
                 pipeline.program_told |= pipeline.program_state.script_told()
         except Exception as error:  # noqa: BLE001 - as above

@@ -54,6 +54,7 @@ from Agent.record.tracing.state_events import (
     emit_gone_states,
     emit_outside,
     emit_state,
+    look_at_given,
     tail_of_changes,
     values_of_many,
     with_draws,
@@ -155,6 +156,7 @@ class Call:
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         spec, contents = self.spec, self.pipeline.large_contents(self.spec)
+        look_at_given(self.pipeline, arguments)
         read, shown = arguments, arguments
         cut = sizes_if_cut(arguments, self.pipeline.capture.limits)
         large = spec.large_arguments.keys() | spec.large_changes.keys() | cut.keys()
@@ -217,7 +219,9 @@ class Call:
             looks = pipeline.options.entry_looks
             if actions <= looks or (is_due and looks):
                 emit_outside(pipeline, known, target)
-            elif written := tracker.watched | (tracker.rewritten(target) if looks else frozenset()):
+            elif written := tracker.watched | (
+                tracker.rewritten(tracker.present(target)) if looks else frozenset()
+            ):
                 emit_outside(pipeline, known, target, written)
         if is_due:
             reason = "first" if actions == 0 else "periodic"

@@ -68,7 +68,8 @@ class Divergence:
     def step_text(self) -> str:
         """The step with its tick, action, agent and event."""
         tick = "" if self.tick is None else f" (tick {self.tick})"
-        return f"step {self.step}{tick}, {self.action} of {self.agent_id}, event {self.event_id}"
+        whose = f" of {self.agent_id}" if self.agent_id else ""
+        return f"step {self.step}{tick}, {self.action}{whose}, event {self.event_id}"
 
     @property
     def texts(self) -> tuple[str, str]:

@@ -48,12 +48,14 @@ class LeftInProgram(NamedTuple):
     """Names whose digests leave out secrets, which equal digests therefore do not compare."""
     carried: Mapping[str, str] = MappingProxyType({})
     """{name: digest} of the attributes of classes of which values are instances."""
+    beside: Mapping[str, str] = MappingProxyType({})
+    """{name: digest} of what did not change, in a dict or an object of which another member did."""
     code: Mapping[str, str] | None = None
     """{name: digest} with the code that came in while agents acted; None if the recording predates it."""
 
     def shown(self, name: str) -> Any:
         """Return the content under a name for a report."""
-        at = self.carried.get(name) or self.at(name)
+        at = self.carried.get(name) or self.beside.get(name) or self.at(name)
         if at == _BY_KEY:
             return f"a dict with the keys {', '.join(sorted(self._keys_of(name)))}"
         return self.numbers.get(name, at if at in {UNCHANGED, _NO_VALUE} else f"content {at}")
@@ -93,13 +95,16 @@ class LeftInProgram(NamedTuple):
         unchanged, unknown, redacted = (_names_in(recorded.get(name)) for name in names)
         if type(recorded.get("changed")) is not dict or unchanged is None:
             return None
-        digests, of_classes = (_digests_in(recorded.get(name)) for name in ("changed", "carried"))
+        digests, of_classes, beside = (
+            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside")
+        )
         numbers = recorded.get("numbers")
-        hidden = {name for name, digest in (digests | of_classes).items() if leaves_out_secrets(digest)}
+        known = digests | of_classes | beside
+        hidden = {name for name, digest in known.items() if leaves_out_secrets(digest)}
         hidden |= redacted or set()
         numbers = numbers if type(numbers) is dict else {}
         code = _digests_in(recorded["code"]) if "code" in recorded else None
-        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, code)
+        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, beside, code)
 
 
 def _names_in(recorded: object) -> frozenset[str] | None:
@@ -266,6 +271,12 @@ def left_otherwise(
         for name, one in recorded.carried.items()
         if all(name.rpartition(".")[0] in each for each in classes)
     ]
+    if not only_classes:
+        differing += [
+            LeftOtherwise(name, one, tuple(run.beside[name] for run in known))
+            for name, one in recorded.beside.items()
+            if all(name in run.beside for run in known)
+        ]
     differing = [each for each in differing if set(each.runs) != {each.recorded}]
     names = () if only_classes else (*recorded.changed, *(name for run in known for name in run.changed))
     # Keys of a dict that has other keys than texts on one side, and so no names for them, say nothing alone.

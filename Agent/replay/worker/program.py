@@ -78,7 +78,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
             directory and its copy; `environment`; `left_out`, files missing from the copy;
             `recorded_until_ns`, when the recording ended; `by_hand`, changes to make at ticks;
-            `bases`, recorded classes to look for at the end;
+            `bases`, recorded classes to look for at the end; `globals`, those whose values it ends with;
             `looks_at_numpy`, whether to find out where the program draws from numpy's global generator,
             instead of recording it; `looks_at_order`, whether to find out what may change the order of tasks.
     """
@@ -100,6 +100,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     failure = ""
     by_hand = ScriptedChanges(request["by_hand"])
     installed.at_tick = by_hand.at_tick
+    installed.asked_of_program = request["globals"]
     begun = random.getstate()
     guard.begin()
     watch = SourceWatch()

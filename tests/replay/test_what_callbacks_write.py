@@ -1,0 +1,225 @@
+"""What functions write that methods reach through containers, fields and arguments is no IDENTICAL if it changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import child_environment
+
+from Agent.replay import replay_run
+
+pytestmark = pytest.mark.integration
+
+PROGRAM = """
+import collections
+import functools
+
+from Agent import trace_agent_action
+
+BY_TABLE, BY_BUS, BY_FIELD, BY_LIST, BY_PARTIAL, BY_ARGUMENT, BY_OBJECT, BY_NAME, BY_CLASS = ([] for _ in range(9))
+
+
+def on_open(number):
+    BY_TABLE.append(number)
+
+
+HANDLERS = {"open": on_open}
+
+
+class Bus:
+    def __init__(self):
+        self.subscribers = collections.defaultdict(list)
+
+    def emit(self, topic, value):
+        for each in self.subscribers[topic]:
+            each(value)
+
+
+bus = Bus()
+bus.subscribers["sold"].append(lambda value: BY_BUS.append(value))
+
+
+def by_partial(kind, number):
+    BY_PARTIAL.append((kind, number))
+
+
+def by_name(number):
+    BY_NAME.append(number)
+
+
+class Strategy:
+    def decide(self, number):
+        BY_OBJECT.append(number)
+
+
+class Job:
+    def run(self, number):
+        BY_CLASS.append(number)
+
+
+KINDS, RATES = {"job": Job}, {"gain": 3, "loss": 7}
+
+
+class Passive:
+    agent_id = "passive"
+
+    def __init__(self):
+        self.inbox = []
+
+
+class Shop:
+    def __init__(self, agent_id, on_done):
+        self.agent_id, self.on_done = agent_id, on_done
+        self.listeners = [lambda number: BY_LIST.append(number), functools.partial(by_partial, "a")]
+        self.other = Passive()
+
+    @trace_agent_action
+    def act(self, number, callback, strategy):
+        HANDLERS["open"](number)
+        bus.emit("sold", number + 10)
+        self.on_done(number + 20)
+        for each in self.listeners:
+            each(number + 30)
+        callback(number + 40)
+        strategy.decide(number + 50)
+        self.other.inbox.append(number + 60)
+        globals()["by_" + "name"](number + 70)
+        KINDS["job"]().run(number + 80)
+        RATES["last"] = number
+        if number == 2:
+            self.__class__ = Closed
+
+
+class Closed(Shop):
+    pass
+
+
+class Sold(Shop):
+    pass
+
+
+quiet = Shop("quiet", lambda number: None)
+loud = Shop("loud", lambda number: BY_FIELD.append(number))
+for number in range(3):
+    quiet.act(number, lambda number: None, Strategy())
+    loud.act(number, lambda number: BY_ARGUMENT.append(number), Strategy())
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def record(place: Path, source: str = PROGRAM) -> None:
+    (place / "shop.py").write_text(source)
+    subprocess.run([sys.executable, "shop.py"], check=True, env=child_environment(), cwd=place)
+
+
+WITHOUT_AGENTS = """
+from Agent import trace_agent_action
+
+
+class Cat:
+    energy = 10
+
+    @trace_agent_action
+    def live(self, number):
+        self.energy -= burnt(number)
+        return self.energy
+
+
+def burnt(number):
+    return 1 if number > 6 else 0
+
+
+cat = Cat()
+for number in range(10):
+    cat.live(number)
+"""
+IN_PLACE = """
+from Agent import trace_agent_action
+
+
+class Clerk:
+    agent_id = "clerk"
+
+    @trace_agent_action
+    def note(self, book):
+        book.append(len(book))
+
+
+clerk, book = Clerk(), []
+for _ in range(3):
+    clerk.note(book)
+"""
+
+
+def test_a_changed_program_without_agents_differs_at_its_call(place):
+    record(place, WITHOUT_AGENTS)
+    report = replayed(place, "number > 6", "number > 7", WITHOUT_AGENTS)
+    assert report.verdict == "DIVERGED", str(report)
+    assert (report.divergence.step, report.divergence.action, report.to_dict()["counts"]["actions"]) == (8, "live", 10)
+
+
+def test_a_change_of_arguments_alone_is_something_that_was_compared(place):
+    record(place, IN_PLACE)
+    assert replayed(place, "len(book)", "len(book) + 0", IN_PLACE).verdict == "IDENTICAL"
+    assert replayed(place, "len(book)", "len(book) + 1", IN_PLACE).verdict == "DIVERGED"
+
+
+def replayed(place: Path, before: str, after: str, source: str = PROGRAM):
+    assert source.count(before) == 1, before
+    (place / "shop.py").write_text(source.replace(before, after))
+    return replay_run("last", None, place / "trace")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ("BY_TABLE.append(number)", "BY_TABLE.append(-number)", "shop.BY_TABLE"),
+        ('HANDLERS["open"](number)', 'HANDLERS["open"](-number)', "shop.BY_TABLE"),
+        ("number + 10", "number + 11", "shop.BY_BUS"),
+        ("number + 20", "number + 21", "shop.BY_FIELD"),
+        ("number + 30", "number + 31", "shop.BY_LIST"),
+        ("((kind, number))", "((number, kind))", "shop.BY_PARTIAL"),
+        ("number + 40", "number + 41", "shop.BY_ARGUMENT"),
+        ("number + 50", "number + 51", "shop.BY_OBJECT"),
+        ("number + 60", "number + 61", "fields of passive"),
+        ("number + 70", "number + 71", "shop.BY_NAME"),
+        ("number + 80", "number + 81", "shop.BY_CLASS"),
+        ('"loss": 7', '"loss": 8', "shop.RATES['loss']"),
+        ("BY_NAME.append(number)", "pass", "shop.BY_NAME"),
+        ("        BY_OBJECT.append(number)", "        pass", "shop.BY_OBJECT"),
+    ],
+)
+def test_a_changed_write_is_found_however_its_function_is_reached(place, before, after, where):
+    record(place)
+    report = replayed(place, before, after)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.where == f"{where}, as the program left it"
+
+
+def test_another_class_that_an_action_gives_its_agent_is_found(place):
+    record(place)
+    report = replayed(place, "= Closed", "= Sold")
+    assert report.verdict == "DIVERGED", str(report)
+    assert (report.divergence.recorded, report.divergence.replayed) == ("Closed", "Sold")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("HANDLERS = {", "HANDLERS = {'never': print, "),
+        ("BY_TABLE.append(number)", "BY_TABLE.extend([number])"),
+        ("value: BY_BUS.append(value)", "value: BY_BUS.extend((value,))"),
+    ],
+)
+def test_code_that_writes_the_same_stays_green(place, before, after):
+    record(place)
+    report = replayed(place, before, after)
+    assert report.verdict == "IDENTICAL", str(report)
