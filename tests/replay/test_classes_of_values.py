@@ -168,7 +168,8 @@ def test_bases_of_a_class_of_which_no_value_occurs_make_no_difference(place):
     record(place)
     source = (place / "post.py").read_text().replace("class Unused(Message)", "class Unused(Message, Urgent)")
     (place / "post.py").write_text(source)
-    assert replay_run("last", root="trace").verdict == "IDENTICAL"
+    report = replay_run("last", root="trace")
+    assert report.verdict == "IDENTICAL", str(report)
 
 
 further = partial(pytest.param, marks=pytest.mark.further)

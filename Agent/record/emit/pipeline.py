@@ -31,7 +31,7 @@ from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
-from Agent.record.encode.large_contents import BYTES_A_CALL, BYTES_A_RESULT, LargeContents
+from Agent.record.encode.large_contents import BYTES_A_RESULT, LargeContents
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Levels, Redactor
 from Agent.record.encode.safe_text import as_text, printable
@@ -263,7 +263,7 @@ class Pipeline(PipelineSlots):
         if account is None:
             account = self._large_contents[function, of_results] = LargeContents(
                 reads_always=self.options.reads_large,
-                bytes_a_call=BYTES_A_RESULT if of_results else BYTES_A_CALL,
+                bytes_a_call=BYTES_A_RESULT if of_results else 0,
             )
         return account
 

@@ -42,16 +42,14 @@ class LargeContents:
     Args:
         reads_always: whether every call reads them.
         are_first_free: whether the first calls read them whatever their size.
-        bytes_a_call: what each call may read on average.
+        bytes_a_call: what each call may read on average; BYTES_A_CALL by default.
     """
 
     __slots__ = ("_are_first_free", "_bytes_a_call", "_bytes_left", "_calls", "_reads_always")
 
-    def __init__(
-        self, *, reads_always: bool, are_first_free: bool = True, bytes_a_call: int = BYTES_A_CALL
-    ) -> None:
+    def __init__(self, *, reads_always: bool, are_first_free: bool = True, bytes_a_call: int = 0) -> None:
         self._are_first_free = are_first_free
-        self._bytes_a_call = bytes_a_call
+        self._bytes_a_call = bytes_a_call or BYTES_A_CALL
         self._bytes_left = FREE_BYTES
         self._calls = 0
         self._reads_always = reads_always

@@ -13,10 +13,10 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import inspect
 import io
 import os
-import runpy
 import select
 import selectors
 import signal
@@ -37,6 +37,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
+from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
@@ -345,10 +346,23 @@ def main(descriptor: int, target: str | None = None) -> None:
         sys.stderr.flush()
         os._exit(0)  # a regular exit would free all imports and copy every shared page
     sys.argv = [task["module"], task["request"]]
-    # Run a fresh copy of the module as `__main__`, as `python -m` does.
     sys.modules.pop(task["module"], None)
-    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+    _run_as_main(task["module"])
     _end()
+
+
+def _run_as_main(name: str) -> None:
+    """Run a fresh copy of a module as `__main__`, as `python -m` does.
+
+    `runpy` would put this process's own `__main__` back, though the recording that ends at exit names
+    functions and classes by what the program's has.
+    """
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.loader is not None  # noqa: S101 - it is a module of this package
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    module.__file__, module.__package__, module.__spec__ = spec.origin, spec.parent, spec
+    sys.argv[0] = str(spec.origin)
+    exec(spec.loader.get_code(name), vars(module))  # type: ignore[attr-defined]  # noqa: S102 - this package's own code
 
 
 def _warm() -> None:
