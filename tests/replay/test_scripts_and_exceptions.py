@@ -6,13 +6,15 @@ import sys
 from functools import reduce
 
 import pytest
+from support.processes import child_environment
 
 from Agent.event.model import Event
 from Agent.flight.artifact_saving import Tagged
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
-from Agent.replay import replay_run
+from Agent.replay import compare_runs, replay_run
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import event_difference
+from Agent.tree.layout import list_sessions
 
 SCRIPT = """
 import collections, dataclasses, enum, logging
@@ -408,3 +410,38 @@ def test_what_an_exception_lacks_is_named():
     told["error_module"] = "nowhere"
     with pytest.raises(Unanswerable, match="not loaded"):
         remade(told)
+
+
+TWO_SCRIPTS = """
+from Agent import trace_agent_action
+
+
+class Note:
+    def __init__(self, text):
+        self.text = text
+
+
+class Account:
+    def __init__(self):
+        self.agent_id, self.note = "account", None
+
+    @trace_agent_action
+    def pay(self, amount):
+        self.note = Note("a long note " * 500)
+        return amount
+
+
+Account().pay(1)
+"""
+
+
+@pytest.mark.integration
+def test_a_difference_that_the_names_of_two_scripts_may_cause_is_said_to_be_one(tmp_path):
+    for name in ("one.py", "one.py", "two.py"):
+        (tmp_path / name).write_text(TWO_SCRIPTS)
+        subprocess.run([sys.executable, name], check=True, env=child_environment(), cwd=tmp_path)
+    first, second, other = sorted(each.session_id for each in list_sessions(tmp_path / "trace"))
+    assert not compare_runs(first, second, root=tmp_path / "trace")
+    found = compare_runs(second, other, root=tmp_path / "trace")
+    assert found.divergence.field == "state.note"
+    assert any("contain its name, here one.py and two.py" in note for note in found.notes)

@@ -27,7 +27,7 @@ from Agent.record.emit.installed import flush_active
 from Agent.record.encode.artifact_bytes import is_text
 from Agent.render.formats import plural
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.comparison import Comparison, Recorded, with_other_frames
+from Agent.replay.compare.comparison import SOMEWHERE_INSIDE, Comparison, Recorded, with_other_frames
 from Agent.replay.compare.emitted_events import describe, pair_difference
 from Agent.replay.compare.normaliser import NOT_READ_IN_CALLS, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, listed
@@ -370,6 +370,8 @@ def _walked(
         damaged = side.reader.damaged_lines
         if damaged:
             notes.append(f"{side.name}: {plural(damaged, 'damaged line', 'were')} skipped")
+    if best is not None and not are_of_one_program:
+        notes += _other_scripts(one, other, best.divergence)
     each.sort(key=lambda placed: placed.order)
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
@@ -377,6 +379,19 @@ def _walked(
         tuple(placed.divergence for placed in each),
         (*walk.changed_code, *map(with_other_frames, comparison.agreement.generators)),
     )  # fmt: skip
+
+
+def _other_scripts(one: RunSide, other: RunSide, divergence: RunDivergence) -> list[str]:
+    """Return a note if the digests of two objects may differ only by the name of their script."""
+    infos = session_info(one.session), session_info(other.session)
+    scripts = [Path(each.argv[0]).name for each in infos if each is not None and each.argv]
+    is_inside = SOMEWHERE_INSIDE in f"{divergence.a}{divergence.b}"
+    if not is_inside or len(set(scripts)) < len(infos):
+        return []
+    return [
+        f"digests of objects whose classes a script defines contain its name, here {' and '.join(scripts)}: "
+        "record both under one file name, or keep the classes in a module"
+    ]
 
 
 def _grouped(not_compared: Mapping[str, str]) -> list[str]:
