@@ -472,7 +472,8 @@ class Comparison:
             self._count_hidden(left, right)
             return None
         difference = self._walk(one.get("head"), other.get("head"), path)
-        return difference or Difference(path, "<cut, another end>", "<cut, another end>")
+        ends = (f"<cut, digest {each.rpartition(':')[2]}>" for each in (left, right))
+        return difference or Difference(path, *ends)
 
     def _dict(
         self, one: dict[str, Any], other: dict[str, Any], path: str, *, has_order: bool

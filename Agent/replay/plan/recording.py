@@ -382,7 +382,7 @@ def is_traced_action(event: Event) -> bool:
 
 
 def codes_of(events: Iterable[Event]) -> dict[str, str]:
-    """Return {`agent.method`: digest of the code that ran last}.
+    """Return {`agent.method`: digest of the code that ran last}; without an agent, the method alone.
 
     An action inside another one of its agent has no digest; a `code` event before it tells it by name.
     """
@@ -394,7 +394,8 @@ def codes_of(events: Iterable[Event]) -> dict[str, str]:
         elif is_traced_action(event):
             code = event.code or told.get(str(event.extra.get("call")))
             if code is not None:
-                found[f"{event.agent_id}.{method_name(event)}"] = code
+                whose = "" if event.agent_id is None else f"{event.agent_id}."
+                found[f"{whose}{method_name(event)}"] = code
     return found
 
 
