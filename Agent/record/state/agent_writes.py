@@ -17,13 +17,12 @@ from typing import Any, NamedTuple, Protocol
 from Agent.event.system_clock import turns
 from Agent.event.values.codecs import UNFINISHED, is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS, is_same_scalar
-from Agent.event.values.values import Dumped
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.held_objects import HeldObject, HeldObjects, Moves
 from Agent.record.state.same_members import count_members, snapshot, still_is
-from Agent.record.state.tracker import Known, StateTracker
+from Agent.record.state.tracker import Encoded, Known, StateTracker
 
 _ACTIONS = 32
 """Number of outermost actions during which all agents are checked."""
@@ -274,7 +273,7 @@ class AgentWrites:
         if own is not None and own in self._looked:
             self._looked[own].pending.clear()
         marks: dict[int, tuple[object, object]] = {}
-        encoded: dict[int, tuple[object, Dumped | None]] = {}
+        encoded: Encoded = {}
         for tracker, obj, looked in self._perhaps_changed():
             present = tracker.present(obj)
             fields = looked.moved(present) if looked.marks and tracker is not own else ()

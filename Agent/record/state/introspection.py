@@ -383,7 +383,10 @@ def _values_of_bases() -> Iterator[tuple[type, Callable[[Any], object]]]:
     yield random.Random, random.Random.getstate
     yield BaseException, BaseException.args.__get__  # type: ignore[attr-defined]
     yield array, _in_array
-    yield from _VALUES_THEMSELVES.items()
+    # Immutable ones: an agent derived from one, such as a `NamedTuple`, is another object after each change.
+    yield from ((each, partial(_all_items, each)) for each in (tuple, str, bytes))
+    yield from ((each, each.__pos__) for each in (int, float, complex))
+    yield frozenset, frozenset.copy
     for kind in (io.StringIO, io.BytesIO):
         yield kind, partial(_in_file, kind)
     numpy, ctypes = sys.modules.get("numpy"), sys.modules.get("ctypes")
@@ -393,16 +396,8 @@ def _values_of_bases() -> Iterator[tuple[type, Callable[[Any], object]]]:
         yield kind, lambda obj: memoryview(obj).tobytes()
 
 
-_VALUES_THEMSELVES: dict[type, Callable[[Any], object]] = {
-    tuple: lambda obj: tuple.__getitem__(obj, slice(None)),
-    frozenset: frozenset.copy,
-    str: str.__str__,
-    bytes: lambda obj: bytes.__getitem__(obj, slice(None)),
-    int: int.__pos__,
-    float: float.__pos__,
-    complex: complex.__pos__,
-}
-"""Immutable types: an agent derived from one, such as a `NamedTuple`, is another object after each change."""
+def _all_items(kind: Any, obj: Any) -> object:
+    return kind.__getitem__(obj, slice(None))
 
 
 def _in_array(obj: Any) -> tuple[object, object]:

@@ -73,6 +73,8 @@ _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
 # Empty containers are shared: each container that an agent adds makes the garbage collector run sooner.
 NONE: dict[str, Any] = {}
 _NO_NAMES: frozenset[str] = frozenset()
+Encoded = dict[int, tuple[object, Dumped | None]]
+"""By `id`, plain values and what they were encoded to: many agents may share one."""
 
 
 class Outside(NamedTuple):
@@ -267,11 +269,9 @@ class StateTracker:
         """
         last, heavy, found = self.last, self.heavy, set[str]()
         for name in {*last, *heavy, *present} if names is None else names:
-            if name not in present:
-                if name in last or name in heavy:
-                    found.add(name)
-                continue
-            if name in heavy:
+            if name not in present and (name in last or name in heavy):
+                found.add(name)
+            if name not in present or name in heavy:
                 continue
             value = present[name]
             if type(value) in SCALARS:
@@ -331,16 +331,11 @@ class StateTracker:
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
 
-    def note_late(
-        self,
-        present: Mapping[str, Any],
-        names: Iterable[str],
-        encoded: dict[int, tuple[object, Dumped | None]],
-    ) -> None:
+    def note_late(self, present: Mapping[str, Any], names: Iterable[str], encoded: Encoded) -> None:
         """Keep fields that another agent's action wrote, since the agent may be gone before it acts again.
 
         Args:
-            encoded: by `id`, the plain values that this look encoded, to be filled; agents may share some.
+            encoded: what this look has encoded, to be filled.
         """
         late = {**self.late[1]} if self.late[0] == self.actions else {}
         for name in names:

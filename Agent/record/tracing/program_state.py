@@ -21,31 +21,23 @@ left out, too: their draws are recorded.
 from __future__ import annotations
 
 import ast
-import functools
 import math
 import os
-import random
 import sys
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
-from logging import Logger
 from operator import is_
-from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeGuard
 
 from Agent.event.classes import (
     class_name,
     find_class,
     find_in_classes,
-    is_partial,
     mro_of,
     namespace_of,
-    own_attributes,
 )
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.class_contents import is_at_its_name
@@ -56,26 +48,25 @@ from Agent.event.values.opaque import ReachedObjects
 from Agent.event.values.plain import SCALARS, any_may_be_made
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import Sort, plain_attributes, sort_of
-from Agent.record.tracing.function_facts import is_of_program, program_file
+from Agent.record.state.introspection import plain_attributes
+from Agent.record.tracing.function_facts import program_file
+from Agent.record.tracing.program_search import (
+    CONTAINERS,
+    MOST_FOUND,
+    MOST_INSIDE,
+    MOST_PARTS,
+    PASSED,
+    Code,
+    Search,
+    functions_in,
+    is_own_class,
+    reached_inside,
+)
 
 MOST_NODES = 10_000
 """How many values all digests of one look may cover; what comes after them is unknown."""
 MOST_MEMBERS = 2_000
 """Larger containers are unknown."""
-_MOST_FOUND = 500
-_MOST_FUNCTIONS = 2_000
-_MOST_PARTS = 64
-"""A dict or an object with at most this many members counts member by member."""
-_UNREAD = (ModuleType, type, Logger, random.Random)
-_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
-_KEPT = (MethodType, functools.partial)
-_ACCESSORS: dict[type, tuple[str, ...]] = {
-    property: ("fget", "fset", "fdel"),
-    functools.cached_property: ("func",),
-    functools.partialmethod: ("func",),
-    functools.singledispatchmethod: ("dispatcher",),
-}
 _BASES = vars(type)["__bases__"]
 _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "abc.ABC"})
 """Bases that make no difference to callers."""
@@ -85,19 +76,11 @@ _LARGE = 1 << 53
 OF_AGENT = "fields of "
 OF_CLASS = "class "
 """What stands before the names of classes among the digests with code."""
-_WRAPPED = "__wrapped__"
-_CONTAINERS = (list, dict, set, frozenset, tuple, deque)
-_MOST_INSIDE = 2_000
-"""How many members of containers and objects one search visits to find functions and classes."""
 _MOST_GIVEN = 16
 """How many members of further agents' fields, and of the arguments of a call, are visited."""
 _MOST_CODE = 256
 """How many functions in fields and arguments are followed."""
-_KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue", "asyncio", "sched"})
-"""Modules of the standard library whose objects keep values of the program in attributes."""
-_CALLED = frozenset(map(id, (*_FUNCTIONS, functools.partial)))
-# By `id`, because a metaclass may have its own `__hash__`.
-_PASSED = frozenset(map(id, (*SCALARS, bytes, ModuleType, Logger, random.Random)))
+_BUILTIN = frozenset(map(id, CONTAINERS))
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -123,13 +106,13 @@ class ProgramState:
         self._hides = hides
         self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
-        self._named: dict[int, _Code] = {}
+        self._named: dict[int, Code] = {}
         """By the `id` of its code, what functions in fields and arguments look up."""
-        self._passed = set(_PASSED)
+        self._passed = set(PASSED)
         """The `id`s of classes of which no further object has to be searched."""
         self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
-        self._acted: set[str | int | None] = set()
-        self._others: dict[str | int, weakref.ref[Any]] = {}
+        self._acted: set[str | None] = set()
+        self._others: dict[str, weakref.ref[Any]] = {}
         """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
         # `__main__` loses its `__file__` when the script ends.
@@ -137,29 +120,33 @@ class ProgramState:
         self._script_written_ns = _written_ns(self._script)
         forget_met()
 
-    def begin(self, obj: object) -> None:
+    def begin(self, obj: object, agent_id: str | None) -> None:
         """Look at what an agent reaches by its class and by its fields, before its first action."""
         cls, fields = type(obj), plain_attributes(obj)
-        self._acted.add(agent_id_of(obj))
+        self._acted.add(agent_id)
         if cls in self._roots:
             self.reach(fields.values())
             return
         self._roots[cls] = None
         self._agents.add(cls)
         # Objects in its fields are of classes that its methods call without naming them.
-        self._look_first([cls, *self._new_in(fields.values(), _MOST_INSIDE)])
+        self._look_first([cls, *self._new_in(fields.values(), MOST_INSIDE)])
 
     def reach(self, values: Iterable[object]) -> None:
         """Look at what new functions and objects among the values of fields or arguments lead to."""
         passed = self._passed
-        values = [value for value in values if id(type(value)) not in passed]
+        values = [
+            value
+            for value in values
+            if (kind := id(type(value))) not in passed and (kind not in _BUILTIN or value)
+        ]
         if values and (new := self._new_in(values, _MOST_GIVEN)):
             self._look_first(new)
 
-    def _new_in(self, values: Iterable[object], most: int) -> list[type | _Code]:
+    def _new_in(self, values: Iterable[object], most: int) -> list[type | Code]:
         """Add to the roots the classes and functions in values; return those that are new."""
-        new: list[type | _Code] = []
-        for each in _inside(values, most, agents=self._others):
+        new: list[type | Code] = []
+        for each in reached_inside(values, most, agents=self._others):
             if isinstance(each, type):
                 if each not in self._roots:
                     self._roots[each] = None
@@ -167,12 +154,12 @@ class ProgramState:
                     self._passed.add(id(each))
             elif id(each.__code__) not in self._named and len(self._named) < _MOST_CODE:
                 # Without the function, whose closure may hold agents.
-                code = _Code(each.__code__, each.__globals__)
+                code = Code(each.__code__, each.__globals__)
                 self._named[id(each.__code__)] = code
                 new.append(code)
         return new
 
-    def _look_first(self, roots: list[type | _Code]) -> None:
+    def _look_first(self, roots: list[type | Code]) -> None:
         met = frozenset(classes_met())
         for name, look in self._look(roots, self._looked_at):
             self._first.setdefault(name, look._replace(value=None, held=()))
@@ -250,7 +237,7 @@ class ProgramState:
         left: dict[str, str] = {}
         for agent_id, ref in self._others.items():
             agent = None if agent_id in self._acted or any_may_be_made((agent_id,)) else ref()
-            if agent is not None and agent_id_of(agent) == agent_id:
+            if agent is not None and str(agent_id_of(agent)) == agent_id:
                 digest = self._digest(plain_attributes(agent), ReachedObjects())
                 if digest is not None:
                     left[f"{OF_AGENT}{agent_id}"] = digest
@@ -307,7 +294,7 @@ class ProgramState:
         """
         by_name: dict[str, dict[tuple[CodeType, ...], None]] = {}
         for cls in classes:
-            if cls not in self._agents and len(by_name) < _MOST_FOUND:
+            if cls not in self._agents and len(by_name) < MOST_FOUND:
                 code = _code_of(cls)
                 if code:
                     by_name.setdefault(class_text(cls), {})[code] = None
@@ -324,7 +311,7 @@ class ProgramState:
     def _carried(self, met: Iterable[type]) -> Iterator[tuple[str, Any]]:
         """Yield the plain attributes of classes of the program that are no agents; of enums the members."""
         classes = {class_text(cls): cls for cls in met if cls not in self._agents}
-        for name, cls in sorted(classes.items())[:_MOST_FOUND]:
+        for name, cls in sorted(classes.items())[:MOST_FOUND]:
             if issubclass(type(cls), EnumType):
                 for member, value in _members_of_enum(cls).items():
                     if _is_plain(value := getattr(value, "_value_", ...)):
@@ -333,7 +320,7 @@ class ProgramState:
             fields = find_in_classes(cls, "__dataclass_fields__")
             members: dict[str, Any] = {}
             for base in reversed(mro_of(cls)):
-                if _is_own_class(base):
+                if is_own_class(base):
                     members |= namespace_of(base)
             for attribute, value in sorted(members.items()):
                 is_default = attribute == "_field_defaults" or (
@@ -349,19 +336,19 @@ class ProgramState:
         """
         kinds: dict[str, dict[str, Any] | None] = {}
         for cls in met:
-            if cls not in self._agents and _is_own_class(cls) and len(kinds) < _MOST_FOUND:
+            if cls not in self._agents and is_own_class(cls) and len(kinds) < MOST_FOUND:
                 name, kind = class_text(cls), _kind_of(cls)
                 kinds[name] = kind if kinds.setdefault(name, kind) == kind else None
         return {name: kind for name, kind in sorted(kinds.items()) if kind is not None}
 
     def _look(
         self,
-        roots: Iterable[type | _Code],
+        roots: Iterable[type | Code],
         known: weakref.WeakSet[FunctionType] | None = None,
         asked: Iterable[str] = (),
     ) -> Iterator[tuple[str, _Look]]:
         nodes = 0
-        search = _Search(roots, known)
+        search = Search(roots, known)
         for name, value in search.parts(asked):
             digest = with_code = None
             if type(value) in SCALARS:
@@ -381,13 +368,6 @@ class ProgramState:
 
     def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
         return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)
-
-
-class _Code(NamedTuple):
-    """What a function looks up, without its closure."""
-
-    code: CodeType
-    namespace: dict[str, Any]
 
 
 class _Look(NamedTuple):
@@ -413,280 +393,6 @@ class _Look(NamedTuple):
         return is_same and self.with_code == other.with_code
 
 
-def functions_reached(root: type | FunctionType) -> list[FunctionType]:
-    """Return the program's functions that a function, or the methods of a class, reach by name."""
-    search = _Search([root])
-    deque(search.parts(), maxlen=0)
-    return search.functions
-
-
-class _Search:
-    """One walk over the functions and classes that are reachable by name.
-
-    Args:
-        known: functions that an earlier walk followed, and to which this one adds; they are left out.
-    """
-
-    def __init__(
-        self, roots: Iterable[type | FunctionType | _Code], known: weakref.WeakSet[FunctionType] | None = None
-    ) -> None:
-        self._known = weakref.WeakSet[FunctionType]() if known is None else known
-        self._waiting: deque[tuple[str, Any]] = deque(
-            (class_text(root) if isinstance(root, type) else "", root) for root in roots
-        )
-        self._seen: set[int] = set()
-        self._seen_inside: set[int] = set()
-        self.holders: dict[str, str] = {}
-        """By the name of a member, that of its dict or object."""
-        self._found: dict[str, Any] = {}
-        self._methods: dict[str, tuple[str, ...]] = {}
-        """{class: each method, with the name of its function}; functions may be added at run time."""
-        self.functions: list[FunctionType] = []
-        self.code: dict[str, tuple[FunctionType | type, ...]] = {}
-        """{name: the functions that it leads to, or the class}."""
-
-    def parts(self, asked: Iterable[str] = ()) -> Iterator[tuple[str, Any]]:
-        """Yield names and values; dicts and objects member by member.
-
-        Args:
-            asked: names of globals, or of members of theirs, that are yielded even if nothing reaches them.
-        """
-        while self._waiting and len(self._found) < _MOST_FOUND and len(self.functions) < _MOST_FUNCTIONS:
-            name, value = self._waiting.popleft()
-            if id(value) in self._seen:
-                continue
-            self._seen.add(id(value))
-            if type(value) is FunctionType:
-                self._function(value)
-            elif type(value) is _Code:
-                self._names(*value)
-            else:
-                self._class(name, value)
-        for name, value in _globals_named(asked):
-            self._found.setdefault(name, value)
-        for name, value in self._found.items():
-            for part, member in _parts(name, value):
-                if part != name:
-                    self.holders[part] = name
-                yield part, member
-        for name, methods in self._methods.items():
-            yield f"methods of {name}", methods
-
-    def _class(self, name: str, cls: type) -> None:
-        for base in mro_of(cls):
-            if not _is_own_class(base):
-                continue
-            place = name if base is cls else class_text(base)
-            members = dict(namespace_of(base))
-            self._methods[place] = tuple(
-                sorted(
-                    f"{attribute} is {getattr(value, '__qualname__', '')}"
-                    for attribute, value in members.items()
-                    if type(value) in _FUNCTIONS
-                )
-            )
-            for attribute, value in members.items():
-                if type(value) is FunctionType or not attribute.startswith("__"):
-                    self._value(f"{place}.{attribute}", value)
-
-    def _names(self, code: CodeType, namespace: dict[str, Any]) -> str:
-        """Follow the names that code looks up; return its module's name, "" if it is not the program's."""
-        place = module_name(namespace.get("__name__"))
-        if type(place) is not str or not is_of_program(namespace.get("__name__")):
-            return ""
-        names = _names_in(code)
-        if "globals" in names:  # which looks up names that only a run computes
-            names |= {name for name in list(namespace) if not name.startswith("__")}
-        for name in names:
-            if name in namespace:
-                self._global(place, name, namespace[name], names)
-        return place
-
-    def _function(self, function: FunctionType) -> None:
-        if function in self._known:
-            return
-        self._known.add(function)
-        place = self._names(function.__code__, function.__globals__)
-        if not place:
-            return
-        self.functions.append(function)
-        own = f"{place}.{function.__qualname__}"
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-            try:
-                self._value(f"{own}.<closure>.{name}", cell.cell_contents)
-            except ValueError:  # not assigned yet
-                continue
-        for name, value in dict(function.__dict__).items():
-            if not name.startswith("__"):
-                self._value(f"{own}.{name}", value)
-        code = function.__code__
-        given = function.__defaults__ or ()
-        positional = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
-        for name, value in (*zip(positional, given, strict=False), *(function.__kwdefaults__ or {}).items()):
-            if type(value) not in SCALARS:
-                self._value(f"{own}.<default>.{name}", value)
-
-    def _global(self, place: str, name: str, value: object, names: set[str]) -> None:
-        if type(value) is not ModuleType:
-            self._value(f"{place}.{name}", value)
-        elif is_of_program(value.__name__):
-            inner = vars(value)
-            for each in names:
-                if each in inner and type(inner[each]) is not ModuleType:
-                    self._value(f"{module_name(value.__name__)}.{each}", inner[each])
-
-    def _value(self, name: str, value: Any) -> None:
-        """Follow a value to functions and classes, and keep it if it is data of the program."""
-        kind = type(value)
-        if issubclass(kind, type):
-            if _is_own_class(value):
-                self._waiting.append((class_text(value), value))
-                self._note(name, (value,))
-            return
-        if kind in SCALARS:
-            self._found.setdefault(name, value)
-            return
-        if kind not in _FUNCTIONS and not isinstance(value, _UNREAD):
-            self._follow(value)
-        if kind in _CONTAINERS:
-            self._found.setdefault(name, value)
-            return
-        functions = tuple(_functions_in(value, kind))
-        self._waiting += [("", each) for each in functions]
-        for place, registered in _registered_in(functions):
-            self._waiting += [("", each) for each in registered]
-            self._note(f"{name}.<registered>[{place!r}]", registered)
-        if kind is ContextVar:
-            value = value.get(None)
-        elif kind not in _KEPT and (kind in _FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
-            self._note(name, functions)
-            return
-        if _is_own_class(kind):
-            self._waiting.append((class_text(kind), kind))
-        self._found.setdefault(name, value)
-
-    def _follow(self, value: object) -> None:
-        """Follow the functions and classes that a container or an object holds."""
-        for each in _inside((value,), _MOST_INSIDE, self._seen_inside):
-            self._waiting.append((class_text(each) if isinstance(each, type) else "", each))
-
-    def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
-        own = tuple(
-            one
-            for one in held
-            if (
-                is_of_program(one.__globals__.get("__name__"))
-                if isinstance(one, FunctionType)
-                else _is_own_class(one)
-            )
-        )
-        if own and len(self.code) < _MOST_FUNCTIONS:
-            self.code.setdefault(name, own)
-
-
-def _globals_named(names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the globals of the program's modules with which names begin: of `main.table['a']` the table."""
-    wanted = {name.partition("[")[0] for name in names}
-    modules = [each for each in list(sys.modules.values()) if wanted and type(each) is ModuleType]
-    for module in modules:
-        if not is_of_program(module.__name__):
-            continue
-        place = module_name(module.__name__)
-        inside = [name.removeprefix(f"{place}.") for name in wanted if name.startswith(f"{place}.")]
-        for name in dict.fromkeys(each.partition(".")[0] for each in inside):
-            value = vars(module).get(name)
-            if value is not None and not isinstance(value, (type, ModuleType, *_FUNCTIONS)):
-                yield f"{place}.{name}", value
-
-
-def _inside(
-    values: Iterable[object],
-    most: int,
-    seen: set[int] | None = None,
-    agents: dict[str | int, weakref.ref[Any]] | None = None,
-) -> Iterator[type | FunctionType]:
-    """Yield the program's functions and the classes of its objects in values, containers and objects.
-
-    Args:
-        most: how many values to visit; of larger containers none is.
-        seen: the `id`s of those that were visited before, to be filled.
-        agents: the agents among them by their ids, to be filled.
-    """
-    waiting = deque[Any](values)
-    seen = set() if seen is None else seen
-    while waiting and len(seen) < most:
-        value: Any = waiting.popleft()
-        kind = type(value)
-        if id(kind) in _PASSED or id(value) in seen:
-            continue
-        seen.add(id(value))
-        if id(kind) in _CALLED:
-            for each in _functions_in(value, kind):
-                if is_of_program(each.__globals__.get("__name__")):
-                    yield each
-        elif issubclass(kind, type):
-            if _is_own_class(value):
-                yield value
-        elif _is_own_class(kind) and not issubclass(kind, _UNREAD):
-            yield kind
-            agent_id = agent_id_of(value)
-            if agent_id is None:
-                waiting.extend(plain_attributes(value).values())
-            elif agents is not None and len(agents) < _MOST_FOUND and agent_id not in agents:
-                with suppress(TypeError):  # its class allows no weak references
-                    agents[agent_id] = weakref.ref(value)
-        waiting.extend(_members(value, kind, most))
-
-
-def _members(value: Any, kind: type, most: int) -> Iterable[Any]:
-    """Return the members of a container, and what a bound method or a `partial` holds."""
-    if kind is MethodType:
-        return (value.__self__,)
-    if kind is functools.partial:
-        return (*value.args, *value.keywords.values())
-    if issubclass(kind, weakref.ref):
-        return (value(),)
-    if not _is_own_class(kind) and class_name(kind).partition(".")[0] in _KEEPERS:
-        return tuple(plain_attributes(value).values())
-    base: Any = next((each for each in _CONTAINERS if issubclass(kind, each)), None)
-    if base is None or base.__len__(value) > most:
-        return ()
-    return tuple(dict.values(value) if base is dict else base.__iter__(value))
-
-
-def _functions_in(value: Any, kind: type) -> Iterator[FunctionType]:
-    """Yield the functions that a function, a descriptor or a callable consists of, and what they wrap."""
-    first = (value,)
-    if kind in _FUNCTIONS:
-        first = (value if kind is FunctionType else value.__func__,)
-    elif kind in _ACCESSORS:
-        first = tuple(getattr(value, accessor) for accessor in _ACCESSORS[kind])
-    elif kind is functools.partial:
-        first = (value.func,)
-    elif _is_own_class(kind):
-        return
-    for each in first:
-        function = each
-        for _ in range(_MOST_PARTS):
-            if function is None:
-                break
-            if type(function) is FunctionType:
-                yield function
-            function = _wrapped(function)
-
-
-def _registered_in(
-    functions: Iterable[FunctionType],
-) -> Iterator[tuple[str, tuple[FunctionType | type, ...]]]:
-    """Yield classes and functions of what `functools.singledispatch` made; their order does not count."""
-    for function in functions:
-        registry = function.__dict__.get("registry")
-        if type(registry) is MappingProxyType:
-            for cls, registered in dict(registry).items():
-                if issubclass(type(cls), type):
-                    yield class_text(cls), tuple(_functions_in(registered, type(registered)))
-
-
 def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
     """Return the code of a function, or of the methods of a class that no module has under its name."""
     if isinstance(value, FunctionType):
@@ -694,11 +400,11 @@ def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
     members = [
         member
         for base in mro_of(value)
-        if _is_own_class(base) and find_class(class_name(base)) is not base
+        if is_own_class(base) and find_class(class_name(base)) is not base
         for name, member in sorted(namespace_of(base).items())
         if name not in _NO_METHODS
     ]
-    return tuple(each.__code__ for member in members for each in _functions_in(member, type(member)))
+    return tuple(each.__code__ for member in members for each in functions_in(member, type(member)))
 
 
 def _kind_of(cls: type) -> dict[str, Any]:
@@ -708,16 +414,16 @@ def _kind_of(cls: type) -> dict[str, Any]:
     own `metaclass`; flags of a `dataclass`; `members` of an enum in order, aliases as `NAME=MEMBER`.
     """
     line = mro_of(cls)
-    near = {id(base) for each in line if _is_own_class(each) for base in _BASES.__get__(each)}
+    near = {id(base) for each in line if is_own_class(each) for base in _BASES.__get__(each)}
     names = [
         class_text(each)
         for each in line[1:]
-        if _is_own_class(each) or id(each) in near or class_name(each).startswith("builtins.")
+        if is_own_class(each) or id(each) in near or class_name(each).startswith("builtins.")
     ]
     flags = find_in_classes(cls, "__dataclass_params__")
     found: dict[str, Any] = {
         "bases": [name for name in names if name not in _NO_KINDS],
-        "metaclass": class_text(type(cls)) if _is_own_class(type(cls)) else "",
+        "metaclass": class_text(type(cls)) if is_own_class(type(cls)) else "",
         "dataclass": " ".join(name for name in _FLAGS if getattr(flags, name, False) is True),
         "members": [
             name if member._name_ == name else f"{name}={member._name_}"
@@ -730,61 +436,13 @@ def _kind_of(cls: type) -> dict[str, Any]:
 def _members_of_enum(cls: type) -> dict[str, Any]:
     """Return the members of an enum by name, with aliases; none of other classes, and of those with many."""
     members = namespace_of(cls).get("_member_map_") if issubclass(type(cls), EnumType) else None
-    return dict(members) if type(members) is dict and len(members) <= _MOST_PARTS else {}
+    return dict(members) if type(members) is dict and len(members) <= MOST_PARTS else {}
 
 
 def _own_name(value: FunctionType | type) -> str:
     if isinstance(value, FunctionType):
         return f"{module_name(value.__globals__.get('__name__'))}.{value.__qualname__}"
     return class_text(value)
-
-
-def _wrapped(value: Any) -> Any:
-    try:
-        if is_partial(type(value)):
-            inner = own_attributes(value).get(_WRAPPED)
-        else:
-            inner = object.__getattribute__(value, "__dict__").get(_WRAPPED)
-    except (AttributeError, TypeError):
-        return None
-    return getattr(inner, "__func__", inner)
-
-
-def _is_left_out(value: object, kind: type) -> bool:
-    """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
-    if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
-        return True
-    return class_name(kind).startswith("Agent.") or (callable(value) and not _is_own_class(kind))
-
-
-def _is_own_class(cls: type) -> bool:
-    module = namespace_of(cls).get("__module__")
-    return type(module) is str and is_of_program(module)
-
-
-def _names_in(code: CodeType) -> set[str]:
-    """Return the names that code looks up, with those of functions and comprehensions in it."""
-    found: set[str] = set()
-    waiting = [code]
-    while waiting:
-        each = waiting.pop()
-        found.update(each.co_names)
-        waiting += [inner for inner in each.co_consts if type(inner) is CodeType]
-    return found
-
-
-def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    members: Mapping[Any, Any] | None = None
-    text: Callable[[Any], str] = repr
-    if type(value) is dict:
-        members, text = value, lambda key: f"{name}[{key!r}]"
-    elif _is_own_class(type(value)) and agent_id_of(value) is None:
-        members, text = plain_attributes(value), lambda key: f"{name}.{key}"
-    if not members or len(members) > _MOST_PARTS or not all(type(key) is str for key in members):
-        yield name, value
-        return
-    for key, member in list(members.items()):
-        yield text(key), member
 
 
 def _is_shown(value: Any) -> TypeGuard[int | float]:
@@ -804,16 +462,16 @@ def _is_plain(value: Any) -> bool:
         kind = type(each)
         if kind is dict:
             waiting += [*each, *each.values()]
-        elif kind in _CONTAINERS:
+        elif kind in CONTAINERS:
             waiting += each
         elif kind not in SCALARS and kind is not bytes:
             return False
-        if len(waiting) > _MOST_PARTS:
+        if len(waiting) > MOST_PARTS:
             return False
     return True
 
 
 def _size(value: object) -> int:
     """Return the number of members of a container of a builtin class; 0 for others."""
-    base = next((each for each in _CONTAINERS if issubclass(type(value), each)), None)
+    base = next((each for each in CONTAINERS if issubclass(type(value), each)), None)
     return 0 if base is None else base.__len__(value)  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def emit_state(
     try:
         objects: Objects = {}
         if reason == "first":
-            _look_at_program(pipeline, obj)
+            _look_at_program(pipeline, binding, obj)
         if reason == "first" and installed.source_player is None:
             attributes, of_module = plain_attributes(obj), global_generators(type(obj))
             objects = _objects_in(attributes)
@@ -133,11 +133,11 @@ def emit_state(
         pipeline.agents.look_through_kept()
 
 
-def _look_at_program(pipeline: Pipeline, obj: object) -> None:
+def _look_at_program(pipeline: Pipeline, binding: AgentBinding, obj: object) -> None:
     """Look at what an agent reaches in the program, before its first action."""
     if pipeline.program_state is None:
         pipeline.program_state = ProgramState(pipeline.capture.reading.hides)
-    _look(pipeline, pipeline.program_state.begin, obj)
+    _look(pipeline, pipeline.program_state.begin, obj, binding.given_id)
 
 
 def look_at_given(pipeline: Pipeline, arguments: Mapping[str, Any]) -> None:
@@ -146,9 +146,9 @@ def look_at_given(pipeline: Pipeline, arguments: Mapping[str, Any]) -> None:
         _look(pipeline, pipeline.program_state.reach, arguments.values())
 
 
-def _look(pipeline: Pipeline, look: Callable[[Any], None], given: object) -> None:
+def _look(pipeline: Pipeline, look: Callable[..., None], *given: object) -> None:
     try:
-        look(given)
+        look(*given)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         pipeline.health.trouble("reading the program's own globals", error)
 

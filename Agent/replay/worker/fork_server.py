@@ -35,6 +35,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import ModuleType
@@ -358,11 +359,11 @@ def _run_as_main(name: str) -> None:
     functions and classes by what the program's has.
     """
     spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - it is a module of this package
+    assert spec is not None and spec.origin is not None  # noqa: S101 - it is a module of this package
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__file__, module.__package__, module.__spec__ = spec.origin, spec.parent, spec
-    sys.argv[0] = str(spec.origin)
-    exec(spec.loader.get_code(name), vars(module))  # type: ignore[attr-defined]  # noqa: S102 - this package's own code
+    sys.argv[0] = spec.origin
+    SourceFileLoader("__main__", spec.origin).exec_module(module)
 
 
 def _warm() -> None:

@@ -31,7 +31,7 @@ from Agent.record.state.heavy_fields import count_as_script
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import plain_attributes
 from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
-from Agent.record.tracing.program_state import functions_reached
+from Agent.record.tracing.program_search import functions_reached
 from Agent.render.formats import plural
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference, with_other_frames
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference

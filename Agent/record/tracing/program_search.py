@@ -1,0 +1,380 @@
+"""The search for what methods of agents reach by name in the program: globals, classes, functions and data.
+
+`program_state.py` looks at what it finds, before agents act and at the end of recording.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from logging import Logger
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from Agent.event.classes import class_name, is_partial, mro_of, namespace_of, own_attributes
+from Agent.event.script_names import class_text, module_name
+from Agent.event.values.plain import SCALARS
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import Sort, plain_attributes, sort_of
+from Agent.record.tracing.function_facts import is_of_program
+
+_MOST_FUNCTIONS = 2_000
+MOST_INSIDE = 2_000
+"""How many members of containers and objects one search visits to find functions and classes."""
+MOST_FOUND = 500
+MOST_PARTS = 64
+"""A dict or an object with at most this many members counts member by member."""
+_UNREAD = (ModuleType, type, Logger, random.Random)
+FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+_KEPT = (MethodType, functools.partial)
+_ACCESSORS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.partialmethod: ("func",),
+    functools.singledispatchmethod: ("dispatcher",),
+}
+_WRAPPED = "__wrapped__"
+CONTAINERS = (list, dict, set, frozenset, tuple, deque)
+_KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue", "asyncio", "sched"})
+"""Modules of the standard library whose objects keep values of the program in attributes."""
+# By `id`, because a metaclass may have its own `__hash__`.
+_CALLED = frozenset(map(id, (*FUNCTIONS, functools.partial)))
+PASSED = frozenset(map(id, (*SCALARS, bytes, ModuleType, Logger, random.Random)))
+"""The `id`s of classes whose objects lead to no function of the program."""
+
+
+class Code(NamedTuple):
+    """What a function looks up, without its closure."""
+
+    code: CodeType
+    namespace: dict[str, Any]
+
+
+def functions_reached(root: type | FunctionType) -> list[FunctionType]:
+    """Return the program's functions that a function, or the methods of a class, reach by name."""
+    search = Search([root])
+    deque(search.parts(), maxlen=0)
+    return search.functions
+
+
+class Search:
+    """One walk over the functions and classes that are reachable by name.
+
+    Args:
+        known: functions that an earlier walk followed, and to which this one adds; they are left out.
+    """
+
+    def __init__(
+        self, roots: Iterable[type | FunctionType | Code], known: weakref.WeakSet[FunctionType] | None = None
+    ) -> None:
+        self._known = weakref.WeakSet[FunctionType]() if known is None else known
+        self._waiting: deque[tuple[str, Any]] = deque(
+            (class_text(root) if isinstance(root, type) else "", root) for root in roots
+        )
+        self._seen: set[int] = set()
+        self._seen_inside: set[int] = set()
+        self.holders: dict[str, str] = {}
+        """By the name of a member, that of its dict or object."""
+        self._found: dict[str, Any] = {}
+        self._methods: dict[str, tuple[str, ...]] = {}
+        """{class: each method, with the name of its function}; functions may be added at run time."""
+        self.functions: list[FunctionType] = []
+        self.code: dict[str, tuple[FunctionType | type, ...]] = {}
+        """{name: the functions that it leads to, or the class}."""
+
+    def parts(self, asked: Iterable[str] = ()) -> Iterator[tuple[str, Any]]:
+        """Yield names and values; dicts and objects member by member.
+
+        Args:
+            asked: names of globals, or of members of theirs, that are yielded even if nothing reaches them.
+        """
+        while self._waiting and len(self._found) < MOST_FOUND and len(self.functions) < _MOST_FUNCTIONS:
+            name, value = self._waiting.popleft()
+            if id(value) in self._seen:
+                continue
+            self._seen.add(id(value))
+            if type(value) is FunctionType:
+                self._function(value)
+            elif type(value) is Code:
+                self._names(*value)
+            else:
+                self._class(name, value)
+        for name, value in _globals_named(asked):
+            self._found.setdefault(name, value)
+        for name, value in self._found.items():
+            for part, member in _parts(name, value):
+                if part != name:
+                    self.holders[part] = name
+                yield part, member
+        for name, methods in self._methods.items():
+            yield f"methods of {name}", methods
+
+    def _class(self, name: str, cls: type) -> None:
+        for base in mro_of(cls):
+            if not is_own_class(base):
+                continue
+            place = name if base is cls else class_text(base)
+            members = dict(namespace_of(base))
+            self._methods[place] = tuple(
+                sorted(
+                    f"{attribute} is {getattr(value, '__qualname__', '')}"
+                    for attribute, value in members.items()
+                    if type(value) in FUNCTIONS
+                )
+            )
+            for attribute, value in members.items():
+                if type(value) is FunctionType or not attribute.startswith("__"):
+                    self._value(f"{place}.{attribute}", value)
+
+    def _names(self, code: CodeType, namespace: dict[str, Any]) -> str:
+        """Follow the names that code looks up; return its module's name, "" if it is not the program's."""
+        place = module_name(namespace.get("__name__"))
+        if type(place) is not str or not is_of_program(namespace.get("__name__")):
+            return ""
+        names = _names_in(code)
+        if "globals" in names:  # which looks up names that only a run computes
+            names |= {name for name in list(namespace) if not name.startswith("__")}
+        for name in names:
+            if name in namespace:
+                self._global(place, name, namespace[name], names)
+        return place
+
+    def _function(self, function: FunctionType) -> None:
+        if function in self._known:
+            return
+        self._known.add(function)
+        place = self._names(function.__code__, function.__globals__)
+        if not place:
+            return
+        self.functions.append(function)
+        own = f"{place}.{function.__qualname__}"
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            try:
+                self._value(f"{own}.<closure>.{name}", cell.cell_contents)
+            except ValueError:  # not assigned yet
+                continue
+        for name, value in dict(function.__dict__).items():
+            if not name.startswith("__"):
+                self._value(f"{own}.{name}", value)
+        code = function.__code__
+        given = function.__defaults__ or ()
+        positional = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
+        for name, value in (*zip(positional, given, strict=False), *(function.__kwdefaults__ or {}).items()):
+            if type(value) not in SCALARS:
+                self._value(f"{own}.<default>.{name}", value)
+
+    def _global(self, place: str, name: str, value: object, names: set[str]) -> None:
+        if type(value) is not ModuleType:
+            self._value(f"{place}.{name}", value)
+        elif is_of_program(value.__name__):
+            inner = vars(value)
+            for each in names:
+                if each in inner and type(inner[each]) is not ModuleType:
+                    self._value(f"{module_name(value.__name__)}.{each}", inner[each])
+
+    def _value(self, name: str, value: Any) -> None:
+        """Follow a value to functions and classes, and keep it if it is data of the program."""
+        kind = type(value)
+        if issubclass(kind, type):
+            if is_own_class(value):
+                self._waiting.append((class_text(value), value))
+                self._note(name, (value,))
+            return
+        if kind in SCALARS:
+            self._found.setdefault(name, value)
+            return
+        if kind not in FUNCTIONS and not isinstance(value, _UNREAD):
+            self._follow(value)
+        if kind in CONTAINERS:
+            self._found.setdefault(name, value)
+            return
+        functions = tuple(functions_in(value, kind))
+        self._waiting += [("", each) for each in functions]
+        for place, registered in _registered_in(functions):
+            self._waiting += [("", each) for each in registered]
+            self._note(f"{name}.<registered>[{place!r}]", registered)
+        if kind is ContextVar:
+            value = value.get(None)
+        elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
+            self._note(name, functions)
+            return
+        if is_own_class(kind):
+            self._waiting.append((class_text(kind), kind))
+        self._found.setdefault(name, value)
+
+    def _follow(self, value: object) -> None:
+        """Follow the functions and classes that a container or an object holds."""
+        for each in reached_inside((value,), MOST_INSIDE, self._seen_inside):
+            self._waiting.append((class_text(each) if isinstance(each, type) else "", each))
+
+    def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
+        own = tuple(
+            one
+            for one in held
+            if (
+                is_of_program(one.__globals__.get("__name__"))
+                if isinstance(one, FunctionType)
+                else is_own_class(one)
+            )
+        )
+        if own and len(self.code) < _MOST_FUNCTIONS:
+            self.code.setdefault(name, own)
+
+
+def _globals_named(names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the globals of the program's modules with which names begin: of `main.table['a']` the table."""
+    wanted = {name.partition("[")[0] for name in names}
+    modules = [each for each in list(sys.modules.values()) if wanted and type(each) is ModuleType]
+    for module in modules:
+        if not is_of_program(module.__name__):
+            continue
+        place = module_name(module.__name__)
+        inside = [name.removeprefix(f"{place}.") for name in wanted if name.startswith(f"{place}.")]
+        for name in dict.fromkeys(each.partition(".")[0] for each in inside):
+            value = vars(module).get(name)
+            if value is not None and not isinstance(value, (type, ModuleType, *FUNCTIONS)):
+                yield f"{place}.{name}", value
+
+
+def reached_inside(
+    values: Iterable[object],
+    most: int,
+    seen: set[int] | None = None,
+    agents: dict[str, weakref.ref[Any]] | None = None,
+) -> Iterator[type | FunctionType]:
+    """Yield the program's functions and the classes of its objects in values, containers and objects.
+
+    Args:
+        most: how many values to visit; of larger containers none is.
+        seen: the `id`s of those that were visited before, to be filled.
+        agents: the agents among them by their ids, to be filled.
+    """
+    waiting = deque[Any](values)
+    seen = set() if seen is None else seen
+    while waiting and len(seen) < most:
+        value: Any = waiting.popleft()
+        kind = type(value)
+        if id(kind) in PASSED or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if id(kind) in _CALLED:
+            for each in functions_in(value, kind):
+                if is_of_program(each.__globals__.get("__name__")):
+                    yield each
+        elif issubclass(kind, type):
+            if is_own_class(value):
+                yield value
+        elif is_own_class(kind) and not issubclass(kind, _UNREAD):
+            yield kind
+            agent_id = agent_id_of(value)
+            if agent_id is None:
+                waiting.extend(plain_attributes(value).values())
+            elif agents is not None and len(agents) < MOST_FOUND and str(agent_id) not in agents:
+                with suppress(TypeError):  # its class allows no weak references
+                    agents[str(agent_id)] = weakref.ref(value)
+        waiting.extend(_members(value, kind, most))
+
+
+def _members(value: Any, kind: type, most: int) -> Iterable[Any]:
+    """Return the members of a container, and what a bound method or a `partial` holds."""
+    if kind is MethodType:
+        return (value.__self__,)
+    if kind is functools.partial:
+        return (*value.args, *value.keywords.values())
+    if issubclass(kind, weakref.ref):
+        return (value(),)
+    base: Any = next((each for each in CONTAINERS if issubclass(kind, each)), None)
+    if base is None:
+        is_keeper = not is_own_class(kind) and class_name(kind).partition(".")[0] in _KEEPERS
+        return tuple(plain_attributes(value).values()) if is_keeper else ()
+    if base.__len__(value) > most:
+        return ()
+    return tuple(dict.values(value) if base is dict else base.__iter__(value))
+
+
+def functions_in(value: Any, kind: type) -> Iterator[FunctionType]:
+    """Yield the functions that a function, a descriptor or a callable consists of, and what they wrap."""
+    first = (value,)
+    if kind in FUNCTIONS:
+        first = (value if kind is FunctionType else value.__func__,)
+    elif kind in _ACCESSORS:
+        first = tuple(getattr(value, accessor) for accessor in _ACCESSORS[kind])
+    elif kind is functools.partial:
+        first = (value.func,)
+    elif is_own_class(kind):
+        return
+    for each in first:
+        function = each
+        for _ in range(MOST_PARTS):
+            if function is None:
+                break
+            if type(function) is FunctionType:
+                yield function
+            function = _wrapped(function)
+
+
+def _registered_in(
+    functions: Iterable[FunctionType],
+) -> Iterator[tuple[str, tuple[FunctionType | type, ...]]]:
+    """Yield classes and functions of what `functools.singledispatch` made; their order does not count."""
+    for function in functions:
+        registry = function.__dict__.get("registry")
+        if type(registry) is MappingProxyType:
+            for cls, registered in dict(registry).items():
+                if issubclass(type(cls), type):
+                    yield class_text(cls), tuple(functions_in(registered, type(registered)))
+
+
+def _wrapped(value: Any) -> Any:
+    try:
+        if is_partial(type(value)):
+            inner = own_attributes(value).get(_WRAPPED)
+        else:
+            inner = object.__getattribute__(value, "__dict__").get(_WRAPPED)
+    except (AttributeError, TypeError):
+        return None
+    return getattr(inner, "__func__", inner)
+
+
+def _is_left_out(value: object, kind: type) -> bool:
+    """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
+    if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
+        return True
+    return class_name(kind).startswith("Agent.") or (callable(value) and not is_own_class(kind))
+
+
+def is_own_class(cls: type) -> bool:
+    """Whether a class is of the program, and not of an installed library or of Python."""
+    module = namespace_of(cls).get("__module__")
+    return type(module) is str and is_of_program(module)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names that code looks up, with those of functions and comprehensions in it."""
+    found: set[str] = set()
+    waiting = [code]
+    while waiting:
+        each = waiting.pop()
+        found.update(each.co_names)
+        waiting += [inner for inner in each.co_consts if type(inner) is CodeType]
+    return found
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    members: Mapping[Any, Any] | None = None
+    text: Callable[[Any], str] = repr
+    if type(value) is dict:
+        members, text = value, lambda key: f"{name}[{key!r}]"
+    elif is_own_class(type(value)) and agent_id_of(value) is None:
+        members, text = plain_attributes(value), lambda key: f"{name}.{key}"
+    if not members or len(members) > MOST_PARTS or not all(type(key) is str for key in members):
+        yield name, value
+        return
+    for key, member in list(members.items()):
+        yield text(key), member
