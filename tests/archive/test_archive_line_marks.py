@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.archive.sealed.parts import ODD_BYTES, LineMarks
+from Agent.archive.sealed.part_file import ODD_BYTES, LineMarks
 
 PIECES = st.one_of(
     st.binary(max_size=12),

@@ -410,11 +410,13 @@ def test_a_line_that_is_nearly_json_is_damaged(tmp_path):
     ],
 )
 def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled, tmp_path, monkeypatch):
-    from Agent.archive.sealed import parts
+    from Agent.archive.sealed import part_file
 
     session = one_file(tmp_path, [WHOLE % (number, number) for number in range(1, 9)])
-    copy = parts.copy_statement
-    monkeypatch.setattr(parts, "copy_statement", lambda rows, *rest: copy(spoiled.format(rows=rows), *rest))
+    copy = part_file.copy_statement
+    monkeypatch.setattr(
+        part_file, "copy_statement", lambda rows, *rest: copy(spoiled.format(rows=rows), *rest)
+    )
     with pytest.raises(DamagedInput, match="does not read back"):
         seal(session, remove=True)
     assert read_parts(session) == []
@@ -757,3 +759,46 @@ def test_a_repeated_line_counts_once_in_an_archive_as_in_its_file(two_agents):
     assert before[0]["damaged_lines"] == 1
     seal(two_agents, remove=True)
     assert counted() == before
+
+
+def long_lines(root, lines, size_bytes):
+    """A session of one agent whose lines have about this many bytes, and a short one now and then."""
+    session = setup_logging(trace_root=root, mirrors=False)
+    log = AgentLogger("author", "author")
+    chance = random.Random(7)
+    for number in range(lines):
+        words = chance.choices(("tea", "coffee", "water", "é"), k=size_bytes // 5 if number % 7 else 1)
+        log.log_decision("text", {"number": number, "text": " ".join(words)})
+    shutdown_logging()
+    return session.path
+
+
+@pytest.mark.further
+def test_long_lines_are_sealed_in_row_groups_of_few_rows_and_come_back(trace_root, tmp_path):
+    session = long_lines(trace_root, 700, 30_000)
+    before, events = contents(session), list(open_reader(session).events())
+    seal(session, remove=True)
+    (part,) = [part for part in read_parts(session) if part.events > 600]
+    import duckdb
+
+    groups = duckdb.sql(
+        f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata('{part.parquet}')"
+    )
+    assert max(rows for _, rows in groups.fetchall()) < 400
+    assert list(open_reader(session).events()) == events
+    unseal(session, tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before
+
+
+def test_a_part_of_another_tool_in_another_order_is_read_in_that_of_its_lines(session, tmp_path):
+    before = contents(session)
+    seal(session, remove=True)
+    import duckdb
+
+    for part in read_parts(session):
+        turned = tmp_path / "turned.parquet"
+        rows = f"SELECT * FROM read_parquet('{part.parquet}') ORDER BY line DESC, file"
+        duckdb.sql(f"COPY ({rows}) TO '{turned}' (FORMAT parquet)")
+        shutil.copyfile(turned, part.parquet)
+    unseal(session, tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before

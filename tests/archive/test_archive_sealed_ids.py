@@ -9,7 +9,7 @@ import pytest
 from support.session_files import record_files
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
-from Agent.archive.sealed import parquet_rows, parts
+from Agent.archive.sealed import parquet_rows, part_file
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 
@@ -45,7 +45,7 @@ def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
 
 
 def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypatch):
-    monkeypatch.setattr(parquet_rows, "_ROW_GROUP_BYTES", 2_000_000)
+    monkeypatch.setattr(parquet_rows, "ROW_GROUP_BYTES", 2_000_000)
     session = setup_logging(trace_root=trace_root).path
     logger = AgentLogger("c", "r")
     for n in range(5000):
@@ -64,9 +64,9 @@ def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypa
     assert len(groups) > len({name for name, _ in groups}) and max(rows for _, rows in groups) <= 2048
 
 
-def without_ids(rows: str, target: str, *_: object) -> str:
-    """The statement of the first version of the archive."""
-    return f"COPY ({rows}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {parquet_rows.ROW_GROUP_ROWS})"
+def without_ids(rows: str, _: str | None) -> str:
+    """The rows of the first version of the archive."""
+    return rows
 
 
 @pytest.mark.further
@@ -74,14 +74,14 @@ def without_ids(rows: str, target: str, *_: object) -> str:
 def test_parts_of_both_forms_are_read_together(session, monkeypatch, older_first):
     ids = lines_of(session)
     calls = 0
-    newer = parts.copy_statement
+    newer = part_file.identified
 
     def by_turns(*given) -> str:
         nonlocal calls
         calls += 1
         return (without_ids if calls % 2 == older_first else newer)(*given)
 
-    monkeypatch.setattr(parts, "copy_statement", by_turns)
+    monkeypatch.setattr(part_file, "identified", by_turns)
     seal(session, remove=True, part_bytes=1)
     assert calls >= 3 and not record_files(session)
     with LogAnalyzer(session) as analyzer:

@@ -133,10 +133,10 @@ def _member(sql_type: str) -> str:
 
 ROW_GROUP_ROWS: Final = 32_768
 """Small enough to find one agent's rows without reading many others, large enough to compress well."""
-_ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
+ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
 """The size of the lines in a row group, since reading one row holds the group's columns in memory."""
-_LEAST_ROWS: Final = 2048
-"""The engine writes row groups of this many rows or a multiple."""
+VECTOR_ROWS: Final = 2048
+"""How many rows the engine works on at a time, whatever their size, where a table has that many."""
 
 _DICTIONARY_VALUES: Final = 2_000
 """A column with more distinct values per row group is smaller, and written faster, without a dictionary."""
@@ -288,20 +288,24 @@ def _members(struct: str, names: tuple[str, ...]) -> str:
     return ", ".join(f"{struct}.{name} AS {name}" for name in names)
 
 
-def copy_statement(rows: str, target: str, session_uid: str | None, line_bytes: int) -> str:
+def identified(rows: str, session_uid: str | None) -> str:
+    """Sealed rows, each with its session and event (`session_uid`, `id`), for readers of many sessions."""
+    uid = "NULL::VARCHAR" if session_uid is None else literal(session_uid)
+    return f"SELECT {uid} AS session_uid, {_ID}, * FROM ({rows})"
+
+
+def copy_statement(rows: str, target: str, line_bytes: int) -> str:
     """The statement that writes sealed rows into a Parquet file, in the given order.
 
-    `line_bytes` is the mean length of their lines. Each row identifies session and event (`session_uid`,
-    `id`), for readers of many sessions. Segments are ordered by agent, and the lines of a segment almost by
-    time, so rows are clustered by agent and time without a sort, which would be a third of the work. Level 1
-    compresses the delta-encoded columns better and faster than the default level.
+    `line_bytes` is the mean length of their lines. Segments are ordered by agent, and the lines of a segment
+    almost by time, so rows are clustered by agent and time without a sort, which would be a third of the
+    work. Level 1 compresses the delta-encoded columns better and faster than the default level.
     """
-    group = _ROW_GROUP_BYTES // max(line_bytes, 1) // _LEAST_ROWS * _LEAST_ROWS
-    group = min(max(group, _LEAST_ROWS), ROW_GROUP_ROWS)
-    uid = "NULL::VARCHAR" if session_uid is None else literal(session_uid)
+    group = min(max(ROW_GROUP_BYTES // max(line_bytes, 1), 1), ROW_GROUP_ROWS)
+    if group > VECTOR_ROWS:
+        group -= group % VECTOR_ROWS
     return (
-        f"COPY (SELECT {uid} AS session_uid, {_ID}, * FROM ({rows})) TO {literal(target)} "
-        "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+        f"COPY ({rows}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
         f"ROW_GROUP_SIZE {group}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
         "USE_TMP_FILE false)"
     )

@@ -208,6 +208,7 @@ def cores() -> int:
 
 
 _BATCH_ROWS: Final = 4096
+_BATCH_BYTES: Final = 4 * 1024 * 1024
 _STREAMED_ROWS: Final = 256
 _POSITION: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
 """The position of a line; cast, because a part written by another tool may have other column types."""
@@ -349,7 +350,8 @@ class ArchiveLines:
         """The lines found by a query for (part, file, line, bytes) of these segments."""
         raw_line = self._raw_lines(segments)
         cursor = connection.execute(query)
-        while rows := cursor.fetchmany(_BATCH_ROWS):
+        number = _batch_rows(_parts_in(segments))
+        while rows := cursor.fetchmany(number):
             for part, file, line, data in rows:
                 if data:
                     yield raw_line(part, file, line, data)
@@ -559,23 +561,43 @@ def part_source(parts: Iterable[Part]) -> str:
     return f"read_parquet([{paths}], filename=true)"
 
 
+def _batch_rows(parts: Iterable[Part]) -> int:
+    """How many rows of some parts to fetch at a time: fewer if their lines are long."""
+    line_bytes = max((part.json_bytes // max(part.rows, 1) for part in parts), default=0)
+    return min(max(_BATCH_BYTES // max(line_bytes, 1), 1), _BATCH_ROWS)
+
+
 def file_lines(
     connection: Any, part: Part, files: Sequence[str] | None = None
 ) -> Iterator[tuple[str, int, bytes]]:
-    """(file, number, bytes) of a part's lines in the order of files and numbers, for some files or all.
+    """(file, number, bytes) of a part's lines, file by file and in the order of their numbers.
 
-    A part has at most about 100 MB of lines; sorting it may take as much memory. Raises DamagedInput if the
-    engine cannot read the part.
+    For some files or all. Only a part that another tool wrote in another order is sorted, in memory. Raises
+    DamagedInput if the engine cannot read the part.
     """
     condition = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
     cursor = connection.cursor()
     try:
-        with _reported_as_damage(part.directory.parent):
-            cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {condition} ORDER BY file, line")
-            while rows := cursor.fetchmany(_BATCH_ROWS):
+        with _reported_as_damage(part.directory.parent), releasing_large_buffers():
+            order = "" if _is_in_order(cursor, part) else "ORDER BY file, line"
+            cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {condition} {order}")
+            while rows := cursor.fetchmany(_batch_rows([part])):
                 yield from rows
     finally:
         cursor.close()
+
+
+def _is_in_order(cursor: Any, part: Part) -> bool:
+    """Whether the lines of each file are side by side, in the order of their numbers."""
+    (answer,) = cursor.execute(
+        "SELECT count(*) FILTER (file IS DISTINCT FROM file_before) = count(DISTINCT file) "
+        "AND coalesce(bool_and(line > line_before) FILTER (file = file_before), true) "
+        f"FROM (SELECT {_POSITION}, lag(file) OVER stored AS file_before, "
+        "lag(line) OVER stored AS line_before "
+        f"FROM read_parquet({literal(escaped(str(part.parquet)))}, file_row_number=true) "
+        "WINDOW stored AS (ORDER BY file_row_number))"
+    ).fetchone()
+    return bool(answer)
 
 
 def digests_of(connection: Any, part: Part) -> dict[str, str]:
@@ -592,11 +614,13 @@ def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iter
 def _chunks(lines: Iterator[bytes], segment: SealedSegment) -> Iterator[bytes]:
     """Yield the original bytes of a file from its lines, with the original newlines."""
     batch: list[bytes] = []
+    size_bytes = 0
     for line in lines:
-        if len(batch) == _BATCH_ROWS:
+        if len(batch) == _BATCH_ROWS or size_bytes > _BATCH_BYTES:
             yield b"\n".join(batch) + b"\n"
-            batch = []
+            batch, size_bytes = [], 0
         batch.append(line)
+        size_bytes += len(line)
     if batch:
         yield b"\n".join(batch) + (b"\n" if segment.ends_with_newline else b"")
 

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from Agent.archive.sealed.part_file import LONG_LINE_BYTES, write_rows
 from Agent.archive.sealed.parts import (
     FinishedSegment,
     Part,
@@ -30,11 +31,11 @@ from Agent.archive.sealed.parts import (
     removed_otherwise,
     usable_segments,
     write_part,
-    write_rows,
 )
 from Agent.archive.sealed.reader import cores, digests_of, open_connection, remove_stale_spills, unseal
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
+from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import refuse_links, sync_directory
 from Agent.tree.layout import entries_in, make_private
 from Agent.tree.retention import nothing_retired
@@ -45,6 +46,8 @@ PART_BYTES: Final = 96 * 1024 * 1024
 LARGE_BYTES: Final = 2 * PART_BYTES
 """If a single file makes a part larger than this, parts are written one at a time."""
 
+_LONG_WEIGHT: Final = 4
+"""Long lines count this many times: what works on one holds several copies of it."""
 
 MOST_WORKERS: Final = 4
 """Maximum number of workers; each has one part in memory."""
@@ -171,21 +174,29 @@ def _groups(segments: list[FinishedSegment], part_bytes: int) -> list[list[Finis
 
     If there are several, they are of about equal size, and enough to keep all cores busy.
     """
-    total = sum(segment.size_bytes for segment in segments)
+    total = sum(map(_weight, segments))
     workers = min(cores(), MOST_WORKERS)
     rounds = math.ceil(total / part_bytes / workers)
     if total > part_bytes:
-        largest = max(segment.size_bytes for segment in segments)
+        largest = max(map(_weight, segments))
         part_bytes = min(part_bytes, total // (rounds * workers) + largest)
     groups: list[list[FinishedSegment]] = []
     size = part_bytes
     for segment in segments:
-        if size + segment.size_bytes > part_bytes:
+        if size + _weight(segment) > part_bytes:
             groups.append([])
             size = 0
         groups[-1].append(segment)
-        size += segment.size_bytes
+        size += _weight(segment)
     return groups
+
+
+@lru_cache(maxsize=65_536)
+def _weight(segment: FinishedSegment) -> int:
+    """The size of a file, and a multiple of it if its first lines are long."""
+    first = next(chunks_of(segment.path), b"")
+    is_long = len(first) > LONG_LINE_BYTES * max(first.count(b"\n"), 1)
+    return segment.size_bytes * (_LONG_WEIGHT if is_long else 1)
 
 
 def _make_parts(session: Path, directory: Path, groups: list[list[FinishedSegment]]) -> Generator[Part]:
@@ -196,7 +207,7 @@ def _make_parts(session: Path, directory: Path, groups: list[list[FinishedSegmen
         for number, group in enumerate(groups, max(numbers, default=0) + 1)
     ]
     # a part much larger than usual needs all the memory
-    is_large = any(sum(each.size_bytes for each in group) > LARGE_BYTES for group in groups)
+    is_large = any(sum(map(_weight, group)) > LARGE_BYTES for group in groups)
     yield from side_by_side(session, tasks, 1 if is_large else 0)
 
 
