@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from known import Known
 
 from Agent.analysis import LogAnalyzer
+from Agent.analysis.questions import interactions
+from Agent.analysis.report.details import interaction_sections
 from Agent.errors import InputError
 
 NAMES = ["ada", "ben", "cy", "dora", "it's", "eve"]
@@ -102,6 +104,29 @@ def test_the_graph_is_the_one_that_the_events_draw(events: list[tuple[Any, ...]]
         assert row["weight_out"] == sum(directed[pair] for pair in pairs if pair[0] == name)
         ties = {*pairs, *joint}
         assert row["neighbours"] == len({b for a, b in ties if a == name} | {a for a, b in ties if b == name})
+
+
+def test_the_pairs_of_the_largest_groups_are_left_out_and_counted(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for names in ("abc", "abc", "cba", "de", "fghij", "ij"):
+        builder.emit("collaboration", collaboration_type="post", participants=list(names))
+    builder.emit("collaboration", collaboration_type="review", participants=list("abc"))
+    monkeypatch.setattr(interactions, "MAX_PAIRS", 8)
+    with LogAnalyzer(builder.path) as analyzer:
+        report = analyzer.interaction_report(edges=True)
+    graph = report["graph"]
+    # "de" and "ij" have a pair each, three groups of three pairs follow, of which two fit
+    assert graph["collaborations_left_out"] == 2
+    assert graph["nodes"] == 10
+    assert graph["components"] == {"count": 3, "largest": 5, "sizes": [5, 3, 2]}
+    assert {(edge["source"], edge["target"], edge["weight"]) for edge in graph["edge_list"]} >= {
+        ("d", "e", 1),
+        ("i", "j", 1),
+        ("a", "b", 3),
+    }
+    assert not any("f" in (edge["source"], edge["target"]) for edge in graph["edge_list"])
+    assert "2 collaborations" in str(list(interaction_sections(report)))
 
 
 def test_a_cascade_is_a_tree_with_size_depth_breadth_and_speed(builder: SessionBuilder) -> None:

@@ -350,7 +350,11 @@ def _flat(
 MAX_EDGES: Final = 100_000
 
 _WEIGHT: Final = "CAST(sum(weight) AS BIGINT)"
-_TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "graph_next")
+MAX_PAIRS: Final = 500_000
+"""Collaborations whose groups have more pairs, the smallest groups counted first, are left out."""
+_TABLES: Final = (
+    "graph_groups", "graph_edges", "graph_pairs", "graph_ties", "graph_links", "graph_labels", "graph_next",
+)  # fmt: skip
 
 
 def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -> dict[str, Any]:
@@ -359,15 +363,18 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
     `lines` is from `interaction_lines`.
 
     Interactions with a target, connections, and sent messages are directed edges. A collaboration is an
-    undirected edge, which counts only for neighbours and components.
+    undirected edge, which counts only for neighbours and components. There is one for each two participants,
+    so those of the largest groups are left out when all groups have over 500,000 pairs; their participants
+    are nodes all the same, and connected in the components.
 
     Returns:
         `nodes`; `edges` (distinct ordered pairs, without loops); `self_edges`; `by_type`: {type: edges,
         weight}; `reciprocity` (share of the edges whose reverse exists, None without edges); `density`;
         `components` (weakly connected: `count`, `largest`, `sizes` of the ten largest); `top_connectors`
         (most neighbours first: agent_id, neighbours, out, in, weight_out, weight_in); `strongest` (pairs:
-        source, target, weight, types); `collaborations` (the pairs with most collaborations); with
-        `with_edges`, `edge_list`: the heaviest 100,000 pairs by type.
+        source, target, weight, types); `collaborations` (the pairs with most collaborations);
+        `collaborations_left_out` (how many have no edges); with `with_edges`, `edge_list`: the heaviest
+        100,000 pairs by type.
     """
     with _tables(engine, lines):
         counts = engine.row(
@@ -388,6 +395,7 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
             "top_connectors": _connectors(engine),
             "strongest": _strongest(engine),
             "collaborations": _collaborating_pairs(engine),
+            "collaborations_left_out": _left_out(engine),
         }
         if with_edges:
             graph["edge_list"] = engine.rows(
@@ -401,10 +409,11 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
 def _tables(engine: QueryEngine, lines: str) -> Iterator[None]:
     """Create the tables of the graph: one scan fills the weighted edges, the others derive from these."""
     try:
+        _derived(engine, "graph_groups", _groups(lines))
         _derived(
             engine,
             "graph_edges",
-            f"SELECT source, target, type, is_mutual, count(*) AS weight FROM ({_raw_edges(lines)}) "
+            f"SELECT source, target, type, is_mutual, {_WEIGHT} AS weight FROM ({_raw_edges(lines)}) "
             "WHERE source IS NOT NULL AND target IS NOT NULL GROUP BY source, target, type, is_mutual",
         )
         _derived(
@@ -432,32 +441,71 @@ def _derived(engine: QueryEngine, name: str, query: str) -> None:
 
 
 def _raw_edges(lines: str) -> str:
-    """A query for (source, target, type, is_mutual), one row per event and pair."""
+    """A query for (source, target, type, is_mutual, weight), one row per event or group, and pair."""
     return f"""
-        WITH joint AS (SELECT DISTINCT {BY_ORDER}, type, {EACH}(who) AS who FROM (SELECT {BY_ORDER},
-            'collaboration:' || coalesce(collaboration_type, '') AS type,
-            json_texts(participants) AS who FROM {lines} WHERE event_type = 'collaboration')),
-        pairs AS (SELECT one.who AS source, other.who AS target, type
-            FROM joint one JOIN joint other USING ({BY_ORDER}, type) WHERE one.who < other.who)
+        WITH joint AS (SELECT * FROM graph_groups WHERE pairs <= {MAX_PAIRS}),
+        pairs AS (SELECT one.who AS source, other.who AS target, type, one.times AS weight
+            FROM joint one JOIN joint other USING (number, type) WHERE one.who < other.who)
         SELECT coalesce(source_id, agent_id) AS source, target_id AS target,
-            'interaction:' || coalesce(interaction_type, '') AS type, false AS is_mutual
+            'interaction:' || coalesce(interaction_type, '') AS type, false AS is_mutual, 1 AS weight
             FROM {lines} WHERE event_type = 'interaction'
-        UNION ALL SELECT source_id, target_id, 'connection:' || coalesce(connection_type, ''), false
+        UNION ALL SELECT source_id, target_id, 'connection:' || coalesce(connection_type, ''), false, 1
             FROM {lines} WHERE event_type = 'connection'
-        UNION ALL SELECT sender, recipient, 'message', false
+        UNION ALL SELECT sender, recipient, 'message', false, 1
             FROM {lines} WHERE event_type = 'agent_message' AND direction LIKE 'sen%'
-        UNION ALL SELECT source, target, type, true FROM pairs"""
+        UNION ALL SELECT source, target, type, true, weight FROM pairs"""
+
+
+def _groups(lines: str) -> str:
+    """A query for the participants of collaborations: (number, type, times, who, pairs).
+
+    A group is a list of participants, of which `times` collaborations of a type have the same. `pairs` is
+    the number of pairs in all groups up to this one, the smallest first.
+    """
+    return f"""
+        WITH listed AS (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type,
+            json_texts(participants) AS names FROM {lines} WHERE event_type = 'collaboration'),
+        numbered AS (SELECT type, names, times, row_number() OVER (ORDER BY type, names) AS number
+            FROM (SELECT type, names, count(*) AS times FROM listed GROUP BY type, names)),
+        members AS (SELECT DISTINCT number, type, times, {EACH}(names) AS who FROM numbered),
+        sizes AS (SELECT number, sum(n * (n - 1) / 2) OVER (ORDER BY n, number) AS pairs
+            FROM (SELECT number, count(*) AS n FROM members GROUP BY number))
+        SELECT number, type, times, who, pairs FROM members JOIN sizes USING (number)"""
+
+
+def _left_out(engine: QueryEngine) -> int:
+    """The number of collaborations that have no edges because there would be too many."""
+    number: int = engine.row(
+        "SELECT CAST(coalesce(sum(times), 0) AS BIGINT) AS n FROM (SELECT DISTINCT number, times "
+        f"FROM graph_groups WHERE pairs > {MAX_PAIRS})"
+    )["n"]
+    return number
 
 
 def _label_components(engine: QueryEngine) -> None:
-    """Label each node with the least name in its component, by label propagation with pointer jumping."""
-    _derived(engine, "graph_labels", "SELECT a AS node, least(a, min(b)) AS label FROM graph_ties GROUP BY a")
+    """Label each node with the least name in its component, by label propagation with pointer jumping.
+
+    Participants of groups without edges are tied to the first of their group.
+    """
+    first = (
+        "(SELECT g.who, f.first FROM graph_groups g JOIN (SELECT number, min(who) AS first FROM graph_groups "
+        f"WHERE pairs > {MAX_PAIRS} GROUP BY number HAVING count(*) > 1) f USING (number))"
+    )
+    _derived(
+        engine,
+        "graph_links",
+        "SELECT DISTINCT a, b FROM (SELECT a, b FROM graph_ties "
+        f"UNION ALL SELECT who, first FROM {first} UNION ALL SELECT first, who FROM {first})",
+    )
+    _derived(
+        engine, "graph_labels", "SELECT a AS node, least(a, min(b)) AS label FROM graph_links GROUP BY a"
+    )
     while True:
         _derived(
             engine,
             "graph_next",
             "SELECT l.node, least(l.label, min(o.label)) AS label FROM graph_labels l "
-            "JOIN graph_ties t ON t.a = l.node JOIN graph_labels o ON o.node = t.b GROUP BY l.node, l.label",
+            "JOIN graph_links t ON t.a = l.node JOIN graph_labels o ON o.node = t.b GROUP BY l.node, l.label",
         )
         changed = engine.row(
             "SELECT count(*) AS n FROM graph_next n JOIN graph_labels l USING (node) WHERE n.label <> l.label"

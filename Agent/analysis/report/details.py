@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.analysis.questions.interactions import MAX_PAIRS
 from Agent.analysis.report import sections
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Block, Cell, Column, Curve, Grid, Section, Title, Words, grid
@@ -160,6 +161,9 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         for name, row in list(graph["by_type"].items())[: sections.TYPES]
     ]
     blocks += [Words(", ".join(types) + ".", "soft")] if types else []
+    if left_out := graph["collaborations_left_out"]:
+        text = f"Without the pairs of {plural(left_out, 'collaboration')} of the largest groups"
+        blocks.append(Words(f"{text}: all groups have over {count(MAX_PAIRS)} pairs.", "soft"))
     keys = ("neighbours", "out", "in", "weight_out", "weight_in")
     rows = [
         (Cell(row["agent_id"], "name"), *(count(row[key]) for key in keys))
