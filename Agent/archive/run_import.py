@@ -93,6 +93,7 @@ NOT_EXPORTED: Final = "not exported"
 """The reason for numbers that a writer used outside the exported run."""
 _STAGING: Final = ".importing-"
 _CHUNK_BYTES: Final = 1024 * 1024
+_ANY_RATIO_BYTES: Final = 64 << 20
 _MAX_SEQ: Final = 1 << 32
 _MAX_SCATTERED: Final = 65_536
 """The maximum number of chunks of 65,536 numbers; each chunk takes 8 KiB when numbers are counted."""
@@ -125,6 +126,8 @@ class PackageLimits:
     max_members: int = 200_000
     max_bytes: int = 8 << 30
     """The total size of all members, as stored and after decompressing checkpoints."""
+    max_ratio: float = 100
+    """How many times its own size a package may unpack to, if that is over 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,7 @@ def import_run(
     with file, _open_package(file, source, limits) as package:
         manifest = _check_members(package, source, limits)
         _refuse_existing(root, manifest, source)
-        make_root(root)
-        _remove_leftovers(root)
-        with _staging(root) as staging:
+        with _rooted(root), _staging(root) as staging:
             _extract(package, manifest, staging, source, limits)
             numbers, last_us = _check_events(staging, manifest, source)
             _describe(staging, manifest, source, last_us)
@@ -247,7 +248,7 @@ def _check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) 
         seen.add(info.filename.casefold())
     try:
         manifest = _manifest_of(_manifest_bytes(package, path))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise _refused(f"its manifest is invalid: {error}", path) from None
     sizes = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
     if sizes != {name: size for name, (size, _) in manifest.members.items()}:
@@ -255,6 +256,14 @@ def _check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) 
     if sum(sizes.values()) > limits.max_bytes:
         raise _refused(
             f"it holds {sum(sizes.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
+        )
+    ratio = sum(sizes.values()) / path.stat().st_size
+    if ratio > limits.max_ratio and sum(sizes.values()) > _ANY_RATIO_BYTES:
+        unpacked = f"{sum(sizes.values()):,} bytes, {ratio:,.0f} times its size"
+        raise DamagedInput(
+            f"the run cannot be imported: it unpacks to {unpacked}",
+            path=path,
+            remedy="nothing was written; if you know where it comes from, agent-trace import bundle --large",
         )
     return manifest
 
@@ -286,15 +295,47 @@ def _manifest_bytes(package: zipfile.ZipFile, path: Path) -> bytes:
     return data
 
 
+_MANIFEST_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "format": str,
+    "version": int,
+    "schema_version": int,
+    "session_id": str,
+    "session_uid": str,
+    "runs": list,
+    "run_id": (str, type(None)),
+    "members": dict,
+}
+
+
+def _typed(stored: Any) -> dict[str, Any]:
+    """Check the types of a manifest's values; TypeError for another."""
+    if not isinstance(stored, dict):
+        raise TypeError("it is not an object")
+    for name, kind in _MANIFEST_TYPES.items():
+        if name not in stored or not isinstance(stored[name], kind):
+            raise TypeError(f"{name} is {'of another type' if name in stored else 'missing'}")
+    return stored
+
+
+def _members_of(stored: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """The size and digest of each member; TypeError or ValueError for another entry."""
+    for path, entry in stored.items():
+        if not isinstance(entry, list) or [type(each) for each in entry] != [int, str]:
+            raise TypeError(f"its entry for {path[:200]!r} is not a size and a digest")
+        if entry[0] < 0 or not _DIGEST.fullmatch(entry[1]):
+            raise ValueError(f"its entry for {path[:200]!r} is invalid")
+    return {path: (size, digest) for path, (size, digest) in stored.items()}
+
+
 def _manifest_of(data: bytes) -> Manifest:
-    stored = orjson.loads(data)
+    stored = _typed(orjson.loads(data))
     if stored["format"] != FORMAT:
         raise ValueError(f"the format is {stored['format']!r}")
     for name, supported in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
         if type(stored[name]) is not int or not 1 <= stored[name] <= supported:
             raise ValueError(f"{name} is {stored[name]!r}, this program knows {supported}")
     runs, run_id = stored["runs"], stored["run_id"]
-    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+    if not all(isinstance(run, str) for run in runs):
         raise TypeError("runs is not a list of ids")
     if any(safe_name(run) != run or run == ROOT_RUN for run in runs) or len(set(runs)) < len(runs):
         raise ValueError("a run has an invalid id")
@@ -305,10 +346,8 @@ def _manifest_of(data: bytes) -> Manifest:
     is_bundle = stored["version"] == BUNDLE_VERSION
     if is_bundle and run_id is not None:
         raise ValueError("a bundle is a whole session")
-    members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
-    for path, (size, digest) in members.items():
-        if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
-            raise ValueError(f"its entry for {path[:200]!r} is invalid")
+    members = _members_of(stored["members"])
+    for path, (size, _) in members.items():
         if not is_member_path(path, {*runs, ROOT_RUN}, is_bundle=is_bundle) or size > _most_bytes(path):
             raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
     return Manifest(
@@ -354,6 +393,23 @@ def _remove_leftovers(root: Path) -> None:
         with contextlib.suppress(OSError), locked(path) as is_alone:  # already removed, or another user's
             if is_alone and not path.is_symlink():
                 delete_tree(path)
+
+
+@contextlib.contextmanager
+def _rooted(root: Path) -> Iterator[None]:
+    """Create the trace root for the block, which may fail: then a new root is removed."""
+    new = [each for each in (root, *root.parents) if not os.path.lexists(each)]
+    make_root(root)
+    try:
+        _remove_leftovers(root)
+        yield
+    except BaseException:
+        if new:
+            (root / "README.md").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process has used it meanwhile
+                for directory in new:
+                    directory.rmdir()
+        raise
 
 
 @contextlib.contextmanager

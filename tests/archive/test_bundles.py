@@ -1,6 +1,7 @@
 """A session as one file: everything reads elsewhere as here, and hostile or damaged files leave nothing."""
 
 import json
+import re
 import shutil
 import stat
 import zipfile
@@ -16,9 +17,10 @@ from Agent.archive.run_export import export_bundle, export_run
 from Agent.archive.run_import import PackageLimits, import_run
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
+from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, SessionInUse, SessionNotFound, UsageError
 from Agent.flight import find_run, list_runs, read_run
-from Agent.tree.layout import tree_files
+from Agent.tree.layout import list_sessions, tree_files
 from Agent.utils import AgentLogger
 
 
@@ -249,6 +251,51 @@ def test_a_bundle_that_was_cut_or_edited_is_refused(recorded, tmp_path):
         for each, held in without.items():
             package.writestr(each, held)
     assert "differ from those in its manifest" in assert_refused(tmp_path / "less.zip", tmp_path)
+
+
+@pytest.mark.further
+def test_a_small_file_that_unpacks_to_much_is_refused_before_anything_is_written(recorded, tmp_path, capsys):
+    bomb = packed(
+        tmp_path / "bomb.zip", {**members_of(recorded[1]), "errors.log": (b" " * (1 << 20) + b"\n") * 65}
+    )
+    root = tmp_path / "new" / "trace"
+    assert main(["import", "bundle", str(bomb), "--root", str(root)]) == 3
+    told = capsys.readouterr().err
+    assert "times its size" in told and "--large" in told and "Traceback" not in told
+    assert not root.parent.exists()
+    assert main(["import", "bundle", str(bomb), "--root", str(root), "--large"]) in {0, 1}
+    assert len(list_sessions(root)) == 1
+
+
+def test_a_refused_import_leaves_no_new_root(recorded, tmp_path):
+    members = members_of(recorded[1])
+    name = next(name for name in members if name.startswith("agents/"))
+    with zipfile.ZipFile(tmp_path / "edited.zip", "w") as package:
+        for each, held in members.items():
+            package.writestr(each, held.replace(b"INFO", b"WARN") if each == name else held)
+    with pytest.raises(DamagedInput, match="differs from the manifest"):
+        import_run(tmp_path / "edited.zip", tmp_path / "new" / "trace")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("value", [[], 3, None, "text", {}, [1], {"a": 1}, True])
+def test_a_manifest_of_other_types_is_one_clear_error(recorded, tmp_path, value):
+    members = members_of(recorded[1])
+    manifest = json.loads(members["manifest.json"])
+    entry = next(iter(manifest["members"]))
+    changed = [value, *({**manifest, name: value} for name in manifest)]
+    changed.append({**manifest, "members": {**manifest["members"], entry: value}})
+    for each in changed:
+        if each == manifest or (isinstance(each, dict) and each.get("run_id", 1) is None is value):
+            continue
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as package:
+            for name, held in members.items():
+                package.writestr(name, json.dumps(each).encode() if name == "manifest.json" else held)
+        told = assert_refused(tmp_path / "x.zip", tmp_path)
+        assert not re.search(r"indices|attribute|unpack|subscript|expected|unhashable|'<'", told), (
+            each,
+            told,
+        )
 
 
 def test_bombs_are_refused(recorded, tmp_path):

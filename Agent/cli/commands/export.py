@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -388,6 +389,7 @@ def _reporting_existing(file: Path) -> Iterator[None]:
 
 
 File = Annotated[str, "FILE"]
+Large = Annotated[bool, "--large", "Import a file that unpacks to over 100 times its size."]
 Map = Annotated[
     tuple[str, ...],
     "--map -m FIELD=PLACE",
@@ -461,7 +463,7 @@ def from_inspect(*, file: File, mapping: Map, root: Place) -> None:
 
 
 @command(of=import_, name="bundle")
-def from_bundle(*, file: File, root: Place) -> int:
+def from_bundle(*, file: File, root: Place, large: Large) -> int:
     """Import a session or a run that was exported elsewhere.
 
     Takes what export bundle and runs --export write. Everything in the file is checked first; a bad one is
@@ -472,11 +474,12 @@ def from_bundle(*, file: File, root: Place) -> int:
         agent-trace import bundle session.zip
         agent-trace import bundle session.zip --root elsewhere --json
     """
-    from Agent.archive.run_import import import_run
+    from Agent.archive.run_import import PackageLimits, import_run
     from Agent.archive.verify import verify
 
+    limits = PackageLimits(max_ratio=math.inf) if large else None
     with working("importing"):
-        done = import_run(file, root)
+        done = import_run(file, root, limits=limits)
         verification = verify(done.session)
     session = session_id_of(done.session)
     render.document(lambda: done.to_dict() | {"sound": verification.sound})
