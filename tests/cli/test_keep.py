@@ -351,3 +351,26 @@ def test_old_sessions_and_runs_of_a_database_are_deleted(run, tmp_path):
         assert [each["run_id"] for each in store.list_runs(project, RunFilter()).items] == ["r-new"]
     assert run("prune", "--database", url).returncode == 2
     assert run(*prune, "--project", "nothing").returncode == 3
+
+
+@pytest.mark.process
+def test_verify_shows_the_killed_and_damaged_of_many_writers_and_the_sums_of_the_others(run, tmp_path):
+    setup_logging(trace_root=tmp_path / "many")
+    AgentLogger("first", "r").log_action("x", {})
+    for number in range(24):
+        pid = os.fork()
+        if not pid:
+            AgentLogger(f"a{number}", "r").log_action("x", {})
+            if number % 12:
+                shutdown_logging()
+            os._exit(0)
+        os.waitpid(pid, 0)
+    shutdown_logging()
+    shown = run("verify", "--root", tmp_path / "many").stdout
+    assert len(shown.splitlines()) < 32 and shown.count("killed") == 2
+    others = next(line for line in shown.splitlines() if "5 others" in line)
+    assert others.split()[4:] == ["15", "15", *["0"] * 6]
+    assert "20 of 25 writers shown" in run("verify", "--root", tmp_path / "many").stderr
+    everything = run("verify", "--root", tmp_path / "many", "--all").stdout
+    assert everything.count("closed") == 23 and "others" not in everything
+    assert len(json.loads(run("verify", "--root", tmp_path / "many", "--json").stdout)["writers"]) == 25

@@ -12,7 +12,7 @@ from support.session_files import only_session, session_directories
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 from Agent.archive import chain_check, recover
 from Agent.archive.erase import files as erase_files
-from Agent.archive.sealed import parts
+from Agent.archive.sealed import part_file
 from Agent.cli import render
 from Agent.cli.commands import tail
 from Agent.cli.event_lines import event_line
@@ -49,7 +49,7 @@ def session(trace_root):
 
 @pytest.fixture
 def limited(monkeypatch):
-    for module in (lines, tail, chain_check, recover, parts, erase_files):
+    for module in (lines, tail, chain_check, recover, part_file, erase_files):
         monkeypatch.setattr(module, "MAX_LINE_BYTES", LIMIT_BYTES)
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from Agent.archive.erase.target import Proof, Target
     from Agent.archive.prune import PrunedSession, Pruning
     from Agent.archive.recover import Recovered
-    from Agent.archive.verify import Verification
+    from Agent.archive.verify import Verification, VerifiedWriter
 
 
 _UNITS_BYTES = {"": 1, "b": 1} | {
@@ -35,7 +36,7 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
     for name, base in ((letter, 1000), (f"{letter}b", 1000), (f"{letter}ib", 1024))
 }
 _SHOWN_ARTIFACTS = 10
-_SHOWN_EDITS = 10
+_SHOWN_ROWS = 20
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _STATE_STYLES = {"running": "good", "killed": "bad", "recovered": "warn"}
 
@@ -133,7 +134,7 @@ def _show_recovered(done: Recovered) -> None:
         render.emit(f"{name}: nothing to do, {_account(done)}")
         return
     render.heading(f"Recovered {name}", _account(done))
-    killed = ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers)
+    killed = _first_of([f"{each.writer} (process {each.pid})" for each in done.writers])
     render.pairs(
         [
             ("killed writers", killed or "none"),
@@ -142,16 +143,26 @@ def _show_recovered(done: Recovered) -> None:
             ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
             ("unknown", formats.count(done.losses.total_unknown)),
             ("retired", formats.count(done.losses.total_retired)),
-            ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
+            (
+                "torn ends",
+                _first_of([f"{each.file}:{each.line_number}" for each in done.torn_tails]) or "none",
+            ),
         ]
     )
     if done.open_spans:
         render.emit()
         render.table(
-            done.open_spans,
+            done.open_spans[:_SHOWN_ROWS],
             Column("AGENT", "agent_id"),
             Column("STILL OPEN", "name"),
         )
+        if len(done.open_spans) > _SHOWN_ROWS:
+            render.note(f"and {len(done.open_spans) - _SHOWN_ROWS:,} more; --json has them all")
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _SHOWN_ROWS:,} more"] if len(names) > _SHOWN_ROWS else []
+    return ", ".join([*names[:_SHOWN_ROWS], *more])
 
 
 def _why_unacknowledged(done: Recovered) -> str:
@@ -170,7 +181,12 @@ def _account(done: Recovered) -> str:
 
 
 @command()
-def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"], root: Root) -> int:
+def verify(
+    run: NewestSession,
+    heads: Annotated[tuple[str, ...], "--head HEAD"],
+    show_all: Annotated[bool, "--all"],
+    root: Root,
+) -> int:
     """Check that a session is complete and unedited.
 
     Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
@@ -183,6 +199,7 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
 
     Args:
         heads: A head that was kept elsewhere: of the session, or of a writer.
+        show_all: Show every writer, and everything that is damaged.
 
     Examples:
         agent-trace verify
@@ -196,13 +213,36 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
     render.document(verification.to_dict)
-    _show_verification(verification)
+    _show_verification(verification, None if show_all else _SHOWN_ROWS)
     return 0 if verification.sound else 1
 
 
-def _show_verification(verification: Verification) -> None:
+def _with_others(writers: Sequence[VerifiedWriter], most: int | None) -> Sequence[VerifiedWriter]:
+    """At most so many writers, the killed and damaged ones first, and a row with the sums of the others."""
+    if most is None or len(writers) <= most:
+        return writers
+    from Agent.archive.verify import VerifiedWriter
+
+    first = sorted(
+        writers,
+        key=lambda row: (
+            row.taken == row.read and not row.damaged_lines + row.torn_tails,
+            row.state != "killed",
+        ),
+    )
+    others = first[most:]
+    sums = {
+        each.name: sum(getattr(row, each.name) for row in others)
+        for each in fields(VerifiedWriter)
+        if each.name not in {"writer", "pid", "kind", "state"}
+    }
+    together = VerifiedWriter(writer=f"{len(others):,} others", pid=None, kind="", state="", **sums)
+    return [*first[:most], together]
+
+
+def _show_verification(verification: Verification, most: int | None) -> None:
     render.table(
-        verification.writers,
+        _with_others(verification.writers, most),
         Column("WRITER", "writer"),
         Column("PROCESS", "pid", spare=1),
         Column("STATE", "state", looks=_STATE_STYLES),
@@ -216,10 +256,13 @@ def _show_verification(verification: Verification) -> None:
         Column("TORN", "torn_tails", formats.count),
     )
     render.emit()
-    for path in verification.undescribed_parts:
-        render.note(
-            f"not read: {render.clean(path)}: the .json that describes it is missing; seal removes it"
-        )
+    if most is not None and len(verification.writers) > most:
+        render.note(f"{most} of {len(verification.writers):,} writers shown; --all shows all")
+    _note_first(
+        "not read, since the .json that describes it is missing, and seal removes it: ",
+        verification.undescribed_parts,
+        "more",
+    )
     _note_first("passed over: ", verification.passed_over, "more")
     _note_first("not as the table of kinds says: ", verification.odd_payloads, "more such differences")
     read = sum(row.read for row in verification.writers)
@@ -243,7 +286,7 @@ def _show_verification(verification: Verification) -> None:
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
     render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(verification))}", fg="red"))
-    _show_faults(verification)
+    _show_faults(verification, most)
 
 
 def _note_first(beginning: str, subjects: Sequence[object], others: str) -> None:
@@ -253,23 +296,30 @@ def _note_first(beginning: str, subjects: Sequence[object], others: str) -> None
         render.note(f"and {len(subjects) - _SHOWN_ARTIFACTS:,} {others}")
 
 
-def _show_faults(verification: Verification) -> None:
+def _show_faults(verification: Verification, most: int | None) -> None:
     """Print what is damaged or edited, a line each, and the remedy for a damaged archive."""
     from Agent.archive.sealed.parts import OF_PART
 
-    for edit in verification.chain.edits[:_SHOWN_EDITS] if verification.chain is not None else ():
-        render.emit(f"  {render.clean(str(edit))}")
-    for artifact in verification.damaged_artifacts[:_SHOWN_ARTIFACTS]:
-        render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
-    for path in verification.damaged_parts:
-        render.emit(f"  {render.clean(path)}: differs from what was sealed")
-    for file in verification.damaged_files[:_SHOWN_ARTIFACTS]:
-        render.emit(f"  {render.clean(file.path)}: {render.clean(file.problem)}")
+    edits = [] if verification.chain is None else verification.chain.edits
+    for kind in (
+        list(map(str, edits)),
+        [f"{each.path}: {each.problem}" for each in verification.damaged_artifacts],
+        [f"{path}: differs from what was sealed" for path in verification.damaged_parts],
+        [f"{each.path}: {each.problem}" for each in verification.damaged_files],
+    ):
+        _emit_first(kind, most)
     if verification.uncounted or verification.damaged_parts:
         lacking = "the archive's events were not counted; " if verification.uncounted else ""
         render.note(f"{lacking}{OF_PART}")
-    for path in verification.changed_files:
-        render.emit(f"  {render.clean(path)}: its lines differ from those that were sealed")
+    changed = [f"{path}: its lines differ from those that were sealed" for path in verification.changed_files]
+    _emit_first(changed, most)
+
+
+def _emit_first(lines: Sequence[str], most: int | None) -> None:
+    for line in lines[:most]:
+        render.emit(f"  {render.clean(line)}")
+    if most is not None and len(lines) > most:
+        render.emit(f"  and {len(lines) - most:,} more; --all shows them")
 
 
 def _show_chain(verification: Verification) -> None:
