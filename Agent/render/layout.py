@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 WIDTH: Final = 100
 _WORD: Final = re.compile(r"(\s*)(\S+)")
 STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+_LONGEST_WORD: Final = 1000
+_SHOWN_OF_WORD: Final = 100
 _COMMAND: Final = re.compile(r"(try it: |[\s$])*agent-trace [a-z]")
 _SHELL_WORD: Final = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
 
@@ -51,12 +53,16 @@ def clip(text: str, width: int) -> str:
 
 
 def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
-    """Break a line at blanks to fit a width; continuation lines are indented. None: do not break it."""
+    """Break a line at blanks to fit a width; continuation lines are indented. None: do not break it.
+
+    A word of over 1,000 characters, such as an agent's name, would fill the screen, and is cut.
+    """
     if width is None or display_width(STYLE.sub("", line)) <= width:
         return [line]
     further = " " * (len(line) - len(line.lstrip()) + indent)
     lines, columns = [""], 0
-    for blanks, word in _WORD.findall(line):
+    for blanks, each in _WORD.findall(line):
+        word = _cut(each)
         width_left = width - columns - len(blanks)
         needed = display_width(STYLE.sub("", word))
         if lines[-1] and needed > width_left and columns > len(further):
@@ -66,6 +72,14 @@ def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
             lines[-1] += blanks + word
             columns += len(blanks) + needed
     return lines
+
+
+def _cut(word: str) -> str:
+    text = STYLE.sub("", word)
+    if len(text) <= _LONGEST_WORD:
+        return word
+    styles = STYLE.findall(word) or [""]
+    return f"{styles[0]}{text[:_SHOWN_OF_WORD]}…({len(text):,} characters){styles[-1]}"
 
 
 def fitting(line: str, width: int | None) -> list[str]:

@@ -153,3 +153,14 @@ def test_every_help_has_a_sentence_and_fits(run):
         assert done.returncode == 0 and not too_wide(done.stdout), (name, too_wide(done.stdout))
         assert done.stdout.startswith(f"Usage: agent-trace {name}".rstrip()), done.stdout
         assert len((command.help or "").partition("\n")[0]) > 15, name
+
+
+def test_a_word_that_would_fill_the_screen_is_cut_on_a_terminal_and_whole_in_a_pipe():
+    name = "\x1b[1m" + "n" * 5000 + "\x1b[0m"
+    line = f"agent {name} in session x"
+    assert layout.wrapped(line, None) == [line]
+    shown = layout.wrapped(line, 80)
+    assert len("".join(shown)) < 250 and shown[-1].endswith("in session x")
+    assert "…(5,000 characters)\x1b[0m" in "".join(shown)
+    whole = "w" * 1000
+    assert whole in "".join(layout.wrapped(f"a {whole} b", 80))
