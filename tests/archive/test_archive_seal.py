@@ -802,3 +802,17 @@ def test_a_part_of_another_tool_in_another_order_is_read_in_that_of_its_lines(se
         shutil.copyfile(turned, part.parquet)
     unseal(session, tmp_path / "back")
     assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    "held", ["[]", "3", "null", '"x"', "{}", '{"segments": 3}', '{"segments": [3]}', "", "{"]
+)
+def test_a_description_of_another_form_is_told_in_words(two_agents, held):
+    seal(two_agents)
+    description = archive_dir(two_agents) / "part-000001.json"
+    description.write_text(held)
+    with pytest.raises(DamagedInput, match="a part of the archive cannot be read") as raised:
+        read_parts(two_agents)
+    told = str(raised.value)
+    assert "part-000001.json" in told and "restore it" in told
+    assert not any(each in told for each in ("indices", "subscript", "iterable", "argument", "'segments'"))

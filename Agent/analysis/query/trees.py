@@ -31,7 +31,7 @@ from Agent.errors import AgentTraceError, DamagedInput, InputError, MissingExtra
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.model import Event
 from Agent.tree import layout
-from Agent.tree.files.session import SessionInfo, create_session
+from Agent.tree.files.session import SessionInfo, create_session, why_unread
 from Agent.tree.read.removal_logs import Recovery, read_recovery, write_recovery
 
 _REMOTE: Final = "://"
@@ -269,7 +269,7 @@ def _part(url: str, text: bytes) -> Part:
         part = Part.from_object(orjson.loads(text), Path())
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(
-            f"a part of the archive cannot be read: {error}", path=url, remedy=_AGAIN
+            f"a part of the archive cannot be read: {why_unread(error)}", path=url, remedy=_AGAIN
         ) from None
     # another name could point outside the session
     if part.name != PurePosixPath(url).stem or part.archive_version > ARCHIVE_VERSION:

@@ -28,6 +28,7 @@ from Agent.tree.files.session import (
     record_of,
     replace_durably,
     sync_directory,
+    why_unread,
 )
 from Agent.tree.layout import (
     LINK,
@@ -239,7 +240,7 @@ def _read_part(path: Path) -> Part:
             part = _known_part(path, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(
-            f"a part of the archive cannot be read: {error}", path=path, remedy=OF_PART
+            f"a part of the archive cannot be read: {why_unread(error)}", path=path, remedy=OF_PART
         ) from None
     try:
         status = part.parquet.lstat()

@@ -32,7 +32,7 @@ from Agent.replay.compare.report import ReplayReport
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import drive_again
-from Agent.tree.files.session import record_of, replace_file, update_session
+from Agent.tree.files.session import record_of, replace_file, update_session, why_unread
 from Agent.tree.layout import entries_in, files_below, make_private, safe_name
 from Agent.tree.retention import delete_tree
 
@@ -212,7 +212,7 @@ def _read(place: Path) -> GoldenTrace:
         return _golden(stored, place)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise DamagedInput(
-            f"the golden trace cannot be read: {type(error).__name__}: {error}",
+            f"the golden trace cannot be read: {why_unread(error)}",
             path=path,
             remedy="restore it from version control, or add it again with --replace",
         ) from None
@@ -225,7 +225,7 @@ def _golden(stored: Any, path: Path) -> GoldenTrace:
         {each.name for each in fields(GoldenTrace)} - stored.keys() - _LATER - {"directory", "normaliser"}
     )
     if missing:
-        raise KeyError(min(missing))
+        raise ValueError(f"it lacks {min(missing)}")
     golden = record_of(
         GoldenTrace,
         stored,

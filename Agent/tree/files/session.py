@@ -263,6 +263,10 @@ _STORED_AS: Final[Mapping[str, Any]] = {
 """{type of a field: type of its value in JSON}; each may be followed by `| None`."""
 
 
+class OtherForm(TypeError):
+    """Stored JSON has another form than what is read from it; its text says where."""
+
+
 def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -> _Stored:
     """Make a dataclass from the members of a JSON object that match its fields' names and types.
 
@@ -270,8 +274,10 @@ def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -
         overrides: the fields that are not read.
 
     Raises:
-        TypeError: a value is of another type than its field, or one is missing.
+        OtherForm: it is no object, a value is of another type than its field, or one is missing.
     """
+    if not isinstance(stored, Mapping):
+        raise OtherForm(f"it is no object but {stored!r:.80}")
     for name, kind, may_be_none in _fields_of(cls):  # type: ignore[arg-type]
         if name in overrides or name not in stored:
             continue
@@ -280,9 +286,19 @@ def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -
             overrides[name] = None
             continue
         if not isinstance(value, stored_as) or isinstance(value, bool) != (stored_as is bool):
-            raise TypeError(f"{name} is {value!r}")
+            raise OtherForm(f"{name} is {value!r:.80}")
         overrides[name] = tuple(map(str, value)) if stored_as is list else value
-    return cls(**overrides)
+    try:
+        return cls(**overrides)
+    except TypeError:
+        lacking = {each.name for each in fields(cls)} - overrides.keys()  # type: ignore[arg-type]
+        raise OtherForm(f"it lacks some of {', '.join(sorted(lacking))}") from None
+
+
+def why_unread(error: Exception) -> str:
+    """Why a stored file cannot be used, in words: an error of Python about another form says nothing."""
+    is_told = isinstance(error, OSError | ValueError | OtherForm | AgentTraceError)
+    return str(error) if is_told else "its content has another form"
 
 
 @cache
@@ -338,8 +354,9 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) or not path.parent.is_dir():
             return None  # never written; every other failure is damage
-        reason = error if isinstance(error, OSError | ValueError) else "its content has another form"
-        raise DamagedInput(f"{subject} cannot be read: {reason}", path=path, remedy=remedy) from None
+        raise DamagedInput(
+            f"{subject} cannot be read: {why_unread(error)}", path=path, remedy=remedy
+        ) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:
