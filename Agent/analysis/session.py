@@ -25,30 +25,24 @@ from Agent.analysis.query.views import (
     scan,
     whole_lines,
 )
-from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.code_places import CodePlace, CodePlaces
 from Agent.event.model import Event
 from Agent.tree import layout
-from Agent.tree.default_root import default_root
+from Agent.tree.default_root import trace_root
 from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, tree_files
 from Agent.tree.read.losses import Accounting, Losses, Writers, add_accounts
-from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.reader import TreeReader, ranked
 from Agent.tree.read.removal_logs import read_account
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import Engine
 
 SessionRef = str | os.PathLike[str] | None
-
-
-def trace_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The trace root: the one given, else the one configured, else ./trace."""
-    return Path(root) if root is not None else default_root()
 
 
 def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Path:

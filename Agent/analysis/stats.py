@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
@@ -221,11 +221,6 @@ def describe_columns(column: str, *, exact: bool = True) -> str:
         f"count({column}) {finite} AS measured, {TOTAL}({column}) {finite} / measured AS mean, {quantiles}, "
         f"max({column}) {finite} AS max"
     )
-
-
-def ranked(counts: Mapping[str, int]) -> dict[str, int]:
-    """The counts sorted by frequency, most frequent first, then by name."""
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def number(value: object) -> float | None:

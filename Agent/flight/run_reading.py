@@ -18,7 +18,7 @@ from Agent.errors import InputError, RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.tree.default_root import default_root
+from Agent.tree.default_root import trace_root
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import (
     SessionRef,
@@ -124,7 +124,7 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
     Raises:
         SessionNotFound: the session does not exist.
     """
-    root_path = _root(root)
+    root_path = trace_root(root)
     if session is None:
         sessions = [ref.path for ref in reversed(readable_sessions(root_path))]
     else:
@@ -180,7 +180,7 @@ def find_run(run: RunName = None, root: str | os.PathLike[str] | None = None) ->
             raise
         raise RunNotFound(
             f"no run or session {os.fspath(run)!r}",
-            path=_root(root),
+            path=trace_root(root),
             remedy="`agent-trace runs` lists all runs",
         ) from None
 
@@ -199,7 +199,7 @@ def find_explicit_run(run: RunName, root: str | os.PathLike[str] | None = None) 
         path = path.resolve()
         is_run = path.parent.name == "runs" and path.parent.parent.name.startswith("session_")
         return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None) if is_run else None
-    root_path = _root(root)
+    root_path = trace_root(root)
     matches = _matching(readable_sessions(root_path), text)
     if len(matches) > 1:
         names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
@@ -226,7 +226,7 @@ def find_session_run(
     Raises:
         SessionNotFound: no session or more than one has this name.
     """
-    root_path = _root(root)
+    root_path = trace_root(root)
     if not isinstance(run, str) or run == "last":
         return RunRef(find_session(root_path, run), None, agent_id)
     cuts = [at for at, letter in enumerate(run) if letter == os.sep and at]
@@ -248,10 +248,6 @@ def _is_session(path: Path) -> bool:
     if path.name.startswith("session_") or session_file(path).is_file():
         return True
     return agents_dir(path).is_dir() and not readable_sessions(path)
-
-
-def _root(root: str | os.PathLike[str] | None) -> Path:
-    return Path(root) if root is not None else default_root()
 
 
 def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:

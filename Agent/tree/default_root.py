@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 # Needed for annotations only: importing pathlib takes 5% of the package's import time.
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -30,6 +31,13 @@ def default_root() -> Path:
         ConfigurationError: a configuration file or variable has an invalid value.
     """
     return find()
+
+
+def trace_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The trace root: the one given, else the one configured, else ./trace."""
+    from pathlib import Path
+
+    return Path(root) if root is not None else default_root()
 
 
 def no_key(session: Path) -> Exception:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from Agent.analysis.questions.listing import size_on_disk
-from Agent.analysis.session import find, trace_root
+from Agent.analysis.session import find
 from Agent.errors import SessionNotFound
+from Agent.tree.default_root import trace_root
 from Agent.tree.files.session import is_written, lineage_of
 from Agent.tree.layout import readable_sessions
 from Agent.view.session_view import SessionView

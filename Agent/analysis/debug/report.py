@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from Agent.analysis.causality.chains import Edge
 from Agent.analysis.debug.question import Question
-from Agent.analysis.session import trace_root
 from Agent.errors import InputError
 from Agent.event.code_places import CodePlace
 from Agent.render.blocks import Entries, Entry, Grid, Section, Words
@@ -23,6 +22,7 @@ from Agent.render.formats import path_line
 from Agent.render.html import notebook_html
 from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
+from Agent.tree.default_root import trace_root
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import recorded_at
 

@@ -29,7 +29,7 @@ from Agent.analysis.session import (
     in_flight,
     unknown_agent,
 )
-from Agent.analysis.stats import describe, length_us, number, ranked
+from Agent.analysis.stats import describe, length_us, number
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -41,7 +41,7 @@ from Agent.render.formats import plural
 from Agent.render.html import notebook_html
 from Agent.tree.layout import readable_sessions, session_id_of
 from Agent.tree.read.losses import Gap
-from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.reader import TreeReader, ranked
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import Engine

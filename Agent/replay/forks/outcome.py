@@ -22,6 +22,7 @@ from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_
 from Agent.event.values.digest import canonical_bytes
 from Agent.flight.checkpoints.state_fold import number_in
 from Agent.replay.compare.outcome import add_new, counters_in
+from Agent.tree.files.control import parsed
 
 ERROR = "error"
 STOPPED = "stopped"
@@ -120,7 +121,7 @@ class OutcomeOf:
         match = _CONDITION.fullmatch(text.strip())
         if match is None:
             return cls(text.strip())
-        return cls(match["field"].strip(), match["sign"], json_or_text(match["value"].strip()))
+        return cls(match["field"].strip(), match["sign"], parsed(match["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
         """Return the value of a fork: a JSON value, a boolean for a condition, or `stopped`."""
@@ -174,14 +175,6 @@ class OutcomeOf:
                 return _at(states[agent_id], self.field[len(agent_id) + 1 :])
         owner = fork.agents[0] if fork.agents else next(iter(states), "")
         return _at(states.get(owner, {}), self.field)
-
-
-def json_or_text(text: str) -> Any:
-    """Parse typed text as JSON; return the text itself if it is not JSON."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
 
 
 def _at(value: Any, path: str) -> Any:
@@ -258,7 +251,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
     try:
         return name, orjson.loads(f"[{values}]")
     except orjson.JSONDecodeError:
-        return name, [json_or_text(value.strip()) for value in values.split(",")]
+        return name, [parsed(value.strip()) for value in values.split(",")]
 
 
 def _with_fields(patch: Patch, fields: Mapping[str, Any]) -> Patch:

@@ -10,8 +10,8 @@ import gc
 import heapq
 import itertools
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -648,12 +648,12 @@ def summarise(
         "events": kinds.total(),
         "first_timestamp": totals.first,
         "last_timestamp": totals.last,
-        "by_kind": _ranked(kinds),
-        "by_level": _ranked(totals.by(1)),
-        "by_agent": _ranked(totals.by(2)),
+        "by_kind": ranked(kinds),
+        "by_level": ranked(totals.by(1)),
+        "by_agent": ranked(totals.by(2)),
         "errors": {
             "count": kinds["error"],
-            "by_type": _ranked(totals.error_types),
+            "by_type": ranked(totals.error_types),
             "first": _earliest(totals.errors),
         },
         "open_spans": _left_open(reader),
@@ -699,7 +699,8 @@ def write_summary(
     return path
 
 
-def _ranked(counts: Counter[str]) -> dict[str, int]:
+def ranked(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts sorted by frequency, most frequent first, then by name."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
