@@ -123,10 +123,4 @@ def is_generator_move(move: tuple[str, Any]) -> bool:
     name, values = move
     if not isinstance(values, Mapping):
         return False
-    now = values.get("now")
-    is_state = isinstance(now, list) and len(now) == 3 and isinstance(now[1], list) and len(now[1]) > _WORDS
-    return not name or is_state or not values.keys().isdisjoint(POSITIONS)
-
-
-_WORDS = 600
-"""Fewer numbers than the state of a Mersenne twister has, as earlier versions wrote it."""
+    return not name or not values.keys().isdisjoint(POSITIONS)

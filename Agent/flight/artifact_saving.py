@@ -12,7 +12,6 @@ import orjson
 
 from Agent.event.pointers import fold_tags, value_at
 from Agent.event.script_names import module_name, without_script
-from Agent.event.values.class_codecs import MEMBER, without_content
 from Agent.event.values.digest import digest_named, leaves_out_secrets, without_tokens
 from Agent.event.values.plain import read_json, write_json
 from Agent.flight.open_runs import Run, emit_run_event
@@ -217,12 +216,6 @@ class Tagged(NamedTuple):
         nodes = (value_at(self.value, at) for at, tag in self.types.items() if tag in _LARGE)
         texts = (text for node in nodes if type(node) is dict for text in node.values() if type(text) is str)
         return any(map(leaves_out_secrets, (*self.types.values(), *texts)))
-
-    def as_earlier(self) -> Tagged:
-        """The value as recordings have it that name members of enums without their values."""
-        if not any(tag.startswith(MEMBER) for tag in self.types.values()):
-            return self
-        return Tagged(self.value, {at: without_content(tag) for at, tag in self.types.items()})
 
     def with_script(self, modules: Collection[str]) -> Tagged:
         """The value with the script's module names replaced by `__main__`, as the script itself records them.

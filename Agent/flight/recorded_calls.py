@@ -470,10 +470,10 @@ def find_match(
 def _find_by_arguments(
     free: Sequence[RecordedCall], request: RequestedCall, tolerance: float
 ) -> Match | tuple[Nearest, ...]:
-    digests = {request.arguments.digest, request.arguments.as_earlier().digest} - {""}
+    digest = request.arguments.digest
     elsewhere = None
     for call in free:
-        if call.digest in digests:
+        if digest and call.digest == digest:
             if request.is_at(call):
                 hides = request.arguments.leaves_out_secrets
                 return Match(call, Rung.HIDDEN if hides else Rung.EXACT, {})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.values import encode_value
-from Agent.replay.compare.comparison import OLDER, Agreement, Comparison, Recorded
+from Agent.replay.compare.comparison import Agreement, Comparison, Recorded
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.python_text import python_path
 
@@ -196,7 +196,7 @@ def test_a_value_recorded_before_content_digests_says_so():
     form = {"repr": "<app.Thing object>", "class": "app.Thing", "digest": "0123456789abcdef"}
     comparison = Comparison()
     assert comparison.difference(Recorded(form, {"": "opaque"}, ""), recorded(Thing(1))) is None
-    assert comparison.agreement.unseen == {"": OLDER}
+    assert "record the program again" in comparison.agreement.unseen[""]
 
 
 def test_a_class_of_the_main_program_has_another_module_name_now():
@@ -272,7 +272,7 @@ def test_a_changed_prompt_of_many_messages_shows_the_changed_words(toy):
     assert "tea now" in recorded and "tea soon" in replayed
 
 
-def test_an_older_recording_of_a_queue_or_generator_is_not_compared_in_what_it_does_not_count():
+def test_a_queue_is_compared_in_its_unfinished_tasks_and_a_generator_in_its_children():
     jobs, fewer = queue.Queue(), queue.Queue()
     for each in (jobs, fewer):
         each.put(1)
@@ -281,11 +281,6 @@ def test_an_older_recording_of_a_queue_or_generator_is_not_compared_in_what_it_d
     fewer.task_done()
     found = difference(jobs, fewer)
     assert (found.path, found.recorded, found.replayed) == ("/unfinished_tasks", 2, 1)
-    older = recorded(jobs)
-    del older.value["unfinished_tasks"]
-    assert Comparison().difference(older, recorded(fewer)) is None
-    fewer.get()
-    assert Comparison().difference(older, recorded(fewer)).path.startswith("/queue")
     rng, spawned = np.random.default_rng(3), np.random.default_rng(3)
     spawned.spawn(2)
     assert difference(rng, spawned).path == "/n_children_spawned"

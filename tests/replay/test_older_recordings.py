@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from Agent.record.state import introspection
 from Agent.replay import play_run, replay_run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "before_content_digests"
@@ -24,13 +23,9 @@ def older(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_recording_made_before_content_digests_says_so_and_how_to_record_it_anew(older):
+def test_a_recording_made_before_content_digests_proves_nothing(older):
     report = replay_run("last", "before_digests:build", older)
     assert report.verdict == "UNVERIFIED", str(report)
-    assert all("recorded before content digests" in reason for reason in report.reasons)
-    assert all(reason.endswith(": python before_digests.py") for reason in report.reasons)
-    named = " ".join(report.reasons)
-    assert "planner.kept" in named and "planner.act" in named and "the result of plan" in named
 
 
 def test_it_is_shown_step_by_step_as_ever(older):
@@ -66,15 +61,9 @@ def main():
 """
 
 
-@pytest.mark.parametrize("was_field", [True, False])
-def test_attributes_of_a_dataclass_itself_are_no_fields_even_if_they_were_recorded_as_such(
-    toy, monkeypatch, was_field
-):
-    if was_field:
-        monkeypatch.setattr(introspection, "dataclass_fields", lambda cls: cls.__dataclass_fields__.values())
+def test_attributes_of_a_dataclass_itself_are_no_fields(toy):
     toy.record(TRADER)
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
-    assert ("bonus of a is an attribute of its class" in str(report)) == was_field
     report = toy.change("self.cash -= price", "self.cash -= price + 1").replay()
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)

@@ -8,12 +8,9 @@ from functools import reduce
 import pytest
 from support.processes import child_environment
 
-from Agent.event.model import Event
 from Agent.flight.artifact_saving import Tagged
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay import compare_runs, replay_run
-from Agent.replay.compare.comparison import Comparison
-from Agent.replay.compare.emitted_events import event_difference
 from Agent.tree.layout import list_sessions
 
 SCRIPT = """
@@ -259,34 +256,6 @@ def test_an_exception_raised_from_none_is_another_one_than_with_its_context(toy)
     assert toy.replay().verdict == "IDENTICAL"
     report = toy.change(" from None", "").replay()
     assert (report.verdict, "error_suppressed" in str(report)) == ("DIVERGED", True), str(report)
-
-
-def test_how_causes_end_is_not_compared_with_an_exception_of_an_earlier_version():
-    def event(told):
-        return Event("", "w-1", 1, "error", "s", extra=told)
-
-    def difference(one, other):
-        return event_difference(event(one), event(other), Comparison())
-
-    def before(told):  # until then, five causes were recorded, and nothing where none followed
-        cause = told.get("error_cause")
-        kept = {key: value for key, value in told.items() if key != "error_suppressed"}
-        return kept | ({"error_cause": before(cause)} if cause else {})
-
-    def chain(length, suppressed=False):
-        told = {"error_type": "A", "error_suppressed": suppressed}
-        for _ in range(length):
-            told = {"error_type": "A", "error_cause": told}
-        return told
-
-    assert difference(chain(1), chain(1)) is None
-    for length in (0, 1, 5):
-        assert difference(chain(length), chain(length, suppressed=True)) is not None
-        assert difference(before(chain(length)), chain(length, suppressed=True)) is None
-        assert difference(chain(length, suppressed=True), before(chain(length))) is None
-    assert difference(before(chain(1)), chain(2)) is not None
-    assert difference(before(chain(5)), chain(9)) is None
-    assert difference(chain(5), chain(9)) is not None
 
 
 def test_a_value_is_the_same_one_in_whichever_module_the_script_is():

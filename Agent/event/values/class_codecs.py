@@ -294,16 +294,6 @@ def _short_text(value: Any) -> str:
 _MOST_BITS = 64
 
 
-def without_content(tag: str) -> str:
-    """Return the tag of a member of an enum with its class alone, as in earlier recordings; others as is."""
-    return tag.partition("@")[0] if tag.startswith(MEMBER) else tag
-
-
-def is_one_member(tag: str, other: str) -> bool:
-    """Whether two tags may be of the same member, since one of them is of an earlier recording."""
-    return without_content(tag) == without_content(other) in {tag, other}
-
-
 def _combine(cls: Any, members: Mapping[str, Any], names: list[str]) -> Any:
     if not issubclass(cls, Flag):
         raise TypeError("a combination of members of an enum that is not a Flag")

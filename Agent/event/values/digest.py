@@ -108,11 +108,6 @@ def version_in(algorithm: str) -> str:
     return algorithm.removesuffix(HIDING).partition("/")[2]
 
 
-def may_lack_more(algorithm: str) -> bool:
-    """Whether a digest with this algorithm may be of an earlier version, which left parts out."""
-    return algorithm.removesuffix(HIDING).partition("/")[0] != WITH_MORE
-
-
 def without_tokens(content: bytes) -> bytes | None:
     """Return the content with every token replaced by one mark; None if nothing was hidden."""
     if b"[redacted:" not in content and b"/redacted:" not in content:

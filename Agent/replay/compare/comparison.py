@@ -17,12 +17,10 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags, tags_below
-from Agent.event.values.class_codecs import is_one_member
-from Agent.event.values.codecs import UNFINISHED, WITH_OWN
+from Agent.event.values.codecs import WITH_OWN
 from Agent.event.values.digest import (
     differ_in_tokens_alone,
     leaves_out_secrets,
-    may_lack_more,
     version_in,
 )
 from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
@@ -103,7 +101,7 @@ class Agreement:
     identifiers: int = 0
     """The number of ids that differ in every run but refer to the same event."""
     unseen: dict[str, str] = field(default_factory=dict)
-    """{JSON Pointer: why one side could not see the value}; `OLDER` if its recording predates digests."""
+    """{JSON Pointer: why one side could not see the value}."""
     references: dict[str, str] = field(default_factory=dict)
     """{JSON Pointer: name} of values that are compared by name."""
     unread: int = 0
@@ -133,7 +131,7 @@ NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """JSON Pointers of mappings in an event's payload whose order of keys does not matter."""
 NAMES_OF_STATE = ("", "/set")
 NAMES = ("",)
-OLDER = "recorded before content digests: record the program again to compare it"
+_OLDER = "recorded before content digests: record the program again to compare it"
 
 
 SameId = Callable[[str, str], bool]
@@ -321,15 +319,13 @@ class Comparison:
             return self._dict(left, right, path, has_order=False)
         if are_dicts and name == "numpy.Generator":
             left, right = _with_spawned(left, right)
-        elif are_dicts and name == "queue" and (UNFINISHED not in left or UNFINISHED not in right):
-            left, right = _without(left, UNFINISHED), _without(right, UNFINISHED)  # an older recording
         return self._walk(left, right, path)
 
     def _is_one_tag(self, one: str, other: str) -> bool:
         """Whether two tags are equal except for a script's module name."""
         if self._scripts and one != other:
             one, other = self._of_main(one), self._of_main(other)
-        return one == other or is_one_member(one, other)
+        return one == other
 
     def _of_main(self, tag: str) -> str:
         return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
@@ -343,7 +339,7 @@ class Comparison:
                 return None
         # A digest without an algorithm is an older one, computed from the description only.
         if left.kind is OpaqueKind.COMPARABLE and ":" not in left.text:
-            self.agreement.unseen[path] = OLDER
+            self.agreement.unseen[path] = _OLDER
             return None
         if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
             return self._inside_object(one, other, path)
@@ -428,9 +424,6 @@ class Comparison:
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
-            if may_lack_more(algorithm) != may_lack_more(other_algorithm):
-                self.agreement.unseen[path] = "an earlier version left parts of it out, or it differs in them"
-                return None
             return self._inside_object(one, other, path)
         self._count_hidden(left, right)
         return None
@@ -466,7 +459,7 @@ class Comparison:
         left, right = str(one.get("digest", "")), str(other.get("digest", ""))
         if ":" not in left and left != right.partition(":")[2]:
             # Old digests, without an algorithm, are still comparable for texts and bytes, not for containers.
-            self.agreement.unseen[path] = OLDER
+            self.agreement.unseen[path] = _OLDER
             return None
         if left.rpartition(":")[2] == right.rpartition(":")[2]:
             self._count_hidden(left, right)

@@ -303,9 +303,6 @@ def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Dif
         return Difference("/defaults", *defaults)
     rules = comparison.fields
     payloads = _payload(one, rules), _payload(other, rules)
-    if one.kind == other.kind == "error":
-        values = _told_by_both(*(each.value for each in payloads))
-        payloads = payloads[0]._replace(value=values[0]), payloads[1]._replace(value=values[1])
     contents = None
     if one.kind == other.kind == "artifact.saved":
         are_same = _hold_the_same(one, other)
@@ -324,22 +321,6 @@ def _payload_difference(one: Event, other: Event, comparison: Comparison) -> Dif
     return difference
 
 
-def _told_by_both(one: dict[str, Any], other: dict[str, Any], depth: int = 0) -> tuple[Any, Any]:
-    """Leave out of two exceptions how their causes end where an earlier version recorded one of them."""
-    if _END_OF_CAUSES.isdisjoint(one) or _END_OF_CAUSES.isdisjoint(other):
-        left_out = _END_OF_CAUSES if depth == _FORMER_CAUSES else {"error_suppressed"}
-        both = [{key: each[key] for key in each if key not in left_out} for each in (one, other)]
-        return both[0], both[1]
-    causes: list[Any] = [each.get("error_cause") for each in (one, other)]
-    if any(type(cause) is not dict or "error_type" not in cause for cause in causes):
-        return one, other
-    told, others = _told_by_both(causes[0], causes[1], depth + 1)
-    return {**one, "error_cause": told}, {**other, "error_cause": others}
-
-
-_END_OF_CAUSES = frozenset({"error_cause", "error_suppressed"})
-_FORMER_CAUSES = 5
-"""Causes that versions before `error_suppressed` recorded at most."""
 _RAISED = "raised"
 """The key of what an interrupted or cancelled call raised, except a `SystemExit`."""
 UNCHANGED = "<unchanged>"
@@ -363,12 +344,7 @@ def arguments_difference(
             continue
         if name in recorded and name in replayed:
             sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
-            if [side.types.get(side.pointer) for side in sides] == [None, "opaque"]:
-                # Recordings of earlier versions have the attributes of such an argument alone.
-                difference, agreed = None, Agreement(unseen={"": "an earlier version left parts of it out"})
-                comparison.agreement.take(agreed)
-            else:
-                difference, agreed = comparison.compare(*sides)
+            difference, agreed = comparison.compare(*sides)
             if difference is not None:
                 return difference.under(f"/{escape(name)}")
             if note is not None:

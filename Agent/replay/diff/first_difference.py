@@ -32,8 +32,8 @@ from Agent.replay.compare.folded_values import ABSENT, is_tag_of_generator, show
 from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import began_us, ends_of, is_traced_action, parents_of, spans_around
-from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE, Lineage
+from Agent.replay.plan.recording import began_us, ends_of, parents_of, spans_around
+from Agent.tree.files.session import Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
     *("metric", "throughput", "checkpoint", "system.init", "system.config", "system.module"),
@@ -192,8 +192,8 @@ class StreamWalk:
     """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
     """Whether the final contents of referenced objects are compared."""
-    recording: int = 0
-    """The lower `SessionInfo.recording` of both sessions."""
+    has_arguments: bool = False
+    """Whether the arguments that calls changed in place are compared."""
     compared: int = 0
     """The number of equal pairs of events."""
     states: int = 0
@@ -298,9 +298,7 @@ class StreamWalk:
             return difference
         self._note_code(one)
         difference = self._draws_difference(one, other)
-        is_inside = is_traced_action(one) and one.code is None
-        needed = WITH_CHANGES_INSIDE if is_inside else WITH_CHANGED_ARGUMENTS
-        if difference is not None or self.recording < needed:
+        if difference is not None or not self.has_arguments:
             return difference
         changed = arguments_difference(one, other, self.comparison)
         self._note_code(one, f"/{ARGS_AFTER}")

@@ -56,7 +56,7 @@ from Agent.replay.diff.run_side import (
     pair_agents,
 )
 from Agent.replay.drive.states import FieldRules
-from Agent.replay.plan.recording import is_traced_action, method_name, module_names, session_info
+from Agent.replay.plan.recording import is_traced_action, method_name, module_names
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
 from Agent.tree.layout import (
@@ -275,12 +275,9 @@ def _are_small(one: RunSide, other: RunSide) -> bool:
     return sum(path.stat().st_size for paths in files for path in paths or ()) <= _SMALL_BYTES
 
 
-def _recording_of_both(one: RunSide, other: RunSide) -> int:
-    """Return the lower `SessionInfo.recording` of both; 0 for a fork, whose calls change copies."""
-    if any(side.lineage is not None or side.forked is not None for side in (one, other)):
-        return 0
-    infos = session_info(one.session), session_info(other.session)
-    return min(0 if info is None else info.recording for info in infos)
+def _have_arguments(one: RunSide, other: RunSide) -> bool:
+    """Whether calls changed the same arguments in both; those of a fork changed copies."""
+    return all(side.lineage is None and side.forked is None for side in (one, other))
 
 
 def _same_ids(one: RunSide, other: RunSide) -> SameIds:
@@ -302,8 +299,7 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     window = bisection.window()
     if window is None:
         return None
-    recording = _recording_of_both(one, other)
-    walk = StreamWalk(comparison, same_ids, has_ends=True, recording=recording)
+    walk = StreamWalk(comparison, same_ids, has_ends=True, has_arguments=_have_arguments(one, other))
     best: PlacedDivergence | None = None
     for key in bisection.pairs:
         best = _earlier(best, walk.first_divergence(*bisection.events(key, window), limit=best))
@@ -343,7 +339,7 @@ def _walked(
         same_ids,
         (one.counts, other.counts),
         has_ends=not are_of_one_program,
-        recording=_recording_of_both(one, other),
+        has_arguments=_have_arguments(one, other),
     )
     begun = cache(lambda: tick_times(event for key in one.streams() for event in one.events(key)))
     best: PlacedDivergence | None = None

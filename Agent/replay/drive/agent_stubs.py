@@ -321,8 +321,6 @@ class FieldReads:
             value = (live_attributes(obj) or {}).get(name)
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._recorded[id(value)] = value, path
-        self._with_values = any(facts.has_values for facts in recording.agents.values())
-        self._with_records = any(facts.has_records for facts in recording.agents.values())
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
 
     def watch(self, classes: Iterable[type]) -> None:
@@ -425,9 +423,7 @@ class FieldReads:
         value = attributes[name]
         if sort_of(type(value)) is Sort.GENERATOR:
             return is_own_stream(value) or adoption_of(value) is not None
-        taken = None if type(value) in SCALARS or not self._with_values else copied(value)
-        is_copied = taken is not None and (self._with_records or not taken.has_records)
-        return type(value) in SCALARS or is_copied
+        return type(value) in SCALARS or copied(value) is not None
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():

@@ -46,7 +46,6 @@ from Agent.replay.plan.actions import (
     names_only_objects,
 )
 from Agent.replay.plan.recording import codes_of, is_traced_action, method_name, parents_of, spans_around
-from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE
 
 _EXIT_CODE = "exit_code"
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
@@ -64,8 +63,6 @@ class ActionJudge:
         self._live = context.live
         self._agents = context.recording.agents
         self._errors = context.errors
-        info = context.recording.info
-        self._recording = 0 if info is None else info.recording
         self._is_whole = context.recording.is_complete
         """Whether the recording is complete, so that measurements are compared, too."""
         self._driven: Counter[str] = Counter()
@@ -206,13 +203,8 @@ class ActionJudge:
         Returns:
             The number of arguments that changed in the same way.
         """
-        is_known = self._recording >= WITH_CHANGED_ARGUMENTS or action.event.extra.get("root") is not True
-        pairs = [(action.event, replayed)] if is_known else []
-        pairs += [
-            pair for pair in zip(action.effects, effects, strict=False) if self._records_changes(pair[0])
-        ]
-        for one, other in pairs:
-            if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
+        for one, other in ((action.event, replayed), *zip(action.effects, effects, strict=False)):
+            if not is_traced_action(one) or (ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra):
                 continue
             mark = self._comparison.mark()
             place = "" if other is replayed else describe(one)
@@ -225,18 +217,13 @@ class ActionJudge:
                 self._player.differs(action, ARGS_AFTER, difference, place=place)
             self._comparison.go_back(mark)
             self._outcome.note_argument(divergence_of(action, ARGS_AFTER, difference, place=place), name)
-        return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
+        return len(action.event.extra.get(ARGS_AFTER) or ())
 
     def _note_argument(self, action: DrivenAction, place: str, name: str, agreed: Agreement) -> None:
         of = place or f"{action.call.name} of {action.agent_id}"
         self._fields.note_value(
             f"step {action.number}: argument {name} of {of}, as the call left it,", agreed
         )
-
-    def _records_changes(self, event: Event) -> bool:
-        """Whether an event inside an action is a call that records which arguments it changed in place."""
-        is_recorded = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
-        return is_recorded and is_traced_action(event)
 
     def _is_alone(self, action: DrivenAction, event: Event) -> bool:
         """Whether no code but that of the event's call can have changed its arguments while it ran."""
@@ -263,18 +250,13 @@ class ActionJudge:
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
-        replayed_state = state_of(replayed, self._fields)
-        if self._fields.is_older:
-            replayed_state = self._fields.pass_older(action.agent_id, recorded["set"], replayed_state)
-        difference, agreed = self._comparison.compare(
-            state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
-        )
+        sides = state_of(action.event, self._fields), state_of(replayed, self._fields), NAMES_OF_STATE
+        difference, agreed = self._comparison.compare(*sides)
         self._fields.note_state(action.agent_id, agreed)
         if difference is not None:
             field, path = field_at(f"/state{difference.path}")
             name, change = field.removeprefix("state").removeprefix("."), as_change(difference)
             divergence = divergence_of(action, field, Difference(path, change.recorded, change.replayed))
-            sides = state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
             if not self._comparison.passes_code_from_here(partial(self._comparison.difference, *sides)):
                 if change.replayed == UNCHANGED:
                     self._doubt_enclosing_actions(action, name)

@@ -44,7 +44,6 @@ from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, v
 from Agent.record.tracing.function_facts import BESIDE_PARAMETER
 from Agent.replay.compare.comparison import (
     NAMES,
-    OLDER,
     Comparison,
     Difference,
     Recorded,
@@ -420,9 +419,7 @@ class RecordedPlayer:
             *both_arguments(call, event, self._context.pipeline), NAMES
         )
         for path, why in agreed.unseen.items():
-            what = f"an argument of {_named(call)} was {OLDER}"
-            seen = f"argument {path[1:]} of {_named(call)} cannot be seen: {why}"
-            self._context.outcome.reason(what if why == OLDER else seen)
+            self._context.outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
         return difference
 
     def _call_back(self, answered: PlannedCall) -> None:

@@ -29,7 +29,6 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.generators import generators_in_fields, is_seen
 from Agent.record.state.introspection import (
     Sort,
-    declared_in_class,
     generators_of,
     plain_attributes,
     read_state,
@@ -37,7 +36,6 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.replay.compare.comparison import (
-    OLDER,
     Agreement,
     Comparison,
     Difference,
@@ -97,9 +95,6 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
         shared: tracks the replacements of values that others hold as well.
     """
     present = read_state(obj).fields
-    of_class = declared_in_class(type(obj)) - present.keys()
-    if not of_class.isdisjoint(fields):
-        fields = {name: value for name, value in fields.items() if name not in of_class}
     if shared is not None:
         fields = shared.fitted(present, fields)
     # Keep an existing string object: recording recognises an agent by the `id()` of its id string.
@@ -221,8 +216,6 @@ class StateComparison:
                 is_shared = is_on_both and rules.is_shared(agent_id, name)
                 if is_shared and self.comparison.difference(sides[0], sides[1]) is not None:
                     rules.doubt_shared(agent_id, name)
-            elif name not in recorded.value and rules.is_newer(present, f"/{escape(name)}"):
-                rules.note(agent_id, name, Agreement(unseen={"": OLDER}))
             elif not is_on_both:
                 one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
                 yield name, Difference("", *shown_beside(one, other))
@@ -430,8 +423,6 @@ class FieldRules:
         self._streams: set[int] = set()
         self.by_name: dict[tuple[str, str], None] = {}
         """(agent, field) pairs with an object that was compared only by name."""
-        self.is_older = False
-        """Whether the recording predates digests of content, and lacks fields that only such digests show."""
 
     def begin(self, facts: Mapping[str, AgentFacts], live: frozenset[str]) -> None:
         """Note which agents share objects.
@@ -440,8 +431,6 @@ class FieldRules:
             live: the agents whose code runs.
         """
         self._elsewhere = _held_elsewhere(facts, live)
-        firsts = [fact.first_state for fact in facts.values() if fact.first_state is not None]
-        self.is_older = any(":" not in str(first.extra.get("digest")) for first in firsts)
         self._known.clear()
 
     def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
@@ -467,15 +456,6 @@ class FieldRules:
     def leave_out(self, agent_id: str, name: str) -> None:
         """Stop comparing a field; the caller reports that."""
         self._known[agent_id, name] = True
-
-    def leave_out_of_class(self, agent_id: str, first: Event, obj: object) -> None:
-        """Stop comparing attributes of a dataclass itself, which earlier versions recorded as fields."""
-        recorded = declared_in_class(type(obj)) & members(first, "fields").keys()
-        for name in sorted(recorded - read_state(obj).fields.keys() if recorded else ()):
-            self.leave_out(agent_id, name)
-            self._outcome.remark(
-                f"{name} of {agent_id} is an attribute of its class, not a field, and is not compared as one"
-            )
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
         why = self._elsewhere.get(agent_id, {}).get(name)
@@ -533,10 +513,7 @@ class FieldRules:
 
     def _note(self, agent_id: str, agreement: Agreement, name_of: Callable[[str], str]) -> None:
         for path, why in agreement.unseen.items():
-            if why == OLDER:
-                self._outcome.reason(f"{agent_id}.{name_of(path)} was {OLDER}")
-            else:
-                self._outcome.unseen_fields.setdefault(f"{agent_id}.{name_of(path)}", why)
+            self._outcome.unseen_fields.setdefault(f"{agent_id}.{name_of(path)}", why)
         for path, text in agreement.references.items():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name_of(path), text)
@@ -547,30 +524,11 @@ class FieldRules:
         self.by_name[agent_id, name] = None
         add_new(self._outcome.references, f"{agent_id}.{name} ({why})")
 
-    def pass_older(self, agent_id: str, recorded: Mapping[str, Any], replayed: Recorded) -> Recorded:
-        """Return an action's changes, without fields that an older recording could not contain."""
-        changed = replayed.value["set"]
-        newer = [
-            name
-            for name in changed
-            if name not in recorded and self.is_newer(replayed, f"/set/{escape(name)}")
-        ]
-        for name in newer:
-            self.note(agent_id, name, Agreement(unseen={"": OLDER}))
-        comparable = {name: value for name, value in changed.items() if name not in newer}
-        return replayed._replace(value={**replayed.value, "set": comparable}) if newer else replayed
-
-    def is_newer(self, replayed: Recorded, below: str) -> bool:
-        """Whether an older recording could not contain the value, since it has no codec."""
-        return self.is_older and replayed.types.get(replayed.pointer + below) == "opaque"
-
     def note_value(self, what: str, agreement: Agreement) -> None:
         """Report the same for another value, such as a result; an unseen one is inconclusive."""
         for path, why in agreement.unseen.items():
             at = f" at {path}" if path else ""
-            self._outcome.reason(
-                f"{what} was {OLDER}" if why == OLDER else f"{what}{at} cannot be seen: {why}"
-            )
+            self._outcome.reason(f"{what}{at} cannot be seen: {why}")
 
 
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -55,10 +55,6 @@ class AgentFacts:
     """{field with a generator whose draws were recorded: the key of these draws}."""
     held: dict[int, str] = field(default_factory=dict)
     """{number: path} of held objects that code outside of actions may change."""
-    has_values: bool = False
-    """Whether `held` includes containers and arrays, as in newer recordings."""
-    has_records: bool = False
-    """Whether `held` also includes containers with instances of dataclasses or attrs classes."""
     lives: int = 0
     """The number of first states: more than one means that several objects had this id."""
     shared_with: set[str | None] = field(default_factory=set)
@@ -512,8 +508,6 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())
-    elif event.extra.get("shared") and reason != "gone":
-        facts.shared_with.add(None)
 
 
 def ends_of(event: Event) -> dict[str, str | None]:
@@ -552,9 +546,6 @@ def _can_be_read(moved: object) -> bool:
 
 
 def _note_held(facts: AgentFacts, event: Event) -> None:
-    followed = event.extra.get("held_values")
-    facts.has_values = facts.has_values or followed is True or followed == "records"
-    facts.has_records = facts.has_records or followed == "records"
     for path, number in members(event, "held").items():
         if type(number) is int:
             facts.held.setdefault(number, str(path))

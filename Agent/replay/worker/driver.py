@@ -665,7 +665,6 @@ class Driver:
         if known is not None:
             known.tracker = None  # changes by the factory do not belong to the replay
         self.nearby.update(agents_in(obj))
-        self._fields.leave_out_of_class(agent_id, first, obj)
         first_state = restorable(first, self._decoder)
         self._compare_factory(agent_id, obj, first, first_state.fields)
         self._put_back(agent_id, obj, first_state.fields)

@@ -9,7 +9,6 @@ import dis
 import inspect
 import os
 import random
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from Agent.record.state.introspection import plain_attributes
 from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
 from Agent.record.tracing.program_search import functions_reached
 from Agent.render.formats import plural
-from Agent.replay.compare.comparison import OLDER, Comparison, Difference, with_other_frames
+from Agent.replay.compare.comparison import Comparison, Difference, with_other_frames
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import (
     MADE_BY_LIBRARIES,
@@ -708,7 +707,6 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     outcome.normalisers += overlooked.descriptions()
     if overlooked.of_libraries:
         outcome.remark(f"{overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
-    outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
     outcome.are_modules_known = bool(bench.recording.modules)
@@ -759,14 +757,6 @@ def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
                 "garbage-collected before recording ended; keep it until shutdown_logging(), or ignore the "
                 f"field: --ignore {name}"
             )
-
-
-def _with_command(bench: Workbench, reason: str) -> str:
-    """Return a reason; if the recording is too old to compare, add the command that records it again."""
-    info = bench.recording.info
-    if OLDER not in reason or info is None or not info.argv:
-        return reason
-    return f"{reason}: {shlex.join(['python', *info.argv])}"
 
 
 def _listed(bench: Workbench, key: str) -> list[str]:

@@ -213,7 +213,7 @@ class SessionInfo:
             pid=os.getpid(),
             process_start_ticks=process_start_ticks(os.getpid()),
             python=sys.version.split()[0],
-            versions={"agent-trace": __version__, "recording": str(WITH_CHANGES_INSIDE)},
+            versions={"agent-trace": __version__, "recording": _RECORDING},
             started_at=format_timestamp(now_ns // 1000),
             **more,
         )
@@ -233,12 +233,6 @@ class SessionInfo:
             return str(self.targets["*"])
         return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
 
-    @property
-    def recording(self) -> int:
-        """The version of the recording, see `WITH_CHANGED_ARGUMENTS` and `WITH_CHANGES_INSIDE`; else 0."""
-        number = self.versions.get("recording", "0")
-        return int(number) if number.isdecimal() else 0
-
     def to_object(self) -> dict[str, Any]:
         """Return the description as a JSON object, including unknown fields."""
         stored = asdict(self)
@@ -246,10 +240,8 @@ class SessionInfo:
         return {**stored, **other}
 
 
-WITH_CHANGED_ARGUMENTS = 1
-"""From this version on, outermost actions record which of their arguments they changed in place."""
-WITH_CHANGES_INSIDE = 2
-"""From this version on, so do actions inside others of the same agent."""
+_RECORDING: Final = "2"
+"""The version of what a recording has, for readers that compare what an earlier one lacks."""
 _STORED_AS: Final[Mapping[str, Any]] = {
     "str": str,
     "int": int,
