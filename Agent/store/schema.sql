@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
--- Running upgrade  -> 0003
+-- Running upgrade  -> 0004
 
 CREATE TABLE projects (
     project_id SERIAL NOT NULL,
@@ -88,6 +88,7 @@ CREATE TABLE steps (
     latency_ms FLOAT(53),
     status TEXT COLLATE "C",
     metadata JSONB NOT NULL,
+    parent_step_id TEXT COLLATE "C",
     PRIMARY KEY (project_id, run_id, step_key)
 )
  PARTITION BY RANGE (run_id);
@@ -150,6 +151,8 @@ CREATE INDEX events_of_errors ON events (project_id, ts_us, event_id) WHERE seve
 
 CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
 
+CREATE INDEX events_of_models ON events (project_id, run_id) WHERE kind = 'model.call';
+
 CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
 
 CREATE INDEX runs_by_time ON runs (project_id, listed_us, run_id);
@@ -187,14 +190,6 @@ EXCEPTION WHEN insufficient_privilege THEN
   RAISE NOTICE 'agent_trace_reader was not made: this user may not create roles';
 END $$;
 
-INSERT INTO alembic_version (version_num) VALUES ('0003') RETURNING alembic_version.version_num;
-
--- Running upgrade 0003 -> 0004
-
-ALTER TABLE steps ADD COLUMN parent_step_id TEXT COLLATE "C";
-
-CREATE INDEX events_of_models ON events (project_id, run_id) WHERE kind = 'model.call';
-
-UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+INSERT INTO alembic_version (version_num) VALUES ('0004') RETURNING alembic_version.version_num;
 
 COMMIT;

@@ -1,4 +1,4 @@
-"""Version 3, the first one released: all tables, and on PostgreSQL the role that reads.
+"""Version 4, the first one: all tables, and on PostgreSQL the role that reads.
 
 Written out in full, since later changes of `Agent.store.schema` must not affect it. The reading role has no
 access to checkpoints and replays, since they contain content.
@@ -13,7 +13,7 @@ from alembic import op
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, SmallInteger, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0003"
+revision = "0004"
 down_revision = None
 
 _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
@@ -41,7 +41,7 @@ _TABLES: Final = {
     "steps": (
         "run_id:id step_key:id",
         "position:int! step_id:id! step_type:id name:id started_us:int latency_ms:number status:id "
-        "metadata:document!",
+        "metadata:document! parent_step_id:id",
     ),
     "failures": (
         "run_id:id failure_id:id",
@@ -67,6 +67,7 @@ _INDEXES: Final = (
     ("events_by_run", "events", "run_id ts_us event_id", "run_id IS NOT NULL"),
     ("events_of_errors", "events", "ts_us event_id", "severity >= 40"),
     ("events_by_span", "events", "session_uid span_id", "span_id IS NOT NULL"),
+    ("events_of_models", "events", "run_id", "kind = 'model.call'"),
     ("events_within_span", "events", "session_uid parent_span_id", "parent_span_id IS NOT NULL"),
     ("runs_by_time", "runs", "listed_us run_id", None),
     ("runs_by_agent", "runs", "agent_id listed_us run_id", None),
