@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
+from Agent.event.values.plain import number_in
 
 SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10
@@ -223,19 +224,9 @@ def describe_columns(column: str, *, exact: bool = True) -> str:
     )
 
 
-def number(value: object) -> float | None:
-    """A JSON number, or the text of one (NaN, an integer beyond 64 bit), as a float; else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return None  # not the text of a number
-
-
 def length_us(duration_ms: object) -> int:
     """A recorded duration in microseconds; 0 for what is none, or is longer than any run."""
-    length_ms = number(duration_ms)
+    length_ms = number_in(duration_ms)
     return round(length_ms * 1000) if length_ms is not None and 0 <= length_ms < _LONGEST_MS else 0
 
 

@@ -3,8 +3,9 @@
 The extras `[bridges]` and `[otel]` install the libraries; each name loads its own library on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.record.bridges.logging_bridge import TraceHandler
@@ -13,12 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentTraceSpanProcessor", "structlog_processor", "structlog_renderer", "TraceHandler"]
 
-_BRIDGES = {"TraceHandler": "logging_bridge", "AgentTraceSpanProcessor": "otel_bridge"}
+_HOMES = {
+    "Agent.record.bridges.logging_bridge": "TraceHandler",
+    "Agent.record.bridges.otel_bridge": "AgentTraceSpanProcessor",
+    "Agent.record.bridges.structlog_bridge": "structlog_processor structlog_renderer",
+}
 
-
-def __getattr__(name: str) -> Any:
-    """The names of a bridge, loaded when they are first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    bridge = _BRIDGES.get(name, "structlog_bridge")
-    return getattr(import_module(f"Agent.record.bridges.{bridge}"), name)
+__getattr__ = _lazy_names(__name__, _HOMES)

@@ -20,6 +20,7 @@ from Agent.cli.parameters import Since
 from Agent.cli.render import LEVEL_STYLES, clean, paint
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
+from Agent.event.values.plain import number_in
 from Agent.render.layout import clip, describe, display_width
 
 AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
@@ -91,16 +92,16 @@ class FieldTest:
 
     def _holds(self, value: Any) -> bool:
         if self.sign in _COMPARE:
-            number = _number(value)
+            number = number_in(value)
             return number is not None and _COMPARE[self.sign](number, float(self.value))
         text = _value_text(value)
         if self.pattern is not None:
             return self.pattern.search(text) is not None
         if text == self.value:
             return True
-        number = _number(value)
+        number = number_in(value)
         # compare as numbers, since 1 may have been recorded as 1.0
-        return number is not None and number == _number(self.value)
+        return number is not None and number == number_in(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +177,6 @@ def _value_text(value: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None  # not a number: no numeric condition matches
-
-
 def parse_condition(text: str) -> FieldTest:
     """Parse a condition; ValueError with a one-clause message if it is invalid."""
     match = _CONDITION.fullmatch(text)
@@ -198,7 +190,7 @@ def parse_condition(text: str) -> FieldTest:
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{value!r} is not a regular expression: {error}") from None
     if sign in _COMPARE:
-        number = _number(value)
+        number = number_in(value)
         if number is None or number != number:
             raise ValueError(f"{value!r} is not a number; {key}{sign} needs one")
     return FieldTest(key, sign, value, pattern)

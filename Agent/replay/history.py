@@ -36,11 +36,12 @@ from Agent.replay.attempts import RedriveOptions
 from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import EXIT_CODES, Divergence, Verdict, listed
 from Agent.replay.compare.report import ReplayReport
-from Agent.replay.plan.recording import check_agent, session_info
+from Agent.replay.plan.recording import check_agent
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import drive_again
 from Agent.replay.worker.fork_server import Progress, Workers, in_parallel
 from Agent.tree.default_root import default_root
+from Agent.tree.files.session import session_info
 from Agent.tree.layout import readable, readable_sessions
 
 _MOST_NAMED = 5

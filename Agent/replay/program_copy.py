@@ -18,8 +18,7 @@ from Agent.replay.compare.normaliser import ValuesOfRun
 from Agent.replay.compare.program_state import KindOtherwise
 from Agent.replay.diff.first_difference import RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
-from Agent.replay.plan.recording import session_info
-from Agent.tree.files.session import SessionInfo
+from Agent.tree.files.session import SessionInfo, session_info
 
 COPY = "copy"
 _MOST_FILES = 2_000

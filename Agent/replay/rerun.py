@@ -43,11 +43,11 @@ from Agent.replay.compare.outcome import (
 from Agent.replay.compare.program_state import program_state_of
 from Agent.replay.compare.report import ReplayReport
 from Agent.replay.drive.states import SHARED
-from Agent.replay.plan.recording import check_agent, session_info
+from Agent.replay.plan.recording import check_agent
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import run_job_in_terminal
-from Agent.tree.files.session import replace_file
+from Agent.tree.files.session import replace_file, session_info
 from Agent.tree.layout import make_private, run_dir
 from Agent.tree.write.artifacts import ROOT_RUN
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from base64 import b32encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -566,14 +566,20 @@ def _is_loop(path: Path) -> bool:
     return False
 
 
-def files_below(directory: Path) -> list[Path]:
-    """Return every regular file below a directory by name; links are not followed."""
+def files_below(directory: Path, enters: Callable[[str], bool] = lambda _: True) -> list[Path]:
+    """Return every regular file below a directory by name; links are not followed.
+
+    Args:
+        directory: where to begin.
+        enters: whether to look into a directory of this name.
+    """
     files, waiting = [], [directory]
     while waiting:
         current = waiting.pop()
         for entry in scan(current):
             if _is_plain_directory(entry):
-                waiting.append(current / entry.name)
+                if enters(entry.name):
+                    waiting.append(current / entry.name)
             elif entry.is_file(follow_symlinks=False):
                 files.append(current / entry.name)
     return sorted(files)

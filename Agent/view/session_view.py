@@ -30,6 +30,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.tree.files.session import session_info
 from Agent.tree.layout import session_id_of
 from Agent.view.background import MOST_CHARS, Background
 from Agent.view.history import History, Moment, as_text, causes_and_effects, value_in
@@ -44,7 +45,6 @@ from Agent.view.snapshot import (
     Rows,
     Snapshot,
     by_trouble,
-    description,
     edge,
     edge_rows,
     lane_rows,
@@ -294,7 +294,7 @@ class SessionView:
         """Return the description of the session, its ticks and its lanes, those with errors first."""
         is_ready = self._ready.is_set()  # before getting the index, which may be complete a moment later
         snapshot = self.snapshot
-        index, info = snapshot.index, description(self._session)
+        index, info = snapshot.index, session_info(self._session)
         lanes = snapshot.lane_rows
         return {
             "state": "ready" if is_ready else "building",

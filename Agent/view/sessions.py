@@ -11,10 +11,9 @@ from Agent.analysis.questions.listing import size_on_disk
 from Agent.analysis.session import find
 from Agent.errors import SessionNotFound
 from Agent.tree.default_root import trace_root
-from Agent.tree.files.session import is_written, lineage_of
+from Agent.tree.files.session import is_written, lineage_of, session_info
 from Agent.tree.layout import readable_sessions
 from Agent.view.session_view import SessionView
-from Agent.view.snapshot import description
 
 MOST_SESSIONS: Final = 500
 NEWEST: Final = "newest"
@@ -34,7 +33,7 @@ def session_list(root: Path | None = None) -> dict[str, Any]:
 
 
 def _row(session_id: str, path: Path) -> dict[str, Any]:
-    info, lineage = description(path), lineage_of(path)
+    info, lineage = session_info(path), lineage_of(path)
     return {
         "id": session_id,
         "started": None if info is None else info.started_at or None,

@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 
 from Agent.analysis.causality.chains import CauseTest
 from Agent.analysis.causality.event_links import no_event
-from Agent.analysis.stats import number
-from Agent.errors import AgentNotFound, DamagedInput, EventNotFound, SessionNotFound, UsageError
+from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.code_places import CodePlaces
 from Agent.event.ids import split_event_id
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
+from Agent.event.values.plain import number_in
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.formats import path_line, plural
 from Agent.render.layout import event_line_text
-from Agent.tree.files.session import SessionInfo, is_written, open_session
+from Agent.tree.files.session import SessionInfo, is_written
 from Agent.view.index.columns import ERROR, FULL_STATE, NOBODY, RECEIVED, SENT, SESSION, STATE, WARNING, Index
 from Agent.view.index.gathering import FilesMovedError, Lines
 
@@ -321,14 +321,6 @@ def shown_ticks(index: Index) -> list[list[int]]:
     return [[tick, t] for tick, t in zip(ticks.tolist(), times.tolist(), strict=True)]
 
 
-def description(session: Path) -> SessionInfo | None:
-    """Return the description of a session; None if it is missing or damaged."""
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # its events can still be shown
-
-
 def status_of(session: Path, info: SessionInfo | None) -> str:
     """Return whether a session is running, ended, or was killed; `unknown` without a description."""
     if is_written(session, is_ended=info is not None and info.ended_at is not None):
@@ -505,7 +497,7 @@ class Snapshot:
         ]
 
     def _listed(self, row: int, event: Event) -> dict[str, Any]:
-        duration = number(event.extra.get("duration_ms"))
+        duration = number_in(event.extra.get("duration_ms"))
         return self.node(row, event) | {
             "row": row,
             "kind": event.kind,

@@ -13,7 +13,7 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes import scan
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
+from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, findings_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.measures import surprises
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, rank, told_of
@@ -731,7 +731,9 @@ def test_a_snapshot_of_a_state_is_no_cause_however_odd_it_is() -> None:
         )
         diary.write(n, "guard", action_type="look", sees="leak" if n == 40 else "nothing")
     log = diary.log()
-    found = causes_in(log, read_question("the guard sees a leak", {}, []))
+    question = read_question("the guard sees a leak", {}, [])
+    issue = Issue(question, log)
+    found = rank(log, findings_in(log, question, issue), issue)
     assert found and all(act.kind != "state" for each in found for act in each.acts)
     assert found[0].first.step in {30, 40}
 

@@ -29,13 +29,14 @@ from Agent.analysis.session import (
     in_flight,
     unknown_agent,
 )
-from Agent.analysis.stats import describe, length_us, number
+from Agent.analysis.stats import describe, length_us
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
 from Agent.event.payloads import NAMING_KEYS
+from Agent.event.values.plain import number_in
 from Agent.render.blocks import Column, Section, first_of
 from Agent.render.formats import plural
 from Agent.render.html import notebook_html
@@ -91,7 +92,7 @@ class ActivityCount:
         self.actions[action] += 1
         outcome = event.extra.get("outcome") or ("error" if event.extra.get("error_id") else "ok")
         self.outcomes[action][str(outcome)] += 1
-        duration = number(event.extra.get("duration_ms"))
+        duration = number_in(event.extra.get("duration_ms"))
         if duration is not None:
             self.durations[action].append(duration)
 
@@ -540,7 +541,7 @@ def _step(event: Event, depths: dict[str, int]) -> dict[str, Any]:
         depth = depths[event.span_id]
     else:
         depth = depths[event.parent_span_id] + 1 if event.parent_span_id in depths else 0
-    duration_ms = number(event.extra.get("duration_ms"))
+    duration_ms = number_in(event.extra.get("duration_ms"))
     return event_row(event) | {"depth": depth, "duration_ms": duration_ms, "started_at": _started(event)}
 
 
@@ -617,11 +618,12 @@ def _node(depth: int, node: Node, open_spans: dict[str, str]) -> dict[str, Any]:
     event = node.event
     if event is None:
         return row | {"name": open_spans.get(node.span_id or ""), "mark": "open"}
-    duration_ms = number(event.extra.get("duration_ms"))
+    duration_ms = number_in(event.extra.get("duration_ms"))
     self_ms = None
     if event.span_id is not None and duration_ms is not None:
         inner = (child.event for child in node.children if child.event is not None and child.span_id)
-        self_ms = max(0.0, duration_ms - sum(number(each.extra.get("duration_ms")) or 0.0 for each in inner))
+        inner_ms = sum(number_in(each.extra.get("duration_ms")) or 0.0 for each in inner)
+        self_ms = max(0.0, duration_ms - inner_ms)
     row |= event_keys(event, "id", "event_type", "timestamp", "tick", "level", "message")
     return row | {
         "name": event_name(event),

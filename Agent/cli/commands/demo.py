@@ -404,12 +404,12 @@ def _described(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change(arguments: tuple[str, ...]) -> dict[str, Any]:
-    from Agent.tree.files.control import parsed
+    from Agent.event.values.plain import json_or_text
 
     if len(arguments) != 2 or "=" not in arguments[1][1:]:
         raise misuse("set takes AGENT FIELD=VALUE")
     name, _, text = arguments[1].partition("=")
-    return {"agent_id": arguments[0], "field": name, "value": parsed(text), "text": text}
+    return {"agent_id": arguments[0], "field": name, "value": json_or_text(text), "text": text}
 
 
 def _ticks(arguments: tuple[str, ...]) -> int:

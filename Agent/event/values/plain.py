@@ -234,6 +234,24 @@ def read_json(data: bytes) -> Any:
     return orjson.loads(data)
 
 
+def number_in(value: object) -> float | None:
+    """A JSON number, or the text of one (NaN, an integer beyond 64 bit), as a float; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None  # not the text of a number
+
+
+def json_or_text(text: str) -> Any:
+    """Parse typed text as JSON; return the text itself if it is not JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:
     """Return the JSON of a container that is plain at all levels and within the limits, else None.
 

@@ -19,7 +19,7 @@ import zstandard
 
 from Agent.errors import SessionInUse
 from Agent.flight.checkpoints.model import Removed, RetentionPolicy
-from Agent.tree.layout import is_session_name, open_file, scan
+from Agent.tree.layout import files_below, is_session_name, open_file
 
 GRAPH_FILE: Final = "langgraph.sqlite"
 """The name of the file in the trace root."""
@@ -67,16 +67,8 @@ Finds = Callable[[Iterable[bytes]], object | None]
 
 def graph_files(root: Path) -> list[Path]:
     """The files of `TraceSaver` below a trace root, outside of the sessions."""
-    files, waiting = [], [root]
-    while waiting:
-        path = waiting.pop()
-        for entry in scan(path):
-            if entry.is_dir(follow_symlinks=False):
-                if not is_session_name(entry.name):
-                    waiting.append(path / entry.name)
-            elif entry.is_file(follow_symlinks=False) and is_graph_file(path / entry.name):
-                files.append(path / entry.name)
-    return sorted(files)
+    files = files_below(root, lambda name: not is_session_name(name))
+    return [path for path in files if is_graph_file(path)]
 
 
 def is_graph_file(path: Path) -> bool:

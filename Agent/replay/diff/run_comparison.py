@@ -58,7 +58,7 @@ from Agent.replay.diff.run_side import (
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import is_traced_action, method_name, module_names
 from Agent.tree.default_root import default_root
-from Agent.tree.files.session import lineage_of
+from Agent.tree.files.session import lineage_of, session_info
 from Agent.tree.layout import (
     entries_in,
     files_below,

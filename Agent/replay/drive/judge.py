@@ -265,10 +265,7 @@ class ActionJudge:
         return self._count_fields(recorded)
 
     def _positions(self, action: DrivenAction, replayed: Event) -> int:
-        """Compare the final positions of the agent's generators that the action drew from, and count them.
-
-        Older recordings do not record it.
-        """
+        """Compare the final positions of the agent's generators that the action drew from, and count them."""
         facts = self._agents.get(action.agent_id)
         first = None if facts is None else facts.first_state
         one, other = ((each.state or {}).get("drew") or {} for each in (action.event, replayed))

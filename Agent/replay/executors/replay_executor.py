@@ -40,8 +40,8 @@ from Agent.replay.executors.saved_points import (
 )
 from Agent.replay.forks.forking import fork_run
 from Agent.replay.forks.outcome import apply_patch, check_patch, merged
-from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
+from Agent.tree.files.session import session_info
 from Agent.tree.write.artifacts import ROOT_RUN
 
 _lock = threading.Lock()

@@ -35,10 +35,10 @@ from Agent.replay.forks.outcome import (
     RaisedError,
     check_patch,
 )
-from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.replay.worker.jobs import Job, run_job
+from Agent.tree.files.session import session_info
 
 _FORK = Job("fork", "Agent.replay.forks.fork:record_fork")
 _SWEEP = Job("fork", "Agent.replay.forks.unrecorded:sweep")

@@ -20,9 +20,9 @@ import orjson
 from Agent.errors import UsageError
 from Agent.event.pointers import copy_tree, escape, tags_below, unescape, value_at
 from Agent.event.values.digest import canonical_bytes
+from Agent.event.values.plain import json_or_text
 from Agent.flight.checkpoints.state_fold import number_in
 from Agent.replay.compare.outcome import add_new, counters_in
-from Agent.tree.files.control import parsed
 
 ERROR = "error"
 STOPPED = "stopped"
@@ -121,7 +121,7 @@ class OutcomeOf:
         match = _CONDITION.fullmatch(text.strip())
         if match is None:
             return cls(text.strip())
-        return cls(match["field"].strip(), match["sign"], parsed(match["value"].strip()))
+        return cls(match["field"].strip(), match["sign"], json_or_text(match["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
         """Return the value of a fork: a JSON value, a boolean for a condition, or `stopped`."""
@@ -251,7 +251,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
     try:
         return name, orjson.loads(f"[{values}]")
     except orjson.JSONDecodeError:
-        return name, [parsed(value.strip()) for value in values.split(",")]
+        return name, [json_or_text(value.strip()) for value in values.split(",")]
 
 
 def _with_fields(patch: Patch, fields: Mapping[str, Any]) -> Patch:

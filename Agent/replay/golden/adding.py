@@ -42,11 +42,11 @@ from Agent.replay.golden.trace import (
     needed,
     unpacked,
 )
-from Agent.replay.plan.recording import Recording, read_recording, session_info
+from Agent.replay.plan.recording import Recording, read_recording
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions
 from Agent.replay.worker.fork_server import Progress
-from Agent.tree.files.session import SessionInfo, replace_file, write_output
+from Agent.tree.files.session import SessionInfo, replace_file, session_info, write_output
 from Agent.tree.layout import make_private
 from Agent.tree.retention import delete_tree
 

@@ -25,7 +25,7 @@ from Agent.event.values.opaque import refers_elsewhere
 from Agent.record.tracing.function_facts import module_digest
 from Agent.render.formats import plural
 from Agent.replay.compare.outcome import ReplayOutcome, listed
-from Agent.tree.files.session import SessionInfo, lineage_within, open_session, read_claims
+from Agent.tree.files.session import SessionInfo, lineage_within, open_session, read_claims, session_info
 from Agent.tree.layout import files_below, find_session, session_id_of
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.reader import TreeReader, no_collection
@@ -298,14 +298,6 @@ class RecordingParts:
         if orphans:
             events = sorted({event.id: event for event in (*events, *orphans)}.values(), key=order_key)
         return replace(whole, agent_id=agent_id, events=events)
-
-
-def session_info(session: Path) -> SessionInfo | None:
-    """Return a session's description; None if it is lost, and with it targets and settings."""
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None
 
 
 class _Nesting:

@@ -30,6 +30,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from Agent import errors, view
+from Agent.event.values.plain import json_or_text
 from Agent.render import html
 from Agent.server.pages.documents import SECTIONS, Document, report_page, sessions_page
 from Agent.server.pages.editor import Editor
@@ -379,7 +380,7 @@ def _add_control(api: APIRouter, views: OpenViews) -> None:
     def ask(session: str, body: AskedControl) -> dict[str, Any]:
         request: dict[str, Any] = {"command": body.command, "by": f"{control.user_name()}, in a page"}
         if body.command == "set":
-            value = control.parsed(body.text)
+            value = json_or_text(body.text)
             request |= {"agent_id": body.agent, "field": body.field, "value": value, "text": body.text}
         elif body.command == "step":
             request["ticks"] = body.ticks

@@ -175,14 +175,6 @@ def before(tick: int | None) -> str:
     return "" if tick is None else f" before tick {tick}"
 
 
-def parsed(text: str) -> Any:
-    """Return a typed value: JSON, or the text itself if it is not JSON."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
 def user_name() -> str:
     """Return the name of the requesting user; `unknown` without one."""
     import getpass

@@ -335,6 +335,14 @@ def open_session(session: Path) -> SessionInfo:
     return info
 
 
+def session_info(session: Path) -> SessionInfo | None:
+    """Return a session's description; None if it is lost, and with it targets and settings."""
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # its events can still be read
+
+
 def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy: str) -> _Stored | None:
     """Read a JSON file and convert it with `make`; None if the file is missing.
 
@@ -530,10 +538,8 @@ def lineage_within(info: SessionInfo) -> Lineage | None:
 
 def lineage_of(session: Path) -> Lineage | None:
     """Return the lineage of the session in a directory; None if its description cannot be read."""
-    try:
-        return lineage_within(open_session(session))
-    except (SessionNotFound, DamagedInput):
-        return None  # its events can still be read
+    info = session_info(session)
+    return None if info is None else lineage_within(info)
 
 
 def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:

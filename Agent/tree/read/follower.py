@@ -358,14 +358,12 @@ class _Waker:
 def _start_notices(directories: Iterable[Path], wake: Callable[[Path | None], None]) -> Any:
     """Start an observer that calls `wake` with each file that is written to, and with None if names change.
 
-    None if notifications are unavailable: watchdog is not installed, or inotify watches or instances are
-    exhausted. The caller then has to poll.
+    None if notifications are unavailable, because inotify watches or instances are exhausted. The caller then
+    has to poll.
     """
-    try:
-        from watchdog.events import FileCreatedEvent, FileModifiedEvent, FileMovedEvent
-        from watchdog.observers import Observer
-    except ImportError:
-        return None
+    from watchdog.events import FileCreatedEvent, FileModifiedEvent, FileMovedEvent
+    from watchdog.observers import Observer
+
     # a queue overflow is harmless, because scans find all lines: suppress watchdog's warning
     logging.getLogger("watchdog").addHandler(logging.NullHandler())
     # leave out open and close events, including the reader's own: most events of a busy session are these

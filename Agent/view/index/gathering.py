@@ -21,12 +21,12 @@ from zlib import crc32
 import numpy as np
 
 from Agent.analysis.query.views import is_error
-from Agent.analysis.stats import number
 from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
 from Agent.errors import DamagedInput, EventNotFound
 from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.event.values.plain import number_in
 from Agent.tree.files.lines import (
     Block,
     DamageLog,
@@ -145,7 +145,7 @@ def _link(batch: RowBatch, event_id: str) -> None:
 
 def _duration_us(span_id: str | None, extra: Mapping[str, Any]) -> float:
     """Return the duration of a span in microseconds; 0 for other events and invalid durations."""
-    taken_ms = None if span_id is None else number(extra.get("duration_ms"))
+    taken_ms = None if span_id is None else number_in(extra.get("duration_ms"))
     return taken_ms * 1000 if taken_ms is not None and 0 <= taken_ms < _LONGEST_MS else 0.0
 
 

@@ -73,12 +73,6 @@ def less_sure(cause: Cause) -> Cause:
     return replace(cause, confidence=round(max(LEAST, ELSEWHERE * cause.confidence), 2))
 
 
-def causes_in(log: Log, question: Question) -> list[Hypothesis]:
-    """Return the causes as hypotheses, with their findings and scores."""
-    issue = Issue(question, log)
-    return rank(log, findings_in(log, question, issue), issue)
-
-
 def findings_in(
     log: Log, question: Question, issue: Issue, baseline: Baseline | None = None
 ) -> list[Finding]:
