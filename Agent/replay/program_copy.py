@@ -59,6 +59,8 @@ class ProgramRun:
     """Whether actions ran at the same time, in an order that times, files or threads may have changed."""
     is_by_form: bool
     """Whether ids and times were compared by their form."""
+    reads_clock: bool
+    """Whether the program or a library read a clock, or a library drew without a seed."""
     made_ids: frozenset[tuple[str, str]]
     """The (recorded, replayed) ids that agreed by their form."""
     kinds: tuple[KindOtherwise, ...]

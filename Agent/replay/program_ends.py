@@ -24,6 +24,7 @@ from Agent.replay.compare.program_state import (
     LeftInProgram,
     code_otherwise,
     left_otherwise,
+    moments_otherwise,
     program_state_of,
     redacted_in_all,
 )
@@ -161,10 +162,16 @@ class ProgramEnds:
                 )
         return None
 
-    def program_state_difference(self) -> EndDifference | None:
-        """Return the first global, closure or the like that ended differently in runs of changed code."""
+    def program_state_difference(self, *, with_moments: bool) -> EndDifference | None:
+        """Return the first global, closure or the like that ended differently in runs of changed code.
+
+        Args:
+            with_moments: whether ids and moments in them count, as no run makes any or reads a clock.
+        """
         recorded, replayed = self._recorded, self._left[0]
         differing = left_otherwise(recorded, self._left)
+        if not differing and with_moments:
+            differing = moments_otherwise(recorded, self._left)
         if not differing or recorded is None or replayed is None:
             return None
         first = differing[0]
@@ -175,6 +182,8 @@ class ProgramEnds:
                 is_of_program=True,
             )
         one, other = recorded.shown(first.name), replayed.shown(first.name)
+        if one == other:  # but for the moments in it
+            one, other = (f"content {each}" for each in (first.recorded, first.runs[0]))
         divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other)
         return EndDifference(f"{first.name} did not end as in the recording", divergence)
 

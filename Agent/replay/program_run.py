@@ -316,7 +316,9 @@ class _Reruns:
         end_difference = ends.content_difference(may_differ=self.has_changed)
         if end_difference is None and self.has_changed and was_free:
             of_kinds = kind_difference(runs[0].kinds, runs[-1].kinds)
-            end_difference = of_kinds or ends.class_difference() or ends.program_state_difference()
+            with_moments = not (self.by_form or any(run.reads_clock for run in runs))
+            end_difference = of_kinds or ends.class_difference()
+            end_difference = end_difference or ends.program_state_difference(with_moments=with_moments)
         if end_difference is None and self.has_changed:
             compare = partial(compare_runs, by_form=any(run.is_by_form for run in runs), is_whole=True)
             end_difference = ends.difference_between_actions(compare)
@@ -392,6 +394,7 @@ class _Reruns:
             chance=answer["chance"],
             has_free_order=bool(answer["has_free_order"] or reads_clock),
             is_by_form=by_form,
+            reads_clock=bool(answer["clocks"] or of_libraries),
             made_ids=frozenset(made_ids),
             kinds=tuple(
                 kinds_otherwise(kinds_of(recorded.events), kinds_of(reader.events()), answer["bases_here"])

@@ -128,6 +128,81 @@ def record(place: Path, source: str = PROGRAM) -> None:
     subprocess.run([sys.executable, "shop.py"], check=True, env=child_environment(), cwd=place)
 
 
+MOMENTS = """
+import collections
+import datetime
+import types
+
+from Agent import trace_agent_action
+
+TODAY = [datetime.datetime(2020, 1, 1)]
+TURNS = collections.OrderedDict.fromkeys("abc")
+SPACE = types.ModuleType("space")
+SPACE.rate = 0
+
+
+class Made(type):
+    def __call__(cls, days):
+        TODAY[0] += datetime.timedelta(days=days)
+
+
+class Day(metaclass=Made):
+    pass
+
+
+class Box:
+    agent_id, mail = "box", ()
+
+
+box = Box()
+
+
+class Clerk:
+    agent_id = "clerk"
+
+    def __init__(self):
+        self.turns = 0
+
+    @trace_agent_action
+    def act(self):
+        self.turns += 1
+        Day(1)
+        TURNS.move_to_end("a")
+        SPACE.rate += 5
+        box.mail += (7,)
+
+
+clerk = Clerk()
+for _ in range(3):
+    clerk.act()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ("Day(1)", "Day(2)", "shop.TODAY"),
+        ('move_to_end("a")', 'move_to_end("b")', "order of shop.TURNS"),
+        ("rate += 5", "rate += 6", "shop.SPACE.rate"),
+        ("(7,)", "(8,)", "fields of box"),
+    ],
+)
+def test_what_a_run_without_clocks_leaves_is_compared_with_its_moments_and_orders(
+    place, before, after, where
+):
+    record(place, MOMENTS)
+    report = replayed(place, before, after, MOMENTS)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.where == f"{where}, as the program left it"
+
+
+def test_a_moment_of_a_clock_is_no_difference(place):
+    source = MOMENTS.replace("datetime.datetime(2020, 1, 1)", "datetime.datetime.now()")
+    record(place, source)
+    report = replayed(place, "Day(1)", "Day(1 + 0)", source)
+    assert report.verdict != "DIVERGED", str(report)
+
+
 COMPUTED = """
 from Agent import trace_agent_action
 

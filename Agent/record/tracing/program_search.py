@@ -9,7 +9,7 @@ import functools
 import random
 import sys
 import weakref
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -40,6 +40,7 @@ _ACCESSORS: dict[type, tuple[str, ...]] = {
     functools.singledispatchmethod: ("dispatcher",),
 }
 _WRAPPED = "__wrapped__"
+_ORDERED = frozenset({dict, OrderedDict, defaultdict, Counter})
 CONTAINERS = (list, dict, set, frozenset, tuple, deque)
 _KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue", "asyncio", "sched"})
 """Modules of the standard library whose objects keep values of the program in attributes."""
@@ -68,11 +69,16 @@ class Search:
 
     Args:
         known: functions that an earlier walk followed, and to which this one adds; they are left out.
+        agents: receives the agents that it meets, by their ids.
     """
 
     def __init__(
-        self, roots: Iterable[type | FunctionType | Code], known: weakref.WeakSet[FunctionType] | None = None
+        self,
+        roots: Iterable[type | FunctionType | Code],
+        known: weakref.WeakSet[FunctionType] | None = None,
+        agents: dict[str, weakref.ref[Any]] | None = None,
     ) -> None:
+        self._agents = agents
         self._known = weakref.WeakSet[FunctionType]() if known is None else known
         self._waiting: deque[tuple[str, Any]] = deque(
             (class_text(root) if isinstance(root, type) else "", root) for root in roots
@@ -112,10 +118,13 @@ class Search:
                 if part != name:
                     self.holders[part] = name
                 yield part, member
+            yield from _order(name, value)
         for name, methods in self._methods.items():
             yield f"methods of {name}", methods
 
     def _class(self, name: str, cls: type) -> None:
+        if is_own_class(type(cls)):  # whose `__call__` runs where the class is called
+            self._waiting.append((class_text(type(cls)), type(cls)))
         for base in mro_of(cls):
             if not is_own_class(base):
                 continue
@@ -172,6 +181,10 @@ class Search:
     def _global(self, place: str, name: str, value: object, names: set[str]) -> None:
         if type(value) is not ModuleType:
             self._value(f"{place}.{name}", value)
+        elif sys.modules.get(value.__name__) is not value:  # the program made it
+            for each, member in list(vars(value).items()):
+                if not each.startswith("__"):
+                    self._value(f"{place}.{name}.{each}", member)
         elif is_of_program(value.__name__):
             inner = vars(value)
             for each in names:
@@ -210,7 +223,7 @@ class Search:
 
     def _follow(self, value: object) -> None:
         """Follow the functions and classes that a container or an object holds."""
-        for each in reached_inside((value,), MOST_INSIDE, self._seen_inside):
+        for each in reached_inside((value,), MOST_INSIDE, self._seen_inside, self._agents):
             self._waiting.append((class_text(each) if isinstance(each, type) else "", each))
 
     def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
@@ -378,3 +391,11 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     for key, member in list(members.items()):
         yield text(key), member
+
+
+def _order(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a small dict in their order, which its digest and its members do not show."""
+    if type(value) in _ORDERED and 1 < len(value) <= MOST_PARTS:
+        keys = tuple(value)
+        if SCALARS.issuperset(map(type, keys)):
+            yield f"order of {name}", keys

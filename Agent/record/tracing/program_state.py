@@ -169,7 +169,8 @@ class ProgramState:
         """Return what changed since the first look, as JSON values.
 
         `changed` is {name: digest}, `beside` the same of the other members of a dict or object of which one
-        changed, and `numbers` has those of both that are numbers. `unchanged` lists the other names,
+        changed, `exact` the same with ids and moments, which the other digests leave out, of what changed.
+        `numbers` has those of `changed` and `beside` that are numbers. `unchanged` lists the other names,
         `redacted` those of them in which a secret may have changed, and `unknown` those without a digest.
         `code` is {name: digest} with the code of functions that came in, and of the classes of values that no
         module has; `carried` is {name: digest} of the attributes of classes that values have, `classes` is
@@ -184,6 +185,7 @@ class ProgramState:
         changed: dict[str, str] = {}
         code: dict[str, str] = {}
         numbers: dict[str, int | float] = {}
+        exact: dict[str, str] = {}
         unchanged: list[str] = []
         redacted: list[str] = []
         unknown: list[str] = []
@@ -197,7 +199,10 @@ class ProgramState:
                 continue
             if first is None or first.digest != digest or not first.has_same_code(look):
                 code |= self._with_code(name, look, first)
-            if first is not None and first.digest == digest:
+            is_same = first is not None and first.digest == digest
+            if look.exact is not None and not (is_same and first is not None and first.exact == look.exact):
+                exact[name] = look.exact
+            if is_same:
                 unchanged.append(name)
                 if leaves_out_secrets(digest):
                     redacted.append(name)
@@ -225,7 +230,7 @@ class ProgramState:
         if not changed and not unchanged and not carried and not classes:
             return {}
         told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
-        told |= {"beside": beside} if beside else {}
+        told |= ({"beside": beside} if beside else {}) | ({"exact": exact} if exact else {})
         told |= {"unknown": unknown, "code": code} | ({"classes": classes} if classes else {})
         return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
 
@@ -348,26 +353,29 @@ class ProgramState:
         asked: Iterable[str] = (),
     ) -> Iterator[tuple[str, _Look]]:
         nodes = 0
-        search = Search(roots, known)
+        search = Search(roots, known, self._others)
         for name, value in search.parts(asked):
             digest = with_code = None
+            left_out: list[str | float] = []
             if type(value) in SCALARS:
-                digest = self._digest(value, ReachedObjects())
+                digest = self._digest(value, ReachedObjects(), left_out=left_out)
             elif nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
                 reached = ReachedObjects()
-                digest = self._digest(value, reached)
+                digest = self._digest(value, reached, left_out=left_out)
                 nodes += reached.nodes
                 if digest is not None and version_in(digest.partition(":")[0]):
                     with_code = self._digest(value, ReachedObjects(), with_code=True)
-            yield name, _Look(digest, value, with_code=with_code, holder=search.holders.get(name, ""))
+            exact = self._digest(value, ReachedObjects(), with_made=True) if left_out else None
+            holder = search.holders.get(name, "")
+            yield name, _Look(digest, value, with_code=with_code, exact=exact, holder=holder)
         for name, held in search.code.items():
             names = tuple(map(_own_name, held))
             code = tuple(each for one in held for each in _code_of(one))
             digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
             yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
 
-    def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
-        return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)
+    def _digest(self, value: object, reached: ReachedObjects, **how: Any) -> str | None:
+        return whole_digest(value, agent_id_of, self._hides, reached, **how)
 
 
 class _Look(NamedTuple):
@@ -382,6 +390,8 @@ class _Look(NamedTuple):
     """That of functions and classes under the name."""
     held: tuple[FunctionType | type, ...] = ()
     """These functions and classes."""
+    exact: str | None = None
+    """The digest with the ids and moments that may have been made anew; None if it has none."""
     holder: str = ""
     """The name of the dict or the object of which it is a member."""
     is_definition: bool = False

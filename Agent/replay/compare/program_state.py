@@ -50,6 +50,8 @@ class LeftInProgram(NamedTuple):
     """{name: digest} of the attributes of classes of which values are instances."""
     beside: Mapping[str, str] = MappingProxyType({})
     """{name: digest} of what did not change, in a dict or an object of which another member did."""
+    exact: Mapping[str, str] = MappingProxyType({})
+    """{name: digest} with the ids and moments in it, of what changed and holds some."""
     code: Mapping[str, str] | None = None
     """{name: digest} with the code that came in while agents acted; None if the recording predates it."""
 
@@ -95,8 +97,8 @@ class LeftInProgram(NamedTuple):
         unchanged, unknown, redacted = (_names_in(recorded.get(name)) for name in names)
         if type(recorded.get("changed")) is not dict or unchanged is None:
             return None
-        digests, of_classes, beside = (
-            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside")
+        digests, of_classes, beside, exact = (
+            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside", "exact")
         )
         numbers = recorded.get("numbers")
         known = digests | of_classes | beside
@@ -104,7 +106,7 @@ class LeftInProgram(NamedTuple):
         hidden |= redacted or set()
         numbers = numbers if type(numbers) is dict else {}
         code = _digests_in(recorded["code"]) if "code" in recorded else None
-        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, beside, code)
+        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, beside, exact, code)
 
 
 def _names_in(recorded: object) -> frozenset[str] | None:
@@ -290,6 +292,23 @@ def left_otherwise(
             continue
         differing.append(LeftOtherwise(name, one, others))
     return sorted(differing, key=lambda each: not each.is_steady)
+
+
+def moments_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+) -> list[LeftOtherwise]:
+    """Return the names whose final content differs in ids and moments alone, in all runs in the same way.
+
+    Only runs that read no clock and make no ids can be compared so.
+    """
+    known = [run for run in runs if run is not None]
+    if recorded is None or len(known) < len(runs):
+        return []
+    differing = [
+        LeftOtherwise(name, one, tuple(run.exact.get(name, run.at(name) or "") for run in known))
+        for name, one in recorded.exact.items()
+    ]
+    return [each for each in differing if each.is_steady and each.runs[0] not in {"", each.recorded}]
 
 
 def code_otherwise(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> list[str]:
