@@ -124,6 +124,9 @@ def place(tmp_path, monkeypatch):
 
 
 def record(place: Path, source: str = PROGRAM) -> None:
+    (place / "stock").mkdir()
+    (place / "stock" / "__init__.py").write_text("")
+    (place / "stock" / "shelf.py").write_text("LOG = []\n")
     (place / "shop.py").write_text(source)
     subprocess.run([sys.executable, "shop.py"], check=True, env=child_environment(), cwd=place)
 
@@ -133,6 +136,7 @@ import collections
 import datetime
 import types
 
+import stock.shelf
 from Agent import trace_agent_action
 
 TODAY = [datetime.datetime(2020, 1, 1)]
@@ -148,6 +152,15 @@ class Made(type):
 
 class Day(metaclass=Made):
     pass
+
+
+MADE = []
+
+
+class Ticket:
+    def __new__(cls, number):
+        MADE.append(number)
+        return super().__new__(cls)
 
 
 class Box:
@@ -169,6 +182,8 @@ class Clerk:
         Day(1)
         TURNS.move_to_end("a")
         SPACE.rate += 5
+        Ticket(9)
+        stock.shelf.LOG.append(4)
         box.mail += (7,)
 
 
@@ -185,6 +200,8 @@ for _ in range(3):
         ('move_to_end("a")', 'move_to_end("b")', "order of shop.TURNS"),
         ("rate += 5", "rate += 6", "shop.SPACE.rate"),
         ("(7,)", "(8,)", "fields of box"),
+        ("Ticket(9)", "Ticket(8)", "shop.MADE"),
+        ("LOG.append(4)", "LOG.append(5)", "stock.shelf.LOG"),
     ],
 )
 def test_what_a_run_without_clocks_leaves_is_compared_with_its_moments_and_orders(

@@ -25,6 +25,8 @@ from Agent.record.state.introspection import Sort, plain_attributes, sort_of
 from Agent.record.tracing.function_facts import is_of_program
 
 _MOST_FUNCTIONS = 2_000
+_MOST_MODULES = 4
+"""How many modules inside each other are followed, as in `package.part.module`."""
 MOST_INSIDE = 2_000
 """How many members of containers and objects one search visits to find functions and classes."""
 MOST_FOUND = 500
@@ -138,7 +140,7 @@ class Search:
                 )
             )
             for attribute, value in members.items():
-                if type(value) is FunctionType or not attribute.startswith("__"):
+                if type(value) in FUNCTIONS or not attribute.startswith("__"):
                     self._value(f"{place}.{attribute}", value)
 
     def _names(self, code: CodeType, namespace: dict[str, Any]) -> str:
@@ -178,18 +180,21 @@ class Search:
             if type(value) not in SCALARS:
                 self._value(f"{own}.<default>.{name}", value)
 
-    def _global(self, place: str, name: str, value: object, names: set[str]) -> None:
+    def _global(self, place: str, name: str, value: object, names: set[str], depth: int = 0) -> None:
         if type(value) is not ModuleType:
             self._value(f"{place}.{name}", value)
-        elif sys.modules.get(value.__name__) is not value:  # the program made it
-            for each, member in list(vars(value).items()):
-                if not each.startswith("__"):
-                    self._value(f"{place}.{name}.{each}", member)
+            return
+        inner = vars(value)
+        is_made = sys.modules.get(value.__name__) is not value  # by the program, which may use any name in it
+        if is_made:
+            own, reached = f"{place}.{name}", [each for each in list(inner) if not each.startswith("__")]
         elif is_of_program(value.__name__):
-            inner = vars(value)
-            for each in names:
-                if each in inner and type(inner[each]) is not ModuleType:
-                    self._value(f"{module_name(value.__name__)}.{each}", inner[each])
+            own, reached = str(module_name(value.__name__)), [each for each in names if each in inner]
+        else:
+            return
+        for each in reached:
+            if type(inner[each]) is not ModuleType or depth < _MOST_MODULES:
+                self._global(own, each, inner[each], names, depth + 1)
 
     def _value(self, name: str, value: Any) -> None:
         """Follow a value to functions and classes, and keep it if it is data of the program."""
