@@ -126,13 +126,15 @@ def place(tmp_path, monkeypatch):
 def record(place: Path, source: str = PROGRAM) -> None:
     (place / "stock").mkdir()
     (place / "stock" / "__init__.py").write_text("")
-    (place / "stock" / "shelf.py").write_text("LOG = []\n")
+    (place / "stock" / "shelf.py").write_text("LOG, HELD = [], []\n")
+    (place / "late.py").write_text("LOG = []\n")
     (place / "shop.py").write_text(source)
     subprocess.run([sys.executable, "shop.py"], check=True, env=child_environment(), cwd=place)
 
 
 MOMENTS = """
 import collections
+import contextvars
 import datetime
 import types
 
@@ -143,6 +145,17 @@ TODAY = [datetime.datetime(2020, 1, 1)]
 TURNS = collections.OrderedDict.fromkeys("abc")
 SPACE = types.ModuleType("space")
 SPACE.rate = 0
+EMITTED = []
+emit = EMITTED.append
+CURRENT = contextvars.ContextVar("current", default=[])
+
+
+class Basket(list):
+    owner = None
+
+
+BASKET = Basket()
+BASKET.owner = "ada"
 
 
 class Made(type):
@@ -174,7 +187,7 @@ class Clerk:
     agent_id = "clerk"
 
     def __init__(self):
-        self.turns = 0
+        self.turns, self.parts = 0, {"shelf": stock.shelf}
 
     @trace_agent_action
     def act(self):
@@ -183,6 +196,13 @@ class Clerk:
         TURNS.move_to_end("a")
         SPACE.rate += 5
         Ticket(9)
+        import late
+
+        late.LOG.append(12)
+        self.parts["shelf"].HELD.append(13)
+        BASKET.append(14)
+        emit(15)
+        CURRENT.get().append(16)
         stock.shelf.LOG.append(4)
         box.mail += (7,)
 
@@ -202,6 +222,11 @@ for _ in range(3):
         ("(7,)", "(8,)", "fields of box"),
         ("Ticket(9)", "Ticket(8)", "shop.MADE"),
         ("LOG.append(4)", "LOG.append(5)", "stock.shelf.LOG"),
+        ("append(12)", "append(22)", "late.LOG"),
+        ("append(13)", "append(23)", "stock.shelf.HELD"),
+        ("append(14)", "append(24)", "shop.BASKET"),
+        ("emit(15)", "emit(25)", "shop.emit"),
+        ("append(16)", "append(26)", "shop.CURRENT"),
     ],
 )
 def test_what_a_run_without_clocks_leaves_is_compared_with_its_moments_and_orders(

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from logging import Logger
-from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, is_partial, mro_of, namespace_of, own_attributes
+from Agent.event.classes import by_class, class_name, is_partial, mro_of, namespace_of, own_attributes
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.plain import SCALARS
 from Agent.record.state.agents import agent_id_of
@@ -42,20 +42,22 @@ _ACCESSORS: dict[type, tuple[str, ...]] = {
     functools.singledispatchmethod: ("dispatcher",),
 }
 _WRAPPED = "__wrapped__"
+_WITH_VALUES = frozenset({"builtins", "collections", "array", "io", "_io", "numpy"})
+"""Modules with classes whose objects hold values outside of attributes."""
 _ORDERED = frozenset({dict, OrderedDict, defaultdict, Counter})
 CONTAINERS = (list, dict, set, frozenset, tuple, deque)
 _KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue", "asyncio", "sched"})
 """Modules of the standard library whose objects keep values of the program in attributes."""
 # By `id`, because a metaclass may have its own `__hash__`.
 _CALLED = frozenset(map(id, (*FUNCTIONS, functools.partial)))
-PASSED = frozenset(map(id, (*SCALARS, bytes, ModuleType, Logger, random.Random)))
+PASSED = frozenset(map(id, (*SCALARS, bytes, Logger, random.Random)))
 """The `id`s of classes whose objects lead to no function of the program."""
 
 
 class Code(NamedTuple):
-    """What a function looks up, without its closure."""
+    """What a function looks up, without its closure, or a module if `code` is None."""
 
-    code: CodeType
+    code: CodeType | None
     namespace: dict[str, Any]
 
 
@@ -111,6 +113,8 @@ class Search:
                 self._function(value)
             elif type(value) is Code:
                 self._names(*value)
+            elif type(value) is ModuleType:
+                self._names(None, vars(value))
             else:
                 self._class(name, value)
         for name, value in _globals_named(asked):
@@ -143,17 +147,23 @@ class Search:
                 if type(value) in FUNCTIONS or not attribute.startswith("__"):
                     self._value(f"{place}.{attribute}", value)
 
-    def _names(self, code: CodeType, namespace: dict[str, Any]) -> str:
-        """Follow the names that code looks up; return its module's name, "" if it is not the program's."""
+    def _names(self, code: CodeType | None, namespace: dict[str, Any]) -> str:
+        """Follow the names that code looks up, None for all of the module.
+
+        Returns:
+            The name of the module; "" if it is not the program's.
+        """
         place = module_name(namespace.get("__name__"))
         if type(place) is not str or not is_of_program(namespace.get("__name__")):
             return ""
-        names = _names_in(code)
-        if "globals" in names:  # which looks up names that only a run computes
+        names = set[str]() if code is None else _names_in(code)
+        if code is None or "globals" in names:  # which looks up names that only a run computes
             names |= {name for name in list(namespace) if not name.startswith("__")}
         for name in names:
             if name in namespace:
                 self._global(place, name, namespace[name], names)
+            elif type(module := sys.modules.get(name)) is ModuleType:  # a function imports it
+                self._global(place, name, module, names)
         return place
 
     def _function(self, function: FunctionType) -> None:
@@ -218,7 +228,10 @@ class Search:
             self._waiting += [("", each) for each in registered]
             self._note(f"{name}.<registered>[{place!r}]", registered)
         if kind is ContextVar:
-            value = value.get(None)
+            with suppress(LookupError):
+                value = value.get()
+        elif kind is BuiltinFunctionType and type(value.__self__) in CONTAINERS:
+            value = value.__self__  # of such as `emit = LOG.append`
         elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
             self._note(name, functions)
             return
@@ -265,8 +278,8 @@ def reached_inside(
     most: int,
     seen: set[int] | None = None,
     agents: dict[str, weakref.ref[Any]] | None = None,
-) -> Iterator[type | FunctionType]:
-    """Yield the program's functions and the classes of its objects in values, containers and objects.
+) -> Iterator[type | FunctionType | ModuleType]:
+    """Yield functions, modules and classes of objects of the program, in values and in what they hold.
 
     Args:
         most: how many values to visit; of larger containers none is.
@@ -287,6 +300,9 @@ def reached_inside(
                     yield each
         elif issubclass(kind, type):
             if is_own_class(value):
+                yield value
+        elif kind is ModuleType:
+            if is_of_program(value.__name__):
                 yield value
         elif is_own_class(kind) and not issubclass(kind, _UNREAD):
             yield kind
@@ -389,13 +405,20 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     text: Callable[[Any], str] = repr
     if type(value) is dict:
         members, text = value, lambda key: f"{name}[{key!r}]"
-    elif is_own_class(type(value)) and agent_id_of(value) is None:
+    elif is_own_class(type(value)) and agent_id_of(value) is None and not _holds_more(type(value)):
         members, text = plain_attributes(value), lambda key: f"{name}.{key}"
     if not members or len(members) > MOST_PARTS or not all(type(key) is str for key in members):
         yield name, value
         return
     for key, member in list(members.items()):
         yield text(key), member
+
+
+@by_class
+def _holds_more(cls: type) -> bool:
+    """Whether objects of a class hold more than attributes, as those of a subclass of `list` do."""
+    bases = (class_name(base).partition(".")[0] for base in mro_of(cls) if base is not object)
+    return not _WITH_VALUES.isdisjoint(bases)
 
 
 def _order(name: str, value: Any) -> Iterator[tuple[str, Any]]:

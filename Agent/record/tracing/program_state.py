@@ -107,7 +107,7 @@ class ProgramState:
         self._agents: set[type] = set()
         self._roots: dict[type, None] = {}
         self._named: dict[int, Code] = {}
-        """By the `id` of its code, what functions in fields and arguments look up."""
+        """By the `id` of its code, what functions in fields and arguments look up, and modules there."""
         self._passed = set(PASSED)
         """The `id`s of classes of which no further object has to be searched."""
         self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
@@ -152,10 +152,16 @@ class ProgramState:
                     self._roots[each] = None
                     new.append(each)
                     self._passed.add(id(each))
-            elif id(each.__code__) not in self._named and len(self._named) < _MOST_CODE:
-                # Without the function, whose closure may hold agents.
-                code = Code(each.__code__, each.__globals__)
-                self._named[id(each.__code__)] = code
+                continue
+            # Without the function, whose closure may hold agents.
+            code = (
+                Code(each.__code__, each.__globals__)
+                if type(each) is FunctionType
+                else Code(None, vars(each))
+            )
+            place = id(code.namespace if code.code is None else code.code)
+            if place not in self._named and len(self._named) < _MOST_CODE:
+                self._named[place] = code
                 new.append(code)
         return new
 
