@@ -25,7 +25,7 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
 from operator import is_
@@ -120,9 +120,8 @@ class ProgramState:
         self._script_written_ns = _written_ns(self._script)
         forget_met()
 
-    def begin(self, obj: object, agent_id: str | None) -> None:
+    def begin(self, cls: type, fields: Mapping[str, Any], agent_id: str | None) -> None:
         """Look at what an agent reaches by its class and by its fields, before its first action."""
-        cls, fields = type(obj), plain_attributes(obj)
         self._acted.add(agent_id)
         if cls in self._roots:
             self.reach(fields.values())

@@ -72,10 +72,11 @@ def emit_state(
     of_module: dict[str, Any] | None = None
     try:
         objects: Objects = {}
+        attributes = plain_attributes(obj) if reason == "first" else NONE
         if reason == "first":
-            _look_at_program(pipeline, binding, obj)
+            _look_at_program(pipeline, binding, obj, attributes)
         if reason == "first" and installed.source_player is None:
-            attributes, of_module = plain_attributes(obj), global_generators(type(obj))
+            of_module = global_generators(type(obj))
             objects = _objects_in(attributes)
             _adopt_generators(attributes, objects, of_module)
         exposed = read_state(obj)
@@ -133,11 +134,13 @@ def emit_state(
         pipeline.agents.look_through_kept()
 
 
-def _look_at_program(pipeline: Pipeline, binding: AgentBinding, obj: object) -> None:
+def _look_at_program(
+    pipeline: Pipeline, binding: AgentBinding, obj: object, attributes: Mapping[str, Any]
+) -> None:
     """Look at what an agent reaches in the program, before its first action."""
     if pipeline.program_state is None:
         pipeline.program_state = ProgramState(pipeline.capture.reading.hides)
-    _look(pipeline, pipeline.program_state.begin, obj, binding.given_id)
+    _look(pipeline, pipeline.program_state.begin, type(obj), attributes, binding.given_id)
 
 
 def look_at_given(pipeline: Pipeline, arguments: Mapping[str, Any]) -> None:
