@@ -170,11 +170,16 @@ class ProgramEnds:
         """
         recorded, replayed = self._recorded, self._left[0]
         differing = left_otherwise(recorded, self._left)
-        if not differing and with_moments:
-            differing = moments_otherwise(recorded, self._left)
-        if not differing or recorded is None or replayed is None:
+        by_moment = [] if differing else moments_otherwise(recorded, self._left)
+        if not (differing or by_moment) or recorded is None or replayed is None:
             return None
-        first = differing[0]
+        first = (differing or by_moment)[0]
+        if by_moment and not (with_moments and first.is_steady):
+            return EndDifference(
+                f"code changed, and ids or times in {first.name} agree by their form alone: keep them out "
+                "of it, or keep it in a field",
+                is_of_program=True,
+            )
         if not first.is_steady:
             return EndDifference(
                 f"code changed, and {first.name} ended differently than in the recording, and varies between "

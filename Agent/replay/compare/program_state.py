@@ -297,9 +297,9 @@ def left_otherwise(
 def moments_otherwise(
     recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
 ) -> list[LeftOtherwise]:
-    """Return the names whose final content differs in ids and moments alone, in all runs in the same way.
+    """Return the names whose final content differs in ids and moments; first those on which all runs agree.
 
-    Only runs that read no clock and make no ids can be compared so.
+    It is a difference only if the runs read no clock and make no ids.
     """
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
@@ -308,7 +308,8 @@ def moments_otherwise(
         LeftOtherwise(name, one, tuple(run.exact.get(name, run.at(name) or "") for run in known))
         for name, one in recorded.exact.items()
     ]
-    return [each for each in differing if each.is_steady and each.runs[0] not in {"", each.recorded}]
+    differing = [each for each in differing if "" not in each.runs and set(each.runs) != {each.recorded}]
+    return sorted(differing, key=lambda each: not each.is_steady)
 
 
 def code_otherwise(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> list[str]:
