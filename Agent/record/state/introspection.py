@@ -305,14 +305,6 @@ def _of_attributes(cls: type) -> Exposure:
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
 
 
-@by_class
-def declared_in_class(cls: type) -> frozenset[str]:
-    """Return the names of a dataclass's class variables and InitVars, which are no fields of its objects."""
-    if not is_dataclass(cls):
-        return frozenset()
-    return frozenset(cls.__dataclass_fields__) - {each.name for each in dataclass_fields(cls)}
-
-
 def _is_made(cls: type) -> bool:
     """Whether another library made the class's `__getstate__`."""
     function = vars(cls)["__getstate__"]
