@@ -150,37 +150,19 @@ def content_of(
 
 
 def whole_digest(
-    value: object,
-    agent_of: AgentOf,
-    hides: Hides | None,
-    reached: ReachedObjects,
-    *,
-    with_code: bool = False,
-    with_made: bool = False,
-    left_out: list[str | float] | None = None,
+    value: object, agent_of: AgentOf, hides: Hides | None, reached: ReachedObjects, *, with_code: bool = False
 ) -> str | None:
     """Return the digest of the whole content of a value of any size; None if it cannot be read.
 
-    Agents count by id; ids and moments that a library may have made are left out unless `with_made`, code
-    unless `with_code`. An object that an earlier walk reached counts by its position there. The limit applies
-    to all walks with this `reached`.
-
-    Args:
-        left_out: receives the ids and moments that are left out.
+    Agents count by id; ids and moments that a library may have made are left out unless `reached.made` is
+    None, code unless `with_code`. An object that an earlier walk reached counts by its position there. The
+    limit applies to all walks with this `reached`.
     """
     by_place = reached.by_place(value)
     if by_place is None and reached.nodes > MAX_NODES:
         return None
-    made = None if with_made else [] if left_out is None else left_out
-    leaves_out = not with_code
-    walk = _Walk(
-        agent_of,
-        Reading(hides=hides),
-        leaves_out_code=leaves_out,
-        reached=reached,
-        instead=by_place,
-        made=made,
-    )
+    how: dict[str, Any] = {"leaves_out_code": not with_code, "made": reached.made}
+    walk = _Walk(agent_of, Reading(hides=hides), reached=reached, instead=by_place, **how)
     try:
         content = walk.of(value)
     except _HoldsMuch as error:

@@ -132,12 +132,15 @@ class ReachedObjects:
 
     Args:
         are_of_one_moment: whether all walks are parts of one, so that a generator is read once for all.
+        leaves_out_made: whether ids and moments that may have been made anew are left out of whole digests.
     """
 
-    __slots__ = ("generators", "nodes", "places")
+    __slots__ = ("generators", "made", "nodes", "places")
 
-    def __init__(self, *, are_of_one_moment: bool = False) -> None:
+    def __init__(self, *, are_of_one_moment: bool = False, leaves_out_made: bool = True) -> None:
         self.nodes = 0
+        self.made: list[str | float] | None = [] if leaves_out_made else None
+        """The ids and moments that digests left out; None if they leave none out."""
         self.places: dict[int, tuple[Content, int, object]] = {}
         """{id: (content of the value where that walk began, position in it, the object)}."""
         self.generators: dict[int, tuple[object, tuple[str, Any]]] | None = {} if are_of_one_moment else None

@@ -360,17 +360,16 @@ class ProgramState:
         nodes = 0
         search = Search(roots, known, self._others)
         for name, value in search.parts(asked):
-            digest = with_code = None
-            left_out: list[str | float] = []
-            if type(value) in SCALARS:
-                digest = self._digest(value, ReachedObjects(), left_out=left_out)
-            elif nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
+            digest = with_code = exact = None
+            is_small = nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS
+            if is_small or type(value) in SCALARS:
                 reached = ReachedObjects()
-                digest = self._digest(value, reached, left_out=left_out)
+                digest = self._digest(value, reached)
                 nodes += reached.nodes
                 if digest is not None and version_in(digest.partition(":")[0]):
                     with_code = self._digest(value, ReachedObjects(), with_code=True)
-            exact = self._digest(value, ReachedObjects(), with_made=True) if left_out else None
+                if reached.made:
+                    exact = self._digest(value, ReachedObjects(leaves_out_made=False))
             holder = search.holders.get(name, "")
             yield name, _Look(digest, value, with_code=with_code, exact=exact, holder=holder)
         for name, held in search.code.items():
@@ -379,8 +378,8 @@ class ProgramState:
             digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
             yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
 
-    def _digest(self, value: object, reached: ReachedObjects, **how: Any) -> str | None:
-        return whole_digest(value, agent_id_of, self._hides, reached, **how)
+    def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
+        return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)
 
 
 class _Look(NamedTuple):

@@ -13,10 +13,10 @@ import atexit
 import contextlib
 import gc
 import importlib
-import importlib.util
 import inspect
 import io
 import os
+import runpy
 import select
 import selectors
 import signal
@@ -35,10 +35,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
@@ -48,6 +46,7 @@ from Agent.errors import AgentTraceError, ReplayError
 from Agent.record.secrets.issuers import literals
 from Agent.record.secrets.names import name_says
 from Agent.record.secrets.nearby import speaks_of_secret
+from Agent.replay.worker import program
 from Agent.replay.worker.jobs import (
     Child,
     ChildResult,
@@ -347,23 +346,14 @@ def main(descriptor: int, target: str | None = None) -> None:
         sys.stderr.flush()
         os._exit(0)  # a regular exit would free all imports and copy every shared page
     sys.argv = [task["module"], task["request"]]
+    # Run a fresh copy of the module as `__main__`, as `python -m` does.
     sys.modules.pop(task["module"], None)
-    _run_as_main(task["module"])
+    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+    # `runpy` has put this process's own `__main__` back, but the recording ends at exit, and names functions
+    # and classes by what the program's has.
+    if program.main_module is not None:
+        sys.modules["__main__"] = program.main_module
     _end()
-
-
-def _run_as_main(name: str) -> None:
-    """Run a fresh copy of a module as `__main__`, as `python -m` does.
-
-    `runpy` would put this process's own `__main__` back, though the recording that ends at exit names
-    functions and classes by what the program's has.
-    """
-    spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None  # noqa: S101 - it is a module of this package
-    module = sys.modules["__main__"] = ModuleType("__main__")
-    module.__file__, module.__package__, module.__spec__ = spec.origin, spec.parent, spec
-    sys.argv[0] = spec.origin
-    SourceFileLoader("__main__", spec.origin).exec_module(module)
 
 
 def _warm() -> None:

@@ -69,6 +69,10 @@ shows in their results.
 """
 
 
+main_module: ModuleType | None = None
+"""The module that a program fills here; None before one runs."""
+
+
 def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run the program of a request as `__main__`; return what the guard refused, and how the program failed.
 
@@ -149,7 +153,8 @@ def _main_module(request: Mapping[str, Any]) -> tuple[ModuleType, str]:
     module.__file__ = path
     if package:  # as Python does; recordings use this module name
         module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
-    sys.modules["__main__"] = module
+    global main_module  # noqa: PLW0603 - a process runs one program
+    main_module = sys.modules["__main__"] = module
     return module, package
 
 
