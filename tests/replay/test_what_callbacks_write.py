@@ -148,6 +148,7 @@ SPACE.rate = 0
 EMITTED = []
 emit = EMITTED.append
 CURRENT = contextvars.ContextVar("current", default=[])
+UNSET = contextvars.ContextVar("unset")
 
 
 class Basket(list):
@@ -203,6 +204,7 @@ class Clerk:
         BASKET.append(14)
         emit(15)
         CURRENT.get().append(16)
+        UNSET.set(17)
         stock.shelf.LOG.append(4)
         box.mail += (7,)
 
@@ -227,6 +229,7 @@ for _ in range(3):
         ("append(14)", "append(24)", "shop.BASKET"),
         ("emit(15)", "emit(25)", "shop.emit"),
         ("append(16)", "append(26)", "shop.CURRENT"),
+        ("set(17)", "set(27)", "shop.UNSET"),
     ],
 )
 def test_what_a_run_without_clocks_leaves_is_compared_with_its_moments_and_orders(

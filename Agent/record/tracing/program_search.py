@@ -195,7 +195,8 @@ class Search:
             self._value(f"{place}.{name}", value)
             return
         inner = vars(value)
-        is_made = sys.modules.get(value.__name__) is not value  # by the program, which may use any name in it
+        # Made by the program, which may use any name in it. Extension modules may be loaded by another name.
+        is_made = inner.get("__spec__") is None and sys.modules.get(value.__name__) is not value
         if is_made:
             own, reached = f"{place}.{name}", [each for each in list(inner) if not each.startswith("__")]
         elif is_of_program(value.__name__):
@@ -228,8 +229,9 @@ class Search:
             self._waiting += [("", each) for each in registered]
             self._note(f"{name}.<registered>[{place!r}]", registered)
         if kind is ContextVar:
-            with suppress(LookupError):
-                value = value.get()
+            variable, value = value, None
+            with suppress(LookupError):  # neither set nor with a default
+                value = variable.get()
         elif kind is BuiltinFunctionType and type(value.__self__) in CONTAINERS:
             value = value.__self__  # of such as `emit = LOG.append`
         elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
