@@ -470,7 +470,7 @@ def _wrong_heads(
     for writer, chain in chains.items():
         if chain.problem is not None:
             yield Edit(_chain_name(session, writer), chain.problem)
-    for told_by, heads in (
+    for source, heads in (
         ("log.closed", heads_by_writer.values()),
         ("the head that was kept", expected_heads),
     ):
@@ -480,7 +480,7 @@ def _wrong_heads(
                 yield Edit("session", f"its head is {head}, not the one that was kept")
             elif digest and not _has_head(chains.get(writer), expected):
                 lead = "does not lead" if writer in chains else "is missing, so nothing leads"
-                yield Edit(_chain_name(session, writer), f"it {lead} to {told_by}, {expected}")
+                yield Edit(_chain_name(session, writer), f"it {lead} to {source}, {expected}")
     for writer, heads in boards.items():
         # the process may have been killed while it wrote the newer one
         if not any(_has_head(chains.get(writer), each) for each in heads):

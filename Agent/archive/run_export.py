@@ -96,7 +96,7 @@ class Manifest:
             "session_uid": self.session_uid,
             "run_id": self.run_id,
             "runs": self.runs,
-            "members": {path: list(told) for path, told in sorted(self.members.items())},
+            "members": {path: list(member) for path, member in sorted(self.members.items())},
         }
         return orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 

@@ -398,7 +398,7 @@ def shown(title: str = "reading the session") -> Iterator[None]:
     """Show the progress of long queries while this is open."""
     from Agent.analysis.query.progress import listener
 
-    with _heard(listener, title):
+    with _listening(listener, title):
         yield
 
 
@@ -407,12 +407,12 @@ def shown_forks(title: str) -> Iterator[None]:
     """Show the progress of forks that take longer than 1 s while this is open."""
     from Agent.replay.worker.jobs import listener
 
-    with _heard(listener, title):
+    with _listening(listener, title):
         yield
 
 
 @contextmanager
-def _heard(listener: ContextVar[Callable[[float], None] | None], title: str) -> Iterator[None]:
+def _listening(listener: ContextVar[Callable[[float], None] | None], title: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return

@@ -459,8 +459,8 @@ class SpanMaker:
             for name, key in (("message", "error_message"), ("stacktrace", "traceback")):
                 if isinstance(text := event.extra.get(key), str):
                     attributes[f"exception.{name}"] = text
-        told_keys = ("fingerprint", "call", "action_type")
-        payload_keys: dict[str, Any] = {key: payload[key] for key in told_keys if key in payload}
+        shown_keys = ("fingerprint", "call", "action_type")
+        payload_keys: dict[str, Any] = {key: payload[key] for key in shown_keys if key in payload}
         module = event.extra.get("error_module")
         error_module = module if isinstance(module, str) else None
         sort = classify(str(event.extra.get("error_type")), error_module=error_module)

@@ -390,12 +390,12 @@ def list_error_groups(
 def _errors(connection: Connection, project: Project, filters: EventFilter) -> Select[Any]:
     """Select the newest matching errors, each with the key of its group."""
 
-    def told(name: str) -> ColumnElement[Any]:
+    def body_text(name: str) -> ColumnElement[Any]:
         return cast(EVENTS.c.body[name].as_string(), Text)
 
     # Errors without a fingerprint are grouped by kind and name.
     key: ColumnElement[Any] = func.substr(
-        func.coalesce(told("fingerprint"), EVENTS.c.kind + ":" + func.coalesce(EVENTS.c.name, "")),
+        func.coalesce(body_text("fingerprint"), EVENTS.c.kind + ":" + func.coalesce(EVENTS.c.name, "")),
         1,
         _KEY_CHARS,
     )
@@ -406,7 +406,7 @@ def _errors(connection: Connection, project: Project, filters: EventFilter) -> S
         *columns,
         cast(EVENTS.c.session_uid, Text).label("session_uid"),
         key.label("group_key"),
-        *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
+        *(body_text(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
     ).where(matching(EVENTS, project))
     narrowed = narrowed_events(connection, statement, project, filters)
     # A literal, not a parameter, so that any plan can use the partial index of errors.

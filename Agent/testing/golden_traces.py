@@ -91,8 +91,8 @@ class GoldenTraces:
         except AgentTraceError as error:
             pytest.fail(f"golden trace {name}: {error}", pytrace=False)
         # In an update syrupy stores what it is compared with, so a failed replay must not be compared.
-        is_heard = report.passes or not self._is_update
-        is_expected = is_heard and self._snapshot(name=str(golden.directory)) == report.outcome_text
+        is_checked = report.passes or not self._is_update
+        is_expected = is_checked and self._snapshot(name=str(golden.directory)) == report.outcome_text
         if not report.passes:
             pytest.fail(_failure_text(report), pytrace=False)
         if not is_expected:

@@ -24,7 +24,7 @@ from Agent.analysis.debug.question import read_question
 from Agent.analysis.debug.root_causes import ranking, symptoms
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.causes import findings_in
-from Agent.analysis.debug.root_causes.ranking import measures_of_causes, told_of
+from Agent.analysis.debug.root_causes.ranking import findings_by_place, measures_of_causes
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import MAX_SYMPTOMS, Issue, blame, measures_of_symptoms
 from benchmarks.command import progress
@@ -202,8 +202,8 @@ def fit_both(reads: Callable[[], Iterator[Read]], fitted: str) -> dict[str, str]
     begun = []
     for read, case, score in zip(reads(), shown, scores, strict=True):
         shares = shares_of(case, score)
-        told = told_of(read.findings)
-        found = measures_of_causes(read.log, read.findings, told, shares, blame(read.log, shares))
+        by_place = findings_by_place(read.findings)
+        found = measures_of_causes(read.log, read.findings, by_place, shares, blame(read.log, shares))
         names = [*next(iter(found.values()))]
         begun.append(judged(read, found, read.accepted))
     of_causes, _ = fitted_file("causes", begun, names, CAUSES, fitted)

@@ -36,7 +36,7 @@ def test_each_measure_that_the_trees_ask_for_is_measured(name: str) -> None:
     else:
         shares = {3: 1.0}
         blamed = symptoms.blame(log, shares)
-        told = ranking.told_of(findings)
+        told = ranking.findings_by_place(findings)
         measured = ranking.measures_of_causes(log, findings, told, shares, blamed)
     judge = boosted_trees(name)
     weights = symptoms.WEIGHTS if name == symptoms.TREES else ranking.WEIGHTS

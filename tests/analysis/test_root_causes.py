@@ -16,7 +16,7 @@ from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, findings_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
 from Agent.analysis.debug.root_causes.measures import surprises
-from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, rank, told_of
+from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis, _oddness, findings_by_place, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -235,7 +235,7 @@ def test_a_time_that_is_not_as_far_from_its_event_as_the_others_is_found(usual: 
     if odd is not None:
         apart = {0: "", 21: " + 21", -3: " - 3"}[usual]
         told = f"desk0: lend has due {odd + usual + 5} at tick {odd}; in 59 of 60 such events due is the tick{apart}"
-        assert Wording(log).told(parted[0].first, parted[0]) == told
+        assert Wording(log).sentence(parted[0].first, parted[0]) == told
 
 
 def test_failures_begin_where_they_begin() -> None:
@@ -587,7 +587,7 @@ def test_a_word_that_every_event_holds_tells_none_from_another() -> None:
     for step in range(STEPS):
         diary.write(step, "a1", action_type="weighing", kg=10)
     question = read_question("weighing is odd", {"a1": "a"}, {"weighing"})
-    assert Issue(question, diary.log()).told == {}
+    assert Issue(question, diary.log()).matched == {}
 
 
 @pytest.mark.parametrize("is_skipped", [True, False])
@@ -652,20 +652,20 @@ def test_the_words_of_a_text_are_sought_in_the_names_of_fields_too() -> None:
     for n in range(20):
         diary.write(n, "yard", action_type="load", **({"ballast": 4} if n == 7 else {"crates": 4}))
     log = diary.log()
-    told = Issue(read_question("the ballast was far too heavy", {}, []), log).told
+    told = Issue(read_question("the ballast was far too heavy", {}, []), log).matched
     assert [log.acts[place].step for place in told] == [7]
 
 
 def test_one_odd_event_tells_more_than_the_beginning_of_a_series_that_is_a_little_odder() -> None:
     acts = [each.act for each in observed([(n, "a", n) for n in range(12)])]
     series, single = Finding("level", "x", acts[:9], 4.0), Finding("new", "x", acts[:1], 3.0)
-    (told, *_) = told_of([series, single]).values()
+    (told, *_) = findings_by_place([series, single]).values()
     assert _oddness(told) == (3.0, 0.0, 1.0)
 
 
 def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
     acts = [each.act for each in observed([(n, "a", n) for n in range(12)])]
-    (told, *_) = told_of([Finding("far from usual", "x", acts[:1], 0.8)]).values()
+    (told, *_) = findings_by_place([Finding("far from usual", "x", acts[:1], 0.8)]).values()
     odd, _, single = _oddness(told)
     assert odd == 0.8 and 0.0 < single < 0.5
 
@@ -711,7 +711,7 @@ def test_a_break_is_told_in_plain_words_with_both_values(rule: str, odd: dict[st
     log = diary.log()
     words = Wording(log)
     found = [each for find in DETECTORS for each in find(log) if each.rule == rule and not each.local]
-    assert told in {words.told(each.first, each) for each in found}
+    assert told in {words.sentence(each.first, each) for each in found}
 
 
 def test_an_event_is_told_by_what_tells_it_from_others_of_its_sort() -> None:
@@ -719,7 +719,7 @@ def test_an_event_is_told_by_what_tells_it_from_others_of_its_sort() -> None:
     for n in range(8):
         diary.write(n, "cook", action_type="fry", dish=f"d-{n}", pan="big", eggs=n + n % 2, day=n)
     log = diary.log()
-    assert Wording(log).told(log.acts[3], None) == "cook: called fry (dish d-3, eggs 4) at tick 3"
+    assert Wording(log).sentence(log.acts[3], None) == "cook: called fry (dish d-3, eggs 4) at tick 3"
 
 
 def test_a_snapshot_of_a_state_is_no_cause_however_odd_it_is() -> None:
@@ -773,7 +773,7 @@ def test_a_change_of_several_fields_is_named_by_all_of_them() -> None:
     log = diary.log()
     found = [each for each in values.find(log) if each.rule == "value beyond range" and each.first.step == 40]
     assert (
-        Wording(log).told(found[0].first, found[0])
+        Wording(log).sentence(found[0].first, found[0])
         == "store: count is 900 at tick 40 (earlier values: 0 to 40)"
     )
     assert _noun(log.acts[0].name) == "change of count, drug and version"

@@ -80,7 +80,7 @@ def test_a_change_of_state_to_what_it_was_is_none() -> None:
         zone = {"zone": n}
         diary.write(n, "office", kind="state_change", old_state=zone, new_state=zone)
     log = diary.log()
-    assert Wording(log).told(log.acts[1], None) == "office: left zone unchanged at tick 1"
+    assert Wording(log).sentence(log.acts[1], None) == "office: left zone unchanged at tick 1"
 
 
 def test_what_is_missing_is_told_of_the_thing_that_lacks_it() -> None:

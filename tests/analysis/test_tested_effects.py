@@ -162,5 +162,7 @@ def test_a_run_among_other_seeds_is_told_with_their_range_where_no_direction_is_
 
 
 def test_what_is_counted_is_told_in_words():
-    told = [Measurable("count", (each,), (), 1).told for each in ("action:publish", "tool:search", "error")]
+    told = [
+        Measurable("count", (each,), (), 1).in_words for each in ("action:publish", "tool:search", "error")
+    ]
     assert told == ["the number of publish actions", "the number of calls of search", "the number of errors"]

@@ -197,7 +197,7 @@ def test_what_several_agents_show_is_told_of_all_of_them() -> None:
             diary.write(n, f"deer{deer}", action_type="walk")
     (first, *_) = found(values.find_rates, diary, "error comes up")
     words = Wording(diary.log())
-    assert words.told(first.first, first).startswith(
+    assert words.sentence(first.first, first).startswith(
         "deer0, deer1 and deer2: had the error Collapse 30 times"
     )
 
@@ -235,7 +235,7 @@ def test_a_text_of_the_log_is_quoted_as_it_is(text: str) -> None:
         diary.write(n, "gate", "log")
         diary.rows[-1]["message"] = text
     log = diary.log()
-    assert Wording(log).told(log.acts[1], None) == f'gate: logged "{text}" at tick 1'
+    assert Wording(log).sentence(log.acts[1], None) == f'gate: logged "{text}" at tick 1'
 
 
 def test_a_long_text_ends_in_dots_within_its_quotes() -> None:
@@ -356,7 +356,10 @@ def test_an_item_of_a_list_is_told_with_its_place_and_a_list_as_a_whole() -> Non
     log = diary.log()
     told = {Wording(log).finding(each) for each in relations.find(log)}
     assert "survey with place pond_2 has at[0] 62 at tick 5; elsewhere it is about 3" in told
-    assert Wording(log).told(log.acts[4], None) == "ranger: called survey (place pond_1, at [2, 9]) at tick 4"
+    assert (
+        Wording(log).sentence(log.acts[4], None)
+        == "ranger: called survey (place pond_1, at [2, 9]) at tick 4"
+    )
 
 
 def test_a_part_of_a_name_is_told_in_words() -> None:
@@ -373,7 +376,7 @@ def test_an_error_that_was_logged_is_told_with_the_words_of_the_log() -> None:
         diary.write(n, "ward", "error", error_type="TimeoutError", error_message="late")
         diary.rows[-1]["message"] = "gave up, asked again"
     log = diary.log()
-    told = Wording(log).told(log.acts[0], None)
+    told = Wording(log).sentence(log.acts[0], None)
     assert told == 'ward: logged "gave up, asked again" with TimeoutError at tick 0'
 
 

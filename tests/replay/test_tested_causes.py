@@ -207,8 +207,8 @@ def tried(toy, suspected, sort, series, agents, worse, seeds=5):
     assert chance[0].lacks is None, chance
     chosen = [next(each for each in ways if each.lacks is None) for ways in found]
     return (
-        judged_chance(chance[0].told, chance[0].with_it[0], chance[0].without_it, worse),
-        *(judged(each.told, each.with_it, each.without_it, worse, each.expected) for each in chosen),
+        judged_chance(chance[0].change, chance[0].with_it[0], chance[0].without_it, worse),
+        *(judged(each.change, each.with_it, each.without_it, worse, each.expected) for each in chosen),
     )
 
 
@@ -219,7 +219,7 @@ def ways_out(toy, event, outcome, agents=("worker_3",)):
         session, "state", (), agents, outcome=outcome, target=f"{toy.name}:build", seeds=1
     )
     _, found = trials.try_events([(event.id, "state_before_change", {event.id})])
-    return [each.told for each in found]
+    return [each.change for each in found]
 
 
 def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it_is_not(toy):
@@ -228,7 +228,7 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     storm = the_event(events, kind="agent_message", direction="received", body={"weather": "storm"})
     chance, shown, not_shown = tried(toy, [poison, storm], "count", ("error",), ("worker_3",), 1)
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 3, 0)
-    assert "message of tick 9" in shown.told
+    assert "message of tick 9" in shown.change
     assert "explains 3 of 3 (100%)" in str(shown)
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
     assert not_shown.reason == "the same happens without it"
@@ -299,7 +299,7 @@ def test_a_bad_observation_is_shown_to_be_the_cause_and_a_strange_label_is_not(t
     strange = the_event(events, action_type="step", tick=4)
     _, shown, not_shown = tried(toy, [bad, strange], "count", ("action:hunt",), ("scout",), -1)
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 0, 6)
-    assert "called with what it got" in shown.told
+    assert "called with what it got" in shown.change
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
 
 
@@ -309,7 +309,7 @@ def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_
     calls = [event for event in events if event.kind == "tool.call"]
     _, shown = tried(toy, [calls[7]], "count", ("decision:detour",), ("scout",), 1)
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 5, 0)
-    assert "answered as it was" in shown.told
+    assert "answered as it was" in shown.change
     trials = CauseExperiments(
         list_sessions(toy.root)[0].path, "count", ("decision:detour",), ("scout",),
         target=f"{toy.name}:build", worse=1, seeds=1,

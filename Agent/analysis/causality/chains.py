@@ -63,7 +63,7 @@ class CauseTest:
 
     verdict: Verdict
     """SHOWN: the complaint is worse with the cause; CONTRARY: it is milder; INCONCLUSIVE: neither."""
-    told: str
+    change: str
     """What was changed in the forks without the cause, in words."""
     with_it: float | None = None
     """The mean of the measured quantity with the cause."""
@@ -120,7 +120,7 @@ class CauseTest:
             )
         numbers += f" in {plural(self.forks, 'fork')}, {self.method}"
         ending = "" if self.reason is None else f"; {self.reason}"
-        return f"{self.verdict}: {self.told}: {numbers}{ending}"
+        return f"{self.verdict}: {self.change}: {numbers}{ending}"
 
 
 def judged(
@@ -245,7 +245,7 @@ MAX_INFERRED_HOPS = 3
 """A chain contains at most this many inferred edges."""
 MAX_CAUSES = 100
 _MAX_PASSED = 8
-_MAX_TOLD = 3
+_MAX_SHOWN = 3
 _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
 """The number of earlier events of the agent that the rules search."""
@@ -308,7 +308,7 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     extra = row["extra"]
     error = window.by_id.get(extra.get("error_id", ""))
     if error is not None:
-        yield error, "error", f"it ended with the error {_told(error)}"
+        yield error, "error", f"it ended with the error {_described(error)}"
     message_id = extra.get("message_id")
     if row["event_type"] == "agent_message" and message_id is not None:
         sent = window.sent.get(str(message_id))
@@ -321,17 +321,17 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     if row["span_id"] and (is_failure(row) or changes_state(row)):
         for inner in reversed(window.inside[row["span_id"]]):
             if is_failure(inner):
-                yield inner, "span", f"{_told(inner)} happened inside it"
+                yield inner, "span", f"{_described(inner)} happened inside it"
             elif inner["event_type"] == "agent_message" and inner is not window.sent.get(
                 str(inner["extra"].get("message_id"))
             ):
-                yield inner, "span", f"{_told(inner)} arrived inside it"
+                yield inner, "span", f"{_described(inner)} arrived inside it"
     outer = window.by_span.get(row["parent_span_id"] or "")
     if outer is not None and outer["id"] != row["id"]:
-        yield outer, "span", f"it happened inside {_told(outer)}"
+        yield outer, "span", f"it happened inside {_described(outer)}"
 
 
-def _told(row: Row) -> str:
+def _described(row: Row) -> str:
     """An event in words: its message, or its kind and name, such as step 'plan' or tool call 'search'.
 
     A run has its agent's name, or else its id.
@@ -357,9 +357,9 @@ def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
         cause = next(filter(is_cause, earlier), None) if any(sorts[sort] for sort in of) else None
         if cause is not None:
             names = ", ".join(list(changed_fields(cause))[:4]) or "its state"
-            sender, message = _sender(cause), cause["message"] or _told(cause)
-            told = reason.format(agent=row["agent_id"], names=names, sender=sender, message=message)
-            yield cause, rule, told
+            sender, message = _sender(cause), cause["message"] or _described(cause)
+            text = reason.format(agent=row["agent_id"], names=names, sender=sender, message=message)
+            yield cause, rule, text
 
 
 def _has_arrived(row: Row) -> bool:
@@ -393,9 +393,9 @@ def passed_value(row: Row, links: Links) -> Iterator[tuple[Row, Edge]]:
     found = [each for each in givers(links, row, values) if each[0].row["id"] != row["id"]] if values else []
     if found:
         given = max(found, key=len)
-        told = ", ".join(f"{each.value!r} as {each.path}" for each in given[:_MAX_TOLD])
+        text = ", ".join(f"{each.value!r} as {each.path}" for each in given[:_MAX_SHOWN])
         cause = given[0].row
-        reason = f"the newest result or state before it that has values of its arguments: {told}"
+        reason = f"the newest result or state before it that has values of its arguments: {text}"
         yield cause, Edge(cause["id"], row["id"], INFERRED, "passed_value", reason)
 
 

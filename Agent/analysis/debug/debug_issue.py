@@ -151,10 +151,10 @@ def explain(
     tests: list[str] = []
     if how is not None:
         causes, tests = tested(causes, question, path, how)
-    told = [f"{each} is not in this session." for each in unknown]
-    told += [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
+    notes = [f"{each} is not in this session." for each in unknown]
+    notes += [*recorded.unknown_events(reader, engine, question), *observations(log, question)]
     if missing := recorded.missing_events(account):
-        told.append(
+        notes.append(
             f"{plural(missing, 'event', 'are')} missing from the recording: what seems not to have happened "
             "may be among them."
         )
@@ -163,7 +163,7 @@ def explain(
         issue=text,
         session_id=path.name.removeprefix("session_"),
         causes=tuple(causes),
-        observations=tuple(told),
+        observations=tuple(notes),
         evidence=tuple(evidence),
         looked_at=(*looked_at, _counted(account)),
         commands=tuple(commands_for(path, causes, question, acting, has_errors=seen.has_errors)),
@@ -174,12 +174,12 @@ def explain(
 
 def _add_errors(found: list[Cause], log: Log, question: Question) -> None:
     """Add the errors that no clear cause explains yet."""
-    told_of = frozenset(
+    explained = frozenset(
         event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
     )
     # An error that the text asks about is a symptom: earlier changes that may explain it come first.
     least = found[1].confidence if len(found) > 1 else 1.0
-    for cause in recorded.error_causes(log, question, told_of):
+    for cause in recorded.error_causes(log, question, explained):
         found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
 
 

@@ -43,7 +43,7 @@ class Measurable(NamedTuple):
     """1 if more is worse, -1 if less is worse, 0 if the text does not say."""
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """The measure in words."""
         whose = f" of {', '.join(self.agents[:3])}" if self.agents else ""
         if self.sort == "reward":
@@ -69,8 +69,8 @@ class TriedEvent(Protocol):
         """The event; None if only the random seed differed."""
 
     @property
-    def told(self) -> str:
-        """What was done, in words."""
+    def change(self) -> str:
+        """What was changed, in words."""
 
     @property
     def with_it(self) -> Sequence[Any]:

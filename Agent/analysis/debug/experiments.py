@@ -92,24 +92,24 @@ def tested(
     for place, events in leading.items():
         tests = [(event_id, rule, _best(next(answers), complaint)) for event_id, rule in events]
         found[place] = _with_tests(found[place], tests, complaint)
-    by_chance, told = _chance_cause(chance[0], complaint)
+    by_chance, note = _chance_cause(chance[0], complaint)
     if by_chance is not None:
         found.append(by_chance)
     found.sort(key=lambda cause: (-_shown_effect(cause), -cause.confidence))
     shown = sum(_shown_effect(cause) > 0 for cause in found)
     lines = [
-        f"{plural(len(leading), 'cause')} tested by forks with and without, measured by {complaint.told} "
+        f"{plural(len(leading), 'cause')} tested by forks with and without, measured by {complaint.in_words} "
         f"from that moment on: {shown or 'none'} shown"
     ]
-    return found, [*lines, told] if told else lines
+    return found, [*lines, note] if note else lines
 
 
 def _best(tried: Sequence[TriedEvent], complaint: Measurable) -> CauseTest:
     """Return the most conclusive test among all ways to leave out an event."""
     tests = [
-        CauseTest("INCONCLUSIVE", each.told, reason=each.lacks)
+        CauseTest("INCONCLUSIVE", each.change, reason=each.lacks)
         if each.lacks is not None
-        else judged(each.told, each.with_it, each.without_it, complaint.worse, each.expected)
+        else judged(each.change, each.with_it, each.without_it, complaint.worse, each.expected)
         for each in tried
     ]
     return min(tests, key=_rank)
@@ -141,18 +141,18 @@ def _from(cause: Cause, event_id: str) -> Cause:
     # The title says the end of the path, and lines before what is not of the path say the rest.
     path = [*(line for line in lines if line.startswith(("first: ", "then: "))), f"then: {end}"]
     places = (
-        (n, told)
-        for told in reasons
+        (n, reason)
+        for reason in reasons
         for n, line in enumerate(path)
-        if line.startswith(f"then: {told}") or (therefore and n == len(path) - 1 and told.endswith(end))
+        if line.startswith(f"then: {reason}") or (therefore and n == len(path) - 1 and reason.endswith(end))
     )
-    at, told = next(places, (None, ""))
+    at, reason = next(places, (None, ""))
     if at is None:
         return cause
     return replace(
         cause,
-        title=told if told.endswith(end) else f"{told}{therefore}{end}",
-        explanation="\n".join([f"first: {told}", *path[at + 1 : -1], *lines[len(path) - 1 :]]),
+        title=reason if reason.endswith(end) else f"{reason}{therefore}{end}",
+        explanation="\n".join([f"first: {reason}", *path[at + 1 : -1], *lines[len(path) - 1 :]]),
         event_ids=tuple(dict.fromkeys((event_id, *cause.event_ids))),
     )
 
@@ -161,20 +161,20 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
     """Return chance as a cause if the run does worse than all other seeds; else None and the result."""
     if tried.lacks is not None:
         return None, f"another chance from the beginning on: {tried.lacks}"
-    test = judged_chance(tried.told, tried.with_it[0], tried.without_it, complaint.worse)
+    test = judged_chance(tried.change, tried.with_it[0], tried.without_it, complaint.worse)
     if test.verdict != "SHOWN":
         if len({*tried.without_it, tried.with_it[0]}) == 1:
             return None, "other seeds from the beginning do not change it"
         return None, f"another chance from the beginning on: {test.reason}"
-    told = (
-        f"With the recorded chance {complaint.told} is {test.with_it:g}; with each of "
+    text = (
+        f"With the recorded chance {complaint.in_words} is {test.with_it:g}; with each of "
         f"{plural(len(tried.without_it), 'other seed')} from the beginning on it is better, "
         f"{test.without_it:g} on average. A run that is but one of them does worst once in "
         f"{len(tried.without_it) + 1}."
     )
-    edge = Edge(CHANCE, _effect(complaint), TESTED, "other_seeds", told, test)
+    edge = Edge(CHANCE, _effect(complaint), TESTED, "other_seeds", text, test)
     title = "Chance: it does not happen with other seeds"
-    return Cause(title, told, (), complaint.agents, (edge,), _BY_CHANCE, CHANCE), ""
+    return Cause(title, text, (), complaint.agents, (edge,), _BY_CHANCE, CHANCE), ""
 
 
 def _chain(cause: Cause) -> list[tuple[str, str]]:
@@ -202,7 +202,7 @@ def _labelled(
         if edge.cause_id == event_id:
             edges[place] = replace(edge, test=test, **basis)
             return edges
-    reason = test.told or "it was tried without it"
+    reason = test.change or "it was tried without it"
     made = Edge(
         event_id, _effect(complaint), basis.get("basis", "inferred"), rule or "suspected", reason, test
     )

@@ -129,7 +129,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
         common, number = Counter(act.message for act in errors).most_common(1)[0]
         first = next(act for act in errors if act.message == common)
         where = f" in {first.name}" if first.name in called else ""
-        told = (
+        text = (
             f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r}{where} "
             f"(first event {first.id}); `agent-trace causes {first.id}` shows the call with its arguments."
         )
@@ -138,7 +138,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
         confidence = 0.6 if is_asked else 0.45
         causes.append(
             Cause(
-                f"{agent} fails{where} with {common!r}", told, (first.id,), (agent,), (), confidence, "error"
+                f"{agent} fails{where} with {common!r}", text, (first.id,), (agent,), (), confidence, "error"
             )
         )
     return causes
@@ -168,11 +168,11 @@ def loss_causes(account: dict[str, Any], question: Question) -> list[Cause]:
     if not _RECORD_WORDS.intersection(question.words):
         return []
     dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
-    told = (
+    text = (
         f"According to event numbers, {plural(account['lost'], 'event', 'are')} lost and "
         f"{account['unknown']} unknown{dropped}; {plural(damaged, 'line')} could not be read."
     )
-    return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]
+    return [Cause(f"{plural(missing, 'event')} missing from the recording", text, (), (), (), 0.8, "record")]
 
 
 _MAX_AGENTS: Final = 5
@@ -181,17 +181,17 @@ _MAX_SERIES: Final = 4
 
 def observations(log: Log, question: Question) -> list[str]:
     """Compare how often named agents and their peers did what the text names, and list the agents' errors."""
-    told = [
+    lines = [
         f"No agent is called {word!r} here; {agent_id} is assumed."
         for agent_id, word in question.guessed.items()
     ]
     if not question.agents and not question.roles:
-        told.append("The text names no agent or role of this session, so all agents were examined.")
+        lines.append("The text names no agent or role of this session, so all agents were examined.")
     for agent in question.agents[:_MAX_AGENTS]:
         for series in question.series[:_MAX_SERIES]:
-            told += _done(log, agent, series.partition(":")[2] or series)
-        told += _errors(log, agent)
-    return told
+            lines += _done(log, agent, series.partition(":")[2] or series)
+        lines += _errors(log, agent)
+    return lines
 
 
 def _done(log: Log, agent: str, name: str) -> list[str]:

@@ -236,12 +236,12 @@ class DebugReport:
             Entry(f"{each.confidence:.2f}", each.title, each.explanation.splitlines()) for each in self.causes
         ]
         verdict = _VERDICTS.get(self.status, "Causes, with their confidence:")
-        told = (Words("\n".join(lines), "code") for lines in (self.tests, self.observations) if lines)
+        notes = (Words("\n".join(lines), "code") for lines in (self.tests, self.observations) if lines)
         evidence = [(item["count"], item["message"], item["agent_id"]) for item in self.evidence]
         messages = [Grid(("count", "message", "agent"), evidence, frozenset({0}))] if evidence else []
         head = [Words(f"Session {self.session_id}", "soft"), Words(verdict)]
         commands = Words("\n".join(self.commands), "code")
-        return notebook_html([Section(self.issue, [*head, Entries(causes), *told, *messages, commands])])
+        return notebook_html([Section(self.issue, [*head, Entries(causes), *notes, *messages, commands])])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, ready for JSON."""
@@ -273,9 +273,9 @@ def _events(cause: Cause, width: int) -> str:
     """Return the line of a cause that names its events, likeliest first; empty if it has only one."""
     if len(cause.event_ids) < 2:
         return ""
-    told = f"events: {', '.join(cause.event_ids)}"
+    line = f"events: {', '.join(cause.event_ids)}"
     return "\n" + textwrap.fill(
-        told, width, initial_indent="   ", subsequent_indent="     ", break_on_hyphens=False
+        line, width, initial_indent="   ", subsequent_indent="     ", break_on_hyphens=False
     )
 
 

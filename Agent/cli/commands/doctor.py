@@ -233,11 +233,11 @@ def _inotify() -> Finding:
             return WARN, found, "raise fs.inotify.max_user_instances or max_user_watches"
         try:
             Path(directory, "file").touch()
-            heard = woken.wait(2.0)
+            is_awake = woken.wait(2.0)
         finally:
             observer.stop()
             observer.join()
-    if heard:
+    if is_awake:
         return OK, "changes wake tail -f immediately"
     return WARN, "no notification of changes here; tail -f polls instead"
 

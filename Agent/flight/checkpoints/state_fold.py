@@ -180,11 +180,11 @@ class StateFold:
 
     def with_numbers(self) -> dict[str, Any]:
         """Return the fields with each Decimal and Fraction as a number instead of its recorded text."""
-        told = {
+        pointers = {
             name: [pointer for pointer, tag in found.items() if tag in _OF_NUMBERS]
             for name, found in self.tags.items()
         }
-        found = {name: _with_numbers(self.fields[name], at) for name, at in told.items() if at}
+        found = {name: _with_numbers(self.fields[name], at) for name, at in pointers.items() if at}
         return {**self.fields, **found} if found else self.fields
 
 

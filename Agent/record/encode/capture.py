@@ -60,17 +60,17 @@ _MOST_IN_CALLS = 5_000
 """The same limit for an argument or result."""
 
 
-_told_kinds: set[type] = set()
+_known_to_native: set[type] = set()
 
 
-def _tell_kind(kind: type) -> None:
+def _register(kind: type) -> None:
     """Register a numpy number type with the judge in C, which then encodes it as a plain value with a tag."""
-    if native is None or kind in _told_kinds:
+    if native is None or kind in _known_to_native:
         return
     tag = number_tag(kind)
     if tag is not None:
         native.tag_numbers(kind, tag)
-        _told_kinds.add(kind)
+        _known_to_native.add(kind)
 
 
 class EncodedField(NamedTuple):
@@ -213,9 +213,9 @@ class Capture:
                 if type(kind) is not type:
                     return {}
                 if often_reference(kind) is None:
-                    if kind not in _told_kinds and number_tag(kind) is None:
+                    if kind not in _known_to_native and number_tag(kind) is None:
                         return {}
-                    _tell_kind(kind)
+                    _register(kind)
                     continue
                 form = form_of_reference(value, self.agent_of, self._of_constructors)
                 if form is None or not self._keys_known(form):
@@ -276,8 +276,8 @@ class Capture:
         if native is not None:
             # A class with another metaclass is not a numpy number, and may run code when it is hashed.
             kinds = {each for each in map(type, payload.values()) if type(each) is type}
-            for kind in kinds - SCALARS - _told_kinds:
-                _tell_kind(kind)
+            for kind in kinds - SCALARS - _known_to_native:
+                _register(kind)
         reading = self.reading if reading is None else reading
         parts: list[bytes] = []
         types: Types = {}

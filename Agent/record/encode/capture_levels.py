@@ -101,8 +101,8 @@ class CaptureLevels:
             state["set"] = self._members(state["set"], "/state/set", "state", level, types)
             if level == METADATA:
                 state.pop("drew", None)  # an unkeyed digest, as below
-        told = level == METADATA and not changed.isdisjoint(_PLACES(row.message))
-        if "message" in event and (told or self._of_field("message", "") == METADATA):
+        is_hidden = level == METADATA and not changed.isdisjoint(_PLACES(row.message))
+        if "message" in event and (is_hidden or self._of_field("message", "") == METADATA):
             event["message"] = shape_of(event["message"], "", {}, self.redactor)
         if level == METADATA and slot.kind == "state":
             # An unkeyed digest would let a reader verify a guess of the state.
@@ -303,12 +303,12 @@ def shape_of(value: Any, pointer: str, types: Types, redactor: Redactor) -> Any:
     if value is None and not tags:
         return None
     try:
-        told = write_json([value, tags], orjson.OPT_SORT_KEYS)
+        text = write_json([value, tags], orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # lone surrogates, from bytes that are not UTF-8
-        told = json.dumps([value, tags], sort_keys=True).encode()
+        text = json.dumps([value, tags], sort_keys=True).encode()
     kind, size = _kind_and_size(value, tags.get(""))
     types[pointer] = _OPAQUE
-    return f"[{kind}{'' if size is None else f' {size}'}:{redactor.digest(told)}]"
+    return f"[{kind}{'' if size is None else f' {size}'}:{redactor.digest(text)}]"
 
 
 def _kind_and_size(value: Any, tag: str | None) -> tuple[str, int | None]:

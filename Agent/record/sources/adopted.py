@@ -181,8 +181,8 @@ T = TypeVar("T")
 _numbers = itertools.count(1)
 _MAX_STATES = 10_000
 _lock = threading.RLock()  # a signal handler may draw, too
-_told: dict[bytes, str] = {}
-_told_in: list[Pipeline] = []
+_recorded: dict[bytes, str] = {}
+_recorded_in: list[Pipeline] = []
 
 
 living: weakref.WeakSet[Adopted] = weakref.WeakSet()
@@ -313,16 +313,16 @@ def tell_state(pipeline: Pipeline, name: str, place: str, key: bytes, value: Any
     """
     digest = digest_bytes(place.encode("utf-8", "replace") + b" " + key).encode()
     with _lock:
-        if not _told_in or _told_in[0] is not pipeline:
-            _told.clear()
-            _told_in[:] = [pipeline]
-        known = _told.get(digest)
+        if not _recorded_in or _recorded_in[0] is not pipeline:
+            _recorded.clear()
+            _recorded_in[:] = [pipeline]
+        known = _recorded.get(digest)
     if known is None:
         slot = pipeline.binding(None, None, "sources", Category.SYSTEM.value).slot("source.state", 10)
-        told = {"source": name, "name": place, "value": value}
-        known = pipeline.emit(slot, name, told)
-        if known and len(_told) < _MAX_STATES:
-            _told[digest] = known
+        payload = {"source": name, "name": place, "value": value}
+        known = pipeline.emit(slot, name, payload)
+        if known and len(_recorded) < _MAX_STATES:
+            _recorded[digest] = known
     return known
 
 

@@ -247,7 +247,7 @@ class ReadNotice:
         self._hook = self._profile
         self._seeded: weakref.WeakSet[Any] = weakref.WeakSet()
         self._calls: Counter[object] = Counter()
-        self._told: dict[tuple[str, str, int], int] = {}
+        self._recorded: dict[tuple[str, str, int], int] = {}
 
     def begin(self, function: object) -> bool:
         """Begin an action, a call of `function`; return whether it is watched and needs a call of `end`."""
@@ -271,8 +271,8 @@ class ReadNotice:
     def tell_counts(self) -> None:
         """Write the number of reads of each place."""
         for place, read in self.found.items():
-            if read.count > self._told.get(place, 1):
-                self._told[place] = read.count
+            if read.count > self._recorded.get(place, 1):
+                self._recorded[place] = read.count
                 _tell(read, {"count": read.count})
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:

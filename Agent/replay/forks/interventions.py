@@ -554,7 +554,7 @@ class TestedIntervention:
 
     event_id: str | None
     """None if nothing is removed, and only the random seed differs from the beginning on."""
-    told: str
+    change: str
     with_it: tuple[Any, ...] = ()
     """Numbers, or booleans for a condition: first with the recorded randomness, then one for each seed.
 

@@ -289,8 +289,8 @@ def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -
 
 def why_unread(error: Exception) -> str:
     """Why a stored file cannot be used, in words: an error of Python about another form says nothing."""
-    is_told = isinstance(error, OSError | ValueError | OtherForm | AgentTraceError)
-    return str(error) if is_told else "its content has another form"
+    has_text = isinstance(error, OSError | ValueError | OtherForm | AgentTraceError)
+    return str(error) if has_text else "its content has another form"
 
 
 @cache

@@ -340,7 +340,7 @@ def _keep_changes(
     A field is recorded as a whole when one of its members changes.
 
     Args:
-        known: {path: (value, whether only a full state told it)} of the agent, kept up to date.
+        known: {path: (value, whether only a full state has it)} of the agent, kept up to date.
     """
     if kind == SNAPSHOT:
         for path, value in values.items():

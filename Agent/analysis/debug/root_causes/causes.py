@@ -80,7 +80,7 @@ def findings_in(
 
     With a baseline, what it never has is unusual, too.
     """
-    walk(log, issue.seeds(log), issue.heard(log))
+    walk(log, issue.seeds(log), issue.matching(log))
     found = [finding for find in DETECTORS for finding in find(log)]
     if baseline is not None:
         found += baseline.find(log)
@@ -93,10 +93,10 @@ def findings_in(
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     """Return a hypothesis in words."""
-    chain = [*_told_steps(hypothesis.chain, words)]
-    told = [*filter(words.is_true, hypothesis.findings)]
-    late = [each for each in told if chain and _begins_after(each, chain[0].act)]
-    findings = _led([each for each in told if each not in late])
+    chain = [*_true_steps(hypothesis.chain, words)]
+    true = [*filter(words.is_true, hypothesis.findings)]
+    late = [each for each in true if chain and _begins_after(each, chain[0].act)]
+    findings = _led([each for each in true if each not in late])
     hypothesis = replace(hypothesis, findings=findings, late=late, chain=chain)
     acts = hypothesis.acts
     owner = dict(findings[0].group).get("agent", "") if findings else ""
@@ -127,13 +127,13 @@ def _changed_field(hypothesis: Hypothesis) -> ChangedField | None:
     return None
 
 
-def _told_steps(chain: Sequence[ChainStep], words: Wording) -> Iterator[ChainStep]:
+def _true_steps(chain: Sequence[ChainStep], words: Wording) -> Iterator[ChainStep]:
     """Yield the steps of a path, without findings that are not true or begin after the next step."""
     for step, after in zip_longest(chain, chain[1:]):
         finding = step.finding
         is_late = finding is not None and after is not None and _begins_after(finding, after.act)
-        is_told = finding is None or (words.is_true(finding) and not is_late)
-        yield step if is_told else step._replace(finding=None)
+        is_shown = finding is None or (words.is_true(finding) and not is_late)
+        yield step if is_shown else step._replace(finding=None)
 
 
 def _begins_after(finding: Finding, act: Act) -> bool:
@@ -164,13 +164,13 @@ def confidence(hypothesis: Hypothesis) -> float:
 
 def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
     """Return one sentence: who, what, when, and the consequence."""
-    told = words.told(hypothesis.first, next(iter(hypothesis.findings), None))
+    sentence = words.sentence(hypothesis.first, next(iter(hypothesis.findings), None))
     effect = _effect(hypothesis, words.log)
     if effect is None:
-        return told
+        return sentence
     steps = _steps(hypothesis, words.log)
     before = [hypothesis.first, *(step.act for step in steps)][steps.index(effect)]
-    return f"{told}; therefore {_then(effect, before, words, whose=_owner(hypothesis))}"
+    return f"{sentence}; therefore {_then(effect, before, words, whose=_owner(hypothesis))}"
 
 
 def _effect(hypothesis: Hypothesis, log: Log) -> ChainStep | None:
@@ -231,23 +231,23 @@ def _steps(hypothesis: Hypothesis, log: Log) -> list[ChainStep]:
     return [*_linked_steps(hypothesis, {step.act.place for step in found}, SharedLinks(log))]
 
 
-def _linked_steps(hypothesis: Hypothesis, told: set[int], links: SharedLinks) -> Iterator[ChainStep]:
+def _linked_steps(hypothesis: Hypothesis, shown: set[int], links: SharedLinks) -> Iterator[ChainStep]:
     """Yield the steps at some places, and those that link them, each with its link to the one before."""
     chain = hypothesis.chain
     for n in range(len(chain) - 1, 0, -1):
-        step, before = chain[n], _last_told(hypothesis, told, n)
-        if step.act.place in told and step.shared is not None and links.closest(before, step.act) is None:
-            told.add(chain[n - 1].act.place)
+        step, before = chain[n], _last_shown(hypothesis, shown, n)
+        if step.act.place in shown and step.shared is not None and links.closest(before, step.act) is None:
+            shown.add(chain[n - 1].act.place)
     for n, step in enumerate(chain):
-        if step.act.place in told:
-            before = _last_told(hypothesis, told, n)
+        if step.act.place in shown:
+            before = _last_shown(hypothesis, shown, n)
             is_next = before is (chain[n - 1].act if n else hypothesis.first)
             yield step if is_next else step._replace(shared=links.closest(before, step.act))
 
 
-def _last_told(hypothesis: Hypothesis, told: Container[int], number: int) -> Act:
+def _last_shown(hypothesis: Hypothesis, shown: Container[int], number: int) -> Act:
     """Return the last event at some places before a step of the path; the first event if there is none."""
-    before = (step.act for step in reversed(hypothesis.chain[:number]) if step.act.place in told)
+    before = (step.act for step in reversed(hypothesis.chain[:number]) if step.act.place in shown)
     return next(before, hypothesis.first)
 
 
@@ -255,7 +255,7 @@ def _then(step: ChainStep, before: Act, words: Wording, *, whose: str = "") -> s
     """Describe a later event: what changed with it, or only what it did if that began before the last one."""
     news = _news(step)
     is_earlier = news is not None and news.first.place < before.place
-    return words.told(step.act, None if is_earlier else news, whose=whose)
+    return words.sentence(step.act, None if is_earlier else news, whose=whose)
 
 
 def _news(step: ChainStep) -> Finding | None:
@@ -266,7 +266,7 @@ def _news(step: ChainStep) -> Finding | None:
 def _explained(hypothesis: Hypothesis, words: Wording) -> str:
     """Return the path from the first act to the issue, then what else is unusual, one line each."""
     first, findings = hypothesis.first, hypothesis.findings
-    lines = [f"first: {words.told(first, next(iter(findings), None))}"]
+    lines = [f"first: {words.sentence(first, next(iter(findings), None))}"]
     effect, before = _effect(hypothesis, words.log), first
     said = {fact for each in findings[:1] for fact in _facts(each)}
     above = first
@@ -288,20 +288,20 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
             said |= _facts(each)
             also.append(f"also: {words.who(each, _owner(hypothesis))}{words.finding(each)}")
     beside = [
-        f"{'before' if act.place < first.place else 'beside'}: {words.told(act, None)} (event {act.id})"
+        f"{'before' if act.place < first.place else 'beside'}: {words.sentence(act, None)} (event {act.id})"
         for act in hypothesis.acts[1 : 1 + MAX_ALSO]
     ]
     after = [
         f"afterwards: {words.who(each, _owner(hypothesis))}{words.finding(each)}" for each in hypothesis.late
     ]
     shown = [*lines, *also, *after[:1], *beside][:MAX_LINES]
-    told = {first.id, *(step.act.id for step in hypothesis.chain)}
-    untold = [
+    shown_ids = {first.id, *(step.act.id for step in hypothesis.chain)}
+    unshown = [
         act.id
         for act in hypothesis.acts
-        if act.id not in told and not any(f"(event {act.id})" in line for line in shown)
+        if act.id not in shown_ids and not any(f"(event {act.id})" in line for line in shown)
     ]
-    return "\n".join([*shown, *([f"its other events: {', '.join(untold)}"] if untold else [])])
+    return "\n".join([*shown, *([f"its other events: {', '.join(unshown)}"] if unshown else [])])
 
 
 def _facts(finding: Finding) -> set[tuple[str, str]]:
@@ -321,15 +321,15 @@ def _shared(step: ChainStep, before: Act, line: str) -> str:
     if step.shared is None:
         return " (later; no link is recorded)"
     kind, value = step.shared if isinstance(step.shared, tuple) else ("", step.shared)
-    told = _told_link(step.shared, before, step.act)
+    link = _link_text(step.shared, before, step.act)
     if kind in {"span", "event"}:
-        return f" ({told})"
+        return f" ({link})"
     if kind == "#":
         value = _same_text(str(value), before, step.act) or value
-    return "" if str(value) in line or not told else f" ({told})"
+    return "" if str(value) in line or not link else f" ({link})"
 
 
-def _told_link(shared: Hashable, before: Act, act: Act) -> str:
+def _link_text(shared: Hashable, before: Act, act: Act) -> str:
     """Return what two events share in words; empty if only a random id without a name is shared."""
     kind, value = shared if isinstance(shared, tuple) else ("", shared)
     if kind == "span":
@@ -365,16 +365,16 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
             return
 
 
-def _edge(cause: Act, effect: Act, told: str, shared: Hashable) -> Edge:
+def _edge(cause: Act, effect: Act, text: str, shared: Hashable) -> Edge:
     is_recorded = cause.id in effect.causes or (cause.span is not None and cause.span == effect.parent)
     basis = RECORDED if is_recorded else INFERRED
     if shared is None:
-        return Edge(cause.id, effect.id, basis, "change_after", told)
+        return Edge(cause.id, effect.id, basis, "change_after", text)
     tokens = set(cause.tokens).intersection(effect.tokens)
     if any(isinstance(each, tuple) and each[0] == "span" for each in tokens):
-        return Edge(cause.id, effect.id, basis, "same_call", told)
-    link = _told_link(shared, cause, effect)
-    return Edge(cause.id, effect.id, basis, "shared_value", f"{told}{LINK}{link}" if link else told)
+        return Edge(cause.id, effect.id, basis, "same_call", text)
+    link = _link_text(shared, cause, effect)
+    return Edge(cause.id, effect.id, basis, "shared_value", f"{text}{LINK}{link}" if link else text)
 
 
 _COUNTED: Final = {

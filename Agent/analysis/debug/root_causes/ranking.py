@@ -96,7 +96,7 @@ class ChainStep(NamedTuple):
     """Whether it is among the events that the issue most likely speaks of."""
 
 
-class Told(NamedTuple):
+class ScoredFinding(NamedTuple):
     """A finding, with its nats at one of its events."""
 
     nats: float
@@ -137,13 +137,13 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
         each.worth >= MIN_NATS for each in findings
     ):
         return []
-    told = told_of(findings)
+    by_place = findings_by_place(findings)
     shares = asked.symptoms(log, findings)
     blamed = blame(log, shares)
     judge = boosted_trees(TREES)
     scores = {
         place: judge.score(measures, WEIGHTS)
-        for place, measures in measures_of_causes(log, findings, told, shares, blamed).items()
+        for place, measures in measures_of_causes(log, findings, by_place, shares, blamed).items()
     }
     likeliest = heapq.nlargest(MAX_BESIDE, scores, key=lambda place: (scores[place], -place))
     ordered = likeliest[:MAX_LOOKED_AT]
@@ -168,10 +168,10 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
         found.append(
             Hypothesis(
                 [log.acts[each] for each in own],
-                [each.finding for each in told.get(place, ())],
+                [each.finding for each in by_place.get(place, ())],
                 scores[place],
                 sum(chances[each] for each in own),
-                _chain(log, place, shares, blamed, told, is_asked=bool(asked.text)),
+                _chain(log, place, shares, blamed, by_place, is_asked=bool(asked.text)),
                 spread=spread,
                 change=change,
             )
@@ -213,7 +213,7 @@ def _is_recorded_link(shared: Hashable) -> bool:
 def measures_of_causes(
     log: Log,
     findings: Sequence[Finding],
-    told: Mapping[int, list[Told]],
+    by_place: Mapping[int, list[ScoredFinding]],
     shares: Mapping[int, float],
     blamed: Blame,
 ) -> dict[int, dict[str, float]]:
@@ -222,7 +222,7 @@ def measures_of_causes(
     The measures are those of `WEIGHTS` and of `CauseMeasures.of`.
     """
     breaks = _blame_of_findings(log, findings)
-    found = _first_look(log, breaks, told, shares, blamed)
+    found = _first_look(log, breaks, by_place, shares, blamed)
     candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
     scores = {place: sum(WEIGHTS[name] * found[place][name] for name in WEIGHTS) for place in candidates}
     likeliest = heapq.nlargest(MAX_JUDGED, candidates, key=lambda place: (scores[place], -place))
@@ -233,7 +233,7 @@ def measures_of_causes(
 def _first_look(
     log: Log,
     breaks: Sequence[float],
-    told: Mapping[int, list[Told]],
+    by_place: Mapping[int, list[ScoredFinding]],
     shares: Mapping[int, float],
     blamed: Blame,
 ) -> list[dict[str, float]]:
@@ -250,7 +250,7 @@ def _first_look(
     found: list[dict[str, float]] = [{} for _ in log.acts]
     after = 0.0
     for act in reversed(log.acts):
-        odd, odd_near, single = _oddness(told.get(act.place, ()))
+        odd, odd_near, single = _oddness(by_place.get(act.place, ()))
         found[act.place] = {
             "leads": math.log(
                 (LEAST_BLAME / 10 + blamed.reaches[act.place]) / (LEAST_BLAME / 10 + by_sort[act.sort])
@@ -284,34 +284,36 @@ def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
     return [max(0.0, value - shares.get(place, 0.0)) for place, value in enumerate(reaches)]
 
 
-def _oddness(told: Sequence[Told]) -> tuple[float, float, float]:
+def _oddness(scored: Sequence[ScoredFinding]) -> tuple[float, float, float]:
     """Return the nats of what adds most to the score, of rarity near the issue, and 1.0 for one event."""
-    surest = max((each for each in told if not each.finding.local), key=_worth, default=None)
-    odd_near = next((each.nats for each in told if each.finding.local), 0.0)
+    surest = max((each for each in scored if not each.finding.local), key=_worth, default=None)
+    odd_near = next((each.nats for each in scored if each.finding.local), 0.0)
     if surest is None:
         return 0.0, min(odd_near, MAX_NATS), 0.0
     return min(surest.nats, MAX_NATS), min(odd_near, MAX_NATS), _singleness(surest)
 
 
-def _worth(told: Told) -> float:
+def _worth(scored: ScoredFinding) -> float:
     """Return what a finding adds to the score of its event."""
-    return WEIGHTS["odd"] * min(told.nats, MAX_NATS) + WEIGHTS["single"] * _singleness(told)
+    return WEIGHTS["odd"] * min(scored.nats, MAX_NATS) + WEIGHTS["single"] * _singleness(scored)
 
 
-def _singleness(told: Told) -> float:
+def _singleness(scored: ScoredFinding) -> float:
     """Return 1.0 for a finding about one event, less if chance finds as much, else 0.0."""
-    return min(1.0, told.nats / LEAST_CHANGE) if len(told.finding.acts) == 1 else 0.0
+    return min(1.0, scored.nats / LEAST_CHANGE) if len(scored.finding.acts) == 1 else 0.0
 
 
-def told_of(findings: Sequence[Finding]) -> dict[int, list[Told]]:
+def findings_by_place(findings: Sequence[Finding]) -> dict[int, list[ScoredFinding]]:
     """Return {place: findings about the event, strongest first}; later events of a series count less."""
-    told: dict[int, dict[int, Told]] = defaultdict(dict)
+    by_place: dict[int, dict[int, ScoredFinding]] = defaultdict(dict)
     for number, finding in enumerate(findings):
         for after, act in enumerate(finding.telling):
-            told[act.place].setdefault(number, Told(finding.worth / math.sqrt(1 + after), finding))
+            by_place[act.place].setdefault(
+                number, ScoredFinding(finding.worth / math.sqrt(1 + after), finding)
+            )
     return {
         place: sorted(found.values(), key=lambda each: (-each.nats, each.finding.rule, each.finding.about))
-        for place, found in told.items()
+        for place, found in by_place.items()
     }
 
 
@@ -320,7 +322,7 @@ def _chain(
     place: int,
     shares: Mapping[int, float],
     blamed: Blame,
-    told: Mapping[int, list[Told]],
+    by_place: Mapping[int, list[ScoredFinding]],
     *,
     is_asked: bool,
 ) -> list[ChainStep]:
@@ -339,7 +341,7 @@ def _chain(
         if not (is_asked or _is_recorded_link(shared)):
             break
         place = after
-        finding = next((each.finding for each in told.get(place, ())), None)
+        finding = next((each.finding for each in by_place.get(place, ())), None)
         steps.append(ChainStep(log.acts[place], finding, shared, shares.get(place, 0.0) >= least))
     later = [each for each in shares if log.acts[each].step > log.acts[place].step]
     if is_asked and not steps and later:

@@ -110,13 +110,13 @@ def survey(engine: Engine) -> Survey:
     roles: dict[str, str | None] = {}
     for row in rows:
         roles[row["agent_id"]] = row["role"] or roles.get(row["agent_id"])
-    told = [row for row in rows if row["series"] is not None]
-    names = sorted({row["series"] for row in told})
+    of_series = [row for row in rows if row["series"] is not None]
+    names = sorted({row["series"] for row in of_series})
     of_agents: Counter[str] = Counter()
     for row in rows:
         of_agents[row["agent_id"]] += row["n"]
     acts, seldom = (sum(row[name] for row in found) for name in ("acts", "seldom"))
-    return Survey(roles, names, of_agents.total(), acts, seldom, of_agents, _axis(told))
+    return Survey(roles, names, of_agents.total(), acts, seldom, of_agents, _axis(of_series))
 
 
 def _axis(rows: list[dict[str, Any]]) -> Axis | None:

@@ -46,13 +46,13 @@ UNTOLD: Final = frozenset({"log", "state"})
 """Log lines and states are excluded: they only report a deviation that happened elsewhere."""
 
 
-def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:
+def walk(log: Log, named: Mapping[Hashable, float], matching: Mapping[int, float]) -> None:
     """Fill `near` of every act: 1 where it holds a named thing that few others hold, less with each hop.
 
     Args:
         log: the session.
         named: {thing or value that the text names: its weight, 0 to 1}.
-        heard: {place: nearness} of the acts that match the text.
+        matching: {place: nearness} of the acts that match the text.
     """
     order = count()
     best: dict[Hashable, float] = dict(named)
@@ -68,7 +68,7 @@ def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) 
                 best[other] = value
                 heapq.heappush(heap, (-value, next(order), other))
 
-    for place, value in heard.items():
+    for place, value in matching.items():
         act = log.acts[place]
         if value > act.near:
             act.near = value
@@ -504,14 +504,14 @@ class Issue:
         self.event_ids = frozenset(question.event_ids)
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
-        self.told = self._told(log, question)
+        self.matched = self._matches(log, question)
         """{place of an act: how much of the text it matches, 0 to 1}."""
 
     def names_something(self, question: Question) -> bool:
         """Whether the text is empty, or names an agent, thing, moment, topic or word of the session."""
         named = question.agents, question.roles, question.series, question.topics, question.naming
         when = question.moments, question.clock, question.event_ids
-        return not self.spaced.strip() or any((self.told, self.tokens, *named, *when))
+        return not self.spaced.strip() or any((self.matched, self.tokens, *named, *when))
 
     def _named_tokens(self, log: Log) -> frozenset[Hashable]:
         """Return the things and values that the text names."""
@@ -536,7 +536,7 @@ class Issue:
         named = sorted((token for token in self.tokens | agents if token in log.by_token), key=repr)
         return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
 
-    def _told(self, log: Log, question: Question) -> dict[int, float]:
+    def _matches(self, log: Log, question: Question) -> dict[int, float]:
         """Return how much of the text the name and values of each act match."""
         words = frozenset(word for each in question.words for word in stems(each))
         # The name of a thing says whom the text is about, not what happened.
@@ -551,10 +551,10 @@ class Issue:
                 holders[word].append(act.place)
         return _shares(holders, len(log.acts))
 
-    def heard(self, log: Log) -> dict[int, float]:
+    def matching(self, log: Log) -> dict[int, float]:
         """Return {place: nearness} of the acts that match the text best; empty if they are too many."""
         size = math.log(max(2, len(log.acts)))
-        ordered = sorted(self.told.items(), key=lambda pair: (-pair[1], pair[0]))
+        ordered = sorted(self.matched.items(), key=lambda pair: (-pair[1], pair[0]))
         found: dict[int, float] = {}
         begin = 0
         for _, group in groupby(ordered, key=lambda pair: round(pair[1], 6)):
@@ -563,7 +563,7 @@ class Issue:
             if begin > MAX_HEARD:
                 break
             for place in places:
-                found[place] = HOP * self.told[place] * (1 - math.log(begin) / size)
+                found[place] = HOP * self.matched[place] * (1 - math.log(begin) / size)
         return found
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
@@ -578,7 +578,7 @@ class Issue:
 
     def subject(self, log: Log) -> Subject:
         """Return what the text says about a session."""
-        return Subject(self.told, self._numbers(log), self.seeds(log), self.then(log))
+        return Subject(self.matched, self._numbers(log), self.seeds(log), self.then(log))
 
     def _numbers(self, log: Log) -> dict[int, float]:
         """Return {place: how much of the numbers in the text the act holds, rare ones more}."""

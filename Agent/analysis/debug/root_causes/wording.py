@@ -160,7 +160,7 @@ class Wording:
             rf"\b(messages? (?:sent to|received from) )({'|'.join(map(re.escape, roles))})(?![\w-])"
         )
 
-    def told(self, act: Act, finding: Finding | None, *, whose: str = "") -> str:
+    def sentence(self, act: Act, finding: Finding | None, *, whose: str = "") -> str:
         """Return who, what and when: what is unusual about an event, otherwise what it did.
 
         Args:
@@ -211,8 +211,8 @@ class Wording:
                 return f"failed in {name} with {short(act.message)}"
             return f"logged {short(act.message)} with {name}"  # an error that was handled
         said = dict.fromkeys(_holds_of(act, path) for path in self._worth_saying(act))
-        told = f"{_verb(act)} ({', '.join(said)})" if said else _verb(act)
-        return f"{told}, which failed{self._with_error(act)}" if act.failed and _is_called(act) else told
+        text = f"{_verb(act)} ({', '.join(said)})" if said else _verb(act)
+        return f"{text}, which failed{self._with_error(act)}" if act.failed and _is_called(act) else text
 
     def _with_error(self, act: Act) -> str:
         """Return the error of a failed call, if it was recorded, which happens before the call itself is."""
@@ -224,15 +224,15 @@ class Wording:
         """Return the fields of an event to name: those that name things first, then those that vary."""
         if act.sort not in self._telling:
             values: dict[str, set[Any]] = {}
-            untold: set[str] = set()
+            new_paths: set[str] = set()
             alike = self.log.by_sort[act.sort]
             for each in alike:
                 for path, value in each.values.items():
                     values.setdefault(path, set()).add(value)
                     if value != each.tick:
-                        untold.add(path)  # else it only repeats the tick
+                        new_paths.add(path)  # else it only repeats the tick
             self._telling[act.sort] = frozenset(
-                path for path in untold if len(values[path]) > 1 or len(alike) == 1
+                path for path in new_paths if len(values[path]) > 1 or len(alike) == 1
             )
         telling = self._telling[act.sort]
         paths = [
@@ -272,8 +272,8 @@ class Wording:
             return _rate(finding, since)
         if finding.rule == "fields differ":
             # A failed call has no result; saying so explains nothing.
-            told = self.act(finding.first) if finding.first.failed else self._fields(finding)
-            return f"{told} at {since}"
+            text = self.act(finding.first) if finding.first.failed else self._fields(finding)
+            return f"{text} at {since}"
         if finding.rule == "order never seen":
             before, after, is_own = finding.found
             about = finding.about.removeprefix("events about one ")
@@ -312,9 +312,9 @@ class Wording:
         less = [*dict.fromkeys(map(_field, sorted(usual.difference(finding.found))))]
         new = [name for name in more if name not in {*map(_field, known)}]
         gone = [name for name in less if name in {*map(_field, always)}]
-        told = [f"has {', '.join(new[:3])}"] * bool(new) + [f"lacks {', '.join(gone[:3])}"] * bool(gone)
-        if told:
-            return f"{_noun_of(act.sort)} {_and(told)} for the first time"
+        changes = [f"has {', '.join(new[:3])}"] * bool(new) + [f"lacks {', '.join(gone[:3])}"] * bool(gone)
+        if changes:
+            return f"{_noun_of(act.sort)} {_and(changes)} for the first time"
         both = [f"with {', '.join(more[:3])}"] * bool(more) + [f"without {', '.join(less[:3])}"] * bool(less)
         return f"{_noun_of(act.sort)} has a combination of fields ({_and(both)}) for the first time"
 
@@ -345,9 +345,9 @@ class Wording:
             # A random id tells a reader less than another value.
             is_random = RANDOM_ID.match(str(things[0][1])) is not None
             known = [_holds_of(act, path) for path in self._worth_saying(act)[:1]]
-            for told in known if is_random else [_thing(finding)]:
-                if f" {told}" not in where:  # the group may have said it
-                    where += f" {'and' if where else 'with'} {told}"
+            for thing in known if is_random else [_thing(finding)]:
+                if f" {thing}" not in where:  # the group may have said it
+                    where += f" {'and' if where else 'with'} {thing}"
         else:
             things = [(each, thing) for each in finding.acts for thing in self._absences.things(each, step)]
             lacks += (
@@ -462,10 +462,10 @@ def _more(number: int) -> str:
 
 def _prefix(agents: Iterable[str], act: Act, whose: str) -> str:
     """Return agents as the beginning of a sentence, with their role if a name is a bare number."""
-    told = [f"{act.role} {each}" if each.isdigit() and act.role != each else each for each in agents if each]
-    if not told or told == [whose]:
+    names = [f"{act.role} {each}" if each.isdigit() and act.role != each else each for each in agents if each]
+    if not names or names == [whose]:
         return ""
-    return f"{_and(told) if len(told) <= MAX_VALUES else plural(len(told), 'agent')}: "
+    return f"{_and(names) if len(names) <= MAX_VALUES else plural(len(names), 'agent')}: "
 
 
 def _where(finding: Finding) -> str:
@@ -565,7 +565,7 @@ def _field(path: str) -> str:
     names = path.split(".")
     while len(names) > 1 and names[-1] in {"*", ""}:
         names.pop()
-    # An item of a list is told with its index, and with the list that it is in.
+    # An item of a list is described with its index, and with the list that it is in.
     item = next((n for n, name in enumerate(names) if "[" in name), len(names) - 1)
     name = ".".join(names[item:]).removeprefix("new_")
     return "key" if name == "*" else name  # keys of a dict that name things

@@ -180,7 +180,8 @@ def _missing(
                 if (act.step + horizon < log.steps if forward else act.step >= horizon)
             ]  # fmt: skip
             rule = "follow-up missing" if forward else "precondition missing"
-            about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
+            one, two = _words(turn), _words(other)
+            about = f"{one} -> {two}" if forward else f"{two} before {one}"
             for each in scan_rare(rule, about, inside, most=MAY_BREAK):
                 each.missing = Absence(_step(turn), _step(other))
                 if len(each.acts) == 1:
@@ -345,7 +346,7 @@ def _spans(log: Log) -> dict[Sort, list[_Span]]:
     return found
 
 
-def _told(turn: Turn) -> str:
+def _words(turn: Turn) -> str:
     ended = turn[3].rpartition(" ")[0]
     return f"{turn[2] or turn[1]} ({ended})" if ended else turn[2] or turn[1]
 

@@ -411,9 +411,9 @@ def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterat
     if bad and _is_seldom(bad, seen) and 2 * seen > of_both and tells:
         about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
         rows = zip(columns.acts, columns.others(other).values, columns.own(path).values, strict=True)
-        told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
-        is_bad = [value != usual[beside][1] for _, beside, value in told]
-        for each in _single("not as beside it", about, [act for act, _, _ in told], is_bad):
+        known = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
+        is_bad = [value != usual[beside][1] for _, beside, value in known]
+        for each in _single("not as beside it", about, [act for act, _, _ in known], is_bad):
             expected = usual[columns.others(other).values[columns.rows[each.first.place]]][1]
             each.beside = columns.beside(link, path, other, each.first, expected)
             yield each
@@ -476,12 +476,12 @@ def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
         if len(both) < MIN_SEEN or 2 * sum(map(_is_part, some)) <= len(some):
             continue
         usual = next(each for each in some if _is_part(each))
-        told, is_bad = [act for act, _, _ in both], [not _is_part(each) for each in both]
-        about = f"{_label(acts[0].sort)} {path} by {other}"
+        compared, is_bad = [act for act, _, _ in both], [not _is_part(each) for each in both]
+        about = f"{_label(compared[0].sort)} {path} by {other}"
         values = {act.place: (text, part) for act, text, part in both}
         bad = [at for at, each in enumerate(is_bad) if each]
-        found = scan_violations("not as beside it", about, told, bad, most=MAY_BREAK, base=STRICT)
-        singles = _single("not as beside it", about, told, is_bad)
+        found = scan_violations("not as beside it", about, compared, bad, most=MAY_BREAK, base=STRICT)
+        singles = _single("not as beside it", about, compared, is_bad)
         for each in [*(each for each in found if not each.local), *singles]:
             text, part = values[each.first.place]
             each.beside = Beside(path, text, other, part, usual[1].replace(usual[2], part))

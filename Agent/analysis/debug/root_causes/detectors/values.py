@@ -198,11 +198,11 @@ def _ratios(acts: list[Act]) -> Iterator[Finding]:
         label = f"{acts[0].sort[2] or acts[0].sort[1]} {leaf(small)} per {leaf(large)}"
         parts = {act.place: y / x for act, x, y in rows}
         for each in scan_numbers("level shifts", label, series, is_apart=True):
-            told, begins = onset(each), each.first.place
+            change, begins = onset(each), each.first.place
             own = [seen.act.place for seen in series[dict(each.group)["agent"]]]
-            told.usual = fmean([parts[place] for place in own if place < begins])
-            told.found = fmean([parts[place] for place in own if place >= begins])
-            yield told
+            change.usual = fmean([parts[place] for place in own if place < begins])
+            change.found = fmean([parts[place] for place in own if place >= begins])
+            yield change
 
 
 MAX_NUMBERS: Final = 8
