@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,13 +221,23 @@ def _file_of(module: object) -> str | None:
 def _is_library(module: object) -> bool:
     """Whether the file of a package or module shows that it belongs to a library."""
     path = _file_of(module)
-    return path is not None and (is_of_library(path) or path.startswith(_NOT_THE_PROGRAM))
+    return path is not None and _is_library_file(path)
+
+
+@lru_cache(maxsize=4096)
+def _is_library_file(path: str) -> bool:
+    return is_of_library(path) or path.startswith(_NOT_THE_PROGRAM)
 
 
 def program_file(module: object) -> str | None:
     """Return the path of a module's source file; None for a library and for what has no such file."""
     path = _file_of(module)
-    return path if path is not None and path.endswith(".py") and not _is_library(module) else None
+    return path if path is not None and path.endswith(".py") and not _is_library_file(path) else None
+
+
+def is_of_a_library(module: object) -> bool:
+    """Whether a module's name is that of a loaded module of a library."""
+    return type(module) is str and _is_library(sys.modules.get(module))
 
 
 def is_of_program(module: object) -> bool:

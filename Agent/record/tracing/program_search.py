@@ -22,7 +22,7 @@ from Agent.event.script_names import class_text, module_name
 from Agent.event.values.plain import SCALARS
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, plain_attributes, sort_of
-from Agent.record.tracing.function_facts import is_of_program
+from Agent.record.tracing.function_facts import is_of_a_library, is_of_program
 
 _MOST_FUNCTIONS = 2_000
 _MOST_MODULES = 4
@@ -332,6 +332,15 @@ def _members(value: Any, kind: type, most: int) -> Iterable[Any]:
     if base.__len__(value) > most:
         return ()
     return tuple(dict.values(value) if base is dict else base.__iter__(value))
+
+
+@by_class
+def leads_nowhere(kind: type) -> bool:
+    """Whether objects of a class lead to nothing of the program, as plain objects of a library do."""
+    name = namespace_of(kind).get("__module__")
+    if not is_of_a_library(name) or class_name(kind).partition(".")[0] in _KEEPERS:
+        return False
+    return id(kind) not in _CALLED and not issubclass(kind, (type, ModuleType, weakref.ref, *CONTAINERS))
 
 
 def functions_in(value: Any, kind: type) -> Iterator[FunctionType]:

@@ -60,6 +60,7 @@ from Agent.record.tracing.program_search import (
     Search,
     functions_in,
     is_own_class,
+    leads_nowhere,
     reached_inside,
 )
 
@@ -137,7 +138,9 @@ class ProgramState:
         values = [
             value
             for value in values
-            if (kind := id(type(value))) not in passed and (kind not in _BUILTIN or value)
+            if (kind := id(type(value))) not in passed
+            and (kind not in _BUILTIN or value)
+            and not (type(type(value)) is type and leads_nowhere(type(value)))
         ]
         if values and (new := self._new_in(values, _MOST_GIVEN)):
             self._look_first(new)
