@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import attributes_of, class_name, own_attributes, restore_attributes
+from Agent.event.classes import attributes_of, class_name, forgetting, own_attributes, restore_attributes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
@@ -630,7 +630,10 @@ def form_of_named(named: Named) -> dict[str, Any]:
 
 
 def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
-    """Return the walk's form of a value that is a reference, without a walk; None if it needs one."""
+    """Return the walk's form of a value that is a reference, without a walk; None if it needs one.
+
+    Do not change it: it is returned again while the attributes of the value are unchanged.
+    """
     kind = type(value)
     if kind is Named:
         return form_of_named(value)
@@ -640,14 +643,50 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     if agent_of is not None and agent_of(value) is not None:
         return None
     attributes = own_attributes(value)
-    if all_scalars(attributes.values()):
-        return None
-    if reading.owner is None:  # an argument's form has more
-        plan = plan_of(kind)
-        content = (
-            content_of(value, agent_of, reading) if plan.is_named else with_own(value, plan, content, reading)
-        )
-    return describe(value, content, shows=reading.shows_references, attributes=attributes)
+    is_argument = reading.owner is None
+    plan = plan_of(kind)
+    version = 0 if is_argument and plan.is_named else attributes_version(value, attributes)
+    key = version, is_argument, reading.shows_references
+    known = _forms.get(key) if version else None
+    if known is not None and known.kind is kind and known.content is content and known.hides is reading.hides:
+        return known.form
+    form = None
+    if not all_scalars(attributes.values()):
+        shown = content
+        if is_argument:  # an argument's form has more
+            named = plan.is_named
+            shown = content_of(value, agent_of, reading) if named else with_own(value, plan, content, reading)
+        form = describe(value, shown, shows=reading.shows_references, attributes=attributes)
+    if version:
+        if len(_forms) >= _MOST_FORMS:
+            _forms.clear()
+        _forms[key] = _KnownForm(kind, content, reading.hides, form)
+    return form
+
+
+class _KnownForm(NamedTuple):
+    """The form of a reference to an object, for one version of its attributes; many agents hold one world."""
+
+    kind: type
+    content: Content
+    hides: Hides | None
+    form: dict[str, Any] | None
+
+
+_forms: dict[tuple[int, bool, bool], _KnownForm] = {}
+_MOST_FORMS = 64
+forgetting.append(_forms.clear)
+
+
+def _no_version(_value: object, _attributes: dict[str, Any]) -> int:
+    return 0
+
+
+attributes_version: Callable[[object, dict[str, Any]], int] = _no_version
+"""Returns a number that no other attributes have, if these are the `__dict__` of an object as it is; else 0.
+
+`record/` replaces it by a C function.
+"""
 
 
 def _are_few_scalars(attributes: dict[str, Any]) -> bool:

@@ -33,6 +33,13 @@ static PyObject *dict_of(PyObject *object) {
     return held != NULL ? Py_NewRef(held) : PyObject_GenericGetDict(object, NULL);
 }
 
+/* attributes_version(object, attributes): a number that no other dict has had, if that is the object's `__dict__` itself; else 0. */
+static PyObject *attributes_version(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2) return PyErr_SetString(PyExc_TypeError, "attributes_version(object, attributes)"), NULL;
+    int is_own = PyDict_CheckExact(given[1]) && ready_dict(given[0]) == given[1];
+    return PyLong_FromUnsignedLongLong(is_own ? version_of(given[1]) : 0);
+}
+
 enum { MOST_DEPTH_COMPARED = 16 };
 
 /* Whether an array of numpy surely has the type, shape and bytes of a copy; 0 for what has no plain buffer, such as times. */
@@ -281,21 +288,15 @@ static PyObject *numpy_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
 /* Whether a generator stands at the position that `position_of` gave; -1 where Python has to say. */
 static int is_at(PyObject *generator, PyObject *position) {
     if (!PyTuple_CheckExact(position)) return -1;
-    PyObject *words = random_mark(NULL, generator);
-    if (words == NULL) return -1;
-    if (words == Py_None) {
-        Py_DECREF(words);
-        return is_numpy_at(generator, position);
-    }
-    PyObject *before = PyTuple_GetSlice(position, 0, 2), *own = PyObject_GenericGetDict(generator, NULL);
-    PyObject *spare = own == NULL ? NULL : PyDict_GetItemWithError(own, W_gauss_next);
-    int same = before == NULL || spare != Py_None ? -1 : PyObject_RichCompareBool(words, before, Py_EQ);
-    if (same == 1 && (PyTuple_GET_SIZE(position) != 3 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(position, 2), "None") != 0))
-        same = 0;
+    Twister *twister = twister_of(generator);
+    if (twister == NULL) return is_numpy_at(generator, position);
+    PyObject *own = dict_of(generator), *spare = own == NULL ? NULL : PyDict_GetItemWithError(own, W_gauss_next);
+    int same = spare == Py_None ? 0 : -1;
     Py_XDECREF(own);
-    Py_XDECREF(before);
-    Py_DECREF(words);
-    return same;
+    if (same < 0 || PyTuple_GET_SIZE(position) != 3) return same;
+    PyObject *word = PyTuple_GET_ITEM(position, 0), *place = PyTuple_GET_ITEM(position, 1);
+    return PyLong_CheckExact(word) && PyLong_CheckExact(place) && as_number(word) == twister->words[0]
+           && as_number(place) == twister->index && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(position, 2), "None") == 0;
 }
 
 /* Whether generators stand where they stood: their positions, by name; the name of a generator that is held itself is

@@ -1978,6 +1978,8 @@ static PyMethodDef functions[] = {
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},
+    {"attributes_version", (PyCFunction)(void (*)(void))attributes_version, METH_FASTCALL,
+     "A number that no other dict has had, for the `__dict__` of an object; 0 for any other."},
     {"named_form", (PyCFunction)(void (*)(void))named_form, METH_FASTCALL,
      "What the digest of an agent's fields is taken over, and the names of the opaque ones; None where Python has to look."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},

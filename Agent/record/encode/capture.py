@@ -44,6 +44,7 @@ if native is not None:
         orjson.dumps, values.SORTED, ALGORITHM, values.digest_of_scalars
     )
     opaque.shown_of = native.shown
+    values.attributes_version = native.attributes_version
     plain.most_needed = native.most_needed
     short_walk.copied = native.copied
     native.learn_pass(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from operator import is_
-from types import MethodType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -469,16 +469,15 @@ def _adopt_generators(attributes: Mapping[str, Any], objects: Objects, of_module
     """
     if not of_module and not any(objects.values()):
         return
-    from Agent.record.sources.sources import adopt_held, adoption_of
-
+    sources = _sources()
     last = None
     for name, generators in objects.items():
         for attribute, generator in generators.items():
-            if generator is not last and adoption_of(generator) is None:
-                adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+            if generator is not last and sources.adoption_of(generator) is None:
+                sources.adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
             last = generator
     for name, generator in of_module.items():
-        adopt_held(generator, f"{GLOBALS}{name}")
+        sources.adopt_held(generator, f"{GLOBALS}{name}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
@@ -562,10 +561,16 @@ def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, 
 
 def _adopted_at(generator: object) -> str | None:
     """Return the place that identifies an adopted generator; None if it is not adopted."""
-    from Agent.record.sources.sources import adoption_of
-
-    adopted = adoption_of(generator)
+    adopted = _sources().adoption_of(generator)
     return None if adopted is None else adopted.place
+
+
+@cache
+def _sources() -> ModuleType:
+    """Return the module that adopts generators, which is loaded late: most programs hold none."""
+    from Agent.record.sources import sources
+
+    return sources
 
 
 def changes_tail(
