@@ -16,7 +16,7 @@ import orjson
 from Agent.event.classes import attributes_of, class_name, forgetting, own_attributes, restore_attributes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
-from Agent.event.script_names import class_text, imported, without_script
+from Agent.event.script_names import class_text, directories, imported, without_script
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import Binding, bare_instance, pairs_of
 from Agent.event.values.codecs import (
@@ -645,7 +645,8 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     attributes = own_attributes(value)
     is_argument = reading.owner is None
     plan = plan_of(kind)
-    version = 0 if is_argument and plan.is_named else attributes_version(value, attributes)
+    is_kept = not directories and not (is_argument and plan.is_named)
+    version = attributes_version(value, attributes) if is_kept else 0
     key = version, is_argument, reading.shows_references
     known = _forms.get(key) if version else None
     if known is not None and known.kind is kind and known.content is content and known.hides is reading.hides:
