@@ -98,6 +98,24 @@ def test_a_closed_writer_has_every_line_of_every_segment_in_one_block(session, m
     assert write_chain(known).count(b"\n") == len(known.leaves) + known.ended
 
 
+def test_files_with_less_than_a_block_are_not_each_opened_to_find_that_out(session, monkeypatch):
+    monkeypatch.setattr(chain, "_INTERVAL_S", 3600.0)
+    recorder, opened = Recorder(SessionWriter(session)), []
+    real_open = chain.open_file
+    monkeypatch.setattr(chain, "open_file", lambda path: opened.append(path) or real_open(path))
+    for number in range(20 * 30):
+        recorder.write(f"agent_{number % 20}", text="x" * 300)
+    lines = recorder.sink._state.chain
+    lines._pass(everything=False, background=True)
+    assert len(opened) == 1, "each has 30 lines, of over 6,400 bytes"
+    for number in range(20 * 40):
+        recorder.write(f"agent_{number % 20}", text="x" * 300)
+    lines._pass(everything=False, background=True)
+    assert len(opened) == 21
+    recorder.close()
+    assert len(covered(session, recorder.sink.writer)) >= 40
+
+
 def test_a_block_holds_at_most_64_lines_or_about_256_kilobytes(session, monkeypatch):
     recorder = Recorder(SessionWriter(session))
     for _ in range(200):

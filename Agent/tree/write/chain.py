@@ -150,8 +150,10 @@ class _CoveredFile:
     is_rolled: bool = False
     offset: int = 0
     first_id: str | None = None
-    enough_bytes: int = _ENOUGH_BYTES
-    """Estimated size of a full block, from the lines so far; a pass waits for as many new bytes."""
+    enough_bytes: int = 0
+    """Estimated size of a full block, from the lines so far; a pass waits for as many new bytes.
+
+    0 before it was read: then the estimate is that of the file that was read last."""
     recorded_path: str | None = None
     """The path that was last written to the chain."""
     seen_bytes: int = 0
@@ -199,6 +201,8 @@ class LineChain:
         self._thread: BackgroundThread | None = None
         self._stopping = threading.Event()
         self._all_at_s = SystemClock.monotonic_s() + _ALL_EVERY_S
+        self._enough_bytes = _ENOUGH_BYTES
+        """The estimate of the file that was read last: hundreds of files are not opened to find it again."""
 
     def began(self, inode: Inode, path: str) -> None:
         """Register a new file of this writer; the first one starts the thread."""
@@ -275,7 +279,7 @@ class LineChain:
             for inode, position, size in grown:
                 if background and self._has_waiting_caller():
                     break
-                if everything or size >= position.enough_bytes:
+                if everything or size >= (position.enough_bytes or self._enough_bytes):
                     try:
                         self._cover_file(
                             inode, position, is_fine=is_fine, everything=everything, background=background
@@ -359,6 +363,7 @@ class LineChain:
                         )  # lines of an incomplete block wait for the next pass
                         size = sum(map(len, lines[len(lines) - incomplete :])) + incomplete + len(data) - end
                         position.enough_bytes = size * BLOCK_LINES // max(incomplete, 1)
+                        self._enough_bytes = min(position.enough_bytes or self._enough_bytes, BLOCK_BYTES)
                         del lines[len(lines) - incomplete :]
                     blocks = _fine_blocks(lines)
                 for state in self._paced(blocks) if is_fine and background else blocks:
