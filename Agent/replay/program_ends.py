@@ -16,6 +16,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.values.digest import leaves_out_secrets
+from Agent.record.tracing.program_state import OF_AGENT
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.outcome import OF_PROGRAM, ReplayOutcome, listed
 from Agent.replay.compare.program_state import (
@@ -27,6 +28,7 @@ from Agent.replay.compare.program_state import (
     moments_otherwise,
     program_state_of,
     redacted_in_all,
+    unknown_in,
 )
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison
@@ -132,6 +134,8 @@ class ProgramEnds:
             for name in other.changed
             if recorded.at(name) is None
         )
+        if any(side is not None and side.is_cut for side in (recorded, *self._left)):
+            proved.remark("methods reach more of the program than is looked at: the rest is not compared")
         if new:
             proved.remark(
                 f"the program now changes {', '.join(list(new)[:_MOST_NAMED])}, which the recording does not "
@@ -170,6 +174,8 @@ class ProgramEnds:
         """
         recorded, replayed = self._recorded, self._left[0]
         differing = left_otherwise(recorded, self._left)
+        if not differing and (unknown := unknown_in(recorded, self._left)):
+            return EndDifference(f"code changed, and {_why_unknown(unknown)}", is_of_program=True)
         by_moment = [] if differing else moments_otherwise(recorded, self._left)
         if not (differing or by_moment) or recorded is None or replayed is None:
             return None
@@ -234,6 +240,13 @@ class ProgramEnds:
             if event.kind == "log.closed"
         }
         return len(scripts) == 1 and None not in scripts
+
+
+def _why_unknown(names: Collection[str]) -> str:
+    gone = [name for name in names if name.startswith(OF_AGENT)]
+    if len(gone) < len(names):
+        return f"{listed([name for name in names if name not in gone])} cannot be read: keep it in a field"
+    return f"{listed(gone)}, which never acted, were gone at the end: call shutdown_logging() before that"
 
 
 def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], tuple[str, str | None]]:

@@ -10,10 +10,11 @@ import gc
 import sys
 import threading
 from _weakref import ref
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
+from operator import is_not
 from types import (
     AsyncGeneratorType,
     BuiltinFunctionType,
@@ -305,6 +306,12 @@ def _set(base: type) -> _Reader:
 def _defaultdict(value: Any) -> Pieces:
     factory = vars(defaultdict)["default_factory"].__get__(value)
     return Pieces("defaultdict", (factory,), mapping=tuple(dict.items(value)))
+
+
+def _ordered_dict(value: Any) -> Pieces:
+    items = tuple(OrderedDict.items(value))
+    is_moved = any(map(is_not, OrderedDict.__iter__(value), dict.__iter__(value)))
+    return Pieces("OrderedDict", mapping=items, algorithm=WITH_MORE if is_moved else ALGORITHM)
 
 
 def _memoryview(value: Any) -> Pieces:
@@ -734,7 +741,7 @@ _READERS: dict[type, _Reader] = {
 """Readers by C class, for classes that are always loaded."""
 
 _BY_NAME: dict[str, _Reader] = {
-    "collections.OrderedDict": lambda value: Pieces("OrderedDict", mapping=tuple(dict.items(value))),
+    "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": _defaultdict,
     "array.array": _array,
     "pandas._libs.arrays.NDArrayBacked": _array_of_pandas,

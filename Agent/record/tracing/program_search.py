@@ -13,7 +13,8 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from logging import Logger
+from logging import Filterer, Logger
+from opcode import EXTENDED_ARG, opmap
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -30,9 +31,10 @@ _MOST_MODULES = 4
 MOST_INSIDE = 2_000
 """How many members of containers and objects one search visits to find functions and classes."""
 MOST_FOUND = 500
+_MOST_OF_ONE_ID = 16
 MOST_PARTS = 64
 """A dict or an object with at most this many members counts member by member."""
-_UNREAD = (ModuleType, type, Logger, random.Random)
+_UNREAD = (ModuleType, type, Logger)
 FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
 _KEPT = (MethodType, functools.partial)
 _ACCESSORS: dict[type, tuple[str, ...]] = {
@@ -50,8 +52,22 @@ _KEEPERS = frozenset({"_weakrefset", "weakref", "types", "collections", "queue",
 """Modules of the standard library whose objects keep values of the program in attributes."""
 # By `id`, because a metaclass may have its own `__hash__`.
 _CALLED = frozenset(map(id, (*FUNCTIONS, functools.partial)))
-PASSED = frozenset(map(id, (*SCALARS, bytes, Logger, random.Random)))
+PASSED = frozenset(map(id, (*SCALARS, bytes, random.Random)))
 """The `id`s of classes whose objects lead to no function of the program."""
+
+
+_STORE, _ATTRIBUTE, _GLOBAL, _LOCAL, _CACHE = (
+    opmap[name] for name in ("STORE_ATTR", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_FAST", "CACHE")
+)
+_FLAG_OF_ATTRIBUTE = sys.version_info >= (3, 12)
+"""Whether the lowest bit of an index of `LOAD_ATTR` is a flag, as that of `LOAD_GLOBAL` is."""
+ABSENT = "no such attribute"
+"""Stands for the value of an attribute that a library or a function does not have."""
+_ANY_NAME = frozenset({"globals", "exec", "eval", "vars", "f_globals"})
+_ANY_ATTRIBUTE = frozenset({"getattr", "setattr", "vars", "__dict__"})
+_ANY_MODULE = frozenset({"modules", "import_module", "__import__"})
+_GENERATORS = {"random": ("random", "_inst"), "numpy": ("numpy.random.mtrand", "_rand")}
+"""The generators behind the functions of these modules."""
 
 
 class Code(NamedTuple):
@@ -80,7 +96,7 @@ class Search:
         self,
         roots: Iterable[type | FunctionType | Code],
         known: weakref.WeakSet[FunctionType] | None = None,
-        agents: dict[str, weakref.ref[Any]] | None = None,
+        agents: dict[tuple[str, int], weakref.ref[Any]] | None = None,
     ) -> None:
         self._agents = agents
         self._known = weakref.WeakSet[FunctionType]() if known is None else known
@@ -91,6 +107,10 @@ class Search:
         self._seen_inside: set[int] = set()
         self.holders: dict[str, str] = {}
         """By the name of a member, that of its dict or object."""
+        self.is_cut = False
+        """Whether a limit ended the search."""
+        self.references: dict[str, str] = {}
+        """{name: what it is bound to} of modules, classes and functions of libraries."""
         self._found: dict[str, Any] = {}
         self._methods: dict[str, tuple[str, ...]] = {}
         """{class: each method, with the name of its function}; functions may be added at run time."""
@@ -117,6 +137,7 @@ class Search:
                 self._names(None, vars(value))
             else:
                 self._class(name, value)
+        self.is_cut = bool(self._waiting) or len(self._seen_inside) >= MOST_INSIDE
         for name, value in _globals_named(asked):
             self._found.setdefault(name, value)
         for name, value in self._found.items():
@@ -157,13 +178,18 @@ class Search:
         if type(place) is not str or not is_of_program(namespace.get("__name__")):
             return ""
         names = set[str]() if code is None else _names_in(code)
-        if code is None or "globals" in names:  # which looks up names that only a run computes
+        if code is None or not names.isdisjoint(_ANY_NAME):  # which look up names that only a run computes
             names |= {name for name in list(namespace) if not name.startswith("__")}
+        if not names.isdisjoint(_ANY_MODULE):
+            modules = [each for each in list(sys.modules.values()) if type(each) is ModuleType]
+            self._waiting += [("", each) for each in modules if is_of_program(each.__name__)]
         for name in names:
             if name in namespace:
                 self._global(place, name, namespace[name], names)
             elif type(module := sys.modules.get(name)) is ModuleType:  # a function imports it
                 self._global(place, name, module, names)
+        for owner, attribute in () if code is None else _assigned_in(code, namespace):
+            self._value(f"{_reference(owner)}.{attribute}", _attribute_of(owner, attribute))
         return place
 
     def _function(self, function: FunctionType) -> None:
@@ -200,8 +226,14 @@ class Search:
         if is_made:
             own, reached = f"{place}.{name}", [each for each in list(inner) if not each.startswith("__")]
         elif is_of_program(value.__name__):
+            if not names.isdisjoint(_ANY_ATTRIBUTE):
+                names = names | {each for each in list(inner) if not each.startswith("__")}
             own, reached = str(module_name(value.__name__)), [each for each in names if each in inner]
         else:
+            self._refer(f"{place}.{name}", value)
+            holder, kept = _GENERATORS.get(value.__name__, ("", ""))
+            if holder in sys.modules:
+                self._found.setdefault(f"{holder}.{kept}", vars(sys.modules[holder])[kept])
             return
         for each in reached:
             if type(inner[each]) is not ModuleType or depth < _MOST_MODULES:
@@ -213,12 +245,12 @@ class Search:
         if issubclass(kind, type):
             if is_own_class(value):
                 self._waiting.append((class_text(value), value))
-                self._note(name, (value,))
+            self._note(name, value, (value,))
             return
         if kind in SCALARS:
             self._found.setdefault(name, value)
             return
-        if kind not in FUNCTIONS and not isinstance(value, _UNREAD):
+        if kind not in FUNCTIONS and not isinstance(value, (ModuleType, type)):
             self._follow(value)
         if kind in CONTAINERS:
             self._found.setdefault(name, value)
@@ -227,15 +259,17 @@ class Search:
         self._waiting += [("", each) for each in functions]
         for place, registered in _registered_in(functions):
             self._waiting += [("", each) for each in registered]
-            self._note(f"{name}.<registered>[{place!r}]", registered)
+            self._note(f"{name}.<registered>[{place!r}]", None, registered)
         if kind is ContextVar:
             variable, value = value, None
             with suppress(LookupError):  # neither set nor with a default
                 value = variable.get()
-        elif kind is BuiltinFunctionType and type(value.__self__) in CONTAINERS:
+        elif kind is BuiltinFunctionType and (
+            type(value.__self__) in CONTAINERS or sort_of(type(value.__self__)) is Sort.GENERATOR
+        ):
             value = value.__self__  # of such as `emit = LOG.append`
         elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
-            self._note(name, functions)
+            self._note(name, value, functions)
             return
         if is_own_class(kind):
             self._waiting.append((class_text(kind), kind))
@@ -246,7 +280,7 @@ class Search:
         for each in reached_inside((value,), MOST_INSIDE, self._seen_inside, self._agents):
             self._waiting.append((class_text(each) if isinstance(each, type) else "", each))
 
-    def _note(self, name: str, held: tuple[FunctionType | type, ...]) -> None:
+    def _note(self, name: str, value: object, held: tuple[FunctionType | type, ...]) -> None:
         own = tuple(
             one
             for one in held
@@ -256,8 +290,75 @@ class Search:
                 else is_own_class(one)
             )
         )
-        if own and len(self.code) < _MOST_FUNCTIONS:
+        if not own:
+            self._refer(name, value)
+        elif len(self.code) < _MOST_FUNCTIONS:
             self.code.setdefault(name, own)
+
+    def _refer(self, name: str, value: object) -> None:
+        text = _reference(value)
+        if text and not text.startswith("Agent.") and len(self.references) < MOST_FOUND:
+            self.references.setdefault(name, text)
+
+
+def _reference(value: object) -> str:
+    """Return the name of a module, a class or a function, and for other objects that of their class."""
+    if isinstance(value, type):
+        return class_text(value)
+    if isinstance(value, ModuleType):
+        return str(module_name(value.__name__))
+    if isinstance(value, (FunctionType, BuiltinFunctionType)):
+        return f"{module_name(value.__module__) or 'builtins'}.{value.__qualname__}"
+    name = vars(type(value)).get("__name__") and getattr(value, "__name__", None)  # such as that of a ufunc
+    return f"{class_text(type(value))} {name}" if type(name) is str else class_text(type(value))
+
+
+def _assigned_in(code: CodeType, namespace: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Yield modules, classes, functions and loggers of which code assigns an attribute, with its name.
+
+    Nothing else shows such an assignment, as `json.dumps = mine` or `helper.__defaults__ = (1,)`.
+    """
+    waiting = [code]
+    for each in waiting:  # it grows
+        waiting += [inner for inner in each.co_consts if type(inner) is CodeType]
+        body = each.co_code
+        for at in range(0, len(body), 2) if _STORE in body else ():
+            owner: Any = None
+            if body[at] == _STORE:
+                *path, attribute = _chain(body, at, each)
+                owner = namespace.get(path[0], sys.modules.get(path[0])) if path else None
+                for step in path[1:]:
+                    owner = _attribute_of(owner, step)
+            if isinstance(owner, (ModuleType, type, FunctionType, Logger)):
+                yield owner, attribute
+
+
+def _chain(body: bytes, at: int, code: CodeType) -> list[str]:
+    """Return the names of `a.b.c` of an instruction that stores c; only [c] if it begins with no name."""
+    chain = [code.co_names[body[at + 1]]]
+    while at > 0:
+        at -= 2
+        operation, index = body[at], body[at + 1]
+        if at > 0 and body[at - 2] == EXTENDED_ARG:  # the index is larger
+            break
+        if operation == _ATTRIBUTE:
+            chain.append(code.co_names[index >> _FLAG_OF_ATTRIBUTE])
+        elif operation == _GLOBAL:
+            return [code.co_names[index >> 1], *reversed(chain)]
+        elif operation == _LOCAL and code.co_varnames[index] in code.co_names:  # imported in the function
+            return [code.co_varnames[index], *reversed(chain)]
+        elif operation != _CACHE:
+            break
+    return chain[:1]
+
+
+def _attribute_of(owner: Any, name: str) -> Any:
+    """Return an attribute of a module, class, function or logger without code of the program; or `ABSENT`."""
+    if isinstance(owner, FunctionType) and name.startswith("__"):
+        return getattr(owner, name, ABSENT)
+    if isinstance(owner, type):
+        return namespace_of(owner).get(name, ABSENT)
+    return own_attributes(owner).get(name, ABSENT)
 
 
 def _globals_named(names: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -279,14 +380,14 @@ def reached_inside(
     values: Iterable[object],
     most: int,
     seen: set[int] | None = None,
-    agents: dict[str, weakref.ref[Any]] | None = None,
+    agents: dict[tuple[str, int], weakref.ref[Any]] | None = None,
 ) -> Iterator[type | FunctionType | ModuleType]:
     """Yield functions, modules and classes of objects of the program, in values and in what they hold.
 
     Args:
         most: how many values to visit; of larger containers none is.
         seen: the `id`s of those that were visited before, to be filled.
-        agents: the agents among them by their ids, to be filled.
+        agents: the agents among them by their ids, several of one id by number, to be filled.
     """
     waiting = deque[Any](values)
     seen = set() if seen is None else seen
@@ -311,9 +412,12 @@ def reached_inside(
             agent_id = agent_id_of(value)
             if agent_id is None:
                 waiting.extend(plain_attributes(value).values())
-            elif agents is not None and len(agents) < MOST_FOUND and str(agent_id) not in agents:
+            elif agents is not None and len(agents) < MOST_FOUND:
+                places = ((str(agent_id), number) for number in range(_MOST_OF_ONE_ID))
+                place = next((each for each in places if each not in agents or agents[each]() is value), None)
                 with suppress(TypeError):  # its class allows no weak references
-                    agents[str(agent_id)] = weakref.ref(value)
+                    if place is not None:
+                        agents[place] = weakref.ref(value)
         waiting.extend(_members(value, kind, most))
 
 
@@ -325,6 +429,9 @@ def _members(value: Any, kind: type, most: int) -> Iterable[Any]:
         return (*value.args, *value.keywords.values())
     if issubclass(kind, weakref.ref):
         return (value(),)
+    if issubclass(kind, Filterer):  # a logger or a handler
+        given = own_attributes(value)
+        return (*given.get("handlers", ()), *given.get("filters", ()), given.get("parent"))
     base: Any = next((each for each in CONTAINERS if issubclass(kind, each)), None)
     if base is None:
         is_keeper = not is_own_class(kind) and class_name(kind).partition(".")[0] in _KEEPERS
@@ -389,7 +496,7 @@ def _wrapped(value: Any) -> Any:
 
 def _is_left_out(value: object, kind: type) -> bool:
     """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
-    if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
+    if issubclass(kind, _UNREAD):
         return True
     return class_name(kind).startswith("Agent.") or (callable(value) and not is_own_class(kind))
 

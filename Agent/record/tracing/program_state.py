@@ -14,8 +14,8 @@ while agents acted, a second digest has their code: what they do later, no actio
 The search begins at the class of an agent, at functions and objects in its fields, and at those that its
 actions are given. It follows names through the functions and classes of the program's own modules, also
 through those that containers and objects hold, such as a table of handlers. Values of installed libraries are
-not looked at, and no cache of `functools`: what it holds follows from its function. Random generators are
-left out, too: their draws are recorded.
+not looked at, and no cache of `functools`: what it holds follows from its function. Modules, classes and
+functions of libraries count by name.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
+from logging import Logger
 from operator import is_
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeGuard
@@ -39,6 +40,7 @@ from Agent.event.classes import (
     mro_of,
     namespace_of,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.class_contents import is_at_its_name
 from Agent.event.values.codecs import classes_met, forget_met, plan_of
@@ -48,9 +50,11 @@ from Agent.event.values.opaque import ReachedObjects
 from Agent.event.values.plain import SCALARS, any_may_be_made
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import plain_attributes
+from Agent.record.state.generators import generator_mark
+from Agent.record.state.introspection import Sort, plain_attributes, sort_of
 from Agent.record.tracing.function_facts import program_file
 from Agent.record.tracing.program_search import (
+    ABSENT,
     CONTAINERS,
     MOST_FOUND,
     MOST_INSIDE,
@@ -66,7 +70,7 @@ from Agent.record.tracing.program_search import (
 
 MOST_NODES = 10_000
 """How many values all digests of one look may cover; what comes after them is unknown."""
-MOST_MEMBERS = 2_000
+MOST_MEMBERS = 10_000
 """Larger containers are unknown."""
 _BASES = vars(type)["__bases__"]
 _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "abc.ABC"})
@@ -74,6 +78,7 @@ _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "
 _FLAGS = ("eq", "order", "frozen", "unsafe_hash")
 _NO_METHODS = frozenset({"__annotate__", "__annotate_func__"})
 _LARGE = 1 << 53
+_ALWAYS_TOLD = ("changed", "numbers", "unchanged", "unknown", "code")
 OF_AGENT = "fields of "
 OF_CLASS = "class "
 """What stands before the names of classes among the digests with code."""
@@ -109,13 +114,14 @@ class ProgramState:
         self._roots: dict[type, None] = {}
         self._named: dict[int, Code] = {}
         """By the `id` of its code, what functions in fields and arguments look up, and modules there."""
-        self._passed = set(PASSED)
+        self._passed = {*PASSED, id(Logger)}
         """The `id`s of classes of which no further object has to be searched."""
         self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
         self._acted: set[str | None] = set()
-        self._others: dict[str, weakref.ref[Any]] = {}
+        self._others: dict[tuple[str, int], weakref.ref[Any]] = {}
         """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
+        self._is_cut = False
         # `__main__` loses its `__file__` when the script ends.
         self._script = program_file(sys.modules.get("__main__"))
         self._script_written_ns = _written_ns(self._script)
@@ -178,8 +184,10 @@ class ProgramState:
 
         `changed` is {name: digest}, `beside` the same of the other members of a dict or object of which one
         changed, `exact` the same with ids and moments, which the other digests leave out, of what changed.
-        `numbers` has those of `changed` and `beside` that are numbers. `unchanged` lists the other names,
-        `redacted` those of them in which a secret may have changed, and `unknown` those without a digest.
+        `numbers` has those of `changed` and `beside` that are numbers, or names of what is in libraries.
+        `unchanged` lists the other names, `redacted` those of them in which a secret may have changed, and
+        `unknown` those without a digest. `began` has the first digests of random generators. `cut` tells that
+        a limit ended the search.
         `code` is {name: digest} with the code of functions that came in, and of the classes of values that no
         module has; `carried` is {name: digest} of the attributes of classes that values have, `classes` is
         {class: facts} of their kinds.
@@ -188,23 +196,54 @@ class ProgramState:
         Args:
             asked: globals to look at, too, even if nothing reaches them.
         """
-        carried: dict[str, str] = {}
         met = classes_met()  # before the look, which meets others
+        looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
+        told = self._beside_first(looks)
+        changed, numbers, code = told["changed"], told["numbers"], told["code"]
+        holders = {look.holder for name, look in looks if name in changed and look.holder}
+        told["beside"] = beside = {
+            name: look.digest
+            for name, look in looks
+            if look.holder in holders and name not in changed and look.digest is not None
+        }
+        numbers |= {name: look.value for name, look in looks if name in beside and _is_shown(look.value)}
+        inside = self._met_in(look.value for name, look in looks if name in changed)
+        code |= self._of_classes([*met, *inside])
+        told["carried"] = carried = {}
+        for name, value in self._carried(met):
+            digest = self._digest({name.rpartition(".")[2]: value}, ReachedObjects())
+            if digest is not None:
+                carried[name] = digest
+                if _is_shown(value) and not leaves_out_secrets(digest):
+                    numbers[name] = value
+        in_others, of_gone = self._left_in_others()
+        changed |= in_others
+        told["unknown"] += of_gone
+        told["classes"] = self._kinds(met)
+        if not any(told[key] for key in ("changed", "unchanged", "unknown", "carried", "classes")):
+            return {}
+        return {key: value for key, value in told.items() if value or key in _ALWAYS_TOLD}
+
+    def _beside_first(self, looks: Sequence[tuple[str, _Look]]) -> dict[str, Any]:
+        """Return what a second look shows beside the first one; see `told`."""
         changed: dict[str, str] = {}
         code: dict[str, str] = {}
-        numbers: dict[str, int | float] = {}
+        numbers: dict[str, int | float | str] = {}
         exact: dict[str, str] = {}
+        began: dict[str, str] = {}
         unchanged: list[str] = []
         redacted: list[str] = []
         unknown: list[str] = []
-        looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
+        lost = dict(self._first)
         for name, look in looks:
-            first, digest = self._first.get(name), look.digest
+            first, digest = lost.pop(name, None), look.digest
             if look.is_definition and (first is None or first.has_same_code(look)):
                 continue
             if digest is None or (first is not None and first.digest is None):
                 unknown.append(name)
                 continue
+            if first is not None and first.digest is not None and first.is_generator:
+                began[name] = first.digest
             if first is None or first.digest != digest or not first.has_same_code(look):
                 code |= self._with_code(name, look, first)
             is_same = first is not None and first.digest == digest
@@ -218,43 +257,42 @@ class ProgramState:
             changed[name] = digest
             if _is_shown(look.value):
                 numbers[name] = look.value
-        holders = {look.holder for name, look in looks if name in changed and look.holder}
-        beside = {
-            name: look.digest
-            for name, look in looks
-            if look.holder in holders and name not in changed and look.digest is not None
+            elif look.is_reference:
+                numbers[name] = str(look.value)
+        by_member = {look.holder for _, look in looks}
+        for name, first in () if self._is_cut else lost.items():
+            if not first.is_definition and name not in by_member:
+                changed[name], numbers[name] = f"{ALGORITHM}:{digest_bytes(ABSENT.encode())}", ABSENT
+        return {
+            "changed": changed,
+            "numbers": numbers,
+            "unchanged": unchanged,
+            "exact": exact,
+            "began": began,
+            "unknown": unknown,
+            "code": code,
+            "redacted": redacted,
+            "cut": self._is_cut,
         }
-        numbers |= {name: look.value for name, look in looks if name in beside and _is_shown(look.value)}
-        inside = self._met_in(look.value for name, look in looks if name in changed)
-        code |= self._of_classes([*met, *inside])
-        for name, value in self._carried(met):
-            digest = self._digest({name.rpartition(".")[2]: value}, ReachedObjects())
-            if digest is not None:
-                carried[name] = digest
-                if _is_shown(value) and not leaves_out_secrets(digest):
-                    numbers[name] = value
-        changed |= self._left_in_others()
-        classes = self._kinds(met)
-        if not changed and not unchanged and not carried and not classes:
-            return {}
-        told: dict[str, Any] = {"changed": changed, "numbers": numbers, "unchanged": unchanged}
-        told |= ({"beside": beside} if beside else {}) | ({"exact": exact} if exact else {})
-        told |= {"unknown": unknown, "code": code} | ({"classes": classes} if classes else {})
-        return told | ({"redacted": redacted} if redacted else {}) | ({"carried": carried} if carried else {})
 
-    def _left_in_others(self) -> dict[str, str]:
+    def _left_in_others(self) -> tuple[dict[str, str], list[str]]:
         """Return {agent: digest} of what agents hold that never acted, of which no event shows it.
 
-        Agents whose ids may be new in each run are left out.
+        The second part has those that are gone. Agents whose ids may be new in each run are left out.
         """
         left: dict[str, str] = {}
-        for agent_id, ref in self._others.items():
-            agent = None if agent_id in self._acted or any_may_be_made((agent_id,)) else ref()
-            if agent is not None and str(agent_id_of(agent)) == agent_id:
+        gone: list[str] = []
+        for (agent_id, number), ref in self._others.items():
+            if agent_id in self._acted or any_may_be_made((agent_id,)):
+                continue
+            agent, name = ref(), f"{OF_AGENT}{agent_id}" + (f" ({number + 1})" if number else "")
+            if agent is None:
+                gone.append(name)
+            elif str(agent_id_of(agent)) == agent_id:
                 digest = self._digest(plain_attributes(agent), ReachedObjects())
                 if digest is not None:
-                    left[f"{OF_AGENT}{agent_id}"] = digest
-        return left
+                    left[name] = digest
+        return left, gone
 
     def script_told(self) -> dict[str, str]:
         """Return `{"script": digest}` of the main script without comments and docstrings; {} if unknown."""
@@ -364,17 +402,21 @@ class ProgramState:
         search = Search(roots, known, self._others)
         for name, value in search.parts(asked):
             digest = with_code = exact = None
+            is_generator = sort_of(type(value)) is Sort.GENERATOR
             is_small = nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS
             if is_small or type(value) in SCALARS:
                 reached = ReachedObjects()
-                digest = self._digest(value, reached)
+                digest = _position_digest(value) if is_generator else self._digest(value, reached)
                 nodes += reached.nodes
                 if digest is not None and version_in(digest.partition(":")[0]):
                     with_code = self._digest(value, ReachedObjects(), with_code=True)
                 if reached.made:
                     exact = self._digest(value, ReachedObjects(leaves_out_made=False))
             holder = search.holders.get(name, "")
-            yield name, _Look(digest, value, with_code=with_code, exact=exact, holder=holder)
+            yield name, _Look(digest, value, with_code, exact=exact, holder=holder, is_generator=is_generator)
+        self._is_cut = self._is_cut or search.is_cut
+        for name, reference in search.references.items():
+            yield name, _Look(self._digest(reference, ReachedObjects()), reference, is_reference=True)
         for name, held in search.code.items():
             names = tuple(map(_own_name, held))
             code = tuple(each for one in held for each in _code_of(one))
@@ -403,11 +445,25 @@ class _Look(NamedTuple):
     """The name of the dict or the object of which it is a member."""
     is_definition: bool = False
     """Whether it is a function or a class under its own name, as most are."""
+    is_generator: bool = False
+    """Whether it is a random generator."""
+    is_reference: bool = False
+    """Whether the value is the name of something in a library."""
 
     def has_same_code(self, other: _Look) -> bool:
         """Whether the same code is under the name at another moment of the process."""
         is_same = len(self.code) == len(other.code) and all(map(is_, self.code, other.code))
         return is_same and self.with_code == other.with_code
+
+
+def _position_digest(generator: Any) -> str | None:
+    """Return the digest of a generator's position, also if its draws are recorded; None if it has none."""
+    try:
+        mark = generator_mark(generator)
+    except Exception as error:  # noqa: BLE001 - one of the operating system, or a class of the program's own
+        pass_on(error)
+        return None
+    return f"{ALGORITHM}:{digest_bytes(mark.encode())}"
 
 
 def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:

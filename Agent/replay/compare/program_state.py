@@ -20,7 +20,7 @@ from Agent.event.classes import find_class
 from Agent.event.model import Event
 from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
-from Agent.event.values.digest import HIDING, leaves_out_secrets
+from Agent.event.values.digest import leaves_out_secrets, version_in
 from Agent.record.tracing.program_state import OF_CLASS
 
 UNCHANGED = "unchanged"
@@ -40,8 +40,8 @@ class LeftInProgram(NamedTuple):
     changed: Mapping[str, str]
     """{name: digest} of what changed while agents acted."""
     unchanged: frozenset[str]
-    numbers: Mapping[str, int | float] = MappingProxyType({})
-    """Those of them that are numbers."""
+    numbers: Mapping[str, int | float | str] = MappingProxyType({})
+    """Those of them that are numbers, or names of what is in a library."""
     unknown: frozenset[str] | None = None
     """Names without a digest; None if the recording predates this list."""
     redacted: frozenset[str] = frozenset()
@@ -52,6 +52,10 @@ class LeftInProgram(NamedTuple):
     """{name: digest} of what did not change, in a dict or an object of which another member did."""
     exact: Mapping[str, str] = MappingProxyType({})
     """{name: digest} with the ids and moments in it, of what changed and holds some."""
+    began: Mapping[str, str] = MappingProxyType({})
+    """{name: digest} of random generators before agents acted."""
+    is_cut: bool = False
+    """Whether a limit ended the search for names."""
     code: Mapping[str, str] | None = None
     """{name: digest} with the code that came in while agents acted; None if the recording predates it."""
 
@@ -93,20 +97,31 @@ class LeftInProgram(NamedTuple):
         """Read the state from an event's payload; None if it is missing or damaged."""
         if type(recorded) is not dict:
             return None
-        names = ("unchanged", "unknown", "redacted")
-        unchanged, unknown, redacted = (_names_in(recorded.get(name)) for name in names)
+        unchanged, unknown, redacted = (
+            _names_in(recorded.get(name)) for name in ("unchanged", "unknown", "redacted")
+        )
         if type(recorded.get("changed")) is not dict or unchanged is None:
             return None
-        digests, of_classes, beside, exact = (
-            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside", "exact")
+        digests, of_classes, beside, exact, began = (
+            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside", "exact", "began")
         )
         numbers = recorded.get("numbers")
         known = digests | of_classes | beside
         hidden = {name for name, digest in known.items() if leaves_out_secrets(digest)}
         hidden |= redacted or set()
-        numbers = numbers if type(numbers) is dict else {}
-        code = _digests_in(recorded["code"]) if "code" in recorded else None
-        return cls(digests, unchanged, numbers, unknown, frozenset(hidden), of_classes, beside, exact, code)
+        return cls(
+            digests,
+            unchanged,
+            numbers if type(numbers) is dict else {},
+            unknown,
+            frozenset(hidden),
+            carried=of_classes,
+            beside=beside,
+            exact=exact,
+            began=began,
+            is_cut=recorded.get("cut") is True,
+            code=_digests_in(recorded["code"]) if "code" in recorded else None,
+        )
 
 
 def _names_in(recorded: object) -> frozenset[str] | None:
@@ -288,10 +303,19 @@ def left_otherwise(
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
             continue
+        begun = {side.began.get(name) for side in (recorded, *known)}
+        if len(begun) > 1:  # a generator that begins otherwise, as one without a seed does
+            continue
         if others == (None,) * len(others) and all(_is_elsewhere(one, run, recorded) for run in known):
             continue
         differing.append(LeftOtherwise(name, one, others))
     return sorted(differing, key=lambda each: not each.is_steady)
+
+
+def unknown_in(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> list[str]:
+    """Return the names whose final content was read neither in the recording nor in all runs."""
+    known = [side.unknown for side in (recorded, *runs) if side is not None and side.unknown is not None]
+    return sorted(frozenset[str]().union(*known))
 
 
 def moments_otherwise(
@@ -349,12 +373,8 @@ def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> b
 
 def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
     """Whether digests of code cannot be compared, since bytecode differs between versions of Python."""
-    algorithms = {
-        each.partition(":")[0].removesuffix(HIDING)
-        for each in (one, *others)
-        if each not in {None, UNCHANGED, _NO_VALUE, _BY_KEY}
-    }
-    return len(algorithms) > 1
+    versions = {version_in((each or "").partition(":")[0]) for each in (one, *others)}
+    return len(versions - {""}) > 1
 
 
 # Lines whose value varies between processes: orders of sets, `hash`, `id`, `os.getpid`, `loop.time`.
