@@ -309,6 +309,8 @@ def _reference(value: object) -> str:
         return str(module_name(value.__name__))
     if isinstance(value, (FunctionType, BuiltinFunctionType)):
         return f"{module_name(value.__module__) or 'builtins'}.{value.__qualname__}"
+    if isinstance(value, Logger):
+        return f"logger {value.name}"
     name = vars(type(value)).get("__name__") and getattr(value, "__name__", None)  # such as that of a ufunc
     return f"{class_text(type(value))} {name}" if type(name) is str else class_text(type(value))
 
