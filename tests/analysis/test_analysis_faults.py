@@ -92,10 +92,10 @@ class Office:
     [
         ("wrong configuration", "reading became very slow"),
         pytest.param("wrong configuration", "why is worker_2 so slow", marks=pytest.mark.further),
-        ("poisoned message", "worker_3 fails all the time"),
+        pytest.param("poisoned message", "worker_3 fails all the time", marks=pytest.mark.further),
         pytest.param("outage", "everybody fails since a while", marks=pytest.mark.further),
         ("lost update", "the orders of worker_3 are wrong"),
-        ("leak", "memory grows and grows"),
+        pytest.param("leak", "memory grows and grows", marks=pytest.mark.further),
     ],
 )
 def test_the_true_event_is_among_the_first_three_causes(

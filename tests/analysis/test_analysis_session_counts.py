@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from known import Known
 
 from Agent.analysis.session import session_counts
@@ -23,6 +24,7 @@ def summed(session: Path) -> dict[str, object]:
     }
 
 
+@pytest.mark.further
 def test_counts_of_files_and_of_the_archive_are_those_of_the_summary(known: Known) -> None:
     counts = session_counts(known.truth.session)
     assert counts == summed(known.truth.session)

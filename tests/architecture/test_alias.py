@@ -27,6 +27,7 @@ def python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.further
 def test_every_package_is_the_same_module_under_both_names():
     packages = [found.name for found in pkgutil.iter_modules(Agent.__path__) if found.name != "__main__"]
     done = python("-c", SAME, *packages, "tree.layout", "server.app")

@@ -200,6 +200,7 @@ def test_the_package_needs_nothing_but_the_standard_library():
     assert imported - sys.stdlib_module_names == set()
 
 
+@pytest.mark.further
 def test_the_measure_of_the_worlds_counts_with_it():
     row = {"world": "crew", "kind": "wrong_merge", "seed": 1, "truth": {"accepted": ["w-1"], "lag": 0.2}}
     causes = [{"event_ids": ["w-2"], "confidence": 0.6}, {"event_ids": ["w-1"], "confidence": 0.2}]

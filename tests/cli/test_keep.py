@@ -105,6 +105,7 @@ _DAMAGES = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(("damage", "told"), _DAMAGES.values(), ids=_DAMAGES)
 def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(run, root, damage, told):
@@ -353,6 +354,7 @@ def test_old_sessions_and_runs_of_a_database_are_deleted(run, tmp_path):
     assert run(*prune, "--project", "nothing").returncode == 3
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_verify_shows_the_killed_and_damaged_of_many_writers_and_the_sums_of_the_others(run, tmp_path):
     setup_logging(trace_root=tmp_path / "many")

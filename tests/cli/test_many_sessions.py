@@ -129,6 +129,7 @@ def test_a_session_that_is_not_sealed_is_named_with_the_remedy(places, run):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.further
 def test_several_sessions_need_an_engine_and_spark_needs_pyspark_and_java(places, run, monkeypatch, tmp_path):
     one, other, _ = map(str, places)
     for words in (["analyze", one, other], ["sql", "SELECT 1", one, "--master", "local[1]"]):

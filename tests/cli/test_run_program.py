@@ -143,6 +143,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_the_processes_that_a_program_starts_are_recorded_into_its_session(place):
     (place / "prog.py").write_text(CHILDREN)

@@ -174,6 +174,7 @@ def test_an_argument_that_becomes_large_beside_one_that_is_unread_is_not_read_in
     assert 1 <= sum(is_read(each["args"]["note"]) for each in seen[1:]) < 5
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("nothing_free")
 def test_the_option_reads_them_in_every_call():
     world = World(300)

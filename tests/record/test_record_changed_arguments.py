@@ -151,6 +151,7 @@ _WITH_MORE_THAN_ATTRIBUTES = [
 ]  # fmt: skip
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("make", "change"), _WITH_MORE_THAN_ATTRIBUTES)
 def test_what_an_argument_holds_beside_its_attributes_is_told_as_it_is_behind_the_call(make, change):
     def changed(times):

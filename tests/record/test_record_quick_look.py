@@ -114,6 +114,7 @@ def check_texts(seed, count):
     assert hidden > count / 3
 
 
+@pytest.mark.further
 def test_no_text_that_the_close_look_hides_passes_the_quick_look():
     check_texts(1, 1_000)
 

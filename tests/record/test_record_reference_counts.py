@@ -4,6 +4,8 @@ import contextlib
 import gc
 import sys
 
+import pytest
+
 from Agent import AgentLogger, trace_agent_action, trace_errors
 from Agent.record.state.tracker import NONE
 
@@ -88,6 +90,7 @@ def tracked():
     return len(gc.get_objects())
 
 
+@pytest.mark.further
 def test_an_agent_adds_few_objects_to_those_that_the_garbage_collector_looks_through(recorded):
     world, before_all = World(), Member(-1, None)
     before_all.step()

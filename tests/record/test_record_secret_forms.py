@@ -615,6 +615,7 @@ ENCODED = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", ENCODED)
 def test_no_key_of_any_row_stays_beside_an_encoded_character(place):
     judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)

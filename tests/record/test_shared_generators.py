@@ -121,6 +121,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("is_quick", [True, False])
 @given(st.integers(0, 700), st.lists(STEPS, max_size=8))
 def test_a_count_is_right_or_none(is_quick, begin, steps):

@@ -93,6 +93,7 @@ def test_nodes_are_steps_and_each_super_step_leaves_a_checkpoint(recorded):
     assert [each.step_id for each in record.checkpoints()] == [f"step_{number}" for number in range(5)]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("step", "ran"), [(0, 4), (1, 3), (2, 2), (3, 1)])
 def test_the_same_graph_is_proved_from_any_checkpoint_and_asks_nothing_for_real(recorded, step, ran):
     result, live = recorded(step)
