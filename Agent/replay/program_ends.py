@@ -24,6 +24,7 @@ from Agent.replay.compare.program_state import (
     KindOtherwise,
     LeftInProgram,
     code_otherwise,
+    draws_otherwise,
     left_otherwise,
     moments_otherwise,
     program_state_of,
@@ -173,7 +174,7 @@ class ProgramEnds:
             with_moments: whether ids and moments in them count, as no run makes any or reads a clock.
         """
         recorded, replayed = self._recorded, self._left[0]
-        differing = left_otherwise(recorded, self._left)
+        differing = left_otherwise(recorded, self._left) or draws_otherwise(recorded, self._left)
         if not differing and (unknown := unknown_in(recorded, self._left)):
             return EndDifference(f"code changed, and {_why_unknown(unknown)}", is_of_program=True)
         by_moment = [] if differing else moments_otherwise(recorded, self._left)

@@ -11,7 +11,13 @@ import pytest
 
 from Agent.event.values.content_digest import content_of
 from Agent.record.tracing.program_state import ProgramState
-from Agent.replay.compare.program_state import LeftInProgram, left_otherwise, unknown_in
+from Agent.replay.compare.program_state import (
+    LeftInProgram,
+    LeftOtherwise,
+    draws_otherwise,
+    left_otherwise,
+    unknown_in,
+)
 
 PROGRAM = """
 import json
@@ -101,11 +107,16 @@ def ended(tmp_path, monkeypatch):
     sys.modules.pop("rebinding", None)
 
 
+def differences(left: LeftInProgram, otherwise: LeftInProgram) -> list[LeftOtherwise]:
+    runs = [otherwise, otherwise]
+    return left_otherwise(left, runs) + draws_otherwise(left, runs)
+
+
 def test_what_an_action_rebinds_deletes_or_draws_is_a_difference(ended):
     for one, other in DIFFERENT:
         left, same, otherwise = ended(one), ended(one), ended(other)
-        assert not left_otherwise(left, [same, same]), one
-        (found, *_) = left_otherwise(left, [otherwise, otherwise]) or [None]
+        assert not differences(left, same), one
+        (found, *_) = differences(left, otherwise) or [None]
         assert found is not None, (one, other)
         assert found.is_steady, (one, other)
 
@@ -117,10 +128,11 @@ def test_what_cannot_be_read_is_unknown(ended):
     assert not unknown_in(ended("LOG.append(1)"), [])
 
 
-def test_a_generator_without_a_seed_is_not_compared(ended):
-    left = ended("CHANCE.random()")
-    begun_otherwise = ended("CHANCE.random(); CHANCE.random()")._replace(began={"rebinding.CHANCE": "c1:0"})
-    assert not left_otherwise(left, [begun_otherwise])
+def test_a_generator_that_begins_elsewhere_is_not_compared(ended):
+    left, otherwise = ended("CHANCE.random()"), ended("CHANCE.random(); CHANCE.random()")
+    assert [each.name for each in draws_otherwise(left, [otherwise])] == ["rebinding.CHANCE"]
+    begun = {name: ("", last) for name, (_, last) in otherwise.generators.items()}
+    assert not draws_otherwise(left, [otherwise._replace(generators=begun)])
 
 
 def test_agents_of_one_id_that_never_act_are_told_apart_and_named_when_they_are_gone(ended):

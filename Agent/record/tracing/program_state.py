@@ -186,8 +186,8 @@ class ProgramState:
         changed, `exact` the same with ids and moments, which the other digests leave out, of what changed.
         `numbers` has those of `changed` and `beside` that are numbers, or names of what is in libraries.
         `unchanged` lists the other names, `redacted` those of them in which a secret may have changed, and
-        `unknown` those without a digest. `began` has the first digests of random generators. `cut` tells that
-        a limit ended the search.
+        `unknown` those without a digest. `generators` has the first and the last digest of random generators.
+        `cut` tells that a limit ended the search.
         `code` is {name: digest} with the code of functions that came in, and of the classes of values that no
         module has; `carried` is {name: digest} of the attributes of classes that values have, `classes` is
         {class: facts} of their kinds.
@@ -204,7 +204,7 @@ class ProgramState:
         told["beside"] = beside = {
             name: look.digest
             for name, look in looks
-            if look.holder in holders and name not in changed and look.digest is not None
+            if look.holder in holders and name not in changed and look.digest and not look.is_generator
         }
         numbers |= {name: look.value for name, look in looks if name in beside and _is_shown(look.value)}
         inside = self._met_in(look.value for name, look in looks if name in changed)
@@ -230,7 +230,7 @@ class ProgramState:
         code: dict[str, str] = {}
         numbers: dict[str, int | float | str] = {}
         exact: dict[str, str] = {}
-        began: dict[str, str] = {}
+        generators: dict[str, list[str]] = {}
         unchanged: list[str] = []
         redacted: list[str] = []
         unknown: list[str] = []
@@ -239,11 +239,13 @@ class ProgramState:
             first, digest = lost.pop(name, None), look.digest
             if look.is_definition and (first is None or first.has_same_code(look)):
                 continue
+            if look.is_generator:
+                if first is not None and first.is_generator and first.digest and digest:
+                    generators[name] = [first.digest, digest]
+                continue
             if digest is None or (first is not None and first.digest is None):
                 unknown.append(name)
                 continue
-            if first is not None and first.digest is not None and first.is_generator:
-                began[name] = first.digest
             if first is None or first.digest != digest or not first.has_same_code(look):
                 code |= self._with_code(name, look, first)
             is_same = first is not None and first.digest == digest
@@ -268,7 +270,7 @@ class ProgramState:
             "numbers": numbers,
             "unchanged": unchanged,
             "exact": exact,
-            "began": began,
+            "generators": generators,
             "unknown": unknown,
             "code": code,
             "redacted": redacted,

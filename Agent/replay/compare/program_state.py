@@ -52,8 +52,8 @@ class LeftInProgram(NamedTuple):
     """{name: digest} of what did not change, in a dict or an object of which another member did."""
     exact: Mapping[str, str] = MappingProxyType({})
     """{name: digest} with the ids and moments in it, of what changed and holds some."""
-    began: Mapping[str, str] = MappingProxyType({})
-    """{name: digest} of random generators before agents acted."""
+    generators: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    """{name: digests of the positions} of random generators before agents acted, and at the end."""
     is_cut: bool = False
     """Whether a limit ended the search for names."""
     code: Mapping[str, str] | None = None
@@ -102,8 +102,8 @@ class LeftInProgram(NamedTuple):
         )
         if type(recorded.get("changed")) is not dict or unchanged is None:
             return None
-        digests, of_classes, beside, exact, began = (
-            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside", "exact", "began")
+        digests, of_classes, beside, exact = (
+            _digests_in(recorded.get(name)) for name in ("changed", "carried", "beside", "exact")
         )
         numbers = recorded.get("numbers")
         known = digests | of_classes | beside
@@ -118,7 +118,7 @@ class LeftInProgram(NamedTuple):
             carried=of_classes,
             beside=beside,
             exact=exact,
-            began=began,
+            generators=_pairs_in(recorded.get("generators")),
             is_cut=recorded.get("cut") is True,
             code=_digests_in(recorded["code"]) if "code" in recorded else None,
         )
@@ -132,6 +132,15 @@ def _digests_in(recorded: object) -> dict[str, str]:
     digests = recorded if type(recorded) is dict else {}
     is_digest = _DIGEST.fullmatch
     return {str(name): each for name, each in digests.items() if type(each) is str and is_digest(each)}
+
+
+def _pairs_in(recorded: object) -> dict[str, tuple[str, str]]:
+    pairs = recorded.items() if type(recorded) is dict else ()
+    return {
+        str(name): (str(pair[0]), str(pair[1]))
+        for name, pair in pairs
+        if type(pair) is list and len(pair) == 2
+    }
 
 
 def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
@@ -303,13 +312,25 @@ def left_otherwise(
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
             continue
-        begun = {side.began.get(name) for side in (recorded, *known)}
-        if len(begun) > 1:  # a generator that begins otherwise, as one without a seed does
-            continue
         if others == (None,) * len(others) and all(_is_elsewhere(one, run, recorded) for run in known):
             continue
         differing.append(LeftOtherwise(name, one, others))
     return sorted(differing, key=lambda each: not each.is_steady)
+
+
+def draws_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+) -> list[LeftOtherwise]:
+    """Return the random generators that ended at another position, of those that began at the same one."""
+    known = [run for run in runs if run is not None]
+    if recorded is None or len(known) < len(runs):
+        return []
+    found = []
+    for name, (first, last) in recorded.generators.items():
+        others = [run.generators.get(name, ("", "")) for run in known]
+        if {begun for begun, _ in others} == {first} and {end for _, end in others} != {last}:
+            found.append(LeftOtherwise(name, last, tuple(end for _, end in others)))
+    return found
 
 
 def unknown_in(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> list[str]:
