@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import pytest
 
+from Agent import trace_agent_action
 from Agent.event.values.content_digest import content_of
 from Agent.record.tracing.program_state import ProgramState
 from Agent.replay.compare.program_state import (
@@ -139,6 +140,10 @@ def test_agents_of_one_id_that_never_act_are_told_apart_and_named_when_they_are_
     class Idle:
         def __init__(self, held):
             self.agent_id, self.held = "idle", held
+
+        @trace_agent_action
+        def act(self):
+            pass
 
     def told(*held):
         agents = [Idle(each) for each in held]

@@ -22,6 +22,7 @@ from Agent.event.classes import by_class, class_name, is_partial, mro_of, namesp
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.plain import SCALARS
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.followed_values import has_traced_methods
 from Agent.record.state.introspection import Sort, plain_attributes, sort_of
 from Agent.record.tracing.function_facts import is_of_a_library, is_of_program
 
@@ -70,6 +71,15 @@ _GENERATORS = {"random": ("random", "_inst"), "numpy": ("numpy.random.mtrand", "
 """The generators behind the functions of these modules."""
 
 
+class AgentPlace(NamedTuple):
+    """An agent, told apart from others of the same id."""
+
+    agent_id: str
+    number: int
+    is_traced: bool
+    """Whether its class has traced methods."""
+
+
 class Code(NamedTuple):
     """What a function looks up, without its closure, or a module if `code` is None."""
 
@@ -96,7 +106,7 @@ class Search:
         self,
         roots: Iterable[type | FunctionType | Code],
         known: weakref.WeakSet[FunctionType] | None = None,
-        agents: dict[tuple[str, int], weakref.ref[Any]] | None = None,
+        agents: dict[AgentPlace, weakref.ref[Any]] | None = None,
     ) -> None:
         self._agents = agents
         self._known = weakref.WeakSet[FunctionType]() if known is None else known
@@ -382,14 +392,14 @@ def reached_inside(
     values: Iterable[object],
     most: int,
     seen: set[int] | None = None,
-    agents: dict[tuple[str, int], weakref.ref[Any]] | None = None,
+    agents: dict[AgentPlace, weakref.ref[Any]] | None = None,
 ) -> Iterator[type | FunctionType | ModuleType]:
     """Yield functions, modules and classes of objects of the program, in values and in what they hold.
 
     Args:
         most: how many values to visit; of larger containers none is.
         seen: the `id`s of those that were visited before, to be filled.
-        agents: the agents among them by their ids, several of one id by number, to be filled.
+        agents: the agents among them, to be filled.
     """
     waiting = deque[Any](values)
     seen = set() if seen is None else seen
@@ -415,7 +425,8 @@ def reached_inside(
             if agent_id is None:
                 waiting.extend(plain_attributes(value).values())
             elif agents is not None and len(agents) < MOST_FOUND:
-                places = ((str(agent_id), number) for number in range(_MOST_OF_ONE_ID))
+                is_traced = has_traced_methods(kind)
+                places = (AgentPlace(str(agent_id), number, is_traced) for number in range(_MOST_OF_ONE_ID))
                 place = next((each for each in places if each not in agents or agents[each]() is value), None)
                 with suppress(TypeError):  # its class allows no weak references
                     if place is not None:

@@ -60,6 +60,7 @@ from Agent.record.tracing.program_search import (
     MOST_INSIDE,
     MOST_PARTS,
     PASSED,
+    AgentPlace,
     Code,
     Search,
     functions_in,
@@ -118,7 +119,7 @@ class ProgramState:
         """The `id`s of classes of which no further object has to be searched."""
         self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
         self._acted: set[str | None] = set()
-        self._others: dict[tuple[str, int], weakref.ref[Any]] = {}
+        self._others: dict[AgentPlace, weakref.ref[Any]] = {}
         """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
         self._is_cut = False
@@ -280,17 +281,18 @@ class ProgramState:
     def _left_in_others(self) -> tuple[dict[str, str], list[str]]:
         """Return {agent: digest} of what agents hold that never acted, of which no event shows it.
 
-        The second part has those that are gone. Agents whose ids may be new in each run are left out.
+        The second part has those that are gone, of classes with traced methods. Agents whose ids may be new in
+        each run are left out.
         """
         left: dict[str, str] = {}
         gone: list[str] = []
-        for (agent_id, number), ref in self._others.items():
+        for (agent_id, number, is_traced), ref in self._others.items():
             if agent_id in self._acted or any_may_be_made((agent_id,)):
                 continue
             agent, name = ref(), f"{OF_AGENT}{agent_id}" + (f" ({number + 1})" if number else "")
-            if agent is None:
+            if agent is None and is_traced:
                 gone.append(name)
-            elif str(agent_id_of(agent)) == agent_id:
+            elif agent is not None and str(agent_id_of(agent)) == agent_id:
                 digest = self._digest(plain_attributes(agent), ReachedObjects())
                 if digest is not None:
                     left[name] = digest
