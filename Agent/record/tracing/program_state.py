@@ -281,8 +281,8 @@ class ProgramState:
     def _left_in_others(self) -> tuple[dict[str, str], list[str]]:
         """Return {agent: digest} of what agents hold that never acted, of which no event shows it.
 
-        The second part has those that are gone, of classes with traced methods. Agents whose ids may be new in
-        each run are left out.
+        The second part has those that are gone, of classes with traced methods. Agents whose ids may be new
+        in each run are left out.
         """
         left: dict[str, str] = {}
         gone: list[str] = []
