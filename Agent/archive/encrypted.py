@@ -40,7 +40,7 @@ from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.flight.checkpoints.files import make_directory
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.session import naming, open_session, refuse_links, sync_directory
+from Agent.tree.files.session import naming, open_session, sync_directory
 from Agent.tree.layout import (
     FILE_MODE,
     MIRROR_FILES,
@@ -61,6 +61,7 @@ from Agent.tree.layout import (
     session_id_of,
     view_dir,
 )
+from Agent.tree.links import refuse_links
 from Agent.tree.retention import delete_tree, drop_dead_links
 from Agent.tree.write.artifacts import digest_of, new_hash
 

@@ -16,6 +16,7 @@ from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
+from Agent.tree.links import refuse_links
 from Agent.tree.retention import (
     drop_dead_links,
     finish_removals,
@@ -160,6 +161,7 @@ def prune_checkpoints(
 
     total = Removed()
     for ref in list_sessions(root):
+        refuse_links(ref.path)
         # Nothing is written here, so the redactor is never used.
         with LocalCheckpointStore(ref.path, redactor=Redactor(b"")) as store:
             removed = store.prune(policy, dry_run=dry_run)

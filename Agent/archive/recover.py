@@ -32,7 +32,7 @@ from Agent.tree.files.lines import (
     read_blocks,
     tail_writer,
 )
-from Agent.tree.files.session import open_session, refuse_links, update_session
+from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import (
     MIRROR_FILES,
     NO_FOLLOW,
@@ -46,6 +46,7 @@ from Agent.tree.layout import (
     summary_file,
     tree_files,
 )
+from Agent.tree.links import refuse_links
 from Agent.tree.read.losses import Losses, WriterLosses, Writers
 from Agent.tree.read.reader import OpenSpan, TreeReader, write_summary
 from Agent.tree.read.removal_logs import (
@@ -317,10 +318,11 @@ def rebuild_mirrors(
     Raises:
         SessionInUse: a process records under that root, and writes to the mirrors itself, or another one
             rebuilds them or erases.
-        InputError: something other than a directory is in the place of one.
+        InputError: something other than a directory is in the place of one, of a session or of the mirrors.
         OSError: they cannot be written.
     """
     for ref in list_sessions(root):
+        refuse_links(ref.path)
         living = living_writers(ref.path)
         if living:
             raise SessionInUse(
@@ -329,7 +331,7 @@ def rebuild_mirrors(
                 remedy="rebuild them when no process records",
             )
     for directory in sorted({(root / name).parent for name in MIRROR_FILES.values()}):
-        if os.path.lexists(directory) and not directory.is_dir():
+        if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
             raise InputError(
                 "something else is in the place of a directory of category files",
                 path=directory,

@@ -21,6 +21,7 @@ import orjson
 from Agent.errors import SessionEncrypted, SessionNotFound
 from Agent.event.system_clock import SystemClock
 from Agent.tree import default_root
+from Agent.tree.links import leads_above, refuse_links
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -268,8 +269,12 @@ def readable(session: Path) -> Path:
 
     Raises:
         SessionEncrypted: it is encrypted, and no key is given.
+        InputError: a link in the place of one of its directories leads out of it.
     """
-    return default_root.open_encrypted(session) if is_encrypted(session) else session
+    if is_encrypted(session):
+        return default_root.open_encrypted(session)
+    refuse_links(session, leading_out=True)
+    return session
 
 
 def recorded_at(session: Path) -> Path:
@@ -499,15 +504,6 @@ def scan(directory: Path) -> Iterator[os.DirEntry[str]]:
 def _below(directory: Path) -> Iterator[os.DirEntry[str]]:
     """Like `scan`, but nothing for a link to a directory above, whose files would count twice."""
     return iter(()) if leads_above(directory) else scan(directory)
-
-
-def leads_above(path: Path) -> bool:
-    """Return whether a path is a link to one of the directories above it."""
-    if not path.is_symlink():
-        return False
-    # unlike `Path.resolve`, it does not fail on a loop of links
-    real = os.path.realpath
-    return Path(real(path.parent)).is_relative_to(real(path))
 
 
 def is_text(name: str) -> bool:

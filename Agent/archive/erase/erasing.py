@@ -32,12 +32,13 @@ from Agent.flight.checkpoints.graph_file import (
 )
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import read_stored, refuse_links, replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import (
     entries_in,
     list_sessions,
     run_dirs,
 )
+from Agent.tree.links import refuse_links
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.retention import (
     delete_tree,

@@ -35,7 +35,7 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import is_running, refuse_links, replacing, sync_directory
+from Agent.tree.files.session import is_running, replacing, sync_directory
 from Agent.tree.layout import (
     entries_in,
     is_text,
@@ -45,6 +45,7 @@ from Agent.tree.layout import (
     settled_state,
     shown_name,
 )
+from Agent.tree.links import refuse_links
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import digest_of, new_hash
 from Agent.tree.write.event_counts import EventCounts

@@ -36,8 +36,9 @@ from Agent.archive.sealed.reader import cores, digests_of, open_connection, remo
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import refuse_links, sync_directory
+from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import entries_in, make_private
+from Agent.tree.links import refuse_links
 from Agent.tree.retention import nothing_retired
 
 PART_BYTES: Final = 96 * 1024 * 1024

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 
-from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound, UsageError
+from Agent.errors import AgentTraceError, DamagedInput, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
 from Agent.event.system_clock import SystemClock, turns
@@ -36,7 +36,6 @@ from Agent.tree.layout import (
     NO_LINK,
     OPENED_ROOT,
     RESUMED,
-    agents_dir,
     boards_dir,
     claims_dir,
     create_session_dir,
@@ -48,7 +47,6 @@ from Agent.tree.layout import (
     programs_dir,
     read_file,
     remove_empty_session,
-    runs_dir,
     scan,
     session_file,
 )
@@ -454,22 +452,6 @@ def replace_durably(path: Path, data: bytes) -> None:
     """Replace a file atomically, and return only when the new name is on the disk."""
     replace_file(path, data)
     sync_directory(path.parent)
-
-
-def refuse_links(session: Path) -> None:
-    """Refuse a session in which a link replaces a directory: the files there may belong to somebody else.
-
-    Raises:
-        InputError: one of its directories is a link.
-    """
-    state = session / ".state"
-    for directory in (agents_dir(session), session / "archive", runs_dir(session), state, state / "chain"):
-        if directory.is_symlink():
-            raise InputError(
-                "a link is in the place of a directory of the session",
-                path=directory,
-                remedy="remove or rename it",
-            )
 
 
 def sync_directory(directory: Path) -> None:

@@ -28,6 +28,7 @@ from Agent.tree.layout import (
     runs_dir,
     safe_name,
 )
+from Agent.tree.links import refuse_ways_out
 
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
@@ -93,6 +94,7 @@ def artifact_path(session: Path, run_id: str, ref: str) -> Path:
 
     Raises:
         DamagedInput: it is not a reference, or would lead outside the run.
+        InputError: a link on the way to the file leads outside.
     """
     path = PurePosixPath(ref.removeprefix(ARTIFACT_SCHEME))
     if not ref.startswith(ARTIFACT_SCHEME) or path.is_absolute() or {"..", ""} & {*path.parts} or "\0" in ref:
@@ -101,7 +103,9 @@ def artifact_path(session: Path, run_id: str, ref: str) -> Path:
             path=run_dir(session, run_id),
             remedy=f"references begin with {ARTIFACT_SCHEME}",
         )
-    return artifacts_dir(session, run_id).joinpath(*path.parts)
+    directory = artifacts_dir(session, run_id)
+    refuse_ways_out(directory, directory.joinpath(*path.parts))
+    return directory.joinpath(*path.parts)
 
 
 def make_run_dir(session: Path, run_id: str) -> Path:
