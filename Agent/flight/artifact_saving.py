@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from Agent.event.limits_of_time import RAISED
 from Agent.event.pointers import fold_tags, value_at
 from Agent.event.script_names import module_name, without_script
 from Agent.event.values.digest import digest_named, leaves_out_secrets, without_tokens
@@ -43,7 +44,7 @@ def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type
         encoded, more = _encoded(
             pipeline, path, "artifact", lambda capture: encode_artifact(capture, data, media_type, path)
         )
-    except Exception as error:  # noqa: BLE001 - such as an unreadable file, or an odd data frame
+    except RAISED as error:  # such as an unreadable file, or an odd data frame
         return _not_stored(pipeline, path, error)
     return _save(pipeline, run, path, encoded, {"name": path, **more})
 
@@ -112,7 +113,7 @@ def _file_name(pipeline: Pipeline, identity: str) -> str:
 def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, more: dict[str, Any]) -> str:
     try:
         stored = _stored(pipeline, run, path, encoded)
-    except Exception as error:  # noqa: BLE001 - such as a full disk
+    except RAISED as error:  # such as a full disk, or an exit in the file's read()
         return _not_stored(pipeline, path, error)
     payload: dict[str, Any] = {
         "path": stored.ref.removeprefix(ARTIFACT_SCHEME),
@@ -163,7 +164,7 @@ def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -
     return StoredArtifact(artifact_ref(path), size_bytes, hasher.hexdigest())
 
 
-def _not_stored(pipeline: Pipeline, path: str, error: Exception) -> str:
+def _not_stored(pipeline: Pipeline, path: str, error: BaseException) -> str:
     pipeline.health.trouble(_NOT_STORED, error)
     pipeline.health.drop(_NOT_STORED)
     return artifact_ref(path)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from errno import errorcode
 from typing import Any, Final
 
 from Agent.event.limits_of_time import pass_on
-from Agent.record.encode.safe_text import message_of
+from Agent.record.encode.safe_text import message_of, shown_safely
 
 TOO_LATE: Final = "recording ended before the event was written"
 
@@ -22,9 +22,11 @@ TOO_LATE: Final = "recording ended before the event was written"
 class Health:
     """Counters of one pipeline; `dropped` maps a reason to the number of lost events."""
 
-    __slots__ = ("_safe_events", "dropped", "events", "late", "notes", "too_deep", "unreported")
+    __slots__ = ("_safe_events", "clean", "dropped", "events", "late", "notes", "too_deep", "unreported")
 
-    def __init__(self) -> None:
+    def __init__(self, clean: Callable[[str], str] = str) -> None:
+        self.clean = clean
+        """Replaces secrets in a message that goes to stderr, which may be a log file."""
         self.events = 0
         """Events written."""
         self.dropped: Counter[str] = Counter()
@@ -111,7 +113,7 @@ class Health:
             what += f" {name}"
         self.notes[what] += 1
         if self.notes[what] == 1:
-            say(f"recording had trouble in {what}: {message_of(error)[:300]}")
+            say(f"recording had trouble in {what}: {self.clean(message_of(error))[:300]}")
         pass_on(error)
 
     def forget(self) -> None:
@@ -153,7 +155,7 @@ def say(text: str) -> None:
     stream = sys.__stderr__
     if stream is None:
         return
-    line = " ".join(text.split())
+    line = shown_safely(" ".join(text.split()))
     try:
         stream.write(f"agent-trace: {line}\n")
     except (OSError, ValueError, RuntimeError):  # RuntimeError: a signal handler interrupted a write

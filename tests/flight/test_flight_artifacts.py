@@ -9,6 +9,7 @@ import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from unittest.mock import MagicMock, Mock
 
 import numpy
 import pandas
@@ -247,6 +248,38 @@ def test_text_that_is_no_utf8_is_stored_as_it_is(place):
     raw = b"latin \xe9 text\n" * 10
     assert stored(place, recorder.save_artifact("l.txt", raw)).read_bytes() == raw
     assert stored(place, recorder.save_artifact("m.txt", io.BytesIO(raw))).read_bytes() == raw
+
+
+class Exits:
+    """Raises whatever is asked of it."""
+
+    def __getattribute__(self, name):
+        raise SystemExit(name)
+
+
+class Endless:
+    """A file of no bytes, as proxies are that answer every call with themselves."""
+
+    def read(self, _size):
+        return self
+
+
+@pytest.mark.parametrize("make", [MagicMock, Mock, Exits, Endless], ids=lambda each: each.__name__)
+def test_no_object_closes_a_descriptor_of_the_program_or_ends_it(place, make):
+    open_before = sorted(Path("/dev/fd").iterdir())
+    recorder.save_artifact("odd", make())
+    assert sorted(Path("/dev/fd").iterdir()) == open_before
+    os.fstat(1)
+
+
+def test_a_pipe_or_device_is_not_waited_for_and_the_key_in_its_name_not_told(place, tmp_path, capfd):
+    pipe = tmp_path / KEY
+    os.mkfifo(pipe)
+    for odd in (pipe, Path("/dev/zero"), tmp_path / f"{KEY}\x1b[2J"):
+        recorder.save_artifact("odd", odd)
+    assert health()["dropped"] == {"an artifact could not be stored": 3}
+    err = capfd.readouterr().err
+    assert "[redacted:" in err and KEY not in err and "\x1b" not in err
 
 
 def test_a_path_is_read_and_one_that_is_not_there_is_counted(place, tmp_path):

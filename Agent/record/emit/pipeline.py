@@ -205,7 +205,7 @@ class Pipeline(PipelineSlots):
         # Cached, so that all agents of a category share one function.
         self.mirror_of = None if mirrors is None else cache(mirrors.adder)
         self._use_board(board)
-        self.health = Health()
+        self.health = Health(redactor.text)
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)

@@ -6,7 +6,10 @@ here. `Agent.flight` calls it.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
 import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE, getincrementaldecoder
 from collections.abc import Iterable, Iterator
@@ -15,7 +18,7 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
-from Agent.event.limits_of_time import pass_on
+from Agent.event.limits_of_time import RAISED, pass_on
 from Agent.event.model import RedactedBytes
 from Agent.event.values.plain import DUMP_OPTIONS, read_json, write_json
 from Agent.event.values.reading import Limits
@@ -68,11 +71,13 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
         OSError: the file at a given path cannot be read.
     """
     media_type = None if media_type is None else as_message(media_type)
-    if isinstance(data, (str, bytes, bytearray, memoryview)):
+    cls = type(data)  # `isinstance` would ask the object, whose `__class__` may run the program's code
+    if issubclass(cls, (str, bytes, bytearray, memoryview)):
         return _encode_plain(capture, data, media_type, name)
-    if isinstance(data, PathLike):
-        kind = media_type or guessed(str(data)) or guessed(name)
-        return _encode_stream(capture.redactor, open(data, "rb"), kind, closes=True)
+    if issubclass(cls, PathLike):
+        path = os.fspath(data)
+        kind = media_type or guessed(os.fsdecode(path)) or guessed(name)
+        return _encode_stream(capture.redactor, _opened(path), kind, closes=True)
     if _is_file(data):
         return _encode_stream(capture.redactor, data, media_type or guessed(name), closes=False)
     redactor = capture.redactor
@@ -84,11 +89,18 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
     return encode_json(capture, data)
 
 
+def _opened(path: str | bytes) -> IO[bytes]:
+    """Open a file without waiting for the other end of a pipe; OSError if it is no regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path may be bytes
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+
+
 def _is_file(data: Any) -> bool:
     """Whether the value can be read like an open file."""
     try:
         return callable(data.read)
-    except Exception as error:  # noqa: BLE001 - a user's __getattr__ may raise anything; then it is a value
+    except RAISED as error:  # of a user's __getattr__; then it is a value
         pass_on(error)
         return False
 
@@ -212,6 +224,8 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def _blocks_of(file: IO[Any], *, closes: bool) -> Iterator[bytes]:
     try:
         while block := file.read(_BLOCK_BYTES):
+            if not isinstance(block, (str, bytes, bytearray, memoryview)):
+                raise TypeError("its read() returns neither text nor bytes")
             yield block.encode("utf-8", "surrogateescape") if isinstance(block, str) else bytes(block)
     finally:
         if closes:
@@ -273,7 +287,7 @@ def _clean_texts(redactor: Redactor, data: Any) -> Any:
 def _encode_array(redactor: Redactor, data: Any, media_type: str | None) -> EncodedArtifact | None:
     """Encode a numpy array in numpy's format; None for other values and for arrays of Python objects."""
     numpy = sys.modules.get("numpy")
-    if numpy is None or not isinstance(data, numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
+    if numpy is None or not issubclass(type(data), numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
         return None
     if data.dtype.hasobject:
         return None
