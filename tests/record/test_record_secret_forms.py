@@ -169,7 +169,8 @@ FORMS = {
 }  # fmt: skip
 NAMES = (
     "dbpass userpass privkey passkey sessionid authkey bearer tokens passwort contraseña mot_de_passe пароль 密码 암호 sid pw "
-    "mnemonic seed_phrase api_key_value token_value webhook_url DB_PWD_PROD SECRET_KEY_BASE AWS_SESSION_TOKEN"
+    "mnemonic seed_phrase api_key_value token_value webhook_url DB_PWD_PROD SECRET_KEY_BASE AWS_SESSION_TOKEN "
+    "clé_secrète cle_api compte_mdp geheimnis kata_sandi mật_khẩu كلمة_المرور codice_segreto recovery_key"
 ).split()
 
 

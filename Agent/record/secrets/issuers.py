@@ -250,7 +250,7 @@ _NAME_ENDS: Final = {
     *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
     *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
     # `adgangsko`, since the suffix `dev` is stripped from `adgangskodev`
-    *b"login authenticate @tcp @unix :* wifi ugfzc3dvcmq segreto secreta acceso accesso passord adgangskode adgangsko salasana heslo".split(),
+    *b"login authenticate @tcp @unix :* wifi ugfzc3dvcmq segreto secreta acceso accesso passord adgangskode adgangsko salasana heslo mdp geheimnis sandi cle_api cle_secrete cle_d cle-api".split(),
     *(b" values", b"nvalues", b" values\\n", b"nvalues\\n", b")values"),
     *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
     *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),

@@ -31,7 +31,7 @@ _VENDORS: Final = (
     "dropbox|asana|airtable|fastly|newrelic|pagerduty|segment|mixpanel|amplitude|mapbox|firebase|sentry|bitbucket|jira"
 )
 _KEY_OWNERS: Final = (
-    f"api|access|private|priv|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
+    f"api|access|private|priv|secret|recovery|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
     f"session|storage|unseal|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
@@ -43,7 +43,8 @@ _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
     | (?<![^\W_])(?<!by_)(?:pass_(?:word|wort|phrase|code|wd) | kenn_wort | wacht_woord)s?(?:{_SUFFIX}|{_ENDS_NAME})  # `passWord`
     | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
-    | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo){_SUFFIX}
+    | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo | mdp | geheimnis | kata_sandi
+      | cle_(?:api|secrete|d.acces)){_SUFFIX}
     | lösenord | jelszó | κωδικός | mật_khẩu | סיסמה | كلمة_(?:المرور|السر) | รหัสผ่าน | पासवर्ड | 口令
     | 密钥 | 密鑰 | (?:netzwerk|wlan|wifi|wpa2?|api|sicherheits|zugriffs|zugangs|geheim)_?schlüssel$ | ^clé_(?:api|secrète|d.accès)
     | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
@@ -70,7 +71,7 @@ _LIKELY_NAME: Final = rf"""(?x)
     """
 _IN_SECRET_NAMES: Final = (
     "pass pwd cred secret key token jwt srf mnemonic recovery backup phrase card connection_string connectionstring webhook "
-    "kenn wacht contrase senha haslo parola clave_ codice_ adgangskode salasana heslo"
+    "kenn wacht contrase senha haslo parola clave_ codice_ adgangskode salasana heslo mdp geheimnis sandi cle_"
 ).split()
 _END_SECRET_NAMES: Final = tuple(
     "pw auth authorization authorisation authentication cookie cookies ssn cvv cvc pin otp bearer psk code codes answer "

@@ -366,9 +366,9 @@ def replaced(text: str, token: Callable[[str], str]) -> str:
 Span = tuple[int, int]
 
 _ANCHORS: Final = (
-    "appid|mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "appid|mot de passe|mdp|clave[ _](?:de acceso|secreta)|codice[ _](?:di accesso|segreto)|geheimnis|kata[ _]sandi|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "(?<=pass )(?:word|wort)|phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
-    "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|clé (?:api|secrète|d.accès)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
+    "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật[ _]khẩu|סיסמה|كلمة[ _](?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|cl[eé][ _](?:api|secr[eè]te|d.acc[eè]s)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
