@@ -40,9 +40,14 @@ class WireError(ValueError):
 class Dropped(Counter[str]):
     """The number of values that were dropped, by path, with `*` for each index."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether further paths are counted together."""
+        return len(self) >= _MAX_PATHS
+
     def note(self, path: str) -> None:
         """Count one value; more than 100 paths are counted together."""
-        if path in self or len(self) < _MAX_PATHS:
+        if path in self or not self.is_full:
             self[path] += 1
         else:
             self["/..."] += 1

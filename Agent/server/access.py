@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -159,7 +160,12 @@ def _is_opened(request: Request) -> bool:
 
 
 def _name_of(url: str) -> str:
+    """Return the host of an address; empty where there is anything but a host and a port."""
     try:
-        return urlsplit(url).hostname or ""
+        match = _HOST.fullmatch(urlsplit(url).netloc)
     except ValueError:
         return ""
+    return "" if match is None else match[1]
+
+
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:@\[\]]*)(?::[0-9]*)?")

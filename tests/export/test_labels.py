@@ -108,3 +108,14 @@ def test_what_is_too_long_for_a_label_is_not_kept_to_be_remembered():
         assert not is_label(long)
         assert not may_hold(long, a_number=True)
     assert [cache.cache_info().currsize for cache in caches] == before
+
+
+def test_keys_are_judged_no_longer_when_their_names_would_not_be_told(monkeypatch):
+    judged = []
+    monkeypatch.setattr(allow_list, "is_label", lambda text: not judged.append(text))
+    allowed = allow_list.AllowList(None)
+    for number in range(1000):
+        allowed.drop("", f"key_{number}")
+    allowed.drop("", "key_1")
+    assert len(judged) == len(allowed.dropped) - 1 == 100
+    assert (allowed.dropped["/key_1"], allowed.dropped.total()) == (2, 1001)
