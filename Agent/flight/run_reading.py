@@ -84,7 +84,7 @@ class RunRecord:
         from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
 
         saved = [event.extra for event in self.events() if event.kind == "artifact.saved"]
-        types = {extra.get("ref"): extra.get("value_types") or {} for extra in saved}
+        types = {str(extra.get("ref")): extra.get("value_types") or {} for extra in saved}
         for step in self.steps:
             if step.step_type == STEP_EVENT and step.output_ref is not None:
                 stored = orjson.loads(b"".join(self.read(step.output_ref)))

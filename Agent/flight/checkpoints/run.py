@@ -109,6 +109,13 @@ class RunCheckpoints:
                 self.index.note("run_id", run_id)
         if stored_id is None:
             stored_id = directory.parent.name if run_id is None else run_id
+        if run_id not in {None, stored_id}:
+            self.index.suspend()
+            raise DamagedInput(
+                "the index of the checkpoints is that of another run",
+                path=self.index.path,
+                remedy="rebuild_index(run_id) rebuilds the index from the packs",
+            )
         self.run_id = stored_id
 
     def close(self) -> None:

@@ -213,7 +213,7 @@ def settle_from_store(fold: StateFold, store: LocalCheckpointStore) -> StateFold
 
 def is_outside_write(event: Event) -> bool:
     """Whether the event records a write to the agent from outside its actions: by other code, or by hand."""
-    is_write = event.extra.get("trigger") in {"outside", INTERVENTION}
+    is_write = str(event.extra.get("trigger")) in {"outside", INTERVENTION}
     return is_write and isinstance(event.extra.get("changed"), dict)
 
 
