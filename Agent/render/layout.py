@@ -41,6 +41,8 @@ def display_width(text: str) -> int:
 
 def clip(text: str, width: int) -> str:
     """The text in at most `width` columns, with an ellipsis if it was cut."""
+    if text.isascii():
+        return text if len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
     end = columns = 0
     # stop at the width, since a text may be as long as a line of a file
     for at, char in enumerate(text, start=1):

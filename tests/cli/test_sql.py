@@ -35,6 +35,14 @@ def test_a_question_is_answered_as_table_json_and_csv(ask, recorded):
     assert rows == [["action_type", "n"], *([name, str(n)] for name, n in expected)]
 
 
+@pytest.mark.further
+def test_a_pipe_gets_a_value_of_a_megabyte_whole_and_no_row_is_padded_to_it(ask):
+    query = "SELECT repeat('x', CASE WHEN range = 5 THEN 1000000 ELSE 1 END) AS wide, range FROM range(100)"
+    done = ask("sql", query)
+    assert "x" * 1_000_000 in done.stdout
+    assert len(done.stdout) < 1_100_000
+
+
 @pytest.mark.integration
 def test_a_run_is_a_session_or_one_agent_of_it(ask, recorded):
     query = "SELECT count(*) AS n FROM events"

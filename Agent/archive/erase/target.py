@@ -121,10 +121,10 @@ class ByteForms:
         self._has_base64 = all(
             any(True for _ in base64_forms(text.encode("utf-8", "surrogatepass"))) for text in self.texts
         )
-        # The longest first, so that a match is reported as the right form.
-        ordered = sorted(names, key=len, reverse=True)
-        self._search = re.compile(b"|".join(map(re.escape, ordered))).search
-        self.longest = max(map(len, ordered))
+        # The longest first, so that a match is reported as the right form. One search for each is many times
+        # as fast as an expression of all, which `re` tries one after the other at each byte.
+        self._ordered = sorted(names, key=len, reverse=True)
+        self.longest = len(self._ordered[0])
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -134,8 +134,7 @@ class ByteForms:
 
     def find(self, data: bytes) -> str | None:
         """Return the name of a form found in some bytes; None if there is none."""
-        form = self._search(data)
-        return None if form is None else self._names[form[0]]
+        return next((self._names[form] for form in self._ordered if form in data), None)
 
     def find_in_text(self, text: str) -> str | None:
         """Search a text, such as a file name."""

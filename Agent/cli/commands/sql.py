@@ -111,6 +111,7 @@ def _show_schema(engine: Any, form: str) -> None:
 
 TABLE_ROWS: Final = 200
 _LEAST_WIDTH: Final = 6
+_WIDEST: Final = 100_000
 
 Rows = Iterator[Sequence[tuple[Any, ...]]]
 NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "U")
@@ -180,7 +181,8 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
     right = {at for at, sql_type in enumerate(result.types.values()) if sql_type.startswith(NUMBERS)}
     width, widths = render.width_of_terminal(), layout.widths_of([result.columns, *cells])
     widths, gap = layout.fitted(widths, [True] * len(widths), width, _LEAST_WIDTH)
-    if width is not None and sum(widths) + gap * (len(widths) - 1) > width:
+    # each row of a table is padded to the widest one
+    if sum(widths) + gap * (len(widths) - 1) > (_WIDEST if width is None else width):
         _write_records(result.columns, cells, width)
     else:
         for number, row in enumerate([result.columns, *cells]):
@@ -200,13 +202,13 @@ def _short(value: Any) -> str:
     return str(plain(value))
 
 
-def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -> None:
+def _write_records(columns: Sequence[str], cells: list[list[str]], width: int | None) -> None:
     """Print each row as a block of names and values, because a table would be too wide."""
     names = max(map(layout.display_width, columns))
     for number, row in enumerate(cells, 1):
         render.emit(render.paint(f"row {number}", bold=True))
         for name, cell in zip(columns, row, strict=True):
-            text = layout.clip(cell, max(width - names - 4, _LEAST_WIDTH))
+            text = cell if width is None else layout.clip(cell, max(width - names - 4, _LEAST_WIDTH))
             render.emit(f"  {render.paint(name.ljust(names), dim=True)}  {text}")
 
 
