@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
+from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.checkpoints.delta import apply, diff
@@ -750,6 +751,30 @@ def test_a_torn_tail_of_a_pack_is_cut_off_and_the_rest_loads(
     store.prune(RetentionPolicy())
     assert [loaded(store, "r", f"step_{n}") for n in range(5)] == texts
     assert not pack.exists()
+
+
+def test_an_index_of_another_run_is_told_and_can_be_made_again(
+    store: LocalCheckpointStore, session: Path
+) -> None:
+    for run_id in ("r", "other"):
+        steps(store, run_id, 2)
+    store.close()
+    index = checkpoints_dir(session, "r") / "index.sqlite"
+    index.write_bytes((checkpoints_dir(session, "other") / "index.sqlite").read_bytes())
+    with LocalCheckpointStore(session) as later:
+        with pytest.raises(DamagedInput, match="another run"):
+            later.list_checkpoints("r")
+        assert later.rebuild_index("r") == 2
+        assert len(later.list_checkpoints("r")) == 2
+
+
+def test_a_change_with_a_trigger_of_any_type_is_folded() -> None:
+    line = (
+        b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"k3v9q2ma-1","schema_version":1,"session_id":"s",'
+        b'"level":"INFO","logger":"a","message":"m","extra":{"agent_id":"a","event_type":"state_change",'
+        b'"trigger":["outside"],"changed":{"x":1}}}'
+    )
+    assert fold_events(StateFold(), [decode_line(line)]).fields == {}
 
 
 def test_the_index_can_be_made_again_from_the_packs(store: LocalCheckpointStore, session: Path) -> None:
