@@ -10,7 +10,7 @@ import pytest
 from Agent.errors import AgentNotFound
 from Agent.replay import replay_agents
 from Agent.replay.attempts import RedriveOptions
-from Agent.replay.plan.recording import RecordingParts, read_recording
+from Agent.replay.plan.recording import RecordingParts, ends_of, read_recording
 from Agent.tree.layout import list_sessions
 
 CROWD = """
@@ -130,3 +130,15 @@ def recorded_parts(request, toy):
         for name in ("events.log",):
             (session / name).unlink(missing_ok=True)
     return read_recording(session)
+
+
+def test_a_state_whose_reason_and_owners_are_no_texts_is_read(tmp_path):
+    line = (
+        b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"k3v9q2ma-1","schema_version":1,"session_id":"s",'
+        b'"level":"INFO","logger":"a","message":"m","extra":{"agent_id":"a","event_type":"state",'
+        b'"reason":["exit"],"shared_with":{"x":["b"]}}}\n'
+    )
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "a.log").write_bytes(line)
+    recording = read_recording(tmp_path)
+    assert (recording.agents["a"].shared_with, ends_of(recording.events[0])) == ({"['b']"}, {})

@@ -586,7 +586,7 @@ def _events_of(recording: Recording, chosen: Chosen) -> Iterable[RecordedEvent]:
         if facts.agent_id in chosen.agents and facts.first_state is not None:
             around.add(facts.first_state.id)
     for event in recording.events:
-        is_end = event.kind == "state" and event.extra.get("reason") in {"exit", "gone"}
+        is_end = event.kind == "state" and str(event.extra.get("reason")) in {"exit", "gone"}
         if (
             event.id in around
             or (chosen.is_whole and is_end and event.agent_id in chosen.agents)

@@ -499,7 +499,7 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
-        facts.shared_with.update(owners.values())
+        facts.shared_with.update(map(str, owners.values()))
 
 
 def ends_of(event: Event) -> dict[str, str | None]:
@@ -507,7 +507,7 @@ def ends_of(event: Event) -> dict[str, str | None]:
 
     A digest is None if the content could not be read or was not recorded. Other events give {}.
     """
-    if event.extra.get("reason") not in {"exit", "gone"}:
+    if str(event.extra.get("reason")) not in {"exit", "gone"}:
         return {}
     fields, digests = event.extra.get("fields") or {}, event.extra.get("end_content") or {}
     names = [name for name, shown_as in fields.items() if refers_elsewhere(shown_as)]
