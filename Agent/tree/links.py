@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -59,8 +60,8 @@ def _linked(session: Path) -> Iterator[Path]:
     yield from _links(f"{session}/.state", _OF_STATE)
     runs = f"{session}/runs"
     names = [".chunks"]
-    if os.path.isdir(runs) and not os.path.islink(runs):  # noqa: PTH112, PTH114 - there may be 10,000 runs
-        names = os.listdir(runs)  # noqa: PTH208
+    with suppress(OSError):  # it is not there, or its entries cannot be listed
+        names = os.listdir(runs)  # noqa: PTH208 - there may be 10,000 runs
     yield from _links(runs, names)
     for name in names:
         yield from _links(f"{runs}/{name}", _OF_RUN)

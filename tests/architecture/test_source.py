@@ -212,6 +212,7 @@ LISTS_WHAT_IS_NOT_OF_THE_TREE = {
     "Agent/archive/run_import.py",  # what it has unpacked itself
     "Agent/flight/checkpoints/files.py",  # /dev/fd
     "Agent/tree/layout.py",
+    "Agent/tree/links.py",  # a link leads out whatever its name
 }
 
 
