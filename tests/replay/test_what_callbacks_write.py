@@ -219,7 +219,7 @@ for _ in range(3):
     ("before", "after", "where"),
     [
         ("Day(1)", "Day(2)", "shop.TODAY"),
-        ('move_to_end("a")', 'move_to_end("b")', "order of shop.TURNS"),
+        ('move_to_end("a")', 'move_to_end("b")', "shop.TURNS"),
         ("rate += 5", "rate += 6", "shop.SPACE.rate"),
         ("(7,)", "(8,)", "fields of box"),
         ("Ticket(9)", "Ticket(8)", "shop.MADE"),
