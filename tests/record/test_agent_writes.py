@@ -117,7 +117,7 @@ class SlowBetweenActions(BetweenActions):
 WORLDS = []
 
 
-def findings_by_place(changes, *, is_quick, of_world=World, of_peer=Peer):
+def told_of(changes, *, is_quick, of_world=World, of_peer=Peer):
     """What all events tell of changes from outside of actions."""
     with pytest.MonkeyPatch.context() as patch:
         if not is_quick:
@@ -209,8 +209,8 @@ def told_in_memory(changes, of_world, of_peer):
     LonePeer,
 )
 def test_the_native_part_tells_the_same_changes_as_python(changes, of_world, of_peer):
-    quick = findings_by_place(changes, is_quick=True, of_world=of_world, of_peer=of_peer)
-    assert quick == findings_by_place(changes, is_quick=False, of_world=of_world, of_peer=of_peer)
+    quick = told_of(changes, is_quick=True, of_world=of_world, of_peer=of_peer)
+    assert quick == told_of(changes, is_quick=False, of_world=of_world, of_peer=of_peer)
     assert any('"writers": {' in told for told in quick), "an agent wrote to another"
     assert any('"moved": {' in told for told in quick), "the scheduler changed the world"
 

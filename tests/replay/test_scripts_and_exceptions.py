@@ -299,7 +299,7 @@ class Counted(Exception):
         vars(self).update(named)
 
 
-def findings_by_place(error):
+def told_of(error):
     from Agent.record.tracing.failures import _payload_of
 
     return _payload_of(error, str(error), lambda text: text, {})
@@ -340,7 +340,7 @@ def test_an_exception_comes_back_with_everything_that_it_held():
     ]  # fmt: skip
     for error in made:
         error.add_note("a note")
-        again, lack = remade(findings_by_place(error))
+        again, lack = remade(told_of(error))
         assert lack is None, (error, lack)
         while error is not None:
             assert type(again) is type(error)
@@ -355,7 +355,7 @@ def test_an_exception_comes_back_with_everything_that_it_held():
 
 
 def test_remaking_an_exception_runs_no_constructor_of_the_program():
-    told = findings_by_place(Counted("a", key=1))
+    told = told_of(Counted("a", key=1))
     before = Counted.made
     assert remade(told).error.key == 1
     assert Counted.made == before
@@ -363,15 +363,15 @@ def test_remaking_an_exception_runs_no_constructor_of_the_program():
 
 def test_a_group_of_which_exceptions_were_left_out_says_so():
     group = ExceptionGroup("g", [ValueError(number) for number in range(120)])
-    told = findings_by_place(group)
+    told = told_of(group)
     assert "20 exceptions of its ExceptionGroup" in remade(told).lack
-    outer, lack = remade(findings_by_place(_from(ValueError("outer"), group)))
+    outer, lack = remade(told_of(_from(ValueError("outer"), group)))
     assert "20 exceptions of its ExceptionGroup" in lack
     assert len(outer.__cause__.exceptions) == 100
 
 
 def test_what_an_exception_lacks_is_named():
-    told = findings_by_place(_from(Coded("t", 5), ValueError("inner")))
+    told = told_of(_from(Coded("t", 5), ValueError("inner")))
     assert "code" in str(remade(told, without={("error_attributes", "code")}).lack)
     assert "arguments" in str(remade(told, without={("error_args",)}).lack)
     told["error_cause"]["error_module"] = "nowhere"

@@ -97,7 +97,7 @@ def ended(tmp_path, monkeypatch):
         state = ProgramState(None)
         state.begin(clerk, {}, "clerk")
         clerk().act()
-        left = LeftInProgram.of(json.loads(json.dumps(state.told())))
+        left = LeftInProgram.of(json.loads(json.dumps(state.payload())))
         assert left is not None
         for owner in (json, json.JSONDecoder):
             monkeypatch.delattr(owner, "rebinding", raising=False)
@@ -153,13 +153,13 @@ def test_agents_of_one_id_that_never_act_are_told_apart_and_named_when_they_are_
 
     agents, state = told(1, 2)
     agents[1].held = 3
-    first = state.told()["changed"]
+    first = state.payload()["changed"]
     agents[1].held = 4
-    second = state.told()["changed"]
+    second = state.payload()["changed"]
     assert first["fields of idle"] == second["fields of idle"]
     assert first["fields of idle (2)"] != second["fields of idle (2)"]
     agents.clear()
-    assert state.told()["unknown"] == ["fields of idle", "fields of idle (2)"]
+    assert state.payload()["unknown"] == ["fields of idle", "fields of idle (2)"]
 
 
 def test_the_order_of_an_ordered_dict_is_its_own_and_not_that_of_its_dict():

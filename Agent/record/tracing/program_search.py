@@ -72,7 +72,7 @@ _GENERATORS = {"random": ("random", "_inst"), "numpy": ("numpy.random.mtrand", "
 
 
 class AgentPlace(NamedTuple):
-    """An agent, told apart from others of the same id."""
+    """An agent that was found, with its number among those of the same id."""
 
     agent_id: str
     number: int

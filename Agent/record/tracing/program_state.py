@@ -79,7 +79,7 @@ _NO_KINDS = frozenset({"builtins.object", "typing.Generic", "typing.Protocol", "
 _FLAGS = ("eq", "order", "frozen", "unsafe_hash")
 _NO_METHODS = frozenset({"__annotate__", "__annotate_func__"})
 _LARGE = 1 << 53
-_ALWAYS_TOLD = ("changed", "numbers", "unchanged", "unknown", "code")
+_ALWAYS_PRESENT = ("changed", "numbers", "unchanged", "unknown", "code")
 OF_AGENT = "fields of "
 OF_CLASS = "class "
 """What stands before the names of classes among the digests with code."""
@@ -95,7 +95,7 @@ _MOST_SCRIPT_BYTES = 1 << 20
 
 
 def _written_ns(file: str | None) -> int | None:
-    """Return when a file was written last; None if it cannot be told."""
+    """Return when a file was written last; None if that is unknown."""
     try:
         return os.stat(file or "").st_mtime_ns  # noqa: PTH116
     except (OSError, ValueError):
@@ -180,7 +180,7 @@ class ProgramState:
             self._first.setdefault(name, look._replace(value=None, held=()))
         forget_met(kept=met)  # what this look met is not part of any value
 
-    def told(self, asked: Iterable[str] = ()) -> dict[str, Any]:
+    def payload(self, asked: Iterable[str] = ()) -> dict[str, Any]:
         """Return what changed since the first look, as JSON values.
 
         `changed` is {name: digest}, `beside` the same of the other members of a dict or object of which one
@@ -188,7 +188,7 @@ class ProgramState:
         `numbers` has those of `changed` and `beside` that are numbers, or names of what is in libraries.
         `unchanged` lists the other names, `redacted` those of them in which a secret may have changed, and
         `unknown` those without a digest. `generators` has the first and the last digest of random generators.
-        `cut` tells that a limit ended the search.
+        `cut` says whether a limit ended the search.
         `code` is {name: digest} with the code of functions that came in, and of the classes of values that no
         module has; `carried` is {name: digest} of the attributes of classes that values have, `classes` is
         {class: facts} of their kinds.
@@ -199,10 +199,10 @@ class ProgramState:
         """
         met = classes_met()  # before the look, which meets others
         looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
-        told = self._beside_first(looks)
-        changed, numbers, code = told["changed"], told["numbers"], told["code"]
+        payload = self._beside_first(looks)
+        changed, numbers, code = payload["changed"], payload["numbers"], payload["code"]
         holders = {look.holder for name, look in looks if name in changed and look.holder}
-        told["beside"] = beside = {
+        payload["beside"] = beside = {
             name: look.digest
             for name, look in looks
             if look.holder in holders and name not in changed and look.digest and not look.is_generator
@@ -210,7 +210,7 @@ class ProgramState:
         numbers |= {name: look.value for name, look in looks if name in beside and _is_shown(look.value)}
         inside = self._met_in(look.value for name, look in looks if name in changed)
         code |= self._of_classes([*met, *inside])
-        told["carried"] = carried = {}
+        payload["carried"] = carried = {}
         for name, value in self._carried(met):
             digest = self._digest({name.rpartition(".")[2]: value}, ReachedObjects())
             if digest is not None:
@@ -219,14 +219,14 @@ class ProgramState:
                     numbers[name] = value
         in_others, of_gone = self._left_in_others()
         changed |= in_others
-        told["unknown"] += of_gone
-        told["classes"] = self._kinds(met)
-        if not any(told[key] for key in ("changed", "unchanged", "unknown", "carried", "classes")):
+        payload["unknown"] += of_gone
+        payload["classes"] = self._kinds(met)
+        if not any(payload[key] for key in ("changed", "unchanged", "unknown", "carried", "classes")):
             return {}
-        return {key: value for key, value in told.items() if value or key in _ALWAYS_TOLD}
+        return {key: value for key, value in payload.items() if value or key in _ALWAYS_PRESENT}
 
     def _beside_first(self, looks: Sequence[tuple[str, _Look]]) -> dict[str, Any]:
-        """Return what a second look shows beside the first one; see `told`."""
+        """Return what a second look shows beside the first one; see `payload`."""
         changed: dict[str, str] = {}
         code: dict[str, str] = {}
         numbers: dict[str, int | float | str] = {}
@@ -353,15 +353,15 @@ class ProgramState:
                 code = _code_of(cls)
                 if code:
                     by_name.setdefault(class_text(cls), {})[code] = None
-        told: dict[str, str] = {}
+        payload: dict[str, str] = {}
         for name, codes in by_name.items():
             found = {self._digest(code, ReachedObjects(), with_code=True) for code in codes}
             digests = sorted(digest for digest in found if digest is not None)
             if len(digests) > 1:
                 algorithm = digests[0].partition(":")[0]
                 digests = [f"{algorithm}:{digest_bytes(' '.join(digests).encode())}"]
-            told |= {f"{OF_CLASS}{name}": digest for digest in digests}
-        return told
+            payload |= {f"{OF_CLASS}{name}": digest for digest in digests}
+        return payload
 
     def _carried(self, met: Iterable[type]) -> Iterator[tuple[str, Any]]:
         """Yield the plain attributes of classes of the program that are no agents; of enums the members."""

@@ -715,7 +715,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")
     if pipeline.program_state is not None:
         try:
-            pipeline.program_told = pipeline.program_state.told(installed.asked_of_program)
+            pipeline.program_told = pipeline.program_state.payload(installed.asked_of_program)
             if are_any_gone:  # what the script did to them after the last action is not recorded
                 pipeline.program_told |= pipeline.program_state.script_told()
         except Exception as error:  # noqa: BLE001 - as above

@@ -536,13 +536,13 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
     recorded, here = program_state_of(bench.recording.closed), bench.pipeline.program_state
     if here is None:
         return
-    told = here.told()
+    payload = here.payload()
     kinds = kinds_of(bench.recording.closed)
-    for kind in kinds_otherwise(kinds, kinds_in([told]), bases_still_here(bases_in(kinds))):
+    for kind in kinds_otherwise(kinds, kinds_in([payload]), bases_still_here(bases_in(kinds))):
         bench.outcome.ask(f"code changed: {kind}")
     if recorded is None:
         return
-    final_state = [LeftInProgram.of(told)]
+    final_state = [LeftInProgram.of(payload)]
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
     is_whole = is_whole and live.issuperset(bench.recording.agents)
     if is_whole:
