@@ -116,6 +116,29 @@ def test_files_with_less_than_a_block_are_not_each_opened_to_find_that_out(sessi
     assert len(covered(session, recorder.sink.writer)) >= 40
 
 
+def test_files_of_a_fast_writer_wait_for_a_whole_block_until_too_much_waits_in_all(session, monkeypatch):
+    monkeypatch.setattr(chain, "_INTERVAL_S", 3600.0)
+    monkeypatch.setattr(chain, "FINE_BYTES", 0)
+    monkeypatch.setattr(chain, "BLOCK_BYTES", 40_000)
+    monkeypatch.setattr(chain, "_WAITING_BYTES", 70_000)
+    recorder = Recorder(SessionWriter(session))
+
+    def covered_after(*kilobytes):
+        for number, count in enumerate(kilobytes):
+            for _ in range(count):
+                recorder.write(f"agent_{number}", text="x" * 1_000)
+        recorder.sink._state.chain._pass(everything=False, background=True)
+        known = read_chains(session).get(recorder.sink.writer)
+        files = known.files.values() if known else []
+        return sorted(file.file.rpartition("/")[2].removesuffix(".log") for file in files if file.blocks)
+
+    assert covered_after(10, 15, 20) == []
+    assert covered_after(0, 0, 20) == ["agent_2"], "it has a whole block"
+    assert covered_after(20, 20, 0) == ["agent_1", "agent_2"], "the largest first, until 70 kB or less wait"
+    recorder.close()
+    assert covered(session, recorder.sink.writer)
+
+
 def test_a_block_holds_at_most_64_lines_or_about_256_kilobytes(session, monkeypatch):
     recorder = Recorder(SessionWriter(session))
     for _ in range(200):

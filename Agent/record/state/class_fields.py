@@ -78,14 +78,16 @@ class ClassFields:
         held = _held_by(cls)
         if not held:
             return None
+        if self._at_end is not None and cls in self._at_end:
+            return self._at_end[cls]
         known = self._of(cls)
         has_mark = known.missed < _MISSES or known.missed % _MISSES == 0
         mark = mark_of(held, agent_id_of, shows_references=False) if has_mark else None
         if mark is not None and known.mark == mark:
             known.missed = 0
+            if self._at_end is not None:
+                self._at_end[cls] = known.body
             return known.body
-        if self._at_end is not None and cls in self._at_end:
-            return self._at_end[cls]
         if known.is_large and self._at_end is None and not known.account.is_due():
             return None
         known.missed += 1
