@@ -182,6 +182,6 @@ def tell_as_original(session: Path, copy: Path, original: Path) -> None:
     for path in session.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
-            told = as_original(data, str(copy), str(original))
-            if told != data:
-                path.write_bytes(told)
+            original_data = as_original(data, str(copy), str(original))
+            if original_data != data:
+                path.write_bytes(original_data)

@@ -57,7 +57,7 @@ def test_another_exception_that_interrupts_an_action_is_a_difference(toy, raised
 
 def test_a_recording_that_does_not_tell_what_was_raised_is_judged_without_it(toy, monkeypatch):
     with monkeypatch.context() as earlier:
-        earlier.setattr(Call, "_told", lambda *_: b"")
+        earlier.setattr(Call, "_member", lambda *_: b"")
         toy.record(MODULE.format(raised="KeyboardInterrupt('x')"))
     assert toy.replay().divergence is None
     assert toy.change("KeyboardInterrupt('x')", "KeyboardInterrupt('y')").replay().divergence is None

@@ -162,7 +162,7 @@ class Turns:
 class PipelineSlots:
     """The attributes of a pipeline that are read in C at each call."""
 
-    __slots__ = ("_next_span", "board", "codes_told", "lane", "watcher")
+    __slots__ = ("_next_span", "board", "codes_written", "lane", "watcher")
 
 
 class Pipeline(PipelineSlots):
@@ -180,7 +180,7 @@ class Pipeline(PipelineSlots):
 
     program_state: Any = None
     """What the methods of agents reach in the program, made when the first agent acts."""
-    program_told: Mapping[str, Any] = MappingProxyType({})
+    program_payload: Mapping[str, Any] = MappingProxyType({})
     """What of it changed, at the end of recording."""
 
     def __init__(
@@ -221,10 +221,10 @@ class Pipeline(PipelineSlots):
         self.class_fields = ClassFields(self.capture, reads_always=self.options.reads_large)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
-        self.codes_told: set[object] = set()
+        self.codes_written: set[object] = set()
         """The code objects whose `code` event this process has written."""
         self.turns = Turns()
-        self.modules_told: set[str] = set()
+        self.modules_written: set[str] = set()
         """The loaded modules of the program that are listed in a `code` event."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
@@ -532,8 +532,8 @@ class Pipeline(PipelineSlots):
                 "counters": counters,
                 **chained,
             }
-            if self.program_told and sink is self.sink:
-                payload["program"] = self.program_told
+            if self.program_payload and sink is self.sink:
+                payload["program"] = self.program_payload
             if self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
         self.health.late = 0
@@ -599,8 +599,8 @@ class Pipeline(PipelineSlots):
         for cells in self.room.written.values():
             for cell in cells.values():
                 cell[0] = 0
-        self.codes_told.clear()
-        self.modules_told.clear()
+        self.codes_written.clear()
+        self.modules_written.clear()
         self.turns = Turns()
         if self.buffer is not None:
             self.buffer.forget()

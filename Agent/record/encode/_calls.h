@@ -42,7 +42,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)                                      \
     M(SPEC, capture_result) M(SPEC, code) M(SPEC, head) M(SPEC, head_root) M(SPEC, is_plain) M(SPEC, label) M(SPEC, slot_key)          \
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
-    M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
+    M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_written) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
     M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value) \
     M(ADDER, mirrors) M(ADDER, most) M(ADDER, waiting) M(MIRRORS, _idle) M(READER, names)
 #define NUMBER(class, name) class##_##name,
@@ -59,7 +59,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
     W(_look_at_state) W(_look_between) W(_tell_gone) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
-    W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
+    W(_note_other_context) W(action_ended) W(codes_written) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(__getattribute__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
@@ -1569,7 +1569,7 @@ done:
 /* The identity of a function whose `code` event was written; NULL where Python has to write it, perhaps with an exception. */
 static PyObject *told_code(PyObject *call, PyObject *spec) {
     PyObject *code = ATTRIBUTE(spec, SPEC, code), *told = NULL;
-    if (code != NULL && code != Py_None && (told = ATTRIBUTE(GET(call, CALL_pipeline), PIPELINE, codes_told)) != NULL
+    if (code != NULL && code != Py_None && (told = ATTRIBUTE(GET(call, CALL_pipeline), PIPELINE, codes_written)) != NULL
         && PySet_Check(told) && PySet_Contains(told, code) == 1) {
         Py_DECREF(told);
         return code;

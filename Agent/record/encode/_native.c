@@ -1482,10 +1482,10 @@ static int meet_any(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, 
 static int ask_about_type(void) {
     PyObject *kind = Py_NewRef((PyObject *)UNKNOWN_TYPE), *answer = PyObject_CallOneArg(JUDGE_TYPE, kind);
     if (PyDict_GET_SIZE(UNCHANGING) >= MAX_TYPES) PyDict_Clear(UNCHANGING);
-    int is_told = answer != NULL && PyDict_SetItem(UNCHANGING, kind, answer) == 0;
+    int is_kept = answer != NULL && PyDict_SetItem(UNCHANGING, kind, answer) == 0;
     Py_DECREF(kind);
     Py_XDECREF(answer);
-    return is_told;
+    return is_kept;
 }
 
 /* snapshot(value): all objects in a value, kept alive, by which it is known to be what it was; None where something in it

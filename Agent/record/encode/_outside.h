@@ -53,7 +53,7 @@ static int mark_scalars(PyObject *looked, PyObject *changed) {
     return PyList_SetItem(marks, 2, now);
 }
 
-/* As `AgentWrites.told` where the marks of these fields are scalars: who wrote them, a new dict; else Python is asked. */
+/* As `AgentWrites.take_writers` where the marks of these fields are scalars: who wrote them, a new dict; else Python is asked. */
 static PyObject *writers_of(Lane *lane, PyObject *known, PyObject *target, PyObject *changed) {
     PyObject *tracker = GET(known, AGENT_tracker), *writes = IS_A(lane->between, BETWEEN) ? GET(lane->between, BETWEEN_writes) : NULL;
     PyObject *writers = NULL, *name, *value;
@@ -87,7 +87,7 @@ static PyObject *writers_of(Lane *lane, PyObject *known, PyObject *target, PyObj
     return writers;
 ask:
     if (PyErr_Occurred()) return NULL;
-    PyObject *told = PyObject_CallMethod(lane->between, "told", "OOO", known, target, changed), *as_lists = NULL;
+    PyObject *told = PyObject_CallMethod(lane->between, "take_writers", "OOO", known, target, changed), *as_lists = NULL;
     if (told == NULL || !PyDict_Check(told) || (as_lists = PyDict_New()) == NULL) return Py_XDECREF(told), NULL;
     for (Py_ssize_t at = 0; PyDict_Next(told, &at, &name, &value);) {
         PyObject *list = PySequence_List(value);

@@ -108,7 +108,7 @@ class RedactionWalk:
             value = {key: item for key, item in value.items() if key != HELD_AS}
         result: dict[str, Any] = {}
         columns, begun = columns_of(value), program_of(value)
-        told = {key for key, item in value.items() if _speaks(item)}
+        speaking = {key for key, item in value.items() if _speaks(item)}
         for key, item in value.items():
             clean = self.redactor.text(key)
             place = self._place(pointer, key, clean)
@@ -122,7 +122,7 @@ class RedactionWalk:
                 result[clean] = self._words(item, place, begun)
                 continue
             says = max(self.redactor.says(key), named.get(key, NONE))
-            if says == NONE and len(told) > (key in told) and self.redactor.reads_texts:
+            if says == NONE and len(speaking) > (key in speaking) and self.redactor.reads_texts:
                 result[clean] = self._beside(key, self.value(item, place), place)
             else:
                 result[clean] = self._under(key, says, item, place)
@@ -147,8 +147,8 @@ class RedactionWalk:
 
     def _authority(self, value: str, pointer: str) -> str:
         """Redact the password in `user:password@host`, a part of a URL."""
-        told, at, host = value.rpartition("@")
-        user, colon, password = told.partition(":")
+        before_host, at, host = value.rpartition("@")
+        user, colon, password = before_host.partition(":")
         if not (at or pointer.endswith("/userinfo")) or not (colon and password):
             return self._string(value, pointer)
         return f"{user}:{self._hidden(password, pointer)}{at}{host}"
@@ -208,23 +208,23 @@ class RedactionWalk:
         result: list[Any] = []
         before = begun[-1] if begun else ""
         words = [
-            self._told(item, f"{pointer}/{index}") if isinstance(item, str) else ""
+            self._text_of(item, f"{pointer}/{index}") if isinstance(item, str) else ""
             for index, item in enumerate(value)
         ]
         found = command_secrets([*begun, *words]) if self.redactor.reads_texts else {}
         carried = {index - len(begun): at for index, at in found.items()}
-        for index, (item, told) in enumerate(zip(value, words, strict=True)):
+        for index, (item, word) in enumerate(zip(value, words, strict=True)):
             place = f"{pointer}/{index}"
             if index in carried:
-                at = carried[index] if told == item else 0
+                at = carried[index] if word == item else 0
                 result.append(item[:at] + self._hidden(item[at:], place))
-            elif told and before and self._follows(before, told):
+            elif word and before and self._follows(before, word):
                 result.append(self._hidden(item, place))
             elif index and self.redactor.reads_texts and _speaks(value[index - 1]):
                 result.append(self._beside("value", self.value(item, place), place))
             else:
                 result.append(self.value(item, place))
-            before = told
+            before = word
         return result
 
     def name_items(self, pointer: str, names: Mapping[int, str]) -> None:
@@ -244,18 +244,18 @@ class RedactionWalk:
 
     def _string(self, value: str, pointer: str) -> str:
         tag = self.types.get(pointer) if self.types else None
-        told = plain_text(value, tag)
+        shown = plain_text(value, tag)
         if pointer in self._of_keys:
             return self._hidden(value, pointer)
-        clean = self.redactor.text(told)
-        if self.redactor.reads_texts and begins_key(told):
+        clean = self.redactor.text(shown)
+        if self.redactor.reads_texts and begins_key(shown):
             self._note_lines(pointer)
-        if clean == told:
+        if clean == shown:
             return value
         self.types[pointer] = "redacted"
         # Bytes are replaced as a whole: partly replaced, they would no longer be valid base64.
         return (
-            self.redactor.token(told)
+            self.redactor.token(shown)
             if tag in BYTES_TAGS
             else clean.encode("utf-8", "backslashreplace").decode()
         )
@@ -264,10 +264,10 @@ class RedactionWalk:
         """Note the places of the lines of a private key that begins with the text at a pointer."""
         start, root = self._root
         for column in columns_behind(root, pointer[len(start) :]):
-            lines = ((start + below, self._told(text, start + below)) for below, text in column)
+            lines = ((start + below, self._text_of(text, start + below)) for below, text in column)
             self._of_keys.update(lines_of_key(lines))
 
-    def _told(self, value: str, pointer: str) -> str:
+    def _text_of(self, value: str, pointer: str) -> str:
         return plain_text(value, self.types.get(pointer) if self.types else None)
 
     def _place(self, pointer: str, key: str, clean: str) -> str:
@@ -311,7 +311,7 @@ class RedactionWalk:
         if isinstance(value, dict) and is_schema(value):
             named = dict.fromkeys(SCHEMA_VALUES, SURE)
             return self._members(value, pointer, named)
-        if isinstance(value, str) and self._told(value, pointer) == value:
+        if isinstance(value, str) and self._text_of(value, pointer) == value:
             # "Bearer abc" under `authorization` is the same secret as "abc" under `token`.
             split = scheme_and_credential(value)
             if split is not None and _keeps_scheme(key, split[0]):
@@ -324,19 +324,19 @@ class RedactionWalk:
             return [self._likely(item, f"{pointer}/{index}") for index, item in enumerate(value)]
         if isinstance(value, dict):
             return self._members(value, pointer, dict.fromkeys(value, LIKELY))
-        if isinstance(value, str) and is_random(self._told(value, pointer)):
+        if isinstance(value, str) and is_random(self._text_of(value, pointer)):
             return self._hidden(value, pointer)
         return self.value(value, pointer)
 
     def _hidden(self, value: Any, pointer: str) -> str:
         """Return the token for a whole value, and note its texts to find repetitions."""
-        told = self._told(value, pointer) if isinstance(value, str) else ""
+        shown = self._text_of(value, pointer) if isinstance(value, str) else ""
         # An object's class and digest are not secrets: only its attributes are searched for elsewhere.
         is_form = isinstance(value, dict) and self.types.get(pointer) == "opaque"
         held = value.get("attributes") if is_form else value
         self._untagged(pointer)
         self.types[pointer] = "redacted"
-        for text in [told] if told else _texts_in(held):
+        for text in [shown] if shown else _texts_in(held):
             if len(self.found) < _MAX_REPEATED and worth_finding(text):
                 self.found.append(text)
         return self.redactor.counted_token(value if isinstance(value, str) else orjson.dumps(value).decode())
@@ -354,7 +354,7 @@ class RedactionWalk:
     def _name_of(self, key: Any, pointer: str) -> str:
         """Return the name in a key of any type; of several in a tuple, the one most certain to be secret."""
         if isinstance(key, str):
-            return self._told(key, pointer)
+            return self._text_of(key, pointer)
         names = [one for one in key if isinstance(one, str)] if isinstance(key, list) else []
         return max(names, key=self.redactor.says, default="")
 
@@ -574,14 +574,14 @@ class Redactor:
         """Return tags without secrets: behind its colon, a tag may have the name of a class, any text."""
         if self._clean_tags.issuperset(types.values()):
             return types
-        told: dict[str, str] = {}
+        cleaned: dict[str, str] = {}
         for tag in {*types.values()} - self._clean_tags:
             kind, colon, name = tag.partition(":")
-            told[tag] = kind + colon + self.text(name)
+            cleaned[tag] = kind + colon + self.text(name)
         if len(self._clean_tags) >= _MAX_KNOWN_KEYS:
             self._clean_tags.clear()
-        self._clean_tags |= {tag for tag, clean in told.items() if clean == tag}
-        return {place: told.get(tag, tag) for place, tag in types.items()}
+        self._clean_tags |= {tag for tag, clean in cleaned.items() if clean == tag}
+        return {place: cleaned.get(tag, tag) for place, tag in types.items()}
 
     def _looks_clean(self, text: str) -> bool:
         try:
@@ -665,13 +665,13 @@ class Redactor:
         """Return the texts and whole numbers under the names of secrets, as a message may show them."""
         secrets: list[str] = []
         for key, value in values.items() if self.enabled else ():
-            told = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
-            told = str.__str__(told) if issubclass(type(told), str) else told
-            if type(key) is not str or type(told) not in (str, int) or self.says(key) == NONE:
+            text = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
+            text = str.__str__(text) if issubclass(type(text), str) else text
+            if type(key) is not str or type(text) not in (str, int) or self.says(key) == NONE:
                 continue
             walk = RedactionWalk(self, {}, ("", {}))
-            if walk.value({key: told}, "") != {key: told}:
-                secrets += walk.found if type(told) is str else filter(worth_finding, [str(told)])
+            if walk.value({key: text}, "") != {key: text}:
+                secrets += walk.found if type(text) is str else filter(worth_finding, [str(text)])
         return secrets
 
     def text_without(self, secrets: Sequence[str], text: str) -> str:

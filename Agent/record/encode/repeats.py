@@ -51,13 +51,13 @@ class Repeats:
         """
         if isinstance(value, str):
             tag = types.get(pointer) if types else None
-            told = plain_text(value, tag)
-            clean = self.text(told)
-            if clean == told:
+            shown = plain_text(value, tag)
+            clean = self.text(shown)
+            if clean == shown:
                 return value
             types[pointer] = "redacted"
             return (
-                self._redactor.token(told)
+                self._redactor.token(shown)
                 if tag in BYTES_TAGS
                 else clean.encode("utf-8", "backslashreplace").decode()
             )

@@ -57,11 +57,11 @@ def _name_of(word: str) -> str:
 def _of_command(words: Sequence[str], literals: Sequence[str], first: int) -> dict[int, int]:
     """Return what the forms of command lines find in a command; `first` is the index of its program."""
     # what would end a word in a line is part of it here
-    told = [_name_of(words[0]), *(compiled(_JOINTS).sub("_", word) for word in words[1:])]
-    starts = [0, *accumulate(len(word) + 1 for word in told[:-1])]
+    plain = [_name_of(words[0]), *(compiled(_JOINTS).sub("_", word) for word in words[1:])]
+    starts = [0, *accumulate(len(word) + 1 for word in plain[:-1])]
     found: dict[int, int] = {}
     for literal in literals:
-        for match in compiled(_FORMS[literal]).finditer(" ".join(told)):
+        for match in compiled(_FORMS[literal]).finditer(" ".join(plain)):
             index = bisect_right(starts, match.start("secret")) - 1
             at = match.start("secret") - starts[index]
             if not is_placeholder(words[index][at : at + len(match["secret"])]):

@@ -137,7 +137,7 @@ def value_near(text: str, begin: int, end: int, *, is_seen: bool = False) -> Spa
             # right behind the name, where no sign says what is a value, brackets, tags and lines do
             if (not lines or _is_alone(text, at, stop)) and _may_be_given(value):
                 return at, stop
-        elif (own := _told(text, last, (at, stop), words, lines)) is not None:
+        elif (own := _marked_value(text, last, (at, stop), words, lines)) is not None:
             return own
         if name_says(value) == SURE or compiled(_SENTENCE_ENDS).match(text, stop - 1):
             return None
@@ -160,7 +160,7 @@ def _words(text: str, begin: int) -> Iterator[tuple[int, int, int]]:
             yield at, stop, lines
 
 
-def _told(text: str, last: Span, span: Span, words: int, lines: int) -> Span | None:
+def _marked_value(text: str, last: Span, span: Span, words: int, lines: int) -> Span | None:
     """Return the span of a strong value in a word that a label, a sign or its position marks as the secret."""
     at, stop = span
     own = compiled(_LABELLED).fullmatch(text, at, stop)
@@ -203,8 +203,8 @@ def _label(text: str, last: Span, at: int) -> tuple[bool, bool]:
     if compiled(r"[:=]").search(gap) is None:
         return False, word.lower() in _OWNERS
     # In `for the user bob: X` the word is part of a sentence; in `, id: X`, or alone on a line, it is a label.
-    is_told = compiled(r"(?<=[\w'`.,)])[ ]\Z|[(\[]\Z").search(text, max(0, begin - 2), begin)
-    return False, "=" in gap or "_" in word or is_told is None
+    is_in_a_sentence = compiled(r"(?<=[\w'`.,)])[ ]\Z|[(\[]\Z").search(text, max(0, begin - 2), begin)
+    return False, "=" in gap or "_" in word or is_in_a_sentence is None
 
 
 _SAYING: Final = frozenset(

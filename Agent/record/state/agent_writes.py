@@ -294,7 +294,7 @@ class AgentWrites:
             self._is_first = False
             self._keep_written()
 
-    def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
+    def take_writers(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
         """Return the writers of fields that are recorded now, without fields whose writers are unknown.
 
         From now on these fields are checked.
@@ -473,11 +473,11 @@ class BetweenActions:
                 pass  # it took too long, and another thread has ended since
         self._watch()
 
-    def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
-        """See `AgentWrites.told`."""
+    def take_writers(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
+        """See `AgentWrites.take_writers`."""
         writers: dict[str, Writers] = {}
         try:
-            writers = self.writes.told(known, obj, fields)
+            writers = self.writes.take_writers(known, obj, fields)
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at who wrote to an agent", error)
         self._watch()

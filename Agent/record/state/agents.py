@@ -48,7 +48,7 @@ from Agent.record.state.identity import (
 )
 from Agent.record.state.tracker import Known, StateTracker
 
-_told: set[str] = set()
+_warned: set[str] = set()
 """Messages that were printed, and names of classes that were reported."""
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
@@ -135,21 +135,21 @@ def _note_unnamed(obj: object, error: BaseException) -> None:
     if not isinstance(error, AttributeError) or identity is None or type(identity.agent_id) is not str:
         note("an object that could not say whether it is an agent was taken for none")
         return
-    told = (
+    warning = (
         f"{type(obj).__name__} has no attribute {identity.agent_id!r}, by which instrument(agent_id=...) "
         "names its objects: their events have no agent"
     )
-    if told not in _told:
-        _told.add(told)
-        say(told)
-    note(told)
+    if warning not in _warned:
+        _warned.add(warning)
+        say(warning)
+    note(warning)
 
 
 def tell_nameless(obj: object) -> None:
     """Say once of a class that the actions of its objects have no agent."""
     cls = class_name(type(obj))  # whatever `__name__` a metaclass has
-    if cls not in _told:
-        _told.add(cls)
+    if cls not in _warned:
+        _warned.add(cls)
         name = cls.rpartition(".")[2]
         say(
             f"{name} has no agent_id: its actions are recorded without an agent and without its state; "

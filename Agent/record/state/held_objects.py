@@ -191,11 +191,11 @@ class HeldObject:
         copies = {name: copy.deepcopy(part) for name, part in parts.items()}
         return copies | {name: kept.copy for name, kept in self._values.items()}
 
-    def look(self, *, is_told: bool = True) -> Moves | None:
+    def look(self, *, is_recorded: bool = True) -> Moves | None:
         """Return the changes since the last check, or None, and store the present state for the next one.
 
         Args:
-            is_told: whether they are recorded, so that they need a digest of each value before.
+            is_recorded: whether they are recorded, so that they need a digest of each value before.
         """
         value = self._refer()
         if value is None:
@@ -223,7 +223,7 @@ class HeldObject:
         if differing is not None:
             self._take(found, attributes, differing)
         for name in list(self._values) if self._values else ():
-            self._look_at_value(found, name, attributes.get(name), is_told=is_told)
+            self._look_at_value(found, name, attributes.get(name), is_recorded=is_recorded)
         # Native code would ask a partial for its `__dict__`, and so make it.
         is_read_here = waits or is_partial(type(value))
         self._entries = None if is_read_here else self._list_entries(attributes)
@@ -249,8 +249,8 @@ class HeldObject:
                 last[name] = new
                 self._skipped.pop(name, None)
                 if not _is_long(new):
-                    is_told = before is not _NEVER and not _is_long(before)
-                    found[name] = {"was": before, "now": new} if is_told else {"now": new}
+                    is_recorded = before is not _NEVER and not _is_long(before)
+                    found[name] = {"was": before, "now": new} if is_recorded else {"now": new}
                 continue
             if is_own_stream(new) and name not in self._marks:
                 self._look_at(found, name, new)
@@ -276,7 +276,7 @@ class HeldObject:
             if before is not None:
                 found[name]["was"] = text_of_mark(before)
 
-    def _look_at_value(self, found: Moves, name: str, value: object, *, is_told: bool) -> None:
+    def _look_at_value(self, found: Moves, name: str, value: object, *, is_recorded: bool) -> None:
         kept = self._values[name]
         is_in_place = id(value) == kept.identity
         if is_in_place:
@@ -295,7 +295,7 @@ class HeldObject:
             return
         if name not in found:
             found[name] = {"now": taken.value}
-            if is_told:
+            if is_recorded:
                 found[name]["was_content"] = content_of(kept.copy).text
             if is_in_place:
                 found[name]["in_place"] = True
@@ -304,7 +304,7 @@ class HeldObject:
 
     def acted(self) -> None:
         """An action ended: attribute the changes since the last check to it."""
-        moves = self.look(is_told=False)
+        moves = self.look(is_recorded=False)
         if moves is None:
             return
         # Other code is likely to change an object that actions change, perhaps late: check it for longer.
@@ -314,7 +314,7 @@ class HeldObject:
         if self.is_moving:
             self._acted.update(name for name in moves if name in self.last)
 
-    def told(self, moves: Moves, *, is_sure: bool) -> Moves:
+    def completed(self, moves: Moves, *, is_sure: bool) -> Moves:
         """Complete changes for an event.
 
         Adds `first`, once for each attribute, and the values of unrecorded scalars that actions changed. If
@@ -499,9 +499,9 @@ class HeldObjects:
             is_sure = self.is_watching and each.seen_at == self._ended
             if moves and is_sure and each.is_object:
                 each.is_written = self.has_written = True
-            told = each.told(moves or {}, is_sure=is_sure)
-            if told:
-                moved[each.number] = told
+            completed = each.completed(moves or {}, is_sure=is_sure)
+            if completed:
+                moved[each.number] = completed
         self.is_watching = self.is_watching or bool(moved)
         return moved
 

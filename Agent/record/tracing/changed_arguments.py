@@ -234,13 +234,15 @@ _FILL: Mapping[type, Callable[[Any, Any], None]] = {
 }
 
 
-def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], answer: Response) -> Response:
+def with_changes(
+    payload: Mapping[str, Any], part: Part, given: Mapping[str, Any], answer: Response
+) -> Response:
     """Return the answer with a `change` that applies the recorded changes to the arguments.
 
     If the recorded call returned one of its arguments, the result is the argument of this call.
 
     Args:
-        told: the payload of the call's event.
+        payload: that of the call's event.
         part: restores a value of the payload.
         given: the arguments of this call by name, as the objects that were passed.
         answer: the recorded response of the call.
@@ -249,8 +251,8 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
         Unanswerable: an argument was changed in a way that cannot be repeated; the text names it. `change`
             may raise it, too.
     """
-    changed, same = told.get("args_after"), told.get("result_is")
-    unread = [*unread_arguments(told), *unread_arguments(told, "args_after")]
+    changed, same = payload.get("args_after"), payload.get("result_is")
+    unread = [*unread_arguments(payload), *unread_arguments(payload, "args_after")]
     if unread:
         raise Unanswerable(
             f"its argument {unread[0]} was not read, so what it changed there is not in the recording: drive "
@@ -324,7 +326,7 @@ def _merged(current: Any, wanted: Any) -> Any:
 
 def _take_attributes(current: Any, wanted: Any) -> bool:
     """Set an object's attributes from another object of its class, or from a mapping of names to values."""
-    told = wanted
+    expected = wanted
     try:
         known = attributes_of(current)
         if type(current) is type(wanted):
@@ -332,7 +334,7 @@ def _take_attributes(current: Any, wanted: Any) -> bool:
         elif type(wanted) is not dict or not known:
             return False
         if not known and not wanted:
-            return bool(current == told)
+            return bool(current == expected)
         restore_attributes(current, {name: _merged(known.get(name), value) for name, value in wanted.items()})
         for name in known.keys() - wanted.keys():
             object.__delattr__(current, name)

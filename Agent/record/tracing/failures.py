@@ -46,7 +46,7 @@ class Remade(NamedTuple):
 
 
 def remake_error(
-    told: Mapping[str, Any],
+    payload: Mapping[str, Any],
     error_id: str,
     session_id: str,
     *,
@@ -56,7 +56,7 @@ def remake_error(
     """Rebuild the exception of an `error` event, with its attributes, its notes and its causes.
 
     Args:
-        told: the payload of the event.
+        payload: that of the event.
         error_id: the id of the event.
         session_id: the session for which the exception is marked as recorded, to avoid a second event.
         part: restores a value of the payload.
@@ -65,18 +65,18 @@ def remake_error(
     Raises:
         Unanswerable: its class is not loaded, or cannot be instantiated.
     """
-    error, lack = _remade(told, (), part, find_class)
+    error, lack = _remade(payload, (), part, find_class)
     if not _mark_as_recorded(error, session_id, error_id):
         lack = lack or "it refuses the mark of an exception that was recorded already"
     return Remade(error, lack)
 
 
 def _remade(
-    told: Mapping[str, Any], path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
+    payload: Mapping[str, Any], path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
 ) -> Remade:
     """Rebuild the exception at a path of an `error` event: the error itself, or one of its causes."""
-    cls = _error_class(told, find_class)
-    message = str(told.get("error_message", ""))
+    cls = _error_class(payload, find_class)
+    message = str(payload.get("error_message", ""))
     lacks: list[str] = []
     args = part((*path, "error_args"))
     if not isinstance(args, list):
@@ -85,31 +85,31 @@ def _remade(
     held = {
         name: part((*path, key, name))
         for key in ("error_attributes", "error_members")
-        for name in _names(told.get(key))
+        for name in _names(payload.get(key))
     }
     error = None
     has_constructor = any("__init__" in vars(base) for base in cls.__mro__ if base.__module__ != "builtins")
     if not held and has_constructor:
         # It has no recorded attributes, perhaps because the format did not have them: try the constructor.
         error = _construct(cls, args, message)
-        if error is None and "error_attributes" not in told:
+        if error is None and "error_attributes" not in payload:
             lacks.append(
                 f"attributes that the constructor of {cls.__qualname__} sets are not in the recording"
             )
     error = error or _bare(cls, tuple(args))
-    if left_out := told.get("error_left_out"):
+    if left_out := payload.get("error_left_out"):
         lacks.append(f"{left_out} exceptions of its {cls.__qualname__} are not in the recording")
     for name, value in held.items():
         if value is LACKING or not _put(error, name, value):
             lacks.append(f"the attribute {name} of its {cls.__qualname__} cannot be restored")
-    cause = told.get("error_cause")
+    cause = payload.get("error_cause")
     if cause is not None:
         try:
             error.__cause__, lack = _remade_cause(cause, (*path, "error_cause"), part, find_class)
             lacks += [lack] if lack is not None else []
         except Unanswerable as trouble:
             lacks.append(f"what it was raised from cannot be made again: {trouble}")
-    elif told.get("error_suppressed") is True:
+    elif payload.get("error_suppressed") is True:
         error.__suppress_context__ = True
     if not lacks and len(message) < _MAX_MESSAGE_CHARS and _text(error) != message:
         lacks.append(f"the text of its {cls.__qualname__} is another here: {_text(error)!r}")
@@ -117,20 +117,20 @@ def _remade(
 
 
 def _remade_cause(
-    told: Any, path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
+    payload: Any, path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
 ) -> Remade:
     """Rebuild a cause; the first one beyond `_MAX_CAUSES` is a value with all before it."""
-    if isinstance(told, Mapping) and "error_type" in told:
-        return _remade(told, path, part, find_class)
+    if isinstance(payload, Mapping) and "error_type" in payload:
+        return _remade(payload, path, part, find_class)
     value = part(path)
     if not isinstance(value, BaseException):
         raise Unanswerable(f"one of more than {_MAX_CAUSES} causes cannot be restored")
     return Remade(value, None)
 
 
-def value_in(told: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def value_in(payload: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """Return the recorded value at a path of keys in a payload; `LACKING` if there is none."""
-    found: Any = told
+    found: Any = payload
     for key in path:
         if not isinstance(found, Mapping) or key not in found:
             return LACKING
@@ -162,8 +162,8 @@ def _text(error: BaseException) -> str:
         return f"<{type(trouble).__name__}>"
 
 
-def _error_class(told: Mapping[str, Any], find_class: Callable[[str], type | None]) -> type[BaseException]:
-    name = f"{told.get('error_module')}.{told.get('error_type')}"
+def _error_class(payload: Mapping[str, Any], find_class: Callable[[str], type | None]) -> type[BaseException]:
+    name = f"{payload.get('error_module')}.{payload.get('error_type')}"
     found = find_class(name)
     if found is None or not issubclass(found, BaseException):
         raise Unanswerable(f"the class of its exception, {name}, cannot be bound: not loaded here")

@@ -158,26 +158,26 @@ class CodeIdentity:
         self.place = _place_of(function)
         """`file` and `line` where it begins, decorators included; empty without a file. Not in the digest."""
         code = getattr(function, "__code__", None)
-        told = self.source or (
+        text = self.source or (
             code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
         )
-        self.digest = code_digest(self.module, self.qualname, told)
+        self.digest = code_digest(self.module, self.qualname, text)
         # The end of an action's line: for an agent without state, and for an agent whose state is unchanged.
         self.tail = b',"code":"%s"' % self.digest.encode()
         self.tail_unchanged = self.tail + b',"state":{"set":{},"unset":[]}'
 
     @undisturbed()
     def tell(self, pipeline: Pipeline) -> None:
-        """Write the `code` event; callers check `pipeline.codes_told` first, so that it is written once.
+        """Write the `code` event; callers check `pipeline.codes_written` first, so that it is written once.
 
         When more than 500 modules are new, the event is repeated with 500 of them each.
         """
-        pipeline.codes_told.add(self)
+        pipeline.codes_written.add(self)
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
             payload["source"] = self.source[:_MAX_SOURCE_CHARS]
         payload |= self.place
-        modules = list(_new_modules(pipeline.modules_told).items())
+        modules = list(_new_modules(pipeline.modules_written).items())
         slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
         for start in range(0, len(modules) or 1, _MODULES_PER_EVENT):
             part = dict(modules[start : start + _MODULES_PER_EVENT])
@@ -200,10 +200,10 @@ def _place_of(function: Callable[..., Any]) -> dict[str, Any]:
     return {"file": os.path.abspath(code.co_filename), "line": code.co_firstlineno}  # noqa: PTH100
 
 
-def _new_modules(told: set[str]) -> dict[str, str]:
-    """Return {module: digest} of the program's modules that are not in `told`; add all loaded ones to it."""
-    new = sys.modules.keys() - told
-    told.update(new)
+def _new_modules(known: set[str]) -> dict[str, str]:
+    """Return {module: digest} of the program's modules that are not in `known`; add all loaded ones to it."""
+    new = sys.modules.keys() - known
+    known.update(new)
     # What is below a package of a library is of the library, so that most of a thousand modules need no look.
     tops: dict[str, list[str]] = {}
     for name in new:

@@ -158,8 +158,8 @@ class LiveControl:
             answer = self._carry_out(request, number, place, began_ns)
         except RequestRefused as refused:
             message = self._pipeline.redactor.text(refused.message)
-            told = {"what": refused.what, "message": message, "remedy": refused.remedy}
-            self._files.tell(answered={"id": request.get("id"), "refused": told})
+            refusal = {"what": refused.what, "message": message, "remedy": refused.remedy}
+            self._files.tell(answered={"id": request.get("id"), "refused": refusal})
             return
         if answer is not None:
             self._files.tell(answered={"id": request.get("id"), "tick": number, **answer})
@@ -255,10 +255,10 @@ def change_field(pipeline: Pipeline, request: Mapping[str, Any], place: TickPlac
         )
     tracker.changes(obj, {name})  # so that it counts neither as the action's change nor as found later
     tracker.watched |= {name}
-    pipeline.agents.between.told(known, obj, [name])
+    pipeline.agents.between.take_writers(known, obj, [name])
     event_id = pipeline.emit(known.binding.slot("state_change", 20), INTERVENTION, body=body, types=types)
-    told = read_json(b"{" + body + b"}")  # without secrets
-    return {"event_id": event_id, "old": told["old_state"][name], "new": told["changed"][name]}
+    payload = read_json(b"{" + body + b"}")  # without secrets
+    return {"event_id": event_id, "old": payload["old_state"][name], "new": payload["changed"][name]}
 
 
 def fitted(present: Any, value: Any, text: Any, what: str) -> Any:

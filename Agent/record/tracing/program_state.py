@@ -298,7 +298,7 @@ class ProgramState:
                     left[name] = digest
         return left, gone
 
-    def script_told(self) -> dict[str, str]:
+    def script_payload(self) -> dict[str, str]:
         """Return `{"script": digest}` of the main script without comments and docstrings; {} if unknown."""
         written_ns = _written_ns(self._script)
         if self._script is None or written_ns is None or written_ns != self._script_written_ns:

@@ -213,7 +213,7 @@ def emit_outside(
         payload["unset"] = gone
     if objects:
         payload["objects"] = objects
-    writers = agents.between.told(known, obj, [*changed, *gone])
+    writers = agents.between.take_writers(known, obj, [*changed, *gone])
     if writers:
         payload["writers"] = {name: list(agents) for name, agents in writers.items()}
     if is_ahead:
@@ -272,7 +272,7 @@ def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found, held: Co
 
     Args:
         binding: the agent whose action begins now.
-        held: the objects that it holds; the changes of others are told of the first agent that holds them.
+        held: the objects that it holds; others count for the first agent that holds them.
     """
     for known, obj, fields in found.written:
         is_ahead = known.binding is not binding
@@ -522,13 +522,13 @@ def _write_state(
     if pipeline.turns.is_used:
         about["loop_turn"] = pipeline.turns.next()
     rest = {name: value for name, value in about.items() if value}
-    told = {"reason": reason, "digest": digest, **rest}
+    payload = {"reason": reason, "digest": digest, **rest}
     for _, _, tags in more:
         types = {**(types or {}), **(tags or {})} or None
     slot, label, lane = binding.slot("state", 20), f"State of {binding.agent_id} ({reason})", pipeline.lane
-    if lane is not None and lane.emit_state(slot, label, inner, types, told, more):
+    if lane is not None and lane.emit_state(slot, label, inner, types, payload, more):
         return
-    said, _ = pipeline.capture.body(told)
+    said, _ = pipeline.capture.body(payload)
     body = b'"fields":{' + inner + b"}," + said
     for key, further, _ in more:
         body += b"," + key + b":{" + further + b"}"
@@ -596,8 +596,8 @@ def with_draws(pipeline: Pipeline, tracker: StateTracker, obj: object, tail: byt
     drew = tracker.drawn(obj)
     if not drew:
         return tail
-    told = {clean_head(name, pipeline.redactor.text): position for name, position in drew.items()}
-    return b'%s,"drew":%s}' % (tail[:-1], orjson.dumps(told))
+    positions = {clean_head(name, pipeline.redactor.text): position for name, position in drew.items()}
+    return b'%s,"drew":%s}' % (tail[:-1], orjson.dumps(positions))
 
 
 def _tail_of_fields(
@@ -715,8 +715,8 @@ def emit_last_states(pipeline: Pipeline) -> None:
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")
     if pipeline.program_state is not None:
         try:
-            pipeline.program_told = pipeline.program_state.payload(installed.asked_of_program)
+            pipeline.program_payload = pipeline.program_state.payload(installed.asked_of_program)
             if are_any_gone:  # what the script did to them after the last action is not recorded
-                pipeline.program_told |= pipeline.program_state.script_told()
+                pipeline.program_payload |= pipeline.program_state.script_payload()
         except Exception as error:  # noqa: BLE001 - as above
             pipeline.health.trouble("reading the program's own globals", error)

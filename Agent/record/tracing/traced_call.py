@@ -304,10 +304,10 @@ class Call:
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
             elif isinstance(error, SystemExit):
-                ending += self._told("exit_code", error.code)
+                ending += self._member("exit_code", error.code)
             elif outcome == "interrupted" or error.args:
                 raised = {"class": type(error).__qualname__, "args": list(error.args)}
-                ending += self._told("raised", raised)
+                ending += self._member("raised", raised)
             self._close_scope()
             body = self.args_body if self.changeable is None else self._args_and_changes(error)
             event_id = self._emit(body + ending, duration_ns)
@@ -319,11 +319,11 @@ class Call:
         if self.leave is not None:
             self.leave(None, error)
 
-    def _told(self, name: str, value: object) -> bytes:
+    def _member(self, name: str, value: object) -> bytes:
         """Return a value of the payload as JSON, with a comma behind it."""
-        told, types = self.pipeline.capture.body({name: value})
+        body, types = self.pipeline.capture.body({name: value})
         self.types = _tags(self.types, types)
-        return told + b","
+        return body + b","
 
     def _args_and_changes(self, result: object) -> bytes:
         """Return the arguments as they were at entry, followed by those that the body changed in place."""
@@ -349,8 +349,8 @@ class Call:
         # A replay may answer only the outermost call of an agent, and no root.
         may_be_answered = self.is_entry and not self.root
         if is_same:
-            is_told = may_be_answered and type(result) not in SCALARS
-            given_back = result_is(arguments, result) if is_told else None
+            is_asked = may_be_answered and type(result) not in SCALARS
+            given_back = result_is(arguments, result) if is_asked else None
             if given_back is None:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
@@ -364,11 +364,11 @@ class Call:
                 changes[:-1], types, "args_after", self.pipeline.capture.limits
             )
             contents.spend(sum(spec.large_changes.values()))
-        is_told, self.types = bool(self.types), _tags(self.types, types)
+        is_tagged, self.types = bool(self.types), _tags(self.types, types)
         places: dict[str, Place] = {}
         if changes and self.tracker is not None:
             places = places_held(arguments, self.target)
-            if places and not is_told:
+            if places and not is_tagged:
                 # With a tag, `_careful_arguments` has recorded it. A replay passes the agent's own object,
                 # whose field changes with it.
                 changes += b'"args_held":%s,' % orjson.dumps(places)
@@ -429,7 +429,7 @@ class Call:
         tail = b""
         if spec.is_action:  # nested ones as well: their function may never be an entry
             code = spec.code or spec.identify()
-            if code not in pipeline.codes_told:
+            if code not in pipeline.codes_written:
                 code.tell(pipeline)
         if self.is_entry:
             present = None

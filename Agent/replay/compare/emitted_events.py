@@ -280,10 +280,10 @@ def raised_difference(one: Event, other: Event, comparison: Comparison) -> Diffe
     if _RAISED in one.extra and _RAISED in other.extra:
         difference = comparison.difference(in_payload(one, _RAISED), in_payload(other, _RAISED))
         return difference and difference.under(f"/{_RAISED}")
-    for told, exits in ((one, other), (other, one)):
+    for event, exits in ((one, other), (other, one)):
         if (
-            told.extra.get("outcome") == "interrupted"
-            and _RAISED in told.extra
+            event.extra.get("outcome") == "interrupted"
+            and _RAISED in event.extra
             and "exit_code" in exits.extra
         ):
             return Difference(

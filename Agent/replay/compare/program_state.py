@@ -175,10 +175,10 @@ class KindOtherwise(NamedTuple):
         return f"{self.what}, of which values are instances: recorded {self.recorded}, now {self.replayed}"
 
 
-def kinds_in(told: Iterable[object]) -> dict[str, Kind]:
-    """Return {class: kind} of what processes told at their ends, without classes that differ between them."""
+def kinds_in(programs: Iterable[object]) -> dict[str, Kind]:
+    """Return {class: kind} of the states of programs at their ends, without classes that differ."""
     kinds: dict[str, Kind | None] = {}
-    for program in told:
+    for program in programs:
         classes = program.get("classes") if isinstance(program, dict) else None
         for name, kind in classes.items() if isinstance(classes, dict) else ():
             if isinstance(kind, dict):

@@ -374,13 +374,13 @@ def codes_of(events: Iterable[Event]) -> dict[str, str]:
 
     An action inside another one of its agent has no digest; a `code` event before it tells it by name.
     """
-    told: dict[str, str] = {}
+    digests: dict[str, str] = {}
     found: dict[str, str] = {}
     for event in events:
         if event.kind == "code":
-            told[str(event.extra.get("qualname"))] = str(event.extra.get("digest"))
+            digests[str(event.extra.get("qualname"))] = str(event.extra.get("digest"))
         elif is_traced_action(event):
-            code = event.code or told.get(str(event.extra.get("call")))
+            code = event.code or digests.get(str(event.extra.get("call")))
             if code is not None:
                 whose = "" if event.agent_id is None else f"{event.agent_id}."
                 found[f"{whose}{method_name(event)}"] = code
@@ -418,7 +418,7 @@ def _note_code(recording: Recording, event: Event) -> None:
 
 
 def with_changed_files(failure: str, recording: Recording) -> str:
-    """Return why a replay told nothing, with the code that changed since the recording."""
+    """Return why a replay compared nothing, with the code that changed since the recording."""
     changed = changed_files(recording)
     return f"{failure}; changed since the recording: {listed(changed)}" if changed else failure
 
@@ -426,7 +426,7 @@ def with_changed_files(failure: str, recording: Recording) -> str:
 def changed_files(recording: Recording) -> list[str]:
     """Return the traced functions that changed since the recording, and the modules of which none did.
 
-    Only files are read, as after a replay that told nothing.
+    Only files are read, as after a replay that compared nothing.
     """
     files = {
         code.module: Path(file)

@@ -621,8 +621,8 @@ def _answer(task: Callable[[], dict[str, Any]], path: Path) -> NoReturn:
         try:
             response = task()
         except BaseException as error:  # noqa: BLE001 - reported to the parent; nobody else would see it
-            told = error if isinstance(error, AgentTraceError) else ReplayError(repr(error))
-            response = {"error": as_object(told)}
+            answer = error if isinstance(error, AgentTraceError) else ReplayError(repr(error))
+            response = {"error": as_object(answer)}
         written = path.with_suffix(".new")
         written.write_bytes(orjson.dumps(response, default=repr))
         written.replace(path)

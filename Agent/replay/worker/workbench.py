@@ -146,7 +146,7 @@ class Workbench(ReplayContext):
             options=options_of_replay(recording.configuration("state", default="exit"), follows_states=True),
         )
         if prepared is not None:
-            self.pipeline.modules_told = prepared.modules  # their digests are not used in a replay
+            self.pipeline.modules_written = prepared.modules  # their digests are not used in a replay
         self.redactor = self.pipeline.redactor
         self.identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
