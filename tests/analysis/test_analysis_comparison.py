@@ -129,6 +129,7 @@ def test_errors_of_one_side_that_come_close_together_are_not_called_noise(tmp_pa
     assert odd.name not in alone.partition("Noise may explain")[2]
 
 
+@pytest.mark.further
 def test_latencies_that_only_recording_can_tell_apart_are_no_difference(tmp_path: Path) -> None:
     assert two(tmp_path, {"lookup_ms": 0.001}, {"lookup_ms": 0.003}).real == ()
     (lookup,) = real(two(tmp_path / "more", {"lookup_ms": 0.1}, {"lookup_ms": 0.3}))
@@ -154,6 +155,7 @@ def test_the_limits_of_a_latency_fit_a_float_where_durations_are_damaged(tmp_pat
     assert found and all(math.isfinite(each.high or 0.0) for each in found)
 
 
+@pytest.mark.further
 def test_an_action_that_only_one_side_has_is_shown_before_what_noise_explains(tmp_path: Path) -> None:
     a = simulate(SessionBuilder(tmp_path / "a"), 1)
     b = simulate(SessionBuilder(tmp_path / "b"), 2)
@@ -165,6 +167,7 @@ def test_an_action_that_only_one_side_has_is_shown_before_what_noise_explains(tm
         assert "refund" in str(found).partition("Only on one side")[2].partition("Noise may explain")[0]
 
 
+@pytest.mark.further
 def test_a_longer_session_has_the_same_rates(tmp_path: Path) -> None:
     assert two(tmp_path, {"ticks": 40}, {"ticks": 120}).real == ()
 

@@ -492,6 +492,7 @@ def test_a_text_that_names_nothing_of_the_session_is_answered_as_such(planted: P
         assert debug_issue(known, session=session).status != "unknown", known
 
 
+@pytest.mark.further
 def test_what_is_clear_is_no_answer_to_a_text_that_names_nothing(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from Agent.errors import InputError
 from Agent.tree.read.reader import TreeReader
 
 
+@pytest.mark.further
 def test_an_analysis_prints_as_a_report_and_reads_as_a_mapping(planted: Callable[..., Platform]) -> None:
     platform = planted()
     analysis = analyze_session(platform.builder.path)
@@ -290,6 +291,7 @@ def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder:
     assert any("7 events are missing" in told for told in report.observations)
 
 
+@pytest.mark.further
 def test_one_event_or_line_is_told_in_the_singular(builder: SessionBuilder) -> None:
     builder.emit("log.dropped", count=1, reason="disk full")
     builder.write_line(b'{"timestamp":"torn', "a")

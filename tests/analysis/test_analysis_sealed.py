@@ -227,6 +227,7 @@ def test_an_archive_of_plain_lines_tells_the_same_causes_of_a_sample(
     assert_same(before, causes())
 
 
+@pytest.mark.further
 def test_a_question_to_an_archive_names_the_kinds_and_levels_that_it_reads(
     truth: Truth, tmp_path: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_description_of_a_part_that_changes_in_place_is_read_again(
         read_parts(session)
 
 
+@pytest.mark.further
 def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(
     truth: Truth, tmp_path: Path
 ) -> None:
@@ -330,6 +332,7 @@ def test_the_views_follow_a_session_that_is_sealed_while_it_is_asked(truth: Trut
     assert analyzer.trace_agent_journey("agent_00003") == journey
 
 
+@pytest.mark.further
 def test_one_agents_engine_reads_its_files_alone(truth: Truth, tmp_path: Path) -> None:
     session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
     for change in (lambda: None, lambda: seal(session), lambda: seal(session, remove=True)):

@@ -41,6 +41,7 @@ def test_a_query_loads_only_the_extension(builder: SessionBuilder) -> None:
     assert printed(builder, _ASK) == ["[(1,)] False"]
 
 
+@pytest.mark.further
 def test_a_program_may_import_duckdb_after_a_query(builder: SessionBuilder) -> None:
     pytest.importorskip("pyarrow")
     assert printed(builder, _ASK + _IMPORT_LATER)[1] == "[(5,)] [{'n': 1}]"

@@ -156,6 +156,7 @@ def test_the_ranges_of_a_page_take_durations_of_any_length(durations):
     assert len(drawing.shapes) > len(rows)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_session_with_the_largest_numbers_is_analysed_and_drawn(tmp_path):
     setup_logging(trace_root=tmp_path / "trace")

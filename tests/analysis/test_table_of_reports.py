@@ -76,6 +76,7 @@ def test_an_unknown_report_is_one_error_that_names_the_others(root):
         LogAnalyzer(root=root).report("nothing")
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_row_of_the_table_makes_a_command_with_help_and_json(root):
     run = "from Agent.cli.main import main\nsys.exit(main(sys.argv[1:] or {}))"

@@ -308,6 +308,7 @@ def test_a_kill_while_files_are_removed_leaves_an_encrypted_session_that_the_nex
     assert [path.name for path in session.iterdir()] == ["sealed.aes"]
 
 
+@pytest.mark.further
 def test_a_kill_before_that_leaves_a_readable_session(copy, monkeypatch):
     session = session_directories(copy)[0]
     monkeypatch.setattr(encrypted, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

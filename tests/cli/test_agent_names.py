@@ -65,6 +65,7 @@ def test_a_group_takes_the_options_of_its_usual_command(ask):
     assert "Commands:" in ask("config", "--help").stdout
 
 
+@pytest.mark.further
 def test_a_patch_without_effect_is_reported(run, tmp_path):
     from Agent.demo.platform import Settings, record_session
 

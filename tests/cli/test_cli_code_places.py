@@ -59,6 +59,7 @@ def test_a_path_below_the_working_directory_begins_there(run, recorded, monkeypa
     assert "at demo/creators.py:" in done.stdout and FILE not in done.stdout
 
 
+@pytest.mark.further
 def test_what_is_exported_for_other_machines_has_no_path(run, recorded, tmp_path):
     file = tmp_path / "run.zip"
     done = run("runs", recorded.session_id, "--export", file, "--root", recorded.root)

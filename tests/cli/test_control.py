@@ -141,6 +141,7 @@ def test_a_run_that_was_paused_stepped_and_changed_by_hand_replays_with_what_was
     assert alone.verdict == "IDENTICAL" and dict(alone.outcome.by_hand) == {"dolly.weight": 1}, str(alone)
 
 
+@pytest.mark.further
 def test_a_change_by_hand_is_found_by_those_who_look_at_the_run(farm, run, tmp_path):
     with farm("control") as program:
         told(run, "pause")
@@ -184,6 +185,7 @@ def test_an_interrupt_ends_a_pause_and_the_recording_ends_as_usual(farm, run):
     assert done.returncode == 3 and "has ended" in done.stderr, done.stderr
 
 
+@pytest.mark.further
 def test_a_controller_that_dies_leaves_the_program_to_the_next_one(farm, run, tmp_path):
     with farm("control") as program:
         told(run, "pause")
@@ -235,6 +237,7 @@ def shared_farm(tmp_path_factory):
     program.wait()
 
 
+@pytest.mark.further
 def test_a_program_that_does_not_allow_it_is_not_controlled(farm, run, tmp_path):
     with farm() as program:
         for words in (["status"], ["pause"], ["set", "dolly", "weight=1"]):
@@ -245,6 +248,7 @@ def test_a_program_that_does_not_allow_it_is_not_controlled(farm, run, tmp_path)
         finish(tmp_path, program)
 
 
+@pytest.mark.further
 def test_a_request_that_no_tick_takes_is_withdrawn(farm, run, tmp_path):
     with farm("control") as program:
         program.send_signal(signal.SIGSTOP)  # as in a step that takes long

@@ -58,6 +58,7 @@ def test_a_root_that_others_may_enter_is_a_warning_with_a_remedy(tmp_path):
     assert doctor._root(tmp_path)[0] == "ok"
 
 
+@pytest.mark.further
 def test_a_lost_event_fails_and_is_exit_code_1(run, recorded, trace_root):
     session = trace_root / recorded.session.name
     shutil.copytree(recorded.session, session)

@@ -139,6 +139,7 @@ def test_a_session_is_encrypted_and_restored(run, recorded, places, tmp_path):
     assert run("verify", **here).returncode == 0
 
 
+@pytest.mark.further
 def test_a_fork_of_an_encrypted_session_is_refused_in_one_line(run, places):
     place, key, _ = places
     done = run(

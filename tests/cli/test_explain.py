@@ -26,6 +26,7 @@ def test_analyze_reports_the_session_in_a_page(ask, recorded):
     assert max(map(len, done.stdout.splitlines())) <= 100 + len(str(recorded.session))
 
 
+@pytest.mark.further
 def test_analyze_counts_what_is_in_the_files(ask, recorded):
     answer = json.loads(ask("analyze", "--json").stdout)
     events = session_events(recorded.session)
@@ -56,6 +57,7 @@ def test_a_journey_that_is_cut_names_a_tick_before_which_the_rest_is(ask, record
     assert before.returncode == 0 and before.stdout.count("\n") > 1, before.stderr
 
 
+@pytest.mark.further
 def test_errors_are_grouped_with_count_first_last_and_an_example(ask, recorded):
     answer = json.loads(ask("errors", "--json").stdout)
     errors = of_kind(session_events(recorded.session), "error")

@@ -32,6 +32,7 @@ def test_lines_of_otlp_json_are_the_same_in_a_file_and_on_the_terminal(recorded,
     assert again.returncode == 2 and "the file exists" in again.stderr
 
 
+@pytest.mark.further
 def test_a_receiver_gets_the_spans_and_json_says_how_many(recorded, run):
     pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
     from support.otlp_double import OtlpReceiver

@@ -25,6 +25,7 @@ def asked(run, recorded, tmp_path):
     return ask
 
 
+@pytest.mark.further
 def test_a_session_is_alike_to_itself_and_a_fork_parts_from_it(asked, recorded):
     name = f"{recorded.session_id}/{AGENT}"
     same = asked("diff", name, name)
@@ -55,6 +56,7 @@ def test_a_whole_run_that_goes_on_from_amid_messages_is_alike(asked):
     assert "are alike" in done.stdout
 
 
+@pytest.mark.further
 def test_lists_show_a_fork_under_what_it_comes_from(asked, recorded):
     first = json.loads(asked("resume", "last", "-a", AGENT, "--step", "tick:30", "--json").stdout)
     second = json.loads(

@@ -53,6 +53,7 @@ def limited(monkeypatch):
         monkeypatch.setattr(module, "MAX_LINE_BYTES", LIMIT_BYTES)
 
 
+@pytest.mark.further
 def test_commands_read_over_long_lines_in_little_memory(session, limited, run, trace_root):
     asked = [("tail", "-n", "50"), ("verify",), ("journey", "a"), ("sessions",)]
     for words in asked:

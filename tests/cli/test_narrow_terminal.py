@@ -106,6 +106,7 @@ def test_every_answer_fits(place, run, monkeypatch):
     assert not {asked: lines for asked, lines in wide.items() if lines}
 
 
+@pytest.mark.further
 def test_causes_keep_the_ids_for_the_next_command(recorded, run, monkeypatch):
     begin = ("journey", AGENT, recorded.session, "--since", "tick:16", "--first", "1", "--json")
     asked = ("causes", json.loads(run(*begin).stdout)["id"], recorded.session, "--effects")

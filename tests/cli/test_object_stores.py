@@ -82,6 +82,7 @@ def test_damaged_lines_are_counted_in_a_store_as_in_its_original(run, tmp_path):
     assert here == there > 0
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_the_functions_that_executors_run_need_no_module_of_this_package(truth, tmp_path):
     pickle = pytest.importorskip("pyspark.cloudpickle")

@@ -168,6 +168,7 @@ def test_the_processes_that_a_program_starts_are_recorded_into_its_session(place
     assert results == {"ann": 9, "bob": 8, "cid": 7}
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_class_that_a_child_process_cannot_trace_does_not_keep_it_from_running(place):
     code = (

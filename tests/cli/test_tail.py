@@ -60,6 +60,7 @@ def test_json_passes_lines_through_byte_for_byte(start, run, trace_root, tmp_pat
     assert set(printed) <= raw_lines(session)
 
 
+@pytest.mark.further
 def test_every_filter_finds_what_the_files_hold(ask, recorded):
     everything = session_events(recorded.session)
     rewards = of_kind(everything, "reward")
@@ -112,6 +113,7 @@ def test_a_mistake_in_a_filter_is_one_line_and_exit_code_2(ask, arguments):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.further
 def test_a_cursor_gives_each_event_once_over_many_runs(run, recorded, trace_root, tmp_path):
     session = trace_root / recorded.session.name
     shutil.copytree(recorded.session, session)

@@ -172,6 +172,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_program_that_just_ends_has_sent_everything_its_last_line_included(tmp_path, trace_root):
     with IngestDouble() as service:

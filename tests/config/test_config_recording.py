@@ -460,6 +460,7 @@ def test_after_a_shutdown_what_is_wrong_is_told_anew(monkeypatch, capfd, trace_r
     assert AgentLogger("a").info("m") != ""
 
 
+@pytest.mark.further
 def test_a_full_disk_is_counted_and_told_when_there_is_room_again(trace_root, capfd):
     import resource
 

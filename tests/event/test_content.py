@@ -428,6 +428,7 @@ def test_surroundings_are_compared_but_for_their_secrets():
     assert "/redacted:" not in reference(rate=1)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_digests_do_not_depend_on_the_hash_seed():
     program = textwrap.dedent("""

@@ -92,6 +92,7 @@ def test_hostile_object_is_described_or_kept_and_never_raises(name):
     decode_value(encoded.value, encoded.types, "/extra")
 
 
+@pytest.mark.further
 def test_long_string_is_cut_and_keeps_length_and_digest():
     text = "é" * 50_000_000
     encoded = encode_value({"x": text, "y": 1}, "/e")
@@ -207,6 +208,7 @@ def test_limits_that_leave_no_room_are_refused(limits):
         Limits(**limits)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_sets_are_stored_in_an_order_that_does_not_depend_on_hashes():
     code = (

@@ -65,6 +65,7 @@ def second_tier(case):
     return pytest.param(case, marks=pytest.mark.integration)
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize(
     "body",

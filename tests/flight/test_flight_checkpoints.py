@@ -203,6 +203,7 @@ def loaded(store: LocalCheckpointStore, run_id: str, step_id: str, agent_id: str
     return text_of(store.load_checkpoint(run_id, step_id, agent_id).state)
 
 
+@pytest.mark.further
 def test_every_step_loads_as_it_was_saved_in_this_process_and_after_it(
     store: LocalCheckpointStore, session: Path
 ) -> None:
@@ -215,6 +216,7 @@ def test_every_step_loads_as_it_was_saved_in_this_process_and_after_it(
     assert 2 <= kinds.count("snapshot") <= 4
 
 
+@pytest.mark.further
 @given(values, st.integers(0, 2**32), st.lists(st.integers(0, 29), max_size=12))
 def test_any_sequence_of_edits_loads_exactly_also_after_some_steps_were_deleted(
     tmp_path_factory: pytest.TempPathFactory, value: Any, seed: int, deleted: list[int]

@@ -450,6 +450,7 @@ def test_nobody_else_may_control_a_program(root, requests, changed):
     assert requests == []
 
 
+@pytest.mark.further
 def test_where_control_is_not_allowed_nothing_takes_a_request(root, requests):
     for client in (controlling(root, allow_control=False), controlling(root, token=None), forking(root)):
         assert client.post(f"{API}/control", json=CONTROL, headers=OWN).status_code == 405
@@ -468,6 +469,7 @@ def test_a_session_without_a_program_that_allows_control_says_so(root):
     assert answer["done"] is False and "setup_logging(control=True)" in answer["why"]
 
 
+@pytest.mark.further
 def test_a_request_that_is_made_wrongly_is_refused_in_words(root, requests):
     for wrong in ({}, [], {"command": "kill"}, {**CONTROL, "more": 1}, {"command": "step", "ticks": 0}):
         answer = controlling(root).post(f"{API}/control", json=wrong, headers=OWN)

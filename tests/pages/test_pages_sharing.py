@@ -56,6 +56,7 @@ def held(page: bytes) -> dict[str, Any]:
     return json.loads(gzip.decompress(base64.b64decode(found[1])))
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_page_holds_every_event_and_change_of_a_small_session_and_may_ask_nothing(session):
     page = shared_page(session.parent, session.name.removeprefix("session_"))

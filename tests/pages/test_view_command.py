@@ -90,6 +90,7 @@ def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_i
     assert not (tmp_path / "loaded").exists()  # a plugin of pydantic
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_the_service_serves_the_pages_of_the_trace_root_beside_its_queries_on_loopback(root, tmp_path):
     settings = ServerSettings(f"sqlite:///{tmp_path}/s.db", ingest_port=0, query_port=0, pages_root=root)

@@ -246,6 +246,7 @@ def _walked(run, value, *arguments, **settings):
     return {name: getattr(walk, name) for name in names} | {"_kept": list(map(type, walk._kept))} | places
 
 
+@pytest.mark.further
 @given(_CONTENTS, st.booleans(), st.sampled_from([None, 3, 40]), st.booleans(), st.sampled_from(["one", ""]))
 def test_a_pass_over_a_content_writes_the_same_in_c(value, hides_secrets, most_with_agents, has_cycle, owner):
     """The bytes, what is known of them, and where it gives up."""
@@ -438,6 +439,7 @@ def test_attributes_that_another_thread_changes_are_read_by_a_pass_in_c():
     assert len(walk._places) == 51
 
 
+@pytest.mark.further
 def test_a_pass_in_c_keeps_no_references():
     value = [
         _object(at, {"rest": ["x" * 30], "agent_id": 1.5})

@@ -294,10 +294,12 @@ def test_a_world_that_many_constructors_are_given_is_not_read_for_each():
     assert seen[50]["kwargs"] == {"note": seen[0]["kwargs"]["note"], "other": 3}
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("nothing_free")
 def test_the_option_reads_them_in_every_constructor():
     assert all(is_read(each["args"][1]) for each in inits_of(20, RecordOptions(reads_large=True)))
 
 
+@pytest.mark.further
 def test_a_few_constructors_read_whatever_they_are_given():
     assert all(is_read(each["args"][1]) for each in inits_of(20))

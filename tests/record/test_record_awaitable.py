@@ -51,6 +51,7 @@ def logger_of(cls):
     return cls("a") if cls is AgentLogger else cls()
 
 
+@pytest.mark.further
 def test_every_recording_method_has_an_awaitable_twin_that_records_the_same(recorded):
     for cls, name in TWINS:
         logger = logger_of(cls)

@@ -81,6 +81,7 @@ print(sleep.call_count)
 """
 
 
+@pytest.mark.further
 def test_a_replaced_sleep_is_called_by_the_program_alone(tmp_path):
     done = run_python("-c", PAUSES, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -190,6 +190,7 @@ def test_an_agent_that_its_large_field_holds_later_is_let_go_when_others_come(re
     assert ref() is None
 
 
+@pytest.mark.further
 def test_agents_that_come_and_go_are_not_heaped_up_whatever_their_fields_come_to_hold(recorded):
     refs = []
     for number in range(200):

@@ -90,6 +90,7 @@ def test_fields_of_messages_and_contexts_come_back(fields):
                 assert same(decode_value(event["extra"][own + key], event.get("types"), pointer), value)
 
 
+@pytest.mark.further
 @given(
     st.lists(restorable_values, max_size=3),
     st.dictionaries(TEXTS.filter(str.isidentifier), restorable_values, max_size=2),

@@ -145,6 +145,7 @@ def test_a_container_that_is_cut_for_what_its_objects_hold_is_not_read_after_it(
     assert [is_read(call["result"]) for call in seen] == [True, False, False]
 
 
+@pytest.mark.further
 def test_results_are_read_as_often_by_an_account_of_their_own():
     seen = calls(lambda reader: [reader.give(MADE["dict"]) for _ in range(3)])
     assert [is_read(call["result"]) for call in seen] == [True, False, False]

@@ -122,6 +122,7 @@ def test_a_full_state_walks_once_from_each_object(shape, walks):
     assert count // 2 < walks["runs"] <= count + 20
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(("count", "length", "is_compared"), [(5, 20, True), (12, 450, False)])
 def test_a_field_is_compared_at_each_action_where_its_digests_visit_little(count, length, is_compared, walks):
     walker = Walker([Node(number, *([each] for each in range(length))) for number in range(count)])

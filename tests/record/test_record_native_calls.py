@@ -443,6 +443,7 @@ def knows_fields():
             recorded.pipeline.capture.constructor_body((Named(name="x", steps=1),), {}, "/extra/init")
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("knows_fields")
 @given(LIVES)
 @example(
@@ -550,6 +551,7 @@ def lines_of_draws(kinds, draws):
         return [spans.sub(rb"\1", line) for line in recorded.sink.lines]
 
 
+@pytest.mark.further
 @given(st.dictionaries(st.sampled_from(NAMES), KINDS, max_size=len(NAMES)), DRAWS)
 @example(dict.fromkeys(NAMES, "random"), [("rng", "all", "PCG64")])
 @example(

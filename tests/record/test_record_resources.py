@@ -122,6 +122,7 @@ def test_a_recording_that_is_closed_gets_no_more_samples():
         assert found.health.dropped == {}
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_has_no_sampler_until_it_starts_one(recorded):

@@ -638,6 +638,7 @@ def test_keys_by_form_do_not_stay_behind_an_encoded_character():
             assert key[8:] not in recorded(f"a{encoded}{key}"), (encoded, key)
 
 
+@pytest.mark.further
 def test_a_name_or_a_key_with_escaped_letters_is_read_as_json_reads_it():
     judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
     for _ in range(100):

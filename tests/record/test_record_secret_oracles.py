@@ -36,6 +36,7 @@ def place_of(variable):
     return Path(place)
 
 
+@pytest.mark.further
 def test_no_shape_of_our_own_stays_in_clear_and_no_harmless_text_is_changed():
     assert shapes_in_clear(REDACTOR) == {}
     assert shapes_changed(REDACTOR) == {}

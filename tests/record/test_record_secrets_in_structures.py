@@ -177,6 +177,7 @@ def test_texts_behind_the_first_line_of_a_key_that_are_none_of_its_lines_are_kep
     assert REDACTOR.value(value, "", {}) == value
 
 
+@pytest.mark.further
 def test_first_lines_of_many_keys_are_read_in_linear_time():
     def took(count):
         value = ["-----BEGIN PRIVATE KEY-----", "aB3dE6gH9jK2mN5pQ8"] * count

@@ -40,6 +40,7 @@ def reread(golden):
     return find_golden(golden.name, golden.directory.parent)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("run", ["last/till", pytest.param("last", marks=pytest.mark.integration)])
 def test_from_the_step_on_the_new_behaviour_holds_and_before_it_the_old(toy, run):
     golden = kept(toy.record(TILL), run)
@@ -136,6 +137,7 @@ def test_an_agent_may_act_for_the_first_time_inside_the_action_of_another(toy):
     assert check_golden(reread(golden)).report.divergence.step == 2
 
 
+@pytest.mark.further
 def test_what_is_no_new_behaviour_is_not_accepted(toy):
     golden = kept(toy.record(TILL))
     with pytest.raises(UsageError, match="it has no new behaviour"):

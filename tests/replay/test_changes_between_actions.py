@@ -122,6 +122,7 @@ def test_clocks_of_a_world_and_of_a_module_are_set_as_they_were(toy, read, chang
     assert single.verdict == "IDENTICAL", str(single)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_changed_code_leaves_in_a_shared_object_is_a_difference_although_no_result_shows_it(toy):
     program = _program(read="1", write="self.world.count += 1", change="world.count += 10")

@@ -164,6 +164,7 @@ def test_a_class_with_a_new_base_in_front_of_the_others_is_unverified(place):
     assert "recorded post.Message, post.Urgent, now post.Message, post.Text, post.Urgent" in str(report)
 
 
+@pytest.mark.further
 def test_bases_of_a_class_of_which_no_value_occurs_make_no_difference(place):
     record(place)
     source = (place / "post.py").read_text().replace("class Unused(Message)", "class Unused(Message, Urgent)")

@@ -175,6 +175,7 @@ def test_changed_code_that_an_action_stored_is_no_green_and_is_named(place, befo
     assert f"code changed in {where}, and what it does there is not recorded" in str(report)
 
 
+@pytest.mark.further
 def test_changed_code_that_an_action_stored_is_named_by_runs_of_the_whole_program(place):
     record(place)
     for target in (None, "shop:build"):
@@ -267,6 +268,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 def test_a_difference_after_an_action_of_no_agent_is_not_counted_if_no_code_changed(place):
     record(place, OF_NO_AGENT)
     report = replay_run("last", "shop:build", place / "trace", program=False)

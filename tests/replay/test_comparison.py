@@ -263,6 +263,7 @@ def main(): Agent().go("tea")
 """
 
 
+@pytest.mark.further
 def test_a_changed_prompt_of_many_messages_shows_the_changed_words(toy):
     toy.record(LONG_PROMPT)
     report = toy.change('topic + " now"', 'topic + " soon"').replay()

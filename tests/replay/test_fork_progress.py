@@ -47,6 +47,7 @@ def heard(monkeypatch):
     jobs.listener.reset(token)
 
 
+@pytest.mark.further
 def test_a_slow_fork_tells_how_far_it_is(toy, heard):
     toy.record(SLOW)
     run = f"{list_sessions(toy.root)[0].session_id}/a"

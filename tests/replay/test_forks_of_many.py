@@ -107,6 +107,7 @@ def test_agents_with_objects_of_their_own_are_patched_by_name(toy):
         fork(toy, "step_2", {"nobody": {}}, "build_both", agent="")
 
 
+@pytest.mark.further
 def test_a_whole_simulation_goes_on_by_itself_and_what_is_changed_in_one_reaches_others(toy):
     toy.record(SIMULATION)
     same = resume_from_checkpoint(origin(toy, ""), "step_2", f"{toy.name}:build", toy.root)

@@ -122,6 +122,7 @@ def test_a_job_that_fails_ends_the_others():
     assert ended.is_set()
 
 
+@pytest.mark.further
 def test_a_child_process_ends_when_it_is_told_to(history):
     history.change("self.total += amount", "__import__('time').sleep(60); self.total += amount")
     from concurrent.futures import CancelledError

@@ -112,6 +112,7 @@ def moment():
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_an_artifact_with_ids_and_times_of_a_library_is_compared_in_all_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -110,6 +110,7 @@ def test_the_command_takes_it_more_than_once(toy, capsys):
     assert "ignored: cache" in capsys.readouterr().out
 
 
+@pytest.mark.further
 def test_a_program_with_fields_that_it_ignores_is_not_run_again_as_a_whole(toy, monkeypatch):
     def not_run(*_):
         raise AssertionError("the program was run")

@@ -113,6 +113,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_graph_that_raised_is_proved_by_raising_the_same(drive):
     again = drive(RAISING)
     same = again("step_0")

@@ -84,6 +84,7 @@ def test_what_the_last_action_wrote_to_other_agents_is_compared(replayed, old, n
     assert report.divergence.field == f"state.{field}"
 
 
+@pytest.mark.further
 def test_unchanged_and_refactored_programs_whose_agents_are_gone_are_identical(replayed):
     assert replayed(4, "points > 6", "points > 6").verdict == "IDENTICAL"
     assert replayed(

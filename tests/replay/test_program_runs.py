@@ -102,6 +102,7 @@ def remarks(report) -> str:
     return " ".join(report.outcome.remarks)
 
 
+@pytest.mark.further
 def test_an_unchanged_program_is_identical_though_untraced_code_changes_a_large_world(farm):
     farm.record()
     report = farm.replay()
@@ -110,6 +111,7 @@ def test_an_unchanged_program_is_identical_though_untraced_code_changes_a_large_
     assert "cows.py was run again as a whole, 2 times" in remarks(report)
 
 
+@pytest.mark.further
 def test_one_agent_alone_is_as_good_as_the_program(farm):
     farm.record()
     assert farm.replay("last/lotte").verdict == "IDENTICAL"
@@ -354,6 +356,7 @@ def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(
     assert "the program as a whole differs first at another agent: step 33, graze of berta" in remarks(report)
 
 
+@pytest.mark.further
 def test_a_golden_trace_that_passes_says_that_code_around_the_calls_changed(farm):
     farm.record(SCHEDULED)
     golden = add_golden("last", "cows:build", "trace").golden
@@ -404,6 +407,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 def test_a_changed_scheduler_of_tasks_that_only_code_orders_is_diverged(farm):
     farm.record(HERD)
     farm.change("10 + day", "10 + 2 * day")
@@ -445,6 +449,7 @@ def test_a_scheduler_that_is_written_otherwise_is_identical(farm):
     assert farm.replay().verdict == "IDENTICAL"
 
 
+@pytest.mark.further
 def test_a_change_without_an_effect_is_identical(farm):
     farm.record()
     farm.change(
@@ -628,6 +633,7 @@ def test_a_sealed_recording_is_as_it_was_written(farm, remove):
     assert farm.replay().verdict == "IDENTICAL"
 
 
+@pytest.mark.further
 def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     farm.record(end='open("result.txt", "a").write("done\\n")')
     Path("result.txt").write_text("mine")

@@ -109,6 +109,7 @@ def test_changed_code_that_calls_do_not_run_is_not_green_if_the_program_cannot_b
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_changed_method_of_such_a_program_is_judged_by_its_calls(replayed):
     report = replayed(UNSEEDED, ("return len(self.filed)", "return len(self.filed) + 1"))
     assert report.verdict == "DIVERGED", str(report)

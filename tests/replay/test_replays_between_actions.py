@@ -73,6 +73,7 @@ def program(tmp_path, monkeypatch):
     return recorded
 
 
+@pytest.mark.further
 def test_what_is_recorded_the_same_is_identical(program):
     report = program()
     assert report.verdict == "IDENTICAL", str(report)

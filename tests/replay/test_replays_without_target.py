@@ -539,6 +539,7 @@ def test_workers_that_record_nothing_may_compute_what_agents_are_given(desk, kin
     assert "a new process is not allowed" in str(report)
 
 
+@pytest.mark.further
 def test_a_worker_that_is_killed_while_it_records_is_a_recording_that_did_not_end(desk):
     traded = "def priced(day):\n    return Trader(f'worker {day}', random.Random(1)).trade(1)"
     shop = SHOP + POOLED.replace("def priced(day):\n    return 1 + day % 3", traded)

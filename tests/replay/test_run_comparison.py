@@ -74,6 +74,7 @@ def large(monkeypatch):
     monkeypatch.setattr(run_comparison, "_SMALL_BYTES", 0)
 
 
+@pytest.mark.further
 def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy, rings):
     found = compare_runs(*rings(None, None), toy.root)
     assert (found.divergence, bool(found), found.exit_code) == (None, False, 0)
@@ -97,6 +98,7 @@ def test_the_write_from_outside_is_the_first_difference(toy, rings, large):
             assert found.exit_code == 1
 
 
+@pytest.mark.further
 def test_each_agent_has_its_own_first_difference_and_all_its_events_that_differ(toy, rings):
     a, b = rings(None, (60, 2, ("stride", 3.0)))
     found = compare_runs(a, b, toy.root, every_agent=True)

@@ -92,6 +92,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_generator_that_the_factory_replaces_before_any_draw_is_no_chance(toy):
     verdicts = {
         "pass": "DIVERGED",

@@ -217,6 +217,7 @@ def test_a_renamed_global_is_the_same(place):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_clock_in_a_global_is_no_red_and_no_green(place):
     source = PROGRAM.replace("        MORE(1)", "        CLOCK.append(time.perf_counter())\n        MORE(1)")
     source = source.replace("    for _ in", "    with recorded_sources():\n      for _ in")
@@ -515,6 +516,7 @@ def test_a_global_that_changed_code_left_otherwise_is_named_by_its_module(place)
     assert report.divergence.where == "shop.NOW, as it was before the step"
 
 
+@pytest.mark.further
 def test_a_report_says_which_code_changed_and_which_step_differs(place):
     source = of_loop("DAYS['now']")
     record(place, source)

@@ -320,6 +320,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_threads_write_between_actions_is_recorded_whole_while_other_threads_act(toy):
     toy.record(LOCKSTEP)

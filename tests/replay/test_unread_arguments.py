@@ -174,6 +174,7 @@ def made(toy, monkeypatch):
     return toy.record(MAKER)
 
 
+@pytest.mark.further
 def test_an_unread_result_is_counted_and_makes_a_replay_unverified(made):
     report = made.replay("last")
     assert report.verdict == "UNVERIFIED", str(report)

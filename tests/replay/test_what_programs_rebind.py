@@ -113,6 +113,7 @@ def differences(left: LeftInProgram, otherwise: LeftInProgram) -> list[LeftOther
     return left_otherwise(left, runs) + draws_otherwise(left, runs)
 
 
+@pytest.mark.further
 def test_what_an_action_rebinds_deletes_or_draws_is_a_difference(ended):
     for one, other in DIFFERENT:
         left, same, otherwise = ended(one), ended(one), ended(other)

@@ -74,6 +74,7 @@ def test_a_large_mapping_that_nothing_replayed_changed_proves_nothing_and_says_w
     assert toy.replay(ignore=["world"]).verdict == "IDENTICAL"
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_large_mapping_that_changed_code_left_alone_is_a_difference(toy):
     program = _filled(CELLS | {"change": "pass"})

@@ -125,6 +125,7 @@ def test_whatever_numbers_are_sent_those_of_columns_fit_them():
     assert count > 10_000
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("count", [150, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_no_drawn_question_or_batch_gets_a_5xx(service, running, count):
     with open_store(running.settings.database_url, role="admin") as store:

@@ -455,6 +455,7 @@ def delete(service, path, key):
     return httpx.delete(url, headers={"Authorization": f"Bearer {key}"}).status_code
 
 
+@pytest.mark.further
 def test_a_run_and_a_session_are_deleted_with_all_that_belongs_to_them(service):
     with open_store(service.server.settings.database_url, role="admin") as store:
         key = store.issue_key(service.project, [Scope.DELETE]).token

@@ -366,6 +366,7 @@ def test_a_path_with_a_slash_too_many_is_unknown_and_leads_nowhere(tmp_path):
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, monkeypatch):
     from Agent.server import limits, server_thread

@@ -84,6 +84,7 @@ def test_a_run_in_the_database_is_checkpointed_and_replayed_in_this_process(fill
         assert '"WEATHER"' in store.find_replay(project, kept["replay_id"])["result"]
 
 
+@pytest.mark.further
 def test_what_one_pool_keeps_another_one_finds_and_what_it_deletes_is_gone(filled):
     async def made():
         async with create_pool(filled) as pool:

@@ -358,6 +358,7 @@ def test_lines_that_stay_behind_at_the_end_are_counted(tmp_path, monkeypatch):
     assert mirrors.counts.snapshot() == {"mirror:left_at_the_end": 1}
 
 
+@pytest.mark.further
 def test_an_exception_of_a_signals_handler_leaves_no_mirror_taken(tmp_path):
     class Stop(Exception):
         pass

@@ -151,6 +151,7 @@ def test_threads_share_a_stream_while_it_rolls_and_nothing_is_lost_doubled_or_to
     assert sink.counters() == {}
 
 
+@pytest.mark.further
 def test_a_thousand_agents_need_only_the_descriptors_allowed(session):
     sink = SessionWriter(session, max_open_files=8)
     before = open_descriptors(session)
@@ -199,6 +200,7 @@ def test_sizes_that_make_no_sense_are_told_at_once(session):
         SessionWriter(session, max_open_files=0)
 
 
+@pytest.mark.further
 def test_a_signal_handler_may_record_while_its_thread_is_writing(session):
     sink = SessionWriter(session, segment_size_bytes=2000, max_open_files=2)
     recorder = Recorder(sink)

@@ -216,6 +216,7 @@ def test_arrows_join_the_halves_of_messages_and_are_sampled_evenly(recorded):
     assert few["arrows"][0] == found["arrows"][0] and few["arrows"][-1] == found["arrows"][-1]
 
 
+@pytest.mark.further
 def test_causes_and_effects_are_those_that_causes_finds(recorded):
     view, slow, analyzer = recorded
     chosen = [e for e in slow.events if kind_of(e) in ("error", "agent_message", "agent_action")]

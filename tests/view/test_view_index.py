@@ -279,6 +279,7 @@ def test_damaged_lines_are_left_out_and_an_event_after_a_torn_line_is_kept(sessi
         assert view.overview()["lost"] > 0
 
 
+@pytest.mark.further
 def test_a_last_line_without_a_newline_counts_once_its_writer_has_ended(trace_root: Path):
     make_session(trace_root, events=600, agents=5)
     (session,) = trace_root.glob("session_*/")
@@ -291,6 +292,7 @@ def test_a_last_line_without_a_newline_counts_once_its_writer_has_ended(trace_ro
         same_as_reader(view, session)
 
 
+@pytest.mark.further
 def test_a_killed_session_says_so_and_names_the_span_that_was_open(trace_root: Path):
     make_session(trace_root, events=600, agents=5)
     (session,) = trace_root.glob("session_*/")
@@ -371,6 +373,7 @@ def test_hostile_names_of_agents_are_names(trace_root: Path, agent):
 # sealed sessions
 
 
+@pytest.mark.further
 def test_a_sealed_session_has_the_same_answers(session: Path):
     with viewed(session) as view:
         before = ids(view)
@@ -503,6 +506,7 @@ def test_erase_removes_the_index_and_an_open_view_forgets(session: Path, trace_r
     assert stored.index_file(session).exists()
 
 
+@pytest.mark.further
 def test_a_view_may_be_asked_from_many_threads_while_it_is_built(trace_root: Path):
     make_session(trace_root, events=12_000, agents=20)
     (session,) = trace_root.glob("session_*/")

@@ -100,6 +100,7 @@ def test_every_lane_and_the_sum_of_all_of_a_large_window_are_counted(large):
     assert summed["activity"].tolist() == levels(counts.sum(axis=0, keepdims=True)).tolist()
 
 
+@pytest.mark.further
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=ranges, px=st.integers(1, 200))
 def test_bins_in_ticks_are_equally_wide_in_ticks(large, part, px):
