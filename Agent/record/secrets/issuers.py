@@ -27,8 +27,9 @@ ALPHABETS: Final = {
     "b": "A-Za-z0-9+/",
     "m": r"A-Za-z0-9+/_\-",
     "p": r"A-Za-z0-9_\-.=",
+    "t": "A-Za-z0-9%",
 }
-"""Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64 variants."""
+"""Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64 variants, quoted ones."""
 
 _HEX_DIGIT: Final = "[0-9a-fA-F]"
 _ESCAPES: Final = (
