@@ -92,7 +92,7 @@ def header(facts: Facts) -> Head:
         ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
     about = f"{totals} in {seconds(summary['duration_s'])}, {when}"
-    whose = f"{summary['agent_id']} in session" if "agent_id" in summary else "Session"
+    whose = f"{summary['agent_id'] or '(no name)'} in session" if "agent_id" in summary else "Session"
     return Head(f"{whose} {summary['session_id']}", about, numbers)
 
 

@@ -161,7 +161,7 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
 
 def _print_overview(overview: dict[str, Any]) -> None:
     role = f" ({overview['agent_role']})" if overview["agent_role"] else ""
-    render.title(f"{overview['agent_id']}{role}", f" in session {overview['session_id']}")
+    render.title(f"{overview['agent_id'] or '(no name)'}{role}", f" in session {overview['session_id']}")
     took, ticks = formats.seconds(overview["duration_s"]), _ticks(overview)
     in_ticks = f", ticks {ticks}" if ticks else ""
     others = {kind: count for kind, count in overview["event_types"].items() if kind != "agent_action"}

@@ -562,6 +562,8 @@ class Bisection:
         for key in keys:
             files = self.one.files(key), self.other.files(key)
             if files[0] is None or files[1] is None:
+                if key.kind == "run":
+                    raise Unseekable("the session holds runs, whose events have no files of their own")
                 raise Unseekable(
                     f"{key.kind} {key.name} is sealed, was written by several processes, or is only a part"
                 )
