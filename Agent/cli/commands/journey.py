@@ -386,8 +386,8 @@ def _show_state(answer: dict[str, Any]) -> None:
     if answer["last_tick"] is not None:
         render.note(f"its last recorded tick is {answer['last_tick']}")
     if base is not None:
-        changes = formats.plural(answer["changes"], "change")
-        render.note(f"from the full state {base['id']} and {changes} since")
+        later = formats.plural(answer["changes"], "later event")
+        render.note(f"from the full state {base['id']} and {later}")
     if answer["sampled"] and answer["changes"]:
         render.note(f"recorded in full states only, so possibly older: {', '.join(answer['sampled'])}")
     if answer["unseen"]:

@@ -41,7 +41,7 @@ class StateFold:
     """The last full state."""
     last: Event | None = None
     changes: int = 0
-    """The number of changes since `base`."""
+    """The number of later events with a state: actions, whether or not a field changed, and changes."""
     unseen: list[str] = field(default_factory=list)
     """Fields of the last full state that are opaque or could not be inspected."""
     sampled: list[str] = field(default_factory=list)
