@@ -81,7 +81,22 @@ def test_a_program_with_little_content_reads_it_in_every_call():
     assert all(is_read(each["args"]["world"]) for each in seen)
 
 
-def test_the_first_eight_calls_read_them_whatever_their_size(monkeypatch):
+def test_the_first_eight_calls_read_them_until_they_have_read_too_much(monkeypatch):
+    numbers = [*range(100_000)]  # which count as 800 kB
+
+    def read():
+        return [
+            is_read(each["args"]["note"])
+            for each in calls(lambda walker: [walker.look(World(1), numbers, 0) for _ in range(12)])
+        ]
+
+    assert read()[:8] == [True] * 8
+    monkeypatch.setattr(large_contents, "FREE_BYTES_OF_CALLS", 2_000_000)
+    seen = read()
+    assert seen[0] and not any(seen[4:])
+
+
+def test_the_first_eight_calls_read_what_is_larger_than_what_is_free(monkeypatch):
     monkeypatch.setattr(large_contents, "FREE_BYTES", 1)
     world = World(300)
     seen = [

@@ -1,9 +1,9 @@
 """How often recording reads what has much content: arguments, results, and large fields in early full states.
 
 Reading such a value takes time in proportion to its content, at every call, whether or not it changed. The
-first eight calls of a function read them, and later ones until 1 MB is read. After that, an average of
-1 KiB a call is read, of results 8 KiB: the other calls record the class and the plain attributes. Agents with
-large fields get no full states besides the periodic ones then.
+first eight calls of a function read them until 8 MB is read, and later ones until 1 MB is read. After that,
+an average of 1 KiB a call is read, of results 8 KiB: the other calls record the class and the plain
+attributes. Agents with large fields get no full states besides the periodic ones then.
 
 Containers and texts of builtin types are large only where the limits would cut them, so that what is recorded
 whole, and can be given again in a replay, is in every call. Their size is known before they are read.
@@ -34,6 +34,8 @@ MUCH_BYTES = 100_000
 """A full state that reads more counts by this, and not only by the number of its large fields."""
 FREE_CALLS = 8
 """Calls that leave nothing out, so that a short program is recorded whole."""
+FREE_BYTES_OF_CALLS = 8_000_000
+"""These calls, too, leave out what is large once so much was read, which takes about 0.5 s."""
 
 
 class LargeContents:
@@ -64,7 +66,10 @@ class LargeContents:
             return True
         self._calls += 1
         self._bytes_left = min(self._bytes_left + calls * self._bytes_a_call, FREE_BYTES)
-        return self._bytes_left > 0 or (self._are_first_free and self._calls <= FREE_CALLS)
+        if self._bytes_left > 0:
+            return True
+        is_first = self._are_first_free and self._calls <= FREE_CALLS
+        return is_first and FREE_BYTES - self._bytes_left < FREE_BYTES_OF_CALLS
 
     def spend(self, size_bytes: int) -> None:
         """Count content that was read."""
