@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as arrays
 
 from Agent.event.values import short_walk
 from Agent.event.values.arrays import small_array
-from Agent.event.values.reading import DEFAULT_LIMITS, Limits
+from Agent.event.values.plain import DUMP_OPTIONS, write_json
+from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
 from Agent.event.values.short_walk import common_bytes
 from Agent.event.values.values import encode_value, to_json
 from Agent.record.encode.native import native
@@ -74,6 +75,28 @@ class Place(typing.NamedTuple):
     y: object
 
 
+class Card:
+    """A value without a codec, with slots and a hash."""
+
+    __slots__ = ("rank", "suit")
+
+    def __init__(self, rank, suit):
+        self.rank, self.suit = rank, suit
+
+    def __eq__(self, other):
+        return type(other) is Card and (self.rank, self.suit) == (other.rank, other.suit)
+
+    def __hash__(self):
+        return hash((self.rank, self.suit))
+
+
+class Crate:
+    """A value without a codec, which may hold anything."""
+
+    def __init__(self, number, inside):
+        self.number, self.inside = number, inside
+
+
 hashable = st.recursive(
     st.one_of(
         st.integers(-3, 3), st.text(max_size=3), st.none(), st.booleans(), st.floats(-1, 1), st.uuids()
@@ -93,6 +116,16 @@ with_codecs = st.one_of(
     st.datetimes(timezones=zones),
     st.sets(hashable, max_size=5),
     hashable,
+)
+long_numbers = (
+    st.integers(-(2**70), 2**70) | st.integers(2**1000, 2**1100) | st.sampled_from([-(2**63), 2**63, 2**64])
+)
+cards = st.builds(Card, st.integers(0, 12), st.sampled_from("abcd"))
+objects = st.one_of(
+    cards,
+    st.sets(cards, max_size=4),
+    long_numbers,
+    st.builds(Crate, st.integers(), st.none() | st.text() | long_numbers),
 )
 
 
@@ -117,6 +150,37 @@ def containers(inner):
 def test_values_with_codecs_give_the_same_on_either_walk(value):
     dumped, whole = to_json(value, "/extra/x"), encode_value(value, "/extra/x")
     assert (orjson.loads(dumped.json), dumped.types or {}) == (whole.value, whole.types)
+
+
+@given(
+    st.recursive(
+        objects | hashable, lambda inner: containers(inner) | st.builds(Crate, inner, inner), max_leaves=10
+    )
+)
+@example([Card(1, "a"), Card(1, "a")])
+@example({2**80: {"seen": [Card(1, "a"), 2**64 - 1]}, "b": -(2**63) - 1})
+def test_objects_without_a_codec_give_the_same_on_either_walk(value):
+    same = [value, [value, value]]
+    for each in (value, same):
+        dumped, whole = to_json(each, "/extra/x"), encode_value(each, "/extra/x")
+        assert dumped.json == write_json(whole.value, DUMP_OPTIONS)
+        assert (dumped.types or {}) == whole.types
+        assert sorted(dumped.opaque) == sorted(whole.opaque)
+
+
+@given(st.lists(objects, min_size=1, max_size=4), st.integers(0, 3), st.booleans())
+def test_an_object_that_is_a_field_itself_is_named_in_other_fields_on_either_walk(
+    members, number, is_in_a_dict
+):
+    chosen = members[number % len(members)]
+    value = {"all": members} if is_in_a_dict else members
+    reading = Reading(places=Places({"all": value, "chosen": chosen}))
+    dumped, whole = (
+        to_json(value, "/extra/x", reading=reading),
+        encode_value(value, "/extra/x", reading=reading),
+    )
+    assert (orjson.loads(dumped.json), dumped.types or {}) == (whole.value, whole.types)
+    assert sorted(dumped.opaque) == sorted(whole.opaque)
 
 
 with_arrays_and_agents = st.one_of(

@@ -1,4 +1,6 @@
-"""The short walk: plain values, agents and what has a codec, with less to keep account of than the full walk.
+"""The short walk: plain values, agents, what has a codec, and objects of few scalars.
+
+It keeps account of less than the full walk.
 
 `to_json` tries it after the check for plain values. It returns what `encode_value` returns, or nothing.
 """
@@ -20,14 +22,18 @@ from Agent.event.values.digest import canonical_bytes
 from Agent.event.values.marks import content_by_mark
 from Agent.event.values.opaque import Content, OpaqueKind
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, write_json
-from Agent.event.values.reading import AgentOf, Hides, Limits, Named
+from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Places, Reading
 
 __all__ = ["common_bytes"]
 
 _MAX_DEPTH = 12
 _MOST_COPIED = 4_000
-_NEVER_SPECIAL = SCALARS - {float}
+_BITS_OF_NUMBER, _MOST_BITS = 63, 1024
+"""Of integers: of those that JSON holds, and of those that the full walk writes in decimal digits."""
+_NEVER_SPECIAL = SCALARS - {float, int}
 _COPIED = SCALARS | {dict, list}
+FormOf = Callable[[AgentOf | None, Hides | None, object], dict[str, Any] | None]
+"""Returns the form of an object of few short scalars; None for others."""
 
 
 class _Special(Exception):
@@ -39,15 +45,19 @@ def common_bytes(
     pointer: str,
     limits: Limits,
     agent_of: AgentOf | None = None,
-    hides: Hides | None = None,
+    reading: Reading = USUAL,
+    form_of: FormOf | None = None,
 ) -> tuple[bytes, dict[str, str]] | None:
     """Return the JSON of the value and its tags; None if anything in it needs the full walk.
 
     Raises what orjson raises for surrogates and large integers.
+
+    Args:
+        form_of: gives the form of objects of few scalars; None leaves them to the full walk.
     """
     if limits.max_depth <= _MAX_DEPTH + 1:
         return None
-    walk = _ShortWalk(limits, agent_of, hides)
+    walk = _ShortWalk(limits, agent_of, reading, form_of)
     types = walk.types
     try:
         copy = copied(walk, value, pointer, 0)
@@ -65,24 +75,43 @@ class _ShortWalk:
 
     Args:
         agent_of: as for `to_json`; None for a value without agents.
-        hides: recognises secrets.
+        reading: as for `to_json`.
+        form_of: as for `common_bytes`.
     """
 
-    __slots__ = ("_agent_of", "_hides", "_limits", "_met", "left", "types")
+    __slots__ = (
+        "_agent_of",
+        "_described",
+        "_form_of",
+        "_hides",
+        "_limits",
+        "_met",
+        "_places",
+        "left",
+        "types",
+    )
     special = _Special
 
-    def __init__(self, limits: Limits, agent_of: AgentOf | None, hides: Hides | None) -> None:
+    def __init__(
+        self, limits: Limits, agent_of: AgentOf | None, reading: Reading, form_of: FormOf | None
+    ) -> None:
         self.types: dict[str, str] = {}
         self.left = _MOST_COPIED
         """Values that are no scalars, which may still be copied."""
         self._limits = limits
         self._agent_of = agent_of
-        self._hides = hides
+        self._hides = reading.hides
+        self._places: Places | None = reading.places
+        self._form_of = form_of
+        self._described: set[int] = set()
+        """The ids of objects without a codec: the full walk writes where a second occurrence was first."""
         self._met: dict[int, tuple[str, str]] = {}
         """Tags and names of members of enums that were met, by id: a list may hold one many times."""
 
     def copy(self, value: Any, pointer: str, depth: int) -> Any:
         kind = type(value)
+        if kind is int and value.bit_length() > _BITS_OF_NUMBER:
+            return self.reduced(value, pointer, depth)
         if kind in SCALARS:
             if value != value or value in (float("inf"), float("-inf")):
                 raise _Special
@@ -100,7 +129,11 @@ class _ShortWalk:
         return self.reduced(value, pointer, depth)
 
     def _list(self, items: Sequence[Any], pointer: str, depth: int) -> list[Any]:
-        if SCALARS.issuperset(map(type, items)) and not any_nonfinite(items):
+        if (
+            SCALARS.issuperset(map(type, items))
+            and not any_nonfinite(items)
+            and not any(map(_is_long, items))
+        ):
             return list(items)
         return [copied(self, item, f"{pointer}/{index}", depth + 1) for index, item in enumerate(items)]
 
@@ -156,12 +189,8 @@ class _ShortWalk:
             return name
         kind = type(value)
         number = number_tag(kind)
-        if number is not None:
-            plain = value.item()
-            if type(plain) is float and plain - plain != 0.0:
-                raise _Special
-            self.types[pointer] = number
-            return plain
+        if number is not None or kind is int:
+            return self._number(value, pointer, number)
         reducer = builtin_reducer(kind)
         if reducer is None:
             if kind is Named or registered_codec(kind) is not None:
@@ -171,7 +200,9 @@ class _ShortWalk:
                 self.types[pointer] = "agent"
                 return agent_id
             reducer = class_reducer(kind)
-        if reducer is None or is_cut_array(value, self._limits):
+            if reducer is None:
+                return self._object(value, pointer)
+        if is_cut_array(value, self._limits):
             raise _Special  # before an array is read
         tag, reduced = reducer(value, self._limits)
         if tag.startswith(MEMBER):
@@ -191,6 +222,32 @@ class _ShortWalk:
         self.types[pointer] = tag
         return copy
 
+    def _number(self, value: Any, pointer: str, tag: str | None) -> Any:
+        """Return the JSON of a number of numpy with its tag, or of an integer, which may be long."""
+        if tag is not None:
+            plain = value.item()
+            if type(plain) is float and plain - plain != 0.0:
+                raise _Special
+            self.types[pointer] = tag
+            return plain
+        if -(2**63) <= value < 2**64:
+            return value
+        if value.bit_length() > _MOST_BITS:
+            raise _Special
+        self.types[pointer] = "int"
+        return str(value)
+
+    def _object(self, value: Any, pointer: str) -> dict[str, Any]:
+        """Return the form of an object of few short scalars that is met for the first time."""
+        form = None if self._form_of is None else self._form_of(None, self._hides, value)
+        if form is None or id(value) in self._described:
+            raise _Special
+        if self._places is not None and self._places.field_of(value) is not None:
+            raise _Special  # it is recorded as the name of that field
+        self._described.add(id(value))
+        self.types[pointer] = "opaque"
+        return form
+
     def _with_factory(self, tag: str, factory: object) -> str:
         """Return the tag of a `defaultdict` whose factory is a function that the full walk has read."""
         if self._agent_of is None:
@@ -203,6 +260,10 @@ class _ShortWalk:
 
 def _unread(_factory: object) -> Content:
     raise _Special
+
+
+def _is_long(scalar: Any) -> bool:
+    return type(scalar) is int and scalar.bit_length() > _BITS_OF_NUMBER
 
 
 def _flat_tuples(items: list[Any]) -> list[list[Any]] | None:

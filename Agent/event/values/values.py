@@ -548,9 +548,11 @@ def to_json(
                     return dumped
         if plain is not None:
             return Dumped((plain, None, (), None))
-        common = common_bytes(value, pointer, limits, agent_of, reading.hides)
+        common = common_bytes(value, pointer, limits, agent_of, reading, form_of_scalars)
         if common is not None:
-            return Dumped((common[0], common[1] or None, (), None))
+            data, types = common
+            opaque = tuple([at for at, tag in types.items() if tag == "opaque"]) if types else ()
+            return Dumped((data, types or None, opaque, None))
     except Exception as error:  # noqa: BLE001 - a surrogate, a big integer, a dict changed by another thread
         pass_on(error)
         # the walk encodes the value again

@@ -128,7 +128,12 @@ static PyObject *copied_with_codec(Copying *copying, PyObject *value, const Plac
 
 static PyObject *copied(Copying *copying, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
-    if (kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return Py_NewRef(value);
+    if (kind == &PyUnicode_Type || kind == &PyBool_Type || value == Py_None) return Py_NewRef(value);
+    if (kind == &PyLong_Type) {
+        int overflow;
+        PyLong_AsLongLongAndOverflow(value, &overflow); /* of an `int` it cannot fail */
+        return overflow == 0 ? Py_NewRef(value) : copied_with_codec(copying, value, place, depth);
+    }
     if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? Py_NewRef(value) : refused(copying);
     if (depth > DEEPEST_COPIED || --copying->left < 0) return refused(copying);
     if (kind == &PyDict_Type) return copied_dict(copying, value, place, depth);
