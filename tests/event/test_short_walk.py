@@ -90,6 +90,13 @@ class Card:
         return hash((self.rank, self.suit))
 
 
+class Van:
+    """A value without a codec, of small values that are no scalars."""
+
+    def __init__(self, plate, route, entered):
+        self.plate, self.route, self.entered = plate, route, entered
+
+
 class Crate:
     """A value without a codec, which may hold anything."""
 
@@ -121,8 +128,16 @@ long_numbers = (
     st.integers(-(2**70), 2**70) | st.integers(2**1000, 2**1100) | st.sampled_from([-(2**63), 2**63, 2**64])
 )
 cards = st.builds(Card, st.integers(0, 12), st.sampled_from("abcd"))
+vans = st.one_of(
+    st.builds(Van, st.text(max_size=3), st.lists(st.text(max_size=2)).map(tuple), st.datetimes()),
+    st.builds(
+        Van, st.integers(), st.sampled_from([("a", "b"), [1, 2], (2**70,)]), st.timedeltas() | st.decimals()
+    ),
+)
 objects = st.one_of(
     cards,
+    vans,
+    st.sets(vans, max_size=3),
     st.sets(cards, max_size=4),
     long_numbers,
     st.builds(Crate, st.integers(), st.none() | st.text() | long_numbers),

@@ -1,4 +1,4 @@
-"""The short walk: plain values, agents, what has a codec, and objects of few scalars.
+"""The short walk: plain values, agents, what has a codec, and objects of few small values.
 
 It keeps account of less than the full walk.
 
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import is_cut_array, number_tag
 from Agent.event.values.class_codecs import MEMBER, class_reducer, known_tag_of_member
-from Agent.event.values.codecs import builtin_reducer, registered_codec
+from Agent.event.values.codecs import builtin_reducer, plan_attributes, plan_of, registered_codec
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import canonical_bytes
 from Agent.event.values.marks import content_by_mark
-from Agent.event.values.opaque import Content, OpaqueKind
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, write_json
-from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Places, Reading
+from Agent.event.values.opaque import Content, OpaqueKind, ReachedObjects, describe
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_scalars, any_nonfinite, write_json
+from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Reading
 
 __all__ = ["common_bytes"]
 
@@ -32,6 +36,8 @@ _BITS_OF_NUMBER, _MOST_BITS = 63, 1024
 """Of integers: of those that JSON holds, and of those that the full walk writes in decimal digits."""
 _NEVER_SPECIAL = SCALARS - {float, int}
 _COPIED = SCALARS | {dict, list}
+_FEW = 16
+_SMALL = frozenset({datetime, date, timedelta, Decimal, UUID})
 FormOf = Callable[[AgentOf | None, Hides | None, object], dict[str, Any] | None]
 """Returns the form of an object of few short scalars; None for others."""
 
@@ -80,16 +86,9 @@ class _ShortWalk:
     """
 
     __slots__ = (
-        "_agent_of",
-        "_described",
-        "_form_of",
-        "_hides",
-        "_limits",
-        "_met",
-        "_places",
-        "left",
-        "types",
-    )
+        "_agent_of", "_described", "_form_of", "_hides", "_limits", "_met", "_reached", "_reading",
+        "_sets_around", "left", "types",
+    )  # fmt: skip
     special = _Special
 
     def __init__(
@@ -101,7 +100,9 @@ class _ShortWalk:
         self._limits = limits
         self._agent_of = agent_of
         self._hides = reading.hides
-        self._places: Places | None = reading.places
+        self._reading = reading
+        self._reached: ReachedObjects | None = None
+        self._sets_around = 0
         self._form_of = form_of
         self._described: set[int] = set()
         """The ids of objects without a codec: the full walk writes where a second occurrence was first."""
@@ -169,6 +170,7 @@ class _ShortWalk:
             return flat
         rows: list[tuple[bytes, Any, dict[str, str]]] = []
         outer = self.types
+        self._sets_around += 1
         try:
             for item in items:
                 self.types = {}
@@ -176,6 +178,7 @@ class _ShortWalk:
                 rows.append((canonical_bytes(copy, self.types), copy, self.types))
         finally:
             self.types = outer
+            self._sets_around -= 1
         rows.sort(key=itemgetter(0))
         for index, (_, _, types) in enumerate(rows):
             self.types.update({f"{pointer}/{index}{inner}": tag for inner, tag in types.items()})
@@ -238,15 +241,34 @@ class _ShortWalk:
         return str(value)
 
     def _object(self, value: Any, pointer: str) -> dict[str, Any]:
-        """Return the form of an object of few short scalars that is met for the first time."""
-        form = None if self._form_of is None else self._form_of(None, self._hides, value)
-        if form is None or id(value) in self._described:
+        """Return the form of an object of few small values that is met for the first time."""
+        if self._form_of is None or id(value) in self._described:
             raise _Special
-        if self._places is not None and self._places.field_of(value) is not None:
-            raise _Special  # it is recorded as the name of that field
+        form = self._form_of(None, self._hides, value) or self._form_by_content(value)
+        places = self._reading.places
+        if form is None or (places is not None and places.field_of(value) is not None):
+            raise _Special  # the last is recorded as the name of that field
         self._described.add(id(value))
         self.types[pointer] = "opaque"
         return form
+
+    def _form_by_content(self, value: Any) -> dict[str, Any] | None:
+        """Return the form of an object that is sure to have a content; None for others.
+
+        In a set, the order of what was reached before it would count.
+        """
+        plan, reading = plan_of(type(value)), self._reading
+        if self._sets_around or reading.keeps_content or reading.is_of_names:
+            return None
+        if not plan.is_simple or plan.is_value or plan.is_named or plan.carried is not None:
+            return None
+        attributes = plan_attributes(value, plan)
+        if not 0 < len(attributes) <= _FEW or not all(map(_is_small, attributes.values())):
+            return None
+        if self._reached is None:
+            self._reached = ReachedObjects(are_of_one_moment=True)
+        content = content_of(value, self._agent_of, reading, self._reached)
+        return describe(value, content) if content.kind is OpaqueKind.COMPARABLE else None
 
     def _with_factory(self, tag: str, factory: object) -> str:
         """Return the tag of a `defaultdict` whose factory is a function that the full walk has read."""
@@ -260,6 +282,14 @@ class _ShortWalk:
 
 def _unread(_factory: object) -> Content:
     raise _Special
+
+
+def _is_small(value: Any) -> bool:
+    """Whether it is a scalar, a moment or a number of the standard library, or holds few scalars."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return len(value) <= _FEW and all_scalars(value)
+    return kind in SCALARS or kind in _SMALL
 
 
 def _is_long(scalar: Any) -> bool:
