@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import itertools
 import typing
 import uuid
 import zoneinfo
@@ -134,6 +135,7 @@ vans = st.one_of(
         Van, st.integers(), st.sampled_from([("a", "b"), [1, 2], (2**70,)]), st.timedeltas() | st.decimals()
     ),
 )
+ARGUMENT = Reading(owner="somebody", shows_references=False)
 objects = st.one_of(
     cards,
     vans,
@@ -176,8 +178,9 @@ def test_values_with_codecs_give_the_same_on_either_walk(value):
 @example({2**80: {"seen": [Card(1, "a"), 2**64 - 1]}, "b": -(2**63) - 1})
 def test_objects_without_a_codec_give_the_same_on_either_walk(value):
     same = [value, [value, value]]
-    for each in (value, same):
-        dumped, whole = to_json(each, "/extra/x"), encode_value(each, "/extra/x")
+    for each, reading in itertools.product((value, same), (Reading(), Reading(keeps_content=True), ARGUMENT)):
+        dumped = to_json(each, "/extra/x", reading=reading)
+        whole = encode_value(each, "/extra/x", reading=reading)
         assert dumped.json == write_json(whole.value, DUMP_OPTIONS)
         assert (dumped.types or {}) == whole.types
         assert sorted(dumped.opaque) == sorted(whole.opaque)
