@@ -7,7 +7,7 @@ code, but the program does. `judged_by_program` records the program again, and c
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ from Agent.replay.program_copy import (
     recorded_until_us,
     tell_as_original,
 )
-from Agent.replay.program_ends import ProgramEnds, kind_difference, unrecorded_ends
+from Agent.replay.program_ends import EndDifference, ProgramEnds, kind_difference, unrecorded_ends
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
@@ -313,17 +313,12 @@ class _Reruns:
         outcome, recording, runs = self.outcome, self.recording, self.runs
         was_free = not any(run.refused or run.found_changed_files for run in runs)
         ends = ProgramEnds(recording, [run.session for run in runs])
-        end_difference = ends.content_difference(may_differ=self.has_changed)
-        if end_difference is None and self.has_changed and was_free:
-            of_kinds = kind_difference(runs[0].kinds, runs[-1].kinds)
-            with_moments = not (self.by_form or any(run.reads_clock for run in runs))
-            end_difference = of_kinds or ends.class_difference()
-            end_difference = end_difference or ends.program_state_difference(with_moments=with_moments)
-        if end_difference is None and self.has_changed:
-            compare = partial(compare_runs, by_form=any(run.is_by_form for run in runs), is_whole=True)
-            end_difference = ends.difference_between_actions(compare)
-        if end_difference is None and self.has_changed and not any(run.has_free_order for run in runs):
-            end_difference = ends.order_difference()
+        end_difference = None
+        for each in filter(None, self._end_differences(ends, was_free=was_free)):
+            end_difference = end_difference or each
+            if each.divergence is not None:  # it counts more than what cannot be told
+                end_difference = each
+                break
         if end_difference is None:
             return self._identical(ends)
         if self.has_changed and was_free and end_difference.divergence is not None:
@@ -332,6 +327,22 @@ class _Reruns:
         if end_difference.is_of_program and outcome.divergence is None:
             outcome.reason(end_difference.why)
         return None
+
+    def _end_differences(self, ends: ProgramEnds, *, was_free: bool) -> Iterator[EndDifference | None]:
+        """Yield what each check of the ends finds, in their order."""
+        runs = self.runs
+        yield ends.content_difference(may_differ=self.has_changed)
+        if not self.has_changed:
+            return
+        if was_free:
+            with_moments = not (self.by_form or any(run.reads_clock for run in runs))
+            yield kind_difference(runs[0].kinds, runs[-1].kinds)
+            yield ends.class_difference()
+            yield ends.program_state_difference(with_moments=with_moments)
+        compare = partial(compare_runs, by_form=any(run.is_by_form for run in runs), is_whole=True)
+        yield ends.difference_between_actions(compare)
+        if not any(run.has_free_order for run in runs):
+            yield ends.order_difference()
 
     def _run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
         """Run the program once in a copy of the working directory; return the answer of its process."""

@@ -119,3 +119,27 @@ def test_what_varies_between_actions_proves_nothing_of_changed_code_and_is_no_ma
     report = program(("number * 2.0", "number * 2.5"), before=varying)
     assert report.verdict == "UNVERIFIED", str(report)
     assert "recorded between actions varies between runs" in str(report)
+
+
+@pytest.mark.further
+def test_a_difference_counts_although_something_else_cannot_be_told(program):
+    reader = """class Reader:
+    def __init__(self):
+        self.agent_id = "reader"
+
+    @trace_agent_action
+    def read(self, text):
+        return len(text)
+
+
+class Writer:"""
+    gone = (
+        ("class Writer:", reader),
+        ('"writer", 0\n', '"writer", 0\n        self.reader = Reader()\n'),
+        ("    shutdown_logging()\n\n", "\n"),
+    )
+    report = program(("    writer = Writer()\n", "    unused = 1\n    writer = Writer()\n"), before=gone)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "reader, which never acted, were gone at the end" in str(report)
+    report = program(("number * 2.0", "number * 2.5"), before=gone)
+    assert report.verdict == "DIVERGED", str(report)
