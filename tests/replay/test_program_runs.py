@@ -720,6 +720,13 @@ def test_a_library_may_try_whether_it_can_bind_an_address_of_this_machine(farm):
 
 
 @pytest.mark.further
+def test_a_program_may_use_the_shared_memory_of_the_standard_library(farm):
+    farm.record("import multiprocessing\nshared = multiprocessing.Array('i', 3)\n" + PROGRAM)
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+@pytest.mark.further
 def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     farm.record()
     other = farm.path.read_text().replace("// 2", "// 3")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -55,6 +55,9 @@ _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 
 _LOOKUPS: Final = {"ctypes.util", "platform"}
 """Modules whose processes (ldconfig, gcc, uname) change nothing."""
+
+_SHARED_MEMORY: Final = {"multiprocessing.heap"}
+"""Modules whose files lose their names at once: only this process and those it forks see them."""
 
 _OF_SYSTEM: Final = re.compile("/(dev(?!/shm/)|proc|sys)/")
 """Places of files that the system makes up; those in `/dev/shm` are a user's."""
@@ -191,7 +194,9 @@ def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> boo
     if event == "os.fork" and _is_of_pool(frame):
         return True
     is_process = REFUSED[event] == "a new process"
-    return is_trial(event, arguments) or (is_process and (_is_lookup(frame) or is_import_of_library(frame)))
+    return is_trial(event, arguments) or (
+        is_process and (_is_for(_LOOKUPS, frame) or is_import_of_library(frame))
+    )
 
 
 def _is_of_pool(frame: FrameType) -> bool:
@@ -199,10 +204,10 @@ def _is_of_pool(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__") == _FORKS
 
 
-def _is_lookup(frame: FrameType | None) -> bool:
-    """Whether the standard library looks something of this machine up."""
+def _is_for(modules: Collection[str], frame: FrameType | None) -> bool:
+    """Whether the standard library does something for one of its modules."""
     while frame is not None and not is_foreign_name(module_of(frame)):
-        if frame.f_globals.get("__name__") in _LOOKUPS:
+        if frame.f_globals.get("__name__") in modules:
             return True
         frame = frame.f_back
     return False
@@ -319,8 +324,8 @@ class ProgramGuard:
                 self.read_newer[path] = None
 
     def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
-        if is_own(frame) or module_of(frame) == "importlib":
-            return  # files of the recording, and bytecode
+        if is_own(frame) or module_of(frame) == "importlib" or _is_for(_SHARED_MEMORY, frame):
+            return  # files of the recording, bytecode, and memory
         for place in places:
             path = path_of(place)
             if path in {None, os.devnull} or str(path).endswith(":memory:"):
