@@ -183,6 +183,16 @@ def test_a_secret_in_every_form_of_other_tools_is_replaced():
         )
 
 
+def test_a_key_without_a_prefix_is_replaced_between_the_dots_of_a_name_of_a_logger_or_a_file():
+    keys = f"abc8Q~{some(34)}", f"MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.{some(38)}"
+    for key in keys:
+        for text in (f"agent.{key}", f"art/{key}.txt", f"a.b.{key}.log is full"):
+            clean = recorded(text)
+            assert key[-20:] not in clean and key[6:20] not in clean, clean
+    harmless = "shop.ModelOfAVeryLongNameAtAll.method.and_a_function_of_a_long_name"
+    assert recorded(harmless) == harmless
+
+
 def test_a_redacted_text_of_every_form_stays_as_it_is():
     for form, secret in FORMS.items():
         once = recorded(form.replace("{S}", secret))

@@ -160,8 +160,8 @@ _FORMS: Final = {
     "response=": _DIGEST_RESPONSE,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
-    "q~": rf"(?:(?<![\w~.\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
-    r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
+    "q~": rf"(?:(?<![\w~\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
+    r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~\-])",
     "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
@@ -193,9 +193,11 @@ _TOOLS: Final = {
 """Options that carry a password only with these programs."""
 _BESIDE: Final = {**_TOOLS, "response=": ("nonce=",)}
 """Literals that count only if the text also contains one of these words."""
-# A Discord bot's token, which has no prefix, and the private members of a key in JSON.
+# A Discord bot's token, which has no prefix, and the private members of a key in JSON. It begins with a number in
+# Base64; behind a dot, only that tells it from the name of a class.
 _DISCORD_BOT: Final = (
-    rf"[MNO](?=[A-Za-z0-9]{{23}})(?:(?<![\w.\-].)|{after_escape('.')})"
+    rf"[MNO](?=[A-Za-z0-9]{{23}})(?:(?<![\w.\-].)|{after_escape('.')}"
+    r"|(?<=\..)(?=[DTjz][AEIMQUYcgk][w-z0-5](?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){4}))"
     r"[A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
 )
 _PRIVATE_MEMBER: Final = (
