@@ -10,6 +10,7 @@ import pytest
 from Agent.errors import AgentNotFound
 from Agent.replay import replay_agents
 from Agent.replay.attempts import RedriveOptions
+from Agent.replay.plan.actions import make_plan
 from Agent.replay.plan.recording import RecordingParts, ends_of, read_recording
 from Agent.tree.layout import list_sessions
 
@@ -142,3 +143,18 @@ def test_a_state_whose_reason_and_owners_are_no_texts_is_read(tmp_path):
     (tmp_path / "agents" / "a.log").write_bytes(line)
     recording = read_recording(tmp_path)
     assert (recording.agents["a"].shared_with, ends_of(recording.events[0])) == ({"['b']"}, {})
+
+
+@pytest.mark.parametrize("around", [(0,), (1, 2, 0)])
+def test_spans_that_lie_inside_each_other_in_edited_lines_are_planned(tmp_path, around):
+    lines = (
+        f'{{"timestamp":"2026-11-20T10:30:45.12345{number}Z","id":"k3v9q2ma-{number + 1}","schema_version":1,'
+        f'"session_id":"s","level":"INFO","logger":"a","message":"m","span_id":"s{number}",'
+        f'"parent_span_id":"s{other}","extra":{{"agent_id":"a","event_type":"agent_action",'
+        '"action_type":"act","call":"A.act","args":{},"result":1,"duration_ms":0.001}}\n'
+        for number, other in enumerate(around)
+    )
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "a.log").write_text("".join(lines))
+    plan = make_plan(read_recording(tmp_path), frozenset({"a"}), frozenset({"a"}))
+    assert plan.actions == []

@@ -519,7 +519,11 @@ class _CallTree:
         if not recording.is_complete:
             self._place_orphans(recording.events)
         for call in self.calls.values():
-            call.parent = self.enclosing(call.event.parent_span_id)
+            above = call.parent = self.enclosing(call.event.parent_span_id)
+            while above is not None and above is not call:
+                above = above.parent
+            if above is call:  # in lines that were edited, spans may lie inside each other
+                call.parent = None
             if call.parent is not None and not self.is_inside_tool(call.event):
                 call.parent.children.append(call)
         for call in self.calls.values():
