@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from os import urandom  # programs patch that of the module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -225,7 +226,7 @@ def new_run_id() -> str:
     unix_ms, rest_ns = divmod(SystemClock.wall_ns(), 1_000_000)
     # The 12 bits after the millisecond hold its fraction (RFC 9562, method 3): ids sort below 1 ms, too.
     part = (rest_ns << 12) // 1_000_000
-    return uuid7(unix_ms, part.to_bytes(2, "big") + os.urandom(8))
+    return uuid7(unix_ms, part.to_bytes(2, "big") + urandom(8))
 
 
 def is_run_id(text: str) -> bool:

@@ -82,6 +82,14 @@ def test_run_ids_are_uuids_in_the_order_of_time_and_the_link_is_relative(trace_r
     assert link.resolve() == only_session(trace_root).resolve() / "runs" / first
 
 
+def test_a_run_begins_though_the_program_replaced_functions_of_the_system(trace_root, monkeypatch):
+    recorder.finish_step("before")
+    monkeypatch.setattr(os, "urandom", None)
+    first, second = recorder.start_run("a"), recorder.start_run("b")
+    assert first != second
+    assert types_of(run_events(trace_root, first)) == ["run.started"]
+
+
 def test_files_and_directories_of_a_run_are_the_users_alone(trace_root):
     run_id = recorder.start_run("a")
     recorder.save_artifact("notes/long.txt", "x" * 9000)
