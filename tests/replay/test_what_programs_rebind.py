@@ -33,6 +33,7 @@ import numpy
 
 FIRST, BOUND, CALLED, LOG, TABLE, SMALL = None, abs, json, [], {}, 1
 CHANCE, ARRAYS = Random(3), numpy.random.default_rng(3)
+PUT = {}.__setitem__
 FLOW, SOME, MANY = zlib.compressobj(), [0] * 5_000, [0] * 20_000
 random.seed(5)
 
@@ -81,6 +82,7 @@ DIFFERENT = [
     ("exec('LOG.append(1)')", "exec('LOG.append(2)')"),
     ("sys.modules[__name__].FIRST = 1", "sys.modules[__name__].FIRST = 2"),
     ("SOME[2_500] = 1", "SOME[2_500] = 2"),
+    ("PUT('a', 1)", "PUT('a', 2)"),
 ]
 
 

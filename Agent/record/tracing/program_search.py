@@ -15,7 +15,15 @@ from contextlib import suppress
 from contextvars import ContextVar
 from logging import Filterer, Logger
 from opcode import EXTENDED_ARG, opmap
-from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
 from Agent.event.classes import by_class, class_name, is_partial, mro_of, namespace_of, own_attributes
@@ -274,10 +282,10 @@ class Search:
             variable, value = value, None
             with suppress(LookupError):  # neither set nor with a default
                 value = variable.get()
-        elif kind is BuiltinFunctionType and (
+        elif kind in {BuiltinFunctionType, MethodWrapperType} and (
             type(value.__self__) in CONTAINERS or sort_of(type(value.__self__)) is Sort.GENERATOR
         ):
-            value = value.__self__  # of such as `emit = LOG.append`
+            value = value.__self__  # of such as `emit = LOG.append` and `put = TABLE.__setitem__`
         elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
             self._note(name, value, functions)
             return
