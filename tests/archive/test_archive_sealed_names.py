@@ -123,3 +123,16 @@ def test_erasing_from_a_part_keeps_the_other_lines_of_a_file_whose_name_was_take
     done = erase(trace_root, target_of(match='"number":3'))
     assert (done.events, done.proof.clean) == (1, True)
     assert_numbers(taken, "x", [number for number in range(20) if number != 3])
+
+
+def test_a_file_whose_name_has_a_backslash_is_sealed_beside_one_with_a_wildcard(trace_root):
+    session = setup_logging(trace_root=trace_root).path
+    write("a", range(3))
+    write("b", range(3))
+    shutdown_logging()
+    (session / "agents" / "b.log").rename(session / "agents" / "*.log")
+    (session / "agents" / "a.log").rename(session / "agents" / "\\.log")
+    seal(session)
+    numbers = [e.extra["action_data"]["number"] for e in open_reader(session).events() if e.agent_id]
+    assert sorted(numbers) == [0, 0, 1, 1, 2, 2]
+    assert sum(part.events for part in read_parts(session)) >= len(numbers)

@@ -222,8 +222,11 @@ def _load(connection: Any, group: list[FinishedSegment], seen: list[LineMarks]) 
     """The lines of the files as a table, in their order; `rowid` then numbers them."""
     longest = max(_LEAST_LINE_BYTES, *(2 * marks.longest + 2 for marks in seen))
     with contextlib.ExitStack() as stack:
+        # For a name with a wildcard the engine lists the directory, and fails at names with a backslash.
         sources = [
-            _as_text(each.path, stack) if marks.is_odd else each.path
+            _as_text(each.path, stack)
+            if marks.is_odd or escaped(each.path.name) != each.path.name
+            else each.path
             for each, marks in zip(group, seen, strict=True)
         ]
         listed = ", ".join(literal(escaped(str(path))) for path in sources)
