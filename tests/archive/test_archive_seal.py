@@ -790,6 +790,21 @@ def test_long_lines_are_sealed_in_row_groups_of_few_rows_and_come_back(trace_roo
     assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.further
+def test_files_of_a_part_of_several_row_groups_come_back_in_the_order_of_their_lines(trace_root, tmp_path):
+    session = setup_logging(trace_root=trace_root)
+    for agent in range(6):
+        log = AgentLogger(f"agent_{agent}")
+        for number in range(1_500):
+            log.log_decision("count", {"number": number, "text": "x" * 2_000})
+    shutdown_logging()
+    before = contents(session.path)
+    seal(session.path, remove=True)
+    for attempt in range(3):  # the engine's two threads take the row groups in any order
+        unseal(session.path, tmp_path / str(attempt))
+        assert contents(tmp_path / str(attempt)) == before
+
+
 def test_a_part_of_another_tool_in_another_order_is_read_in_that_of_its_lines(session, tmp_path):
     before = contents(session)
     seal(session, remove=True)
