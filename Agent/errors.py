@@ -6,7 +6,7 @@ AgentTraceError                     exit code 70
 ├── InputError                      3   something named cannot be read
 │   ├── SessionNotFound             3
 │   ├── SessionInUse                3   a process writes to it
-│   ├── SessionEncrypted            3   no key is given
+│   ├── SessionEncrypted            3   its key is not given
 │   ├── RunNotFound                 3
 │   ├── AgentNotFound               3
 │   ├── EventNotFound               3
@@ -105,7 +105,7 @@ class SessionInUse(InputError):
 
 
 class SessionEncrypted(InputError):
-    """Raised if a session is encrypted and no key is given."""
+    """Raised if a session is encrypted, and no key or another one is given."""
 
 
 class RunNotFound(InputError):

@@ -36,7 +36,7 @@ import orjson
 from Agent.archive.recover import rebuild_mirrors, refuse_if_in_use, refuse_unrecovered
 from Agent.archive.sealed.parts import damaged
 from Agent.archive.sealed.sealing import seal
-from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.errors import DamagedInput, MissingExtra, SessionEncrypted, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.flight.checkpoints.files import make_directory
 from Agent.tree.files.descriptors import locked
@@ -381,7 +381,7 @@ def _read_header(path: Path, key: bytes, session_id: str) -> tuple[_Header, int]
             remedy=f"put it back into session_{header.session_id}",
         )
     if header.key_id != _key_id(key):
-        raise InputError(
+        raise SessionEncrypted(
             "it was encrypted with another key", path=path, remedy=f"give the key with the id {header.key_id}"
         )
     return header, len(line)
@@ -499,7 +499,7 @@ def decrypt(session: Path, key: bytes) -> int:
 
     Raises:
         UsageError: it is not encrypted, or another process encrypts or decrypts it.
-        DamagedInput, InputError: it cannot be read with this key; nothing is changed.
+        DamagedInput, SessionEncrypted: it cannot be read with this key; nothing is changed.
     """
     if not is_encrypted(session):
         raise UsageError("the session is not encrypted", path=session)
@@ -549,7 +549,7 @@ def open_encrypted(session: Path, key: bytes) -> Path:
     returns the same directory. Files written into it do not reach the session.
 
     Raises:
-        DamagedInput, InputError: it cannot be read with this key.
+        DamagedInput, SessionEncrypted: it cannot be read with this key.
         OSError: it does not fit.
     """
     vault = encrypted_file(session).resolve()

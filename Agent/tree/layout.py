@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from Agent.errors import SessionEncrypted, SessionNotFound
+from Agent.errors import DamagedInput, SessionEncrypted, SessionNotFound
 from Agent.event.system_clock import SystemClock
 from Agent.tree import default_root
 from Agent.tree.links import leads_above, refuse_links
@@ -286,12 +286,12 @@ def recorded_at(session: Path) -> Path:
 
 
 def readable_sessions(root: Path) -> list[SessionRef]:
-    """Return the sessions under a root as `list_sessions` does, encrypted ones opened if there is a key."""
+    """Return the sessions under a root as `list_sessions` does, encrypted ones opened if they can be."""
     sessions = []
     for ref in list_sessions(root):
         try:
             sessions.append(SessionRef(ref.session_id, readable(ref.path)))
-        except SessionEncrypted:
+        except (SessionEncrypted, DamagedInput):
             sessions.append(ref)  # it has no readable files
     return sessions
 
@@ -755,7 +755,7 @@ def _is_fork(session: Path) -> bool:
     """Return whether `fork` or `resume` created it; False if its description cannot be read."""
     try:
         stored = orjson.loads(read_file(session_file(readable(session))))
-    except (OSError, orjson.JSONDecodeError, SessionEncrypted):
+    except (OSError, orjson.JSONDecodeError, SessionEncrypted, DamagedInput):
         return False
     return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})
 

@@ -117,6 +117,34 @@ def test_commands_over_many_sessions_pass_over_what_is_encrypted_and_say_so(run,
     assert "proved nothing: the session is encrypted" in replayed.stdout
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("key", "size_bytes", "told"),
+    [("cd", None, "another key"), ("ab", -1, "cut off"), ("ab", 0, "is not an")],
+)
+def test_a_session_that_its_key_does_not_open_hides_no_other_session(
+    run, recorded, places, tmp_path, key, size_bytes, told
+):
+    root, other = tmp_path / "trace", tmp_path / "key"
+    shutil.copytree(places[0] / "encrypted", root, symlinks=True)
+    locked = root / recorded.session.name
+    shutil.copytree(recorded.session, root / "session_20990101_000000", symlinks=True)
+    vault = (locked / "sealed.aes").read_bytes()
+    (locked / "sealed.aes").write_bytes(vault[:size_bytes])
+    other.write_text(key * 32)
+    other.chmod(0o600)
+    here = {"AGENT_TRACE_ROOT": str(root), "AGENT_TRACE_ENCRYPTION_KEY_FILE": str(other)}
+    listed = run("sessions", "--json", **here)
+    rows = {row["session_id"]: row for row in json.loads(listed.stdout)["sessions"]}
+    row = rows.pop(locked.name.removeprefix("session_"))
+    assert (row["state"], row["events"]) == ("encrypted", None)
+    assert (row["problem"] is None) is (key == "cd")
+    assert [row["state"] for row in rows.values()] == ["closed"]
+    assert "1 session is encrypted" in run("runs", **here).stderr
+    opened = run("analyze", row["session_id"], **here)
+    assert opened.returncode == 3 and told in opened.stderr
+
+
 def test_a_session_is_encrypted_and_restored(run, recorded, places, tmp_path):
     root = tmp_path / "trace"
     shutil.copytree(recorded.root, root, symlinks=True)
@@ -132,6 +160,11 @@ def test_a_session_is_encrypted_and_restored(run, recorded, places, tmp_path):
     assert "already encrypted" in run("seal", "--encrypt", "--remove", **here, **key).stdout
     assert "and encrypted" in run("seal", **here).stdout
     assert not any(b"creator_017" in path.read_bytes() for path in root.rglob("*") if path.is_file())
+    dry = run("erase", "--match", "creator_017", "--dry-run", **here)
+    assert dry.returncode == 0 and "not looked into: 1 encrypted session" in dry.stderr
+    locked = run("seal", "--restore", **here)
+    assert locked.returncode == 3 and "openssl" not in locked.stderr  # which would make another key
+    assert "set AGENT_TRACE_ENCRYPTION_KEY_FILE to the file with its key" in locked.stderr
     erased = run("erase", "--match", "creator_017", "--yes", **here)
     assert erased.returncode == 0 and "encrypted session" in erased.stderr
     done = run("seal", "--restore", **here, **key)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from Agent.analysis.session import session_counts
 from Agent.archive.prune import size_and_change
 from Agent.archive.sealed.parts import archive_dir
-from Agent.errors import DamagedInput, InputError
+from Agent.errors import DamagedInput, InputError, SessionEncrypted
 from Agent.event.clock import seconds_between
 from Agent.tree import layout
 from Agent.tree.files.control import PAUSED, RUNNING, is_live, read_program
@@ -24,10 +24,10 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
     Returns:
         session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
-        errors, lost (counts, None if it is encrypted and no key is given); state: `running`, `paused` (by
+        errors, lost (counts, None if it is encrypted and cannot be opened); state: `running`, `paused` (by
         hand), `closed`, `crashed`, `recovered` after a crash, or `encrypted`; problem: why the session's
-        description could not be read, so that the state is a guess, else None; and origin: where a forked or
-        resumed run of the session comes from, else None.
+        description could not be read, so that the state is a guess, or why it cannot be decrypted, else None;
+        and origin: where a forked or resumed run of the session comes from, else None.
     """
     sessions = layout.readable_sessions(root)
     return [_row(ref) for ref in (sessions if limit is None else sessions[-limit:])]
@@ -65,7 +65,14 @@ def _row(ref: layout.SessionRef) -> dict[str, Any]:
 
 
 def _locked_row(ref: layout.SessionRef) -> dict[str, Any]:
-    """Return the row of an encrypted session without its key: nothing but its id and size is known."""
+    """Return the row of an encrypted session that cannot be opened: only its id and size are known."""
+    problem = None
+    try:
+        layout.readable(ref.path)
+    except SessionEncrypted:
+        pass  # the state says so
+    except DamagedInput as error:
+        problem = error.message
     unknown = (
         "started_at",
         "ended_at",
@@ -74,7 +81,6 @@ def _locked_row(ref: layout.SessionRef) -> dict[str, Any]:
         "events",
         "errors",
         "lost",
-        "problem",
         "origin",
     )
     return {
@@ -83,6 +89,7 @@ def _locked_row(ref: layout.SessionRef) -> dict[str, Any]:
         "size_bytes": size_on_disk(ref.path),
         **dict.fromkeys(unknown),
         "state": "encrypted",
+        "problem": problem,
     }
 
 

@@ -329,7 +329,8 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
             verb = origin["relation"].removesuffix("_from")
             render.note(f"{row['session_id']} was {verb} from {origin['run']} at {origin['step']}")
         if row["problem"]:
-            render.note(f"{row['session_id']}: {row['problem']}; its events are still readable")
+            ending = "" if row["state"] == "encrypted" else "; its events are still readable"
+            render.note(f"{row['session_id']}: {row['problem']}{ending}")
 
 
 def indented(name: str, depth: int) -> str:

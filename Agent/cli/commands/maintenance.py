@@ -20,6 +20,7 @@ from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound,
 from Agent.flight.run_reading import find_run
 from Agent.render import formats
 from Agent.render.blocks import Column
+from Agent.tree.default_root import no_key
 from Agent.tree.layout import find_session, find_session_dir, is_encrypted, list_sessions, session_id_of
 
 if TYPE_CHECKING:
@@ -633,9 +634,13 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
 def _restore(path: Path, root: Path) -> dict[str, object]:
     from Agent.archive.encrypted import decrypt
     from Agent.archive.sealed.reader import open_reader, unseal
+    from Agent.config.keys import session_key
 
     if is_encrypted(path):
-        number = decrypt(path, _key(root))
+        key = session_key(root)
+        if key is None:
+            raise no_key(path)
+        number = decrypt(path, key)
         render.emit(f"{session_id_of(path)}: {formats.plural(number, 'file')} decrypted")
     written = unseal(path)
     if not written and not open_reader(path).has_files():
@@ -699,6 +704,10 @@ def erase(
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
     render.document(lambda: {"root": str(root), **done.to_dict()})
     _show_erasure(done)
+    encrypted = sum(is_encrypted(ref.path) for ref in list_sessions(root))
+    if encrypted:
+        sessions = formats.plural(encrypted, "encrypted session")
+        render.note(f"not looked into: {sessions}; agent-trace seal SESSION --restore makes one readable")
     return 1 if done.proof is not None and not done.proof.clean else 0
 
 

@@ -530,7 +530,7 @@ def replay_metrics(
     unread: list[str] = []
     for number, session in enumerate(sessions, start=1):
         if is_encrypted(session):
-            unread.append(f"{session.name}: it is encrypted, and no key is given")
+            unread.append(f"{session.name}: it is encrypted and cannot be opened")
             continue
         lineage = lineage_of(session)
         if lineage is None:
