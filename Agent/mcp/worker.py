@@ -8,6 +8,7 @@ cut and lists what was left out (`fitted`).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,9 @@ class QuestionWorker:
     ) -> bytes:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
         try:
-            process.stdin.write(orjson.dumps({"tool": tool, "arguments": dict(arguments)}) + b"\n")
+            # unlike orjson, json writes integers of any size
+            request = json.dumps({"tool": tool, "arguments": dict(arguments)})
+            process.stdin.write(request.encode() + b"\n")
             await process.stdin.drain()
         except ConnectionError:
             return b""
@@ -185,6 +188,14 @@ def _cut_text(value: Any, at: str, chars: int, left_out: dict[str, str]) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _bounded(error: str, max_chars: int) -> str:
+    """Cut an error in the middle: a client's own long name is there, and the remedy at the end."""
+    if len(error) <= max_chars:
+        return error
+    half = (max_chars - 1) // 2
+    return f"{error[:half]}…{error[-half:]}"
+
+
 def main(root: str, deadline_s: str, max_chars: str) -> None:
     """Answer requests until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
@@ -193,7 +204,7 @@ def main(root: str, deadline_s: str, max_chars: str) -> None:
 
     questions = Questions(Path(root), float(deadline_s))
     for line in sys.stdin.buffer:
-        request = orjson.loads(line)
+        request = json.loads(line)
         try:
             answer = tool_method(questions, request["tool"])(**request["arguments"])
             reply = {"text": fitted(answer, int(max_chars))}
@@ -206,6 +217,8 @@ def main(root: str, deadline_s: str, max_chars: str) -> None:
 
             traceback.print_exc()
             reply = {"error": f"this is a bug of Agent Trace ({type(error).__name__}: {error})"}
+        if "error" in reply:
+            reply = {"error": _bounded(reply["error"], int(max_chars))}
         out.write(orjson.dumps(reply) + b"\n")
         out.flush()
     questions.close()

@@ -114,6 +114,9 @@ def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root)
         assert "is not a session id" in await ask.refused("analyze", session="../../etc")
         assert "did you mean creator_017" in await ask.refused("journey", agent="creator_17")
         assert "less than or equal to 200" in await ask.refused("sql", query="SELECT 1", limit=1_000_000)
+        refused = await ask.refused("analyze", session="x" * 200_000)
+        assert len(refused) < 21_000 and "the tool sessions lists the ids" in refused
+        assert (await ask("journey", agent="creator_017", from_tick=2**70))["events"] == []
         assert "only a single reading statement" in await ask.refused("sql", query="DROP VIEW events")
         # nothing of this ended the server
         assert (await ask("sql", query="SELECT count(*) > 0 FROM events"))["rows"] == [[True]]
