@@ -234,6 +234,28 @@ def test_search_filters_and_axes_change_what_is_shown(demo, open_tab):
     assert "cooldown_until" in page.locator("button.card").first.inner_text()
 
 
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_long_name_makes_no_report_wider_than_the_window(open_tab, tmp_path, size):
+    setup_logging(trace_root=tmp_path / "trace")
+
+    class Named:
+        agent_id = "x" * 200
+
+        @trace_agent_action()
+        def fail(self) -> None:
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        Named().fail()
+    shutdown_logging()
+    with PagesServer(tmp_path / "trace") as server:
+        page = open_tab(server, size=size).page
+        home = page.url.partition("/s/")[0]
+        for name in SECTIONS:
+            page.goto(f"{home}/s/newest/report/{name}")
+            assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0, name
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
 def test_people_who_cannot_see_or_point_well_can_use_every_page(demo, open_tab, size, scheme):
