@@ -316,7 +316,7 @@ class _Reruns:
         end_difference = None
         for each in filter(None, self._end_differences(ends, was_free=was_free)):
             end_difference = end_difference or each
-            if each.divergence is not None:  # it counts more than what cannot be told
+            if each.divergence is not None:  # a sure difference outweighs what is unknown
                 end_difference = each
                 break
         if end_difference is None:

@@ -33,7 +33,7 @@ __all__ = ["common_bytes"]
 _MAX_DEPTH = 12
 _MOST_COPIED = 4_000
 _BITS_OF_NUMBER, _MOST_BITS = 63, 1024
-"""Of integers: of those that JSON holds, and of those that the full walk writes in decimal digits."""
+"""Of integers that JSON holds, and of those that are written here; longer ones are left to the full walk."""
 _NEVER_SPECIAL = SCALARS - {float, int}
 _COPIED = SCALARS | {dict, list}
 _FEW = 16
@@ -247,7 +247,7 @@ class _ShortWalk:
         form = self._form_of(None, self._hides, value) or self._form_by_content(value)
         places = self._reading.places
         if form is None or (places is not None and places.field_of(value) is not None):
-            raise _Special  # the last is recorded as the name of that field
+            raise _Special  # an object that is a field itself is recorded as the name of that field
         self._described.add(id(value))
         self.types[pointer] = "opaque"
         return form

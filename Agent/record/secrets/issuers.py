@@ -29,7 +29,7 @@ ALPHABETS: Final = {
     "p": r"A-Za-z0-9_\-.=",
     "t": "A-Za-z0-9%",
 }
-"""Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64 variants, quoted ones."""
+"""Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64, percent-encoding."""
 
 _HEX_DIGIT: Final = "[0-9a-fA-F]"
 _ESCAPES: Final = (
