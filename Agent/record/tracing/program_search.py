@@ -207,7 +207,7 @@ class Search:
             elif type(module := sys.modules.get(name)) is ModuleType:  # a function imports it
                 self._global(place, name, module, names)
         for owner, attribute in () if code is None else _assigned_in(code, namespace):
-            self._value(f"{_reference(owner)}.{attribute}", _attribute_of(owner, attribute))
+            self._value(f"{reference_to(owner)}.{attribute}", _attribute_of(owner, attribute))
         return place
 
     def _function(self, function: FunctionType) -> None:
@@ -314,12 +314,12 @@ class Search:
             self.code.setdefault(name, own)
 
     def _refer(self, name: str, value: object) -> None:
-        text = _reference(value)
+        text = reference_to(value)
         if text and not text.startswith("Agent.") and len(self.references) < MOST_FOUND:
             self.references.setdefault(name, text)
 
 
-def _reference(value: object) -> str:
+def reference_to(value: object) -> str:
     """Return the name of a module, a class or a function, and for other objects that of their class."""
     if isinstance(value, type):
         return class_text(value)

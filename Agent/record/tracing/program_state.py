@@ -25,11 +25,12 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import _FIELD  # type: ignore[attr-defined]
 from enum import EnumType
 from logging import Logger
 from operator import is_
+from threading import get_ident
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeGuard
 
@@ -53,6 +54,12 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.generators import generator_mark
 from Agent.record.state.introspection import Sort, plain_attributes, sort_of
 from Agent.record.tracing.function_facts import program_file
+from Agent.record.tracing.process_settings import (
+    ENVIRONMENT,
+    SETTINGS_OF_THREAD,
+    ModuleAttributes,
+    process_settings,
+)
 from Agent.record.tracing.program_search import (
     ABSENT,
     CONTAINERS,
@@ -122,6 +129,9 @@ class ProgramState:
         self._others: dict[AgentPlace, weakref.ref[Any]] = {}
         """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
+        self._attributes: ModuleAttributes | None = None
+        """None before the first agent acts."""
+        self._thread = get_ident()
         self._is_cut = False
         # `__main__` loses its `__file__` when the script ends.
         self._script = program_file(sys.modules.get("__main__"))
@@ -134,6 +144,9 @@ class ProgramState:
         if cls in self._roots:
             self.reach(fields.values())
             return
+        if self._attributes is None:
+            self._first |= self._settings(of_thread=True)
+            self._attributes = ModuleAttributes()
         self._roots[cls] = None
         self._agents.add(cls)
         # Objects in its fields are of classes that its methods call without naming them.
@@ -199,7 +212,13 @@ class ProgramState:
         """
         met = classes_met()  # before the look, which meets others
         looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
-        payload = self._beside_first(looks)
+        of_process = self._looks_at_process(asked, {name for name, _ in looks})
+        payload = self._beside_first([*looks, *of_process.items()])
+        # One line for all variables and one for each module, instead of each name.
+        for key in ("unchanged", "redacted"):
+            payload[key] = [name for name in payload[key] if not name.startswith(f"{ENVIRONMENT}[")]
+        if self._attributes is not None:
+            payload["unchanged"] += [ENVIRONMENT, *(f"{name}.*" for name in self._attributes.modules)]
         changed, numbers, code = payload["changed"], payload["numbers"], payload["code"]
         holders = {look.holder for name, look in looks if name in changed and look.holder}
         payload["beside"] = beside = {
@@ -426,6 +445,34 @@ class ProgramState:
             code = tuple(each for one in held for each in _code_of(one))
             digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
             yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
+
+    def _settings(self, *, of_thread: bool) -> dict[str, _Look]:
+        settings = process_settings(of_thread=of_thread)
+        return {name: self._look_at(name, value) for name, value in settings.items()}
+
+    def _looks_at_process(self, asked: Iterable[str], known: Collection[str]) -> dict[str, _Look]:
+        """Return looks at settings of the process and at replaced attributes of modules."""
+        if self._attributes is None:
+            return {}
+        settings = self._settings(of_thread=get_ident() == self._thread)
+        # A library that was imported since has no first settings.
+        looks = {name: each for name, each in settings.items() if name in self._first or ENVIRONMENT in name}
+        for name in self._first.keys() & SETTINGS_OF_THREAD - looks.keys():
+            del self._first[name]
+        for name, first, last, is_named in self._attributes.replaced(asked):
+            if name not in known:
+                self._first[name] = self._look_at(name, first)
+                looks[name] = self._look_at(name, last)._replace(is_reference=is_named)
+        return looks
+
+    def _look_at(self, name: str, value: object) -> _Look:
+        """Return the look at a setting or an attribute of a module, whose name may be that of a secret."""
+        content = {name.removeprefix(f"{ENVIRONMENT}['").removesuffix("']"): value}
+        reached = ReachedObjects()
+        digest, exact = self._digest(content, reached), None
+        if reached.made:
+            exact = self._digest(content, ReachedObjects(leaves_out_made=False))
+        return _Look(digest, value, exact=exact)
 
     def _digest(self, value: object, reached: ReachedObjects, *, with_code: bool = False) -> str | None:
         return whole_digest(value, agent_id_of, self._hides, reached, with_code=with_code)

@@ -21,6 +21,7 @@ from Agent.event.model import Event
 from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import leaves_out_secrets, version_in
+from Agent.record.tracing.process_settings import ENVIRONMENT
 from Agent.record.tracing.program_state import OF_CLASS
 
 UNCHANGED = "unchanged"
@@ -77,6 +78,9 @@ class LeftInProgram(NamedTuple):
         if self._keys_of(name):
             return _BY_KEY
         holder, bracket, _ = name.partition("[")
+        of_process = holder if holder == ENVIRONMENT else f"{name.rpartition('.')[0]}.*"
+        if of_process in self.unchanged:
+            return UNCHANGED
         if not bracket or self.unknown is None or not self.unknown.isdisjoint((name, holder)):
             return None
         known = (*self.changed, *self.unchanged, *self.unknown)
