@@ -349,6 +349,22 @@ def test_what_cannot_be_seen_says_why():
         assert content.kind is OpaqueKind.UNSEEN and why in content.text, content
 
 
+def test_objects_of_a_class_are_walked_in_vain_only_a_while(monkeypatch):
+    class World(Box):
+        """Of a class that no other test counts."""
+
+    visited = []
+    monkeypatch.setattr(content_digest, "MAX_NODES", 100)
+    monkeypatch.setattr(content_digest, "_MOST_IN_VAIN", 200)
+    monkeypatch.setattr(
+        content_digest._Walk, "of", lambda walk, value: visited.append(value) or walk.run(value)
+    )
+    worlds = [World([Box([number]) for number in range(200)]) for _ in range(3)]
+    contents = [content_of(each) for each in worlds]
+    assert {content.text for content in contents} == {"more than 100 values"}
+    assert visited == worlds[:2]
+
+
 def test_classes_and_modules_are_references_and_handles_are_named():
     assert content_of(int) == Content(OpaqueKind.REFERENCE, "class builtins.int")
     assert content_of(os)[:2] == (OpaqueKind.REFERENCE, "module os")

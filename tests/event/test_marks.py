@@ -37,7 +37,7 @@ def agent_of(value):
 @pytest.fixture(autouse=True)
 def large_worlds(monkeypatch):
     reference = content_digest.Content(content_digest.OpaqueKind.REFERENCE, "environment World")
-    monkeypatch.setitem(content_digest._outcomes, World, content_digest._Outcome(reference, 100))
+    monkeypatch.setitem(content_digest._outcomes, World, content_digest._Outcome(reference, 100, 0))
 
 
 def json_of(value):

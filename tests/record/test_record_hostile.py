@@ -283,7 +283,7 @@ def call_every_decorator(v):
 @pytest.mark.parametrize("name", VALUES)
 def test_no_value_makes_recording_raise_or_write_a_bad_line(name, monkeypatch):
     # Once objects of some class were too large to be digested, each class is looked up among those.
-    outcome = content_digest._Outcome(Content(OpaqueKind.UNSEEN, "more than 16 MB"), 1)
+    outcome = content_digest._Outcome(Content(OpaqueKind.UNSEEN, "more than 16 MB"), 1, 0)
     monkeypatch.setitem(content_digest._outcomes, Exploding, outcome)
     with recording() as found:
         found.takes_odd_values = True

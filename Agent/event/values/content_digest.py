@@ -140,10 +140,10 @@ def content_of(
         return error.args[0]  # type: ignore[no-any-return]
     except Unreadable as error:
         content = Content(OpaqueKind.UNSEEN, str(error))
-        return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
+        return _counted(value, plan, content, walk.nodes) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
         reference = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
-        return with_own(value, plan, _counted(value, plan, reference), reading)
+        return with_own(value, plan, _counted(value, plan, reference, walk.nodes), reading)
     except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
         pass_on(error)
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
@@ -202,11 +202,15 @@ _MOST_KNOWN = 256
 class _Outcome(NamedTuple):
     content: Content
     times: int
+    nodes: int
+    """How many values the walks over these objects visited, in vain."""
 
 
 _outcomes: dict[type, _Outcome] = {}
 _OFTEN = 8
 """After this many objects of a class that were too large, its objects are not walked any more."""
+_MOST_IN_VAIN = 2 * MAX_NODES
+"""Nor after so many values: a walk over 100,000 takes 0.2 s, and each agent may be given such an object."""
 _TOO_LARGE = "more than "
 _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
@@ -214,10 +218,11 @@ _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 def often_reference(cls: type) -> Content | None:
     """Return the content for objects of a class that was too large too often to be walked; else None."""
     known = _outcomes.get(cls) if _outcomes and not has_own_hash(cls) else None
-    return None if known is None or known.times < _OFTEN else known.content
+    is_often = known is not None and (known.times >= _OFTEN or known.nodes >= _MOST_IN_VAIN)
+    return known.content if known is not None and is_often else None
 
 
-def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
+def _counted(value: object, plan: ClassPlan, content: Content, nodes: int) -> Content:
     """Count that an object of a class outside the standard library was too large to be compared."""
     cls = type(value)
     module = class_name(cls).partition(".")[0]
@@ -225,9 +230,11 @@ def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
         known = _outcomes.get(cls)
         if known is None and len(_outcomes) >= MOST_CLASSES:
             return content
-        times = known.times + 1 if known is not None and known.content == content else 1
-        _outcomes[cls] = _Outcome(content, times)
-        if times == _OFTEN:
+        if known is None or known.content != content:
+            known = _Outcome(content, 0, 0)
+        was_walked = often_reference(cls) is None
+        _outcomes[cls] = _Outcome(content, known.times + 1, known.nodes + nodes)
+        if was_walked and often_reference(cls) is not None:
             note_other_forms()
     return content
 
@@ -373,6 +380,11 @@ class _Walk:
                 step(self, take())
         finally:
             self._steps = outer
+
+    @property
+    def nodes(self) -> int:
+        """How many values were visited."""
+        return self._nodes
 
     def is_near(self) -> bool:
         """Whether the walk was so short that no object counted by its place because of its distance."""
