@@ -129,6 +129,7 @@ class ProgramState:
         self._others: dict[AgentPlace, weakref.ref[Any]] = {}
         """The agents in fields and arguments, some of which may never act."""
         self._first: dict[str, _Look] = {}
+        self._settings: dict[str, Any] = {}
         self._attributes: ModuleAttributes | None = None
         """None before the first agent acts."""
         self._thread = get_ident()
@@ -145,7 +146,7 @@ class ProgramState:
             self.reach(fields.values())
             return
         if self._attributes is None:
-            self._first |= self._settings(of_thread=True)
+            self._settings = process_settings(of_thread=True)
             self._attributes = ModuleAttributes()
         self._roots[cls] = None
         self._agents.add(cls)
@@ -214,10 +215,9 @@ class ProgramState:
         looks = list(self._look([*self._roots, *self._named.values()], asked=asked))
         of_process = self._looks_at_process(asked, {name for name, _ in looks})
         payload = self._beside_first([*looks, *of_process.items()])
-        # One line for all variables and one for each module, instead of each name.
-        for key in ("unchanged", "redacted"):
-            payload[key] = [name for name in payload[key] if not name.startswith(f"{ENVIRONMENT}[")]
-        if self._attributes is not None:
+        if self._attributes is not None:  # one name for all variables and one for each module
+            unchanged = {name for name in self._settings if not name.startswith(f"{ENVIRONMENT}[")}
+            payload["unchanged"] += sorted(unchanged - of_process.keys())
             payload["unchanged"] += [ENVIRONMENT, *(f"{name}.*" for name in self._attributes.modules)]
         changed, numbers, code = payload["changed"], payload["numbers"], payload["code"]
         holders = {look.holder for name, look in looks if name in changed and look.holder}
@@ -446,23 +446,25 @@ class ProgramState:
             digest = f"{ALGORITHM}:{digest_bytes(repr(names).encode('utf-8', 'surrogatepass'))}"
             yield name, _Look(digest, code=code, held=held, is_definition=names == (name,))
 
-    def _settings(self, *, of_thread: bool) -> dict[str, _Look]:
-        settings = process_settings(of_thread=of_thread)
-        return {name: self._look_at(name, value) for name, value in settings.items()}
-
     def _looks_at_process(self, asked: Iterable[str], known: Collection[str]) -> dict[str, _Look]:
-        """Return looks at settings of the process and at replaced attributes of modules."""
+        """Return looks at what changed of the settings of the process and the attributes of modules."""
         if self._attributes is None:
             return {}
-        settings = self._settings(of_thread=get_ident() == self._thread)
+        looks: dict[str, _Look] = {}
+        first, last = self._settings, process_settings(of_thread=get_ident() == self._thread)
         # A library that was imported since has no first settings.
-        looks = {name: each for name, each in settings.items() if name in self._first or ENVIRONMENT in name}
-        for name in self._first.keys() & SETTINGS_OF_THREAD - looks.keys():
-            del self._first[name]
-        for name, first, last, is_named in self._attributes.replaced(asked):
+        for name in (name for name in first.keys() | last.keys() if name in first or ENVIRONMENT in name):
+            is_of_another_thread = name not in last and name in SETTINGS_OF_THREAD
+            if is_of_another_thread or (name in first and name in last and first[name] == last[name]):
+                continue
+            if name in first:
+                self._first[name] = self._look_at(name, first[name])
+            if name in last:
+                looks[name] = self._look_at(name, last[name])
+        for name, one, other, is_named in self._attributes.replaced(asked):
             if name not in known:
-                self._first[name] = self._look_at(name, first)
-                looks[name] = self._look_at(name, last)._replace(is_reference=is_named)
+                self._first[name] = self._look_at(name, one)
+                looks[name] = self._look_at(name, other)._replace(is_reference=is_named)
         return looks
 
     def _look_at(self, name: str, value: object) -> _Look:
