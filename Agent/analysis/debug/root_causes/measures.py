@@ -311,14 +311,15 @@ def value_rarity(acts: Sequence[Act]) -> dict[int, ValueRarity]:
     beyond: dict[int, float] = defaultdict(float)
     for held in fields.values():
         # As dict keys True and 1 are equal.
-        counts = Counter(str(value) for _, value in held)
-        number = len(held)
+        texts = [str(value) for _, value in held]
+        counts, number = Counter(texts), len(held)
         if number < MIN_VALUES or len(counts) == 1:
             continue
         if len(counts) <= max(MIN_VALUES, FEW_VALUES * number):
             usual = -sum(times / number * math.log(times / number) for times in counts.values())
-            for place, value in held:
-                rare[place].append(-math.log(counts[str(value)] / number) - usual)
+            nats = {text: -math.log(times / number) - usual for text, times in counts.items()}
+            for (place, _), text in zip(held, texts, strict=True):
+                rare[place].append(nats[text])
         numbers = [(place, value) for place, value in held if is_number(value) and abs(value) < HUGE]
         if len(numbers) >= MIN_NUMBERS and len(counts) > MIN_VALUES:
             for place, by_rank, by_distance in _outlying(numbers):

@@ -454,16 +454,23 @@ def _propagated(
     for place, share in shares.items():
         reaches[place] = share
     size = math.log(max(2, len(log.acts)))
-    places: dict[Hashable, list[list[int]]] = {}
+    places: dict[Hashable, tuple[float, list[list[int]]]] = {}
     for act in reversed(log.acts):
         before: list[tuple[Hashable, list[int]]] = []
         weights: list[float] = []
         for token in act.tokens if reaches[act.place] >= LEAST_BLAME else ():
             if token not in places:
-                places[token] = _by_sort(log.by_token[token])
-            held = [each[at - 1] for each in places[token] if (at := bisect_left(each, act.place))]
+                held_by = log.by_token[token]
+                places[token] = 1 - math.log(len(held_by)) / size, _by_sort(held_by)
+            weight, of_sorts = places[token]
+            held = []
+            for each in of_sorts:
+                while each and each[-1] >= act.place:  # events from here on are done
+                    each.pop()
+                if each:
+                    held.append(each[-1])
             if held:
-                weights.append(1 - math.log(len(log.by_token[token])) / size)
+                weights.append(weight)
                 before.append((token, sorted(held)[-MAX_BEFORE:]))
         whole = sum(weights)
         for weight, (_, held) in zip(weights, before, strict=True):
