@@ -53,7 +53,7 @@ class Meaning(StrEnum):
 
 
 class Home(StrEnum):
-    """The two views; each kind of event is written in one of them."""
+    """The two forms of lines: each kind of event is written in one of them (docs/FORMAT.md, "The event")."""
 
     LOG = "log"
     RUN = "run"

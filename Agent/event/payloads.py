@@ -40,14 +40,17 @@ class Kind(NamedTuple):
     home: Home = Home.LOG
     is_span: bool = False
     about: str = ""
-    """The payload key by which its events are grouped and named: the action, tool, model or class of error."""
+    """The payload key by which its events are grouped and named: the action, tool, model or class of error.
+
+    On export its value becomes `name` of the event.
+    """
     view: str = ""
-    """The SQL view of its events, in addition to the view of all events."""
+    """The SQL view of its events, in addition to the view of all events; a new name makes a new view."""
     also_leaves: tuple[Field, ...] = ()
     """Fields that are added to its payload on export."""
     meaning: Meaning = Meaning.OTHER
     verb: str = "{name}"
-    """How `debug` says that a named event happened."""
+    """How `debug` says that a named event happened, in the past tense: an agent `{verb}`, or never did."""
     series: tuple[str, str] = "", ""
     """What `debug` and its experiments count its events as, if agents do such a thing: a word, and the key that
     tells them apart, in the row after a colon."""
@@ -63,7 +66,7 @@ agent_action agents is_span=yes about=action_type view=actions meaning=act serie
     active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean
     result_is?:string capture_ms?:number loop_turns?:array
 agent_message agents view=messages series=message:direction
-    Message {direction}: {sender} -> {recipient}
+    Message {direction}: {sender} -> {recipient} | {name} a message
     direction:string/label message_id:string/id sender:string/name recipient:string/name body?:any
 state agents view=states meaning=observation
     State of {agent_id} ({reason})
@@ -115,7 +118,7 @@ convergence learning about=metric view=learning
     metric:any/name value?:any/number converged?:boolean threshold?:any/number learning_type?:string/label
 # interactions
 interaction interactions about=interaction_type view=interactions series=interaction:interaction_type
-    Interaction: {interaction_type} | interaction {name}
+    Interaction: {interaction_type} | interacted ({name})
     interaction_type:string/name source_id?:any/key target_id?:any/key content_id?:any/key data?:any
 connection interactions view=interactions series=connection
     Connection: {source_id} -> {target_id}
@@ -298,8 +301,8 @@ KINDS: dict[str, Kind] = {
 """Every kind of event by its name."""
 
 _UNNAMED = frozenset({"convergence", "intervention", "model.call", "run.failure"})
-NAMING_KEYS = frozenset(row.about for row in KINDS.values() if row.name not in _UNNAMED) - {""}
-"""The keys that name an event to analysis; events of some kinds are named after the kind."""
+NAMED_BY = {row.name: row.about for row in KINDS.values() if row.about and row.name not in _UNNAMED}
+"""{kind: the key that names its events to analysis}; events of the other kinds are named after the kind."""
 
 
 def kinds_of(*meanings: Meaning) -> frozenset[str]:

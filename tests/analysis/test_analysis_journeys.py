@@ -11,6 +11,7 @@ from known import Known
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.questions.journeys import journey_tree, journeys_overview
 from Agent.errors import AgentNotFound
+from Agent.event.payloads import NAMED_BY
 
 
 def test_idle_is_where_no_span_was_open_and_nothing_was_said(builder: SessionBuilder) -> None:
@@ -32,6 +33,17 @@ def test_idle_is_where_no_span_was_open_and_nothing_was_said(builder: SessionBui
     assert [stretch["seconds"] for stretch in found["idle"]] == pytest.approx([1, 5], abs=1e-4)
     assert found["duration_s"] == pytest.approx(8, abs=1e-4)
     assert (found["total_logs"], found["spans"], found["gaps"]) == (4, 2, None)
+
+
+def test_a_key_names_only_the_events_of_its_own_kind(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NAMED_BY, "spending", "resource")
+    for _ in range(2):
+        builder.emit("spending", "a", resource="tokens", amount=2)
+        builder.emit("log", "a", resource="tokens", message="m")
+    rows = journey_tree(LogAnalyzer(builder.path).reader, "a")[0]
+    assert [row["name"] for row in rows] == ["tokens", "log"] * 2
 
 
 def test_a_tree_has_parents_first_and_tells_what_time_is_a_spans_own(builder: SessionBuilder) -> None:

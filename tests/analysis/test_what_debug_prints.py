@@ -24,6 +24,7 @@ from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, va
 from Agent.analysis.debug.root_causes.ranking import ChainStep, Hypothesis
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.analysis.debug.root_causes.wording import Wording, short
+from Agent.event.payloads import NAMED_BY
 from Agent.tree.files.session import session_file
 
 LACKS = re.compile(
@@ -380,6 +381,17 @@ def test_an_error_that_was_logged_is_told_with_the_words_of_the_log() -> None:
     assert told == 'ward: logged "gave up, asked again" with TimeoutError at tick 0'
 
 
+def test_a_key_names_only_the_events_of_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NAMED_BY, "spending", "resource")
+    diary = Diary()
+    diary.write(0, "a", "spending", resource="tokens", amount=2)
+    diary.write(0, "a", "decision", decision_type="go", resource="tokens")
+    assert [(act.name, set(act.values)) for act in diary.log().acts] == [
+        ("tokens", {"amount"}),
+        ("go", {"resource"}),
+    ]
+
+
 def test_what_an_agent_never_did_is_told_so(builder: SessionBuilder) -> None:
     for n in range(6):
         for agent in ("a", "b", "c"):
@@ -388,6 +400,26 @@ def test_what_an_agent_never_did_is_told_so(builder: SessionBuilder) -> None:
                 builder.emit("agent_action", agent, agent_role="shop", action_type="close", n=n)
     said = debug_issue("a does not close", session=builder.path).observations
     assert "a never called close; its 2 peers 6 times each." in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "text", "said"),
+    [
+        ("decision", {"decision_type": "wait"}, "a does not wait", "a never decided wait; its 1 peer 6 times."),
+        ("reward", {"reward": 1.0}, "a gets no reward", "a never recorded reward; its 1 peer 6 times."),
+        (
+            "interaction", {"interaction_type": "like"},
+            "a does not like", "a never interacted (like); its 1 peer 6 times.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_agent_did_is_told_by_the_verb_of_its_kind(
+    builder: SessionBuilder, kind: str, payload: dict[str, Any], text: str, said: str
+) -> None:
+    for n in range(6):
+        builder.emit("agent_action", "a", agent_role="shop", action_type="open")
+        builder.emit(kind, "b", agent_role="shop", **payload, n=n)
+    assert said in debug_issue(text, session=builder.path).observations
 
 
 @pytest.mark.parametrize("text", ["ward_9/3 was occupied", "WARD_9/3"])

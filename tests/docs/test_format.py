@@ -9,7 +9,7 @@ from Agent.event.payloads import KINDS
 
 def kinds_as_markdown() -> str:
     """Return the table for docs/FORMAT.md; a `?` marks a key that may be absent."""
-    lines = ["| kind | category | view | keys |", "|---|---|---|---|"]
+    lines = ["| kind | category | form | keys |", "|---|---|---|---|"]
     for row in KINDS.values():
         keys = ", ".join(
             f"`{field.name}`{'' if field.required else '?'} {field.type}" for field in row.fields

@@ -24,6 +24,7 @@ from Agent.analysis.query.kept import QueryEngine
 from Agent.analysis.query.trees import MOST_ROWS, ChosenEvents
 from Agent.analysis.query.views import IS_ERROR, events_of, scan
 from Agent.analysis.session import in_flight
+from Agent.event.payloads import KINDS
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
@@ -201,11 +202,14 @@ def _done(log: Log, agent: str, name: str) -> list[str]:
     others = sorted(counts[peer] for peer in log.peers.get(role or "", ()) if peer != agent)
     if not counts[agent] and not any(others):
         return []
-    line = f"{agent} never called {name}"
+    last_act = acts[-1]
+    verb = KINDS[last_act.kind].verb if last_act.kind in KINDS and last_act.name == name else "{name}"
+    did = ("recorded {name}" if verb == "{name}" else verb).format(name=name)
+    line = f"{agent} never {did}"
     if counts[agent]:
         last = next(act for act in reversed(acts) if act.agent == agent)
         often = plural(counts[agent], "time")
-        line = f"{agent} called {name} {often}, last at {moment(last)} (event {last.id})"
+        line = f"{agent} {did} {often}, last at {moment(last)} (event {last.id})"
     if others:
         same = plural(others[0], "time") + " each" * (len(others) > 1)
         times = f"{others[0]} to {others[-1]} times" if others[0] != others[-1] else same

@@ -35,7 +35,7 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
-from Agent.event.payloads import NAMING_KEYS
+from Agent.event.payloads import NAMED_BY
 from Agent.event.values.plain import number_in
 from Agent.render.blocks import Column, Section, first_of
 from Agent.render.formats import plural
@@ -640,11 +640,11 @@ _OF_EVENT: Final = (
 )  # fmt: skip
 _NAMES: Final = (
     "action_type", "metric_name", "context", "learning_stage", "decision_type", "interaction_type",
-    "error_type", "content_type", "strategy_type", "operation", "name", *sorted(NAMING_KEYS),
+    "error_type", "content_type", "strategy_type", "operation", "name",
 )  # fmt: skip
 
 
 def event_name(event: Event) -> str:
     """A short name for an event: its action, metric, stage, ..., else its kind."""
-    names = (event.extra.get(key) for key in _NAMES)
+    names = (event.extra.get(key) for key in (*_NAMES, NAMED_BY.get(event.kind, "")))
     return next((str(value) for value in names if value), event.kind)

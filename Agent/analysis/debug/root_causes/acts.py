@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, Final, TypeGuard
 
 from Agent.event.kinds import SNAPSHOT, Meaning, is_of_generators
-from Agent.event.payloads import NAMING_KEYS, kinds_of
+from Agent.event.payloads import NAMED_BY, kinds_of
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -24,9 +24,9 @@ MAX_TEXT: Final = 80
 NAMES: Final = (
     "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type", "strategy_type",
     "learning_stage", "name", "component", "module", "content_type", "operation", "error_type",
-    "learning_type", "context", *sorted(NAMING_KEYS),
+    "learning_type", "context",
 )  # fmt: skip
-"""The keys that name the class of an event: the first that it has."""
+"""The keys that name the class of an event: the first that it has, else the one of its kind (`NAMED_BY`)."""
 SILENT_KINDS: Final = kinds_of(Meaning.BOOKKEEPING, Meaning.FRAME) - {"source.state"}
 """Kinds that are not read; of bookkeeping only the states of generators are."""
 # Fields that say how an event was recorded, not what happened in it.
@@ -153,7 +153,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
         if agent and row["agent_role"]:
             roles[agent] = row["agent_role"]
         message = row["message"] or ""
-        values, before = _values(extra, row["state"])
+        values, before = _values(kind, extra, row["state"])
         _keep_changes(values, before, states[agent], kind)
         duration = extra.get("duration_ms")
         acts.append(
@@ -300,7 +300,7 @@ def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str
         return "received" if str(extra.get("direction", "")).startswith("rec") else "sent"
     if kind == "state_change":
         return _changed(values)
-    for key in NAMES:
+    for key in (*NAMES, NAMED_BY.get(kind, "")):
         name = extra.get(key)
         if isinstance(name, str):
             return name
@@ -314,12 +314,13 @@ def _changed(values: Mapping[str, Any]) -> str:
 
 
 def _values(
-    extra: Mapping[str, Any], state: Mapping[str, Any] | None
+    kind: str, extra: Mapping[str, Any], state: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     found: dict[str, Any] = {}
+    not_values = "duration_ms", NAMED_BY.get(kind)
     for key, value in extra.items():
         # The path of an artifact says where the recorder stored it.
-        if key not in ENVELOPE and key != "duration_ms" and not (key == "path" and "ref" in extra):
+        if key not in ENVELOPE and key not in not_values and not (key == "path" and "ref" in extra):
             found.update(scalars(value, key))
     changed = (state or {}).get("set")
     if isinstance(changed, dict):
