@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import random
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,6 +186,98 @@ def test_one_that_reads_what_the_record_does_not_hold_is_unverified_by_name(run_
     result = replayed(1, run_id)
     assert result.verdict == "UNVERIFIED"
     assert any(source in reason and "test_executors.py" in reason for reason in result.reasons), result
+
+
+async def in_a_task(work):
+    return await asyncio.create_task(later(work))
+
+
+async def in_gathered_tasks(work):
+    return (await asyncio.gather(later(work), asyncio.sleep(0)))[0]
+
+
+async def in_a_task_of_a_task(work):
+    return await asyncio.wait_for(in_a_task(work), 5)
+
+
+async def in_a_thread_of_the_loop(work):
+    return await asyncio.to_thread(work)
+
+
+async def in_a_pool(work):
+    with ThreadPoolExecutor(1) as pool:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+async def in_a_thread(work):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(work()))
+    thread.start()
+    thread.join()
+    return answers[0] if answers else None
+
+
+async def later(work):
+    await asyncio.sleep(0)
+    return work()
+
+
+def asks_the_network():
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", 9))
+
+
+PLACES = [
+    in_a_task, in_gathered_tasks, in_a_task_of_a_task, in_a_thread_of_the_loop, in_a_pool, in_a_thread
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("read", "source"),
+    [(lambda: time.time(), "time.time"), (lambda: random.random(), "random"), (asks_the_network, "network")],
+    ids=["clock", "chance", "network"],
+)
+def test_what_tasks_and_threads_of_an_executor_read_is_noticed(run_id, registered, place, read, source):
+    async def reads(input, state, config, overrides=None):
+        await place(read)
+        return await goes_on(input, state, config)
+
+    registered("mine", reads)
+    result = replayed(1, run_id)
+    assert result.verdict == "UNVERIFIED"
+    assert any(source in reason and "test_executors.py" in reason for reason in result.reasons), result
+    asyncio.run(place(read))  # elsewhere nothing is refused or noticed
+    assert len(result.execution.reads) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_tools_that_tasks_and_threads_of_an_executor_call_are_not_called_for_real(run_id, registered, place):
+    async def calls(input, state, config, overrides=None):
+        await place(lambda: [search(f"q{number}") for number in (2, 3)])
+        return {**state, "n": 3}
+
+    registered("mine", calls)
+    CALLS.clear()
+    result = replayed(1, run_id)
+    assert (result.verdict, CALLS) == ("IDENTICAL", []), result
+
+
+def test_a_task_of_an_executor_may_be_cancelled_and_the_loop_has_its_own_factory_again(run_id, registered):
+    async def cancels(input, state, config, overrides=None):
+        task = asyncio.create_task(later(time.time))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: factories.append(loop.get_task_factory()))
+        await asyncio.sleep(0)
+        return await goes_on(input, state, config)
+
+    factories = []
+    registered("mine", cancels)
+    assert replayed(1, run_id).verdict == "IDENTICAL"
+    assert factories == [None]
 
 
 def test_a_built_in_executor_is_guarded_like_a_registered_one_unless_its_row_says_otherwise(

@@ -107,7 +107,7 @@ class ThreadWatch:
         if asker is None:
             return
         if isinstance(started, threading.Thread):
-            if getattr(started, "_target", None) is _worker:
+            if is_pool_worker(started):
                 return  # a pool's thread: the pool's tasks count instead
             self._threads.append((started, asker.f_code, asker.f_lineno))
         else:
@@ -122,6 +122,11 @@ class ThreadWatch:
 
 
 _worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
+
+
+def is_pool_worker(thread: threading.Thread) -> bool:
+    """Return whether a thread that is about to start executes the tasks of a `ThreadPoolExecutor`."""
+    return getattr(thread, "_target", None) is _worker
 
 
 def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:

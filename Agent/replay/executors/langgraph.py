@@ -42,11 +42,11 @@ from Agent.replay.compare.normaliser import Matches
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.result import (
     Execution,
-    ExecutorWatch,
     recorded_difference,
     replayer_after,
 )
 from Agent.replay.executors.saved_points import DoneStep, done_steps
+from Agent.replay.executors.watch import ExecutorWatch
 from Agent.replay.forks.outcome import merged
 from Agent.replay.plan.target import TargetFailed, build, import_target, target_name
 from Agent.tree.files.session import open_session

@@ -26,7 +26,6 @@ from Agent.replay.executors.result import (
     NOT_GIVEN,
     AgentExecutor,
     Execution,
-    ExecutorWatch,
     ReplayConfig,
     ReplayResult,
     judge_execution,
@@ -38,6 +37,7 @@ from Agent.replay.executors.saved_points import (
     SavedCheckpoint,
     given_and_output,
 )
+from Agent.replay.executors.watch import ExecutorWatch
 from Agent.replay.forks.forking import fork_run
 from Agent.replay.forks.outcome import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, Protocol, runtime_checkable
 
 import orjson
 
 from Agent.errors import RunNotFound
 from Agent.flight.checkpoints.delta import CHECKPOINT_LIMITS
-from Agent.flight.integrations.driving import Stepped
 from Agent.flight.recorded_calls import CallBook, RequestedCall, read_calls
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer, shown_around_difference
 from Agent.record.emit.context import CallPlace
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
-from Agent.record.sources.adopted import asker_of, module_of
 from Agent.record.state.agents import agent_id_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Agreement, Comparison, Difference, Recorded
 from Agent.replay.compare.outcome import EXIT_CODES, MAY_BE_WHY, SourceRead, Verdict, listed, short
-from Agent.replay.drive.watched import NETWORK, SourceWatch
 from Agent.replay.forks.outcome import Patch
 
 NOT_GIVEN: Final[Any] = object()
@@ -317,92 +309,6 @@ def _summary(changed: dict[str, Any], added: dict[str, Any], removed: dict[str, 
     kinds = (("changed", changed), ("added", added), ("removed", removed))
     clauses = [f"{len(keys)} {word} ({listed(keys, _SHOWN_KEYS)})" for word, keys in kinds if keys]
     return ", ".join(clauses) or "no changes"
-
-
-# Watching user code in this process: reads of clocks and random generators are noticed, and network access is
-# refused.
-#
-# The profiler is set only while the code itself runs, also between the awaits of a coroutine; other work of
-# the event loop is not observed. Its tool and model calls get the recorded responses after the checkpoint.
-
-_open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor_watch", default=None)
-
-
-class ExecutorWatch(SourceWatch):
-    """Notices the sources that user code reads, without the process-wide hooks of a replay worker.
-
-    Args:
-        allows_network: whether live calls are allowed.
-        frameworks: top-level packages whose own reads do not count, such as ids that a framework creates.
-    """
-
-    def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
-        super().__init__()
-        self.allows_network = allows_network
-        self._frameworks = frozenset(frameworks)
-
-    def hook_in(self) -> None:
-        """Do nothing: `open` and `noticing` set the hooks, only while user code runs and in its context."""
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Refuse the network in this context and in contexts copied from it."""
-        _install_audit()
-        token = _open_watch.set(self)
-        try:
-            yield
-        finally:
-            _open_watch.reset(token)
-
-    @contextmanager
-    def noticing(self, step: int | None = None) -> Iterator[None]:
-        """Notice what this thread reads in the block; a profiler set before is restored afterwards."""
-        before = sys.getprofile()
-        if step is not None:
-            self._step = step
-        sys.setprofile(self._profile)
-        try:
-            yield
-        finally:
-            sys.setprofile(before)
-
-    def stepped(self, awaitable: Awaitable[Any], step: int) -> Stepped:
-        """Return the awaitable so that its reads are noticed while it runs."""
-
-        def run(resume: Callable[[], Any]) -> Any:
-            with self.noticing(step):
-                return resume()
-
-        return Stepped(awaitable, run)
-
-    def _note(self, source: str, frame: FrameType) -> None:
-        asker = asker_of(frame)
-        if asker is not None and module_of(asker.frame) not in self._frameworks:
-            self._add(source, asker.frame)
-
-    def refuse(self, frame: FrameType) -> None:
-        """Record an attempt to use the network, and the code that made it."""
-        asker = asker_of(frame)
-        if asker is not None:
-            self._add("network", asker.frame)
-        else:
-            self.reads.append(self._unseen("network", "a library"))
-
-
-@cache
-def _install_audit() -> None:
-    """Install the audit hook once per process, since hooks cannot be removed; it is idle without a watch."""
-
-    def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
-        if event not in NETWORK:
-            return
-        watch = _open_watch.get()
-        if watch is None or watch.allows_network:
-            return
-        watch.refuse(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
-        raise PermissionError("the network is not allowed during a replay; ReplayConfig(live=...) allows it")
-
-    sys.addaudithook(refuse)
 
 
 class ReplayerByArguments(ToolReplayer):
