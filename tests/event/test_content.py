@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from Agent.event import script_names
 from Agent.event.script_names import module_name
-from Agent.event.values import content_digest
+from Agent.event.values import content_digest, opaque
 from Agent.event.values.codecs import plan_of, with_own
 from Agent.event.values.content_digest import (
     FEW_NODES,
@@ -355,7 +355,7 @@ def test_objects_of_a_class_are_walked_in_vain_only_a_while(monkeypatch):
 
     visited = []
     monkeypatch.setattr(content_digest, "MAX_NODES", 100)
-    monkeypatch.setattr(content_digest, "_MOST_IN_VAIN", 200)
+    monkeypatch.setattr(opaque, "_MOST_NODES", 200)
     monkeypatch.setattr(
         content_digest._Walk, "of", lambda walk, value: visited.append(value) or walk.run(value)
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.classes import note_other_forms
-from Agent.event.values import content_digest, values
+from Agent.event.values import content_digest, opaque, values
 from Agent.event.values.reading import USUAL, Reading
 from Agent.record.encode.native import native
 
@@ -36,7 +36,7 @@ REFERENCE = content_digest.Content(content_digest.OpaqueKind.REFERENCE, "environ
 @pytest.fixture(autouse=True)
 def worlds(monkeypatch):
     for cls in (World, Slotted):
-        monkeypatch.setitem(content_digest._outcomes, cls, content_digest._Outcome(REFERENCE, 100, 0))
+        monkeypatch.setitem(opaque._in_vain, cls, opaque._InVain(REFERENCE, 100, 0))
     note_other_forms()
 
 
@@ -97,7 +97,7 @@ def test_a_class_that_counts_otherwise_has_another_form(monkeypatch):
     world = World()
     form_of(world, USUAL)
     other = content_digest.Content(content_digest.OpaqueKind.REFERENCE, "environment of another kind")
-    monkeypatch.setitem(content_digest._outcomes, World, content_digest._Outcome(other, 100, 0))
+    monkeypatch.setitem(opaque._in_vain, World, opaque._InVain(other, 100, 0))
     assert form_of(world, USUAL) == form_anew(world, USUAL)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import hostile_values, json_values, restorable_values
 
-from Agent.event.values import content_digest
+from Agent.event.values import content_digest, opaque
 from Agent.event.values.marks import mark_of
 from Agent.event.values.reading import Reading
 from Agent.event.values.values import to_json
@@ -37,7 +37,7 @@ def agent_of(value):
 @pytest.fixture(autouse=True)
 def large_worlds(monkeypatch):
     reference = content_digest.Content(content_digest.OpaqueKind.REFERENCE, "environment World")
-    monkeypatch.setitem(content_digest._outcomes, World, content_digest._Outcome(reference, 100, 0))
+    monkeypatch.setitem(opaque._in_vain, World, opaque._InVain(reference, 100, 0))
 
 
 def json_of(value):

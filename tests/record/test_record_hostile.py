@@ -11,7 +11,7 @@ from hostile import HOSTILE
 from record_kit import recording
 
 from Agent import caused_by, tick
-from Agent.event.values import content_digest
+from Agent.event.values import opaque
 from Agent.event.values.opaque import Content, OpaqueKind
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.testing import FakeClock
@@ -283,8 +283,8 @@ def call_every_decorator(v):
 @pytest.mark.parametrize("name", VALUES)
 def test_no_value_makes_recording_raise_or_write_a_bad_line(name, monkeypatch):
     # Once objects of some class were too large to be digested, each class is looked up among those.
-    outcome = content_digest._Outcome(Content(OpaqueKind.UNSEEN, "more than 16 MB"), 1, 0)
-    monkeypatch.setitem(content_digest._outcomes, Exploding, outcome)
+    outcome = opaque._InVain(Content(OpaqueKind.UNSEEN, "more than 16 MB"), 1, 0)
+    monkeypatch.setitem(opaque._in_vain, Exploding, outcome)
     with recording() as found:
         found.takes_odd_values = True
         (call_some if name in LARGE else call_everything)(VALUES[name]())

@@ -17,11 +17,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from operator import methodcaller
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind, note_other_forms
+from Agent.event.classes import class_name, name_or_kind
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import (
     class_text,
@@ -52,7 +52,16 @@ from Agent.event.values.codecs import (
     with_own,
 )
 from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
-from Agent.event.values.opaque import LARGE_BYTES, MANY_NODES, Content, OpaqueKind, ReachedObjects, StandIn
+from Agent.event.values.opaque import (
+    LARGE_BYTES,
+    MANY_NODES,
+    Content,
+    OpaqueKind,
+    ReachedObjects,
+    StandIn,
+    count_in_vain,
+    often_reference,
+)
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     EPOCH_S,
@@ -64,7 +73,6 @@ from Agent.event.values.plain import (
     any_may_be_made,
     any_nonfinite,
     ask_memory_for_more,
-    has_own_hash,
     write_json,
 )
 from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading
@@ -140,10 +148,10 @@ def content_of(
         return error.args[0]  # type: ignore[no-any-return]
     except Unreadable as error:
         content = Content(OpaqueKind.UNSEEN, str(error))
-        return _counted(value, plan, content, walk.nodes) if str(error).startswith(_TOO_LARGE) else content
+        return _counted(value, plan, content, walk) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
         reference = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
-        return with_own(value, plan, _counted(value, plan, reference, walk.nodes), reading)
+        return with_own(value, plan, _counted(value, plan, reference, walk), reading)
     except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
         pass_on(error)
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
@@ -199,43 +207,16 @@ _made: dict[tuple[Any, ...], tuple[tuple[str | float, ...], str]] = {}
 _MOST_KNOWN = 256
 
 
-class _Outcome(NamedTuple):
-    content: Content
-    times: int
-    nodes: int
-    """How many values the walks over these objects visited, in vain."""
-
-
-_outcomes: dict[type, _Outcome] = {}
-_OFTEN = 8
-"""After this many objects of a class that were too large, its objects are not walked any more."""
-_MOST_IN_VAIN = 2 * MAX_NODES
-"""Nor after so many values: a walk over 100,000 takes 0.2 s, and each agent may be given such an object."""
 _TOO_LARGE = "more than "
 _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
 
-def often_reference(cls: type) -> Content | None:
-    """Return the content for objects of a class that was too large too often to be walked; else None."""
-    known = _outcomes.get(cls) if _outcomes and not has_own_hash(cls) else None
-    is_often = known is not None and (known.times >= _OFTEN or known.nodes >= _MOST_IN_VAIN)
-    return known.content if known is not None and is_often else None
-
-
-def _counted(value: object, plan: ClassPlan, content: Content, nodes: int) -> Content:
+def _counted(value: object, plan: ClassPlan, content: Content, walk: _Walk) -> Content:
     """Count that an object of a class outside the standard library was too large to be compared."""
     cls = type(value)
     module = class_name(cls).partition(".")[0]
     if plan.is_simple and not plan.is_value and module not in sys.stdlib_module_names:
-        known = _outcomes.get(cls)
-        if known is None and len(_outcomes) >= MOST_CLASSES:
-            return content
-        if known is None or known.content != content:
-            known = _Outcome(content, 0, 0)
-        was_walked = often_reference(cls) is None
-        _outcomes[cls] = _Outcome(content, known.times + 1, known.nodes + nodes)
-        if was_walked and often_reference(cls) is not None:
-            note_other_forms()
+        count_in_vain(cls, content, walk.nodes)
     return content
 
 

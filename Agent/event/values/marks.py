@@ -14,8 +14,7 @@ from Agent.event.classes import attributes_of, by_class, own_attributes
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_contents import pieces_of, reference_of
 from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
-from Agent.event.values.content_digest import often_reference
-from Agent.event.values.opaque import TEXT_CHARS, Content, OpaqueKind
+from Agent.event.values.opaque import TEXT_CHARS, Content, OpaqueKind, often_reference
 from Agent.event.values.plain import SCALARS, all_scalars
 from Agent.event.values.reading import AgentOf, Hides
 

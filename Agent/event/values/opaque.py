@@ -18,17 +18,20 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import (
+    MOST_CLASSES,
     attributes_of,
     by_class,
     class_name,
     find_class,
     known_name,
     mro_of,
+    note_other_forms,
     own_attributes,
     restore_attributes,
     text_or_none,
 )
 from Agent.event.values.digest import ALGORITHM, digest_bytes
+from Agent.event.values.plain import has_own_hash
 
 CONTENT = "content"
 """Key in a form for all that the object holds, if it can be restored."""
@@ -435,3 +438,37 @@ def _is_idle(value: Any) -> bool:
     if any(attributes.get(each) for each in WAITING):
         return False
     return all(_is_idle(member) for member in attributes.values() if class_name(type(member)) in _KNOWN)
+
+
+class _InVain(NamedTuple):
+    content: Content
+    times: int
+    nodes: int
+    """How many values the walks over these objects visited."""
+
+
+_in_vain: dict[type, _InVain] = {}
+_OFTEN = 8
+"""After this many objects of a class that were too large, its objects are not walked any more."""
+_MOST_NODES = 200_000
+"""Nor after so many values: a walk over 100,000 takes 0.2 s, and each agent may be given such an object."""
+
+
+def often_reference(cls: type) -> Content | None:
+    """Return the content for objects of a class that was too large too often to be walked; else None."""
+    known = _in_vain.get(cls) if _in_vain and not has_own_hash(cls) else None
+    is_often = known is not None and (known.times >= _OFTEN or known.nodes >= _MOST_NODES)
+    return known.content if known is not None and is_often else None
+
+
+def count_in_vain(cls: type, content: Content, nodes: int) -> None:
+    """Count that an object of a class was too large, and how many values a walk visited until that showed."""
+    known = _in_vain.get(cls)
+    if known is None and len(_in_vain) >= MOST_CLASSES:
+        return
+    if known is None or known.content != content:
+        known = _InVain(content, 0, 0)
+    was_walked = often_reference(cls) is None
+    _in_vain[cls] = _InVain(content, known.times + 1, known.nodes + nodes)
+    if was_walked and often_reference(cls) is not None:
+        note_other_forms()

@@ -28,7 +28,7 @@ from Agent.event.values.codecs import (
     registered_codec,
     with_own,
 )
-from Agent.event.values.content_digest import content_of, often_reference
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.opaque import (
     CONTENT,
@@ -46,6 +46,7 @@ from Agent.event.values.opaque import (
     describe,
     is_name_of_lock,
     make_lock,
+    often_reference,
     shorten,
 )
 from Agent.event.values.parts import CELL, LOCAL, PART_BUILDERS, local_code, name_of, named_object

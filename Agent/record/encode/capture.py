@@ -19,8 +19,8 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
 from Agent.event.values import class_contents, codecs, content_digest, opaque, plain, short_walk, values
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.content_digest import often_reference
 from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.opaque import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Named, Places, Reading
 from Agent.event.values.values import MOST_OF_FORM, form_of_named, form_of_reference, form_of_scalars, to_json

@@ -28,8 +28,8 @@ from Agent.event.classes import (
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
-from Agent.event.values.content_digest import content_of, often_reference
-from Agent.event.values.opaque import OpaqueKind, ReachedObjects
+from Agent.event.values.content_digest import content_of
+from Agent.event.values.opaque import OpaqueKind, ReachedObjects, often_reference
 from Agent.event.values.reading import Hides, Places, Reading
 from Agent.record.encode.capture import Judge
 from Agent.record.encode.event_template import AgentBinding

@@ -25,7 +25,7 @@ from typing import Any
 from Agent.event.classes import by_class, class_name, find_in_classes, module_of_class, solid_base
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
-from Agent.event.values.content_digest import often_reference
+from Agent.event.values.opaque import often_reference
 from Agent.event.values.plain import census
 from Agent.record.state.introspection import Sort, sort_of
 

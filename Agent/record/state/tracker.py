@@ -21,9 +21,9 @@ from Agent.event.limits_of_time import pass_on
 from Agent.event.values.arrays import is_cut_array, number_tag, small_array
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.codecs import is_queue
-from Agent.event.values.content_digest import content_of, often_reference
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import HIDING, digest_bytes, leaves_out_secrets
-from Agent.event.values.opaque import OpaqueKind, describe
+from Agent.event.values.opaque import OpaqueKind, describe, often_reference
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,

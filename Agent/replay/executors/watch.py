@@ -124,8 +124,8 @@ class _Noticed(Coroutine[Any, Any, Any]):
     def __init__(self, coroutine: Any, notice: Callable[[Callable[[], Any]], Any]) -> None:
         self._coroutine = coroutine
         self._notice = notice
-        self.__name__ = coroutine.__name__
-        self.__qualname__ = coroutine.__qualname__
+        self.__name__ = getattr(coroutine, "__name__", "coroutine")  # one of Cython may have none
+        self.__qualname__ = getattr(coroutine, "__qualname__", self.__name__)
 
     def send(self, value: Any) -> Any:
         """Resume it."""
