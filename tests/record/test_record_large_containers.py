@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+import sys
+from collections import Counter, deque
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from record_kit import recording
 
+from Agent import AgentLogger
 from Agent.event.values.digest import digest_bytes
+from Agent.event.values.opaque import head_of_bytes
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
+from Agent.flight import recorder
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import large_contents
 from Agent.record.encode.capture import EncodedField
@@ -316,3 +320,37 @@ def test_each_frame_of_a_game_is_read_as_an_argument_and_as_a_result(hold):
             reader.see(hold(frame))
             reader.give(lambda: hold(frame))
         assert NOT_READ not in found.text
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_large_bytes_of_a_payload_are_digested_once(kind, monkeypatch):
+    taken = []
+
+    def counted(data, chars):
+        taken.append(len(data))
+        return head_of_bytes(data, chars)
+
+    monkeypatch.setattr("Agent.event.values.codecs.head_of_bytes", counted)
+    with recording() as found:
+        AgentLogger("creator").log_action("image", {"pixels": kind(LONG)})
+        assert '"truncated"' in found.text
+    assert taken == [LONG]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [list(range(MANY)), {"seen": [0.5, None, True] * MANY}, np.linspace(0, 1, MANY), [list(range(MANY))] * 2],
+    ids=["list", "dict", "array", "lists"],
+)
+def test_a_number_of_a_step_output_costs_no_call_of_python(output):
+    calls_of = Counter()
+
+    def profile(frame, event, _argument):
+        calls_of[frame.f_code.co_qualname] += event == "call"
+
+    with recording(), recorder.run("long"), recorder.step("step-1", "numbers") as step:
+        step.output = output
+        sys.setprofile(profile)
+    sys.setprofile(None)
+    assert calls_of, "the output was stored while calls were counted"
+    assert calls_of.total() < MANY // 10, calls_of.most_common(3)

@@ -132,7 +132,7 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     if value.dtype.kind == "U" and not _is_unicode(value):
         raise ValueError("a text with a code point that Unicode does not have")
     data = _numbers(value.ravel())
-    if value.dtype.kind in "fc":
+    if value.dtype.kind in "fc" and not _numpy().isfinite(value).all():
         data = [_number(item) for item in data]
     return f"ndarray:{dtype}", {"shape": shape, "data": data}
 

@@ -81,8 +81,14 @@ def _exact(value: Any, kind: type) -> Any:
 # From values to reduced forms. Each returns (tag, a value of plain containers, which is walked in turn).
 
 
+def are_cut_bytes(value: Any, limits: Limits) -> bool:
+    """Whether bytes are recorded by their head and digest only, as their base64 exceeds the limit."""
+    kind = type(value)
+    return (kind is bytes or kind is bytearray) and len(value) * 4 // 3 + 4 > limits.max_string_chars
+
+
 def _reduce_bytes(value: Any, limits: Limits) -> tuple[str, Any]:
-    if len(value) * 4 // 3 + 4 > limits.max_string_chars:
+    if are_cut_bytes(value, limits):
         return "truncated", head_of_bytes(value, limits.head_chars)
     return type(value).__name__, binascii.b2a_base64(value, newline=False).decode("ascii")
 

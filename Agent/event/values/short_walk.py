@@ -20,7 +20,13 @@ import orjson
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import is_cut_array, number_tag
 from Agent.event.values.class_codecs import MEMBER, class_reducer, known_tag_of_member
-from Agent.event.values.codecs import builtin_reducer, plan_attributes, plan_of, registered_codec
+from Agent.event.values.codecs import (
+    are_cut_bytes,
+    builtin_reducer,
+    plan_attributes,
+    plan_of,
+    registered_codec,
+)
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.digest import canonical_bytes
 from Agent.event.values.marks import content_by_mark
@@ -205,8 +211,8 @@ class _ShortWalk:
             reducer = class_reducer(kind)
             if reducer is None:
                 return self._object(value, pointer)
-        if is_cut_array(value, self._limits):
-            raise _Special  # before an array is read
+        if is_cut_array(value, self._limits) or are_cut_bytes(value, self._limits):
+            raise _Special  # before its digest is computed: the full walk does that
         tag, reduced = reducer(value, self._limits)
         if tag.startswith(MEMBER):
             tag = known_tag_of_member(value, self._hides) or "opaque"

@@ -64,6 +64,8 @@ _MODES = frozenset(
 """Ways to authenticate, which are no secrets under `auth`."""
 
 _LONGEST_ANSWER = 200
+_WORDLESS = frozenset({int, float, bool, type(None)})
+"""What is a secret only under a name."""
 _DEPTH_BESIDE = 4
 """How deep below a member or item a secret is searched that another one speaks of."""
 _MAX_REPEATED, _SHORTEST_REPEATED, _LONGEST_REPEATED = 16, 4, 4096
@@ -187,6 +189,8 @@ class RedactionWalk:
         ]
 
     def _items(self, value: list[Any], pointer: str) -> list[Any]:
+        if not self._held_as and _WORDLESS.issuperset(map(type, value)):
+            return value  # millions of numbers, of which none is the value of a name
         tag = self.types.get(pointer, "") if self.types else ""
         if not tag and self._is_table(value) and not self._names_items_of(pointer):
             # two columns may also be pairs, such as the attributes of an element in HTML
