@@ -156,10 +156,8 @@ def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answ
     asyncio.run(converse())
 
 
-@pytest.mark.further
-def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is_answered(root):
-    ping = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
-    sent = b"\n".join([b"hello", b"\xff{", b"", b'{"a":1}', b"[" * 9999, ping, b""])
+def answered(root: Path, sent: list[bytes], answers: int) -> list[dict[str, Any]]:
+    """What the server answers to these lines."""
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "Agent", "mcp", "--root", str(root)],
         stdin=subprocess.PIPE,
@@ -167,15 +165,44 @@ def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     ) as server:
         assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(sent)
+        server.stdin.write(b"\n".join([*sent, b""]))
         server.stdin.flush()
         # At the end of its input, the server drops what it has not answered.
-        answers = [json.loads(server.stdout.readline()) for _ in range(5)]
+        found = [json.loads(server.stdout.readline()) for _ in range(answers)]
         server.stdin.close()
         assert server.wait(timeout=60) == 0
+    return found
+
+
+@pytest.mark.further
+def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_next_one_is_answered(root):
+    ping = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
+    answers = answered(root, [b"hello", b"\xff{", b"", b'{"a":1}', b"[" * 9999, ping], 5)
     assert [(each["id"], each["error"]["code"]) for each in answers if each["id"] is None] == [
         *[(None, -32700)] * 2,
         (None, -32600),
         (None, -32700),
     ]
     assert [each["id"] for each in answers if each["id"] is not None] == [7]
+
+
+@pytest.mark.further
+def test_each_request_is_answered_whatever_its_id_is(root):
+    refused = (None, {}, [1], 1.5, True)
+    taken = (0, -1, 2**70, "s", "")
+    asked = [
+        json.dumps({"jsonrpc": "2.0", "id": each, "method": "ping"}).encode() for each in (*refused, *taken)
+    ]
+    notified = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+    answers = answered(root, [notified, *asked], len(asked))
+    errors = [each["error"] for each in answers if each["id"] is None]
+    assert [each["code"] for each in errors] == [-32600] * len(refused)
+    assert all("text or an integer as the id" in each["message"] for each in errors)
+    assert {each["id"] for each in answers if "result" in each} == set(taken)
+
+
+@pytest.mark.further
+def test_a_request_before_initialize_is_told_to_initialize(root):
+    (answer,) = answered(root, [b'{"jsonrpc":"2.0","id":3,"method":"tools/list"}'], 1)
+    assert (answer["id"], answer["error"]["code"]) == (3, -32600)
+    assert "first request is `initialize`" in answer["error"]["message"]
