@@ -128,6 +128,8 @@ class PackageLimits:
     """The total size of all members, as stored and after decompressing checkpoints."""
     max_ratio: float = 100
     """How many times its own size a package may unpack to, if that is over 64 MiB."""
+    max_damaged: int = 100_000
+    """How many more lines of a session may be no events than are events: each takes 5 us to decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def import_run(
         _refuse_existing(root, manifest, source)
         with _rooted(root), _staging(root) as staging:
             _extract(package, manifest, staging, source, limits)
-            numbers, last_us = _check_events(staging, manifest, source)
+            numbers, last_us = _check_events(staging, manifest, source, limits)
             _describe(staging, manifest, source, last_us)
             _check_compressed(staging, source, limits)
             if not manifest.is_bundle:
@@ -462,13 +464,16 @@ def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) ->
     return size_bytes, hasher.hexdigest()
 
 
-def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict[str, SeqSet], int]:
+def _check_events(
+    staging: Path, manifest: Manifest, source: Path, limits: PackageLimits
+) -> tuple[dict[str, SeqSet], int]:
     """Return the numbers of the events by writer, and the time of the last event.
 
     Raises:
-        DamagedInput: a line is not an event, or not one of the runs.
+        DamagedInput: a line is not an event, or not one of the runs; in a bundle, too many are not events.
     """
     last_us = 0
+    left = limits.max_damaged
     numbers: dict[str, SeqSet] = {}
     stretches: set[tuple[str, int]] = set()
     seen_runs: set[str | None] = set()
@@ -480,9 +485,13 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                     event = decode_line(line)
                     last_us = max(last_us, event.timestamp_us)
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
+                    left -= 1
+                    if left < 0:
+                        raise _refused(f"{path.name} consists of lines that are not events", source) from None
                     if manifest.is_bundle:  # readers count it as damaged, too
                         continue
                     raise _refused(f"{path.name} has a line that is not an event: {error}", source) from None
+                left += 1
                 stretches.add((event.writer, event.seq >> 16))
                 if event.seq > _MAX_SEQ or len(stretches) > _MAX_SCATTERED:
                     raise _refused(

@@ -335,3 +335,15 @@ def test_the_root_s_own_readme_is_kept(recorded, tmp_path):
     (tmp_path / "trace" / "README.md").write_text("mine")
     import_run(recorded[1], tmp_path / "trace")
     assert (tmp_path / "trace" / "README.md").read_text() == "mine"
+
+
+def test_a_file_of_lines_that_are_no_events_is_refused(recorded, tmp_path):
+    members = members_of(recorded[1])
+    lines = sum(data.count(b"\n") for name, data in members.items() if name.endswith((".log", ".jsonl")))
+    limits = PackageLimits(max_ratio=float("inf"), max_damaged=1000)
+    for line in (b"\n", b"x\n"):
+        many = packed(tmp_path / "many.zip", {**members, "agents/x.log": line * (lines + 1_001)})
+        told = assert_refused(many, tmp_path, limits=limits)
+        assert "x.log consists of lines that are not events" in told
+    few = packed(tmp_path / "few.zip", {**members, "agents/x.log": b"\n" * 1_000})
+    assert import_run(few, tmp_path / "few", limits=limits).events > 0

@@ -211,6 +211,8 @@ def cores() -> int:
 _BATCH_ROWS: Final = 4096
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _STREAMED_ROWS: Final = 256
+_FIRST_ROWS: Final = 16
+"""Read before it is known how long the lines are."""
 _POSITION: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
 """The position of a line; cast, because a part written by another tool may have other column types."""
 _ROW: Final = f"{_POSITION}, {LINE_BYTES}"
@@ -351,8 +353,7 @@ class ArchiveLines:
         """The lines found by a query for (part, file, line, bytes) of these segments."""
         raw_line = self._raw_lines(segments)
         cursor = connection.execute(query)
-        number = _batch_rows(_parts_in(segments))
-        while rows := cursor.fetchmany(number):
+        for rows in _batches(cursor, _parts_in(segments), _BATCH_ROWS):
             for part, file, line, data in rows:
                 if data:
                     yield raw_line(part, file, line, data)
@@ -408,7 +409,7 @@ class ArchiveLines:
             connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
             cursor = connection.execute(f"SELECT {_ROW} FROM {_rows_of(segments)}")
-            while rows := cursor.fetchmany(_STREAMED_ROWS):
+            for rows in _batches(cursor, _parts_in(segments), _STREAMED_ROWS):
                 yield [row[2] for row in rows], partial(nth, rows)
 
     def ordered_lines(
@@ -562,10 +563,21 @@ def part_source(parts: Iterable[Part]) -> str:
     return f"read_parquet([{paths}], filename=true)"
 
 
-def _batch_rows(parts: Iterable[Part]) -> int:
-    """How many rows of some parts to fetch at a time: fewer if their lines are long."""
-    line_bytes = max((part.json_bytes // max(part.rows, 1) for part in parts), default=0)
-    return min(max(_BATCH_BYTES // max(line_bytes, 1), 1), _BATCH_ROWS)
+def _batches(cursor: Any, parts: Sequence[Part], most_rows: int) -> Iterator[list[Any]]:
+    """Yield the rows of some parts, which end with the bytes of a line, about 4 MiB at a time.
+
+    Raises:
+        DamagedInput: they hold more bytes than were sealed, as in a file made to exhaust memory.
+    """
+    left_bytes = sum(part.json_bytes for part in parts)
+    number = _FIRST_ROWS
+    while rows := cursor.fetchmany(number):
+        size_bytes = sum(len(row[-1] or b"") for row in rows)
+        left_bytes -= size_bytes
+        if left_bytes < 0:
+            raise damaged("its lines are longer than those that were sealed", parts[0].parquet)
+        number = min(max(_BATCH_BYTES * len(rows) // max(size_bytes, 1), 1), number * 16, most_rows)
+        yield rows
 
 
 def file_lines(
@@ -587,7 +599,7 @@ def file_lines(
         with _reported_as_damage(part.directory.parent), releasing_large_buffers():
             order = "" if _is_in_order(cursor, part) else "ORDER BY file, line"
             cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {condition} {order}")
-            while rows := cursor.fetchmany(_batch_rows([part])):
+            for rows in _batches(cursor, [part], _BATCH_ROWS):
                 yield from rows if files is None else (row for row in rows if row[0] in wanted)
     finally:
         cursor.close()
