@@ -32,12 +32,13 @@ from Agent.tree.files.lines import (
     read_blocks,
     tail_writer,
 )
-from Agent.tree.files.session import open_session, update_session
+from Agent.tree.files.session import open_session, remove_half_written, update_session
 from Agent.tree.layout import (
     MIRROR_FILES,
     NO_FOLLOW,
     boards_dir,
     entries_in,
+    files_below,
     is_encrypted,
     list_sessions,
     make_private,
@@ -261,11 +262,11 @@ def _remove_boards(session: Path) -> bool:
 
 
 def _remove_half_saved(session: Path) -> bool:
-    """Remove partly saved artifacts, to which nothing refers; returns whether there were any."""
+    """Remove partly saved artifacts and other files; returns whether there were any."""
     left = entries_in(blobs_dir(session), ".new", ".")
     for path in left:
         path.unlink(missing_ok=True)
-    return bool(left)
+    return remove_half_written(files_below(session)) or bool(left)
 
 
 def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from Agent.errors import ConfigurationError
+from Agent.tree.layout import open_file
 
 # named so that redaction takes the value for a secret wherever a program records its environment
 KEY_FILE_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY_FILE"
 KEY_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY"
+_MOST_BYTES = 4096
+"""A key has at most 64 characters, so that what is left of a larger file is not one either."""
 
 
 def session_key(root: Path, environment: Mapping[str, str] | None = None) -> bytes | None:
@@ -35,7 +38,9 @@ def session_key(root: Path, environment: Mapping[str, str] | None = None) -> byt
         return key_of(value.encode(), KEY_VARIABLE) if value else None
     path = Path(name).expanduser()
     try:
-        data, status = path.read_bytes(), path.stat()
+        fd, status = open_file(os.path.realpath(path))  # it may be a link, as secrets of containers are
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(_MOST_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the key file cannot be read: {getattr(error, 'strerror', None) or error}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from Agent.record.health import note, say
 from Agent.tree.files.session import SessionInfo
-from Agent.tree.layout import make_private, open_private
+from Agent.tree.layout import make_private, open_private, read_file
 
 
 def config_home(environment: Mapping[str, str]) -> str | None:
@@ -99,7 +99,7 @@ def _store_key(key: bytes, path: Path) -> bytes:
 
 
 def _read_key(path: Path) -> bytes:
-    key = path.read_bytes()
+    key = read_file(Path(os.path.realpath(path)))
     if len(key) < 16:
         raise OSError("it does not contain a key")
     return key

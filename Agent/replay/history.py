@@ -333,7 +333,7 @@ def _replayed(
         report.reasons,
         counts.actions,
         counts.covered,
-        None if report.path is None else str(report.path),
+        report.kept_at,
     )
 
 

@@ -819,6 +819,18 @@ def test_a_part_of_another_tool_in_another_order_is_read_in_that_of_its_lines(se
     assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.parametrize("do", [lambda each: seal(each, remove=True), unseal, recover_session])
+def test_what_a_killed_restore_left_is_removed(two_agents, do):
+    seal(two_agents, remove=True)
+    left = two_agents / "agents" / ".a.log.999999999.new"  # a number that no process has
+    written = two_agents / "agents" / f".a.log.{os.getpid()}.new"
+    others = two_agents / "agents" / ".a.log.new"
+    for path in (left, written, others):
+        path.write_bytes(b"half")
+    do(two_agents)
+    assert not left.exists() and written.exists() and others.exists()
+
+
 @pytest.mark.parametrize(
     "held", ["[]", "3", "null", '"x"', "{}", '{"segments": 3}', '{"segments": [3]}', "", "{"]
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import erase_kit as kit
 import pytest
+from support.pipes import closed_pipe_later
 from support.session_files import session_directories
 
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
@@ -21,7 +22,9 @@ from Agent.archive.erase.target import prove
 from Agent.archive.prune import Policy, prune
 from Agent.archive.sealed.reader import unseal
 from Agent.archive.verify import verify
+from Agent.cli.main import main
 from Agent.config.keys import session_key
+from Agent.demo.platform import Settings, record_session
 from Agent.errors import (
     AgentTraceError,
     ConfigurationError,
@@ -197,6 +200,20 @@ def test_another_key_and_what_is_no_key_are_told_apart(copy, tmp_path):
         session_key(copy, {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(copy / "key")})
 
 
+@pytest.mark.parametrize("place", ["/dev/null", "pipe", "directory"])
+def test_a_key_file_that_is_no_regular_file_is_one_error_and_waits_for_nobody(tmp_path, place):
+    (tmp_path / "directory").mkdir()
+    with closed_pipe_later(tmp_path / "pipe"), pytest.raises(ConfigurationError, match="not a plain file"):
+        session_key(tmp_path / "trace", {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(tmp_path / place)})
+
+
+def test_a_key_file_may_be_a_link(tmp_path):
+    (tmp_path / "key").write_bytes(KEY)
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "link").symlink_to("key")
+    assert session_key(tmp_path / "trace", {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(tmp_path / "link")}) == KEY
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """An encrypted session of several chunks, in a root of its own."""
@@ -246,6 +263,31 @@ def test_what_was_cut_off_reordered_added_or_moved_is_noticed(large, tmp_path, w
     (other / "sealed.aes").write_bytes(data)
     with pytest.raises(DamagedInput, match="it is of session"):
         find_session(tmp_path / "trace", "last")
+
+
+@pytest.mark.further
+def test_no_answer_names_the_place_where_it_was_opened(tmp_path, with_key, capfd):
+    root = tmp_path / "trace"
+    record_session(root, Settings(agents=2, ticks=4, seed=7))
+    encrypt_all(root)
+    agent, target = "last/creator_001", "--target Agent.demo.targets:creator"
+    for asked in (
+        "sessions --json",
+        f"play {agent} --json",
+        f"replay {agent} {target} --json",
+        f"fork {agent} --step tick:2 --modify {{}} {target}",
+    ):
+        main([*asked.split(), "--root", str(root)])
+        told = "".join(capfd.readouterr())
+        assert str(root / "session_") in told, asked
+        assert OPENED.strip("*") not in told and str(with_key) not in told, asked
+
+
+def test_listed_runs_name_their_encrypted_session(copy, with_key, capfd):
+    encrypt_all(copy)
+    main(["runs", "--json", "--root", str(copy)])
+    told = capfd.readouterr().out
+    assert str(copy / "session_") in told and str(with_key) not in told
 
 
 def test_restoring_gives_the_same_bytes(original, copy):

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from support.pipes import closed_pipe_later
 
 import Agent
 from Agent.config.load import ENVIRONMENT, options_from, user_path
@@ -252,6 +253,15 @@ def test_the_redaction_key_is_beside_the_users_file_though_xdg_home_is_relative(
     environment = {"XDG_CONFIG_HOME": "relative", "HOME": str(tmp_path)}
     assert redaction_key(environment) == redaction_key(environment)
     assert (Path(user_path(environment)).parent / "redaction.key").is_file()
+
+
+def test_a_pipe_in_the_place_of_the_redaction_key_is_told_and_not_waited_for(tmp_path):
+    place = tmp_path / ".config" / "agent-trace"
+    place.mkdir(parents=True)
+    told = []
+    with closed_pipe_later(place / "redaction.key"):
+        assert len(redaction_key({"HOME": str(tmp_path)}, told.append)) == 32
+    assert "could not be read (not a plain file)" in told[0]
 
 
 def test_a_key_that_cannot_be_written_leaves_no_file_behind(tmp_path):

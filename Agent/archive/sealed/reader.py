@@ -35,8 +35,9 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import is_running, replacing, sync_directory
+from Agent.tree.files.session import is_running, remove_half_written, replacing, sync_directory
 from Agent.tree.layout import (
+    agents_dir,
     entries_in,
     is_text,
     make_private,
@@ -668,6 +669,7 @@ def unseal(
     path = Path(session)
     if into is None:
         refuse_links(path)
+        remove_half_written([*entries_in(path), *entries_in(agents_dir(path))])
     target = path if into is None else Path(into)
     written: list[Path] = []
     with open_connection(path) as connection:

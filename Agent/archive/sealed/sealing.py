@@ -36,8 +36,8 @@ from Agent.archive.sealed.reader import cores, digests_of, open_connection, remo
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import sync_directory
-from Agent.tree.layout import entries_in, make_private
+from Agent.tree.files.session import remove_half_written, sync_directory
+from Agent.tree.layout import agents_dir, entries_in, make_private
 from Agent.tree.links import refuse_links
 from Agent.tree.retention import nothing_retired
 
@@ -142,6 +142,7 @@ def tidy(session: Path) -> list[Part]:
     """Remove the leftovers of a killed seal, and parts whose log files have changed."""
     refuse_links(session)
     remove_stale_spills(session)
+    remove_half_written([*entries_in(session), *entries_in(agents_dir(session))])
     parts = []
     known_parts = read_parts(session)
     removed = removed_otherwise(session, known_parts)

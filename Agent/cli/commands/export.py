@@ -19,7 +19,7 @@ from Agent.cli.parameters import Place, Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
 from Agent.render import formats
-from Agent.tree.layout import NEW_FILE, find_session, open_private, session_id_of
+from Agent.tree.layout import NEW_FILE, find_session, open_private, recorded_at, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.log_import import ImportedLines
@@ -210,7 +210,8 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: HowToSend) -> i
     else:
         outcome, dropped = _send(ref, destination, wait, how)
     answer = {
-        "endpoint": destination.place, "session": str(ref.session), "run": ref.run_id, "spans": outcome.sent,
+        "endpoint": destination.place, "session": str(recorded_at(ref.session)), "run": ref.run_id,
+        "spans": outcome.sent,
         "already": already, "refused": outcome.refused, "reasons": dict(outcome.reasons),
         "requests": outcome.bodies, "bytes": outcome.bytes, "retries": outcome.retries,
         "left_out": dict(dropped.most_common()),

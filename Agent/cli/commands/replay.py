@@ -16,6 +16,7 @@ from Agent.cli.parameters import COUNT, Root, Run, Seconds, command, misuse
 from Agent.cli.render import bar, emit_judged, shown, shown_forks, working
 from Agent.event.clock import moment_of
 from Agent.render import layout
+from Agent.tree.layout import recorded_at
 
 if TYPE_CHECKING:
     from Agent.replay.playback import Playback
@@ -76,7 +77,7 @@ def play(
 def _played(played: Playback) -> dict[str, Any]:
     return {
         "run": played.run,
-        "session": str(played.session),
+        "session": str(recorded_at(played.session)),
         "agent_id": played.agent_id,
         "complete": played.is_complete,
         "sound": played.sound,

@@ -23,7 +23,7 @@ from Agent.render import formats, layout
 from Agent.render.blocks import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
-from Agent.tree.layout import is_encrypted, readable_sessions, session_id_of
+from Agent.tree.layout import is_encrypted, readable_sessions, recorded_at, session_id_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import Removed
@@ -204,7 +204,7 @@ def _list(root: Path, limit: int | None) -> None:
 
 
 def _row(summary: RunSummary) -> dict[str, Any]:
-    return {**asdict(summary), "session": str(summary.session), "origin": _origin(summary)}
+    return {**asdict(summary), "session": str(recorded_at(summary.session)), "origin": _origin(summary)}
 
 
 def _origin(summary: RunSummary) -> dict[str, Any] | None:

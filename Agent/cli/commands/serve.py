@@ -19,7 +19,7 @@ from Agent.errors import SessionEncrypted, SessionInUse, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.render import formats
 from Agent.render.blocks import Column
-from Agent.tree.layout import find_session, list_sessions, readable, session_id_of
+from Agent.tree.layout import find_session, list_sessions, readable, recorded_at, session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
@@ -415,7 +415,8 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
 
     outcome = DeliveryOutcome() if shipment is None else shipment.outcome
     answer: dict[str, Any] = {
-        "session": str(path), "sent": outcome.sent, "stored": outcome.stored, "refused": outcome.refused,
+        "session": str(recorded_at(path)), "sent": outcome.sent, "stored": outcome.stored,
+        "refused": outcome.refused,
         "reasons": dict(outcome.reasons), "bodies": outcome.bodies, "bytes": outcome.bytes,
         "retries": outcome.retries, "dropped": {}, "left_out": dict(outcome.dropped.most_common()),
         "damaged_lines": 0, "is_written": is_written(path),

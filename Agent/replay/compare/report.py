@@ -20,7 +20,7 @@ from Agent.replay.compare.outcome import (
     judge,
     listed,
 )
-from Agent.tree.layout import OPENED_ROOT
+from Agent.tree.layout import OPENED_ROOT, recorded_at
 
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
@@ -118,9 +118,9 @@ class ReplayReport(TextInNotebook):
         return {
             **self.proof,
             "headline": self.headline,
-            "session": str(self.session),
+            "session": str(recorded_at(self.session)),
             "agent_id": self.agent_id,
-            "path": None if self.path is None else str(self.path),
+            "path": self.kept_at,
         }
 
     @property
@@ -217,10 +217,20 @@ class ReplayReport(TextInNotebook):
         yield f"{'target' if ':' in self.target else 'program'} {self.target}{self._where}"
 
     @property
+    def kept_at(self) -> str | None:
+        """The directory of the report's files; None if they are not kept."""
+        return None if self.path is None or self._is_opened else str(self.path)
+
+    @property
+    def _is_opened(self) -> bool:
+        """Whether the session is encrypted, so that what is written into it goes when this process ends."""
+        return self.session.parent.name.startswith(OPENED_ROOT)
+
+    @property
     def _where(self) -> str:
         if self.path is None:
             return ""
-        if any(part.startswith(OPENED_ROOT) for part in self.path.parts):
+        if self._is_opened:
             return "; the report is not kept, since the session is encrypted"
         return f", report in {self.path}"
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -46,6 +47,7 @@ from Agent.tree.layout import (
     open_private,
     programs_dir,
     read_file,
+    recorded_at,
     remove_empty_session,
     scan,
     session_file,
@@ -307,7 +309,7 @@ def create_session(root: Path, info: SessionInfo) -> Path:
     if root.name.startswith(OPENED_ROOT):
         raise UsageError(
             "nothing can be recorded beside an encrypted session that is opened for reading",
-            path=root,
+            path=recorded_at(root / info.session_id),
             remedy="make it readable first: agent-trace seal SESSION --restore",
         )
     session, final_id = create_session_dir(root, info.session_id)
@@ -409,6 +411,20 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):  # the original error is raised
             temporary.unlink()
         raise
+
+
+_HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9]{1,9})\.new")
+
+
+def remove_half_written(files: Iterable[Path]) -> bool:
+    """Remove those of some files that killed processes left of `replacing`; return whether there were any."""
+    is_any = False
+    for path in files:
+        match = _HALF_WRITTEN.fullmatch(path.name)
+        if match is not None and not is_running(int(match[1])):
+            path.unlink(missing_ok=True)
+            is_any = True
+    return is_any
 
 
 def write_output(path: Path, data: bytes) -> None:
