@@ -165,12 +165,18 @@ FORMS = {
     'var apiToken string = "{S}"': some(20) + "7",
     "API_TOKEN ?= {S}": some(20) + "7",
     'setPassword("{S}")': some(10),
+    "PAT {S}AZDO4xY9": some(76),
+    "see {S}, and go on": f"{some(10, HEX)}msh{some(15, HEX)}p1{some(5, HEX)}jsn{some(12, HEX)}",
+    "with {S} now": f"1/1{some(15, '0123456789')}:{some(32, HEX)}",
+    "AZURE_DEVOPS_EXT_PAT={S}": some(48, "abcdefghijklmnopqrstuvwxyz") + "2a7b",
+    "EXA_KEY={S}": "5bc8fbbc-bde5-4099-8164-d8399f767c45",
+    "sumologic_key: {S}": some(62, "abcdefghijklmnopqrstuvwxyz") + "2a",
     "kind: Secret\ndata:\n  extra: {S}\n": base64.b64encode(b"admin:hunter2swordfish").decode(),
 }  # fmt: skip
 NAMES = (
     "dbpass userpass privkey passkey sessionid authkey bearer tokens passwort contraseña mot_de_passe пароль 密码 암호 sid pw "
     "mnemonic seed_phrase api_key_value token_value webhook_url DB_PWD_PROD SECRET_KEY_BASE AWS_SESSION_TOKEN "
-    "clé_secrète cle_api compte_mdp geheimnis kata_sandi mật_khẩu كلمة_المرور codice_segreto recovery_key"
+    "exa_key sumo_api_key rapidapi_key azdo_token clé_secrète cle_api compte_mdp geheimnis kata_sandi mật_khẩu كلمة_المرور codice_segreto recovery_key"
 ).split()
 
 
@@ -361,6 +367,8 @@ HARMLESS_VALUES = [
     {"tokens": ["the", "cat"], "token": "hello"},
     {"tokens": 512},
     {"license_key": "MIT", "account_key": "savings", "secret_santa": "Bob", "signature": "def f(x)"},
+    {"session_key": "agent-7", "api_key_header": "X-Api-Key", "exa": "5bc8fbbc-bde5-4099-8164-d8399f767c45"},
+    {"pat": "Pat", "hexa_key": "a1"},
     {"label": "Password", "text": "Enter your password"},
     {"words": ["password", "username"]},
     {"name": "colour", "value": "a1b2c3d4e5f6"},
@@ -381,7 +389,9 @@ HARMLESS_TEXTS = [
     "Authentication: required", "authentication=oauth2", "unexpected token 'x1' at line 3", "key: |\n  see below",
     "the key provided: none", "token 'identifier' was expected", "password provided by the user", "wifi: on",
     "otp: sent", "pin: verified", "jwt: parsed", "password: changed", "password: incorrect", "password = forgotten",
-    "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
+    'session_key="agent-7"', "api_key_header: X-Api-Key", "postman-pat: Pat", "msh0123456789p1234jsn01234567 is",
+    "the id 00c1UWb5fxzpF7STG7nVLe3lARUsRJlNONwktN9ugk", "AZDO0123456789abcdefghijAZDOklmnopqrstuvwxyzAZDO0123",
+    "1/2:fcc589f8d0a9f94f03e7914c0f87f17f", "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
 ]  # fmt: skip
 
 
@@ -409,7 +419,7 @@ def test_no_name_that_an_expression_finds_is_let_through_before_it_is_compiled(e
 def test_a_name_says_surely_likely_or_nothing():
     says = {
         SURE: "password apiKey DB_PASSWORD client_secret refreshToken privkey dbpass пароль 암호 otp_code authorization",
-        LIKELY: "token sid tokens license_key secret_word webhook_url password_hash signature",
+        LIKELY: "token sid session_key api_key_header AZURE_DEVOPS_PAT tokens license_key secret_word webhook_url password_hash signature",
         NONE: "key compass max_tokens token_count author public_key password_file token_type session_id tokenizer",
     }
     for wanted, names in says.items():

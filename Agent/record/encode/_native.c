@@ -18,7 +18,7 @@
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
 #endif
 
-enum { MAX_DEPTH = 8, MAX_TAGS = 4096, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, FIELD_REACH = 10, LONGEST_ESCAPE = 9, VALUE_REACH = 200 };
+enum { MAX_DEPTH = 8, MAX_TAGS = 4096, LONG_RUN = 20, LONG_MARKED = 40, NAME_REACH = 160, NEAR_REACH = 24, FIELD_REACH = 10, LONGEST_ESCAPE = 9, VALUE_REACH = 200 };
 
 typedef struct {
     const char *bytes;
@@ -130,6 +130,14 @@ static int head_before(const Judge *judge, const char *begin, const char *run) {
     return 0;
 }
 
+/* Whether a text is in the bytes; its first letter is looked for first. */
+static int holds(const char *raw, const char *end, char first, const char *text) {
+    size_t size = strlen(text);
+    for (const char *at = raw; (at = memchr(at, first, (size_t)(end - at))) != NULL; at++)
+        if ((size_t)(end - at) >= size && memcmp(at, text, size) == 0) return 1;
+    return 0;
+}
+
 /* Whether a long run of token characters may hold a vendor's key, or stands behind the name of a secret. */
 static int run_is_harmless(const Judge *judge, const char *begin, const char *run, const char *end) {
     int only_hex = 1;
@@ -142,6 +150,7 @@ static int run_is_harmless(const Judge *judge, const char *begin, const char *ru
         for (const char *at = run; at < end; at++)
             if ((*at == '-' || *at == '_' || *at == '+' || *at == '/') && prefix_at(judge, at + 1, end)) return 0;
     }
+    if (end - run >= LONG_MARKED && (holds(run, end, 'A', "AZDO") || holds(run, end, 'j', "jsn"))) return 0;
     if (run > begin && run[-1] == '"') return 1;
     if (head_before(judge, begin, run)) return 0;
     const char *near = run - begin > NEAR_REACH ? run - NEAR_REACH : begin;
@@ -219,13 +228,6 @@ static int runs_are_harmless(const Judge *judge, const char *raw, const char *en
         if (at - run >= LONG_RUN && !run_is_harmless(judge, raw, run, at)) return 0;
     }
     return 1;
-}
-
-static int holds(const char *raw, const char *end, char first, const char *text) {
-    size_t size = strlen(text);
-    for (const char *at = raw; (at = memchr(at, first, (size_t)(end - at))) != NULL; at++)
-        if ((size_t)(end - at) >= size && memcmp(at, text, size) == 0) return 1;
-    return 0;
 }
 
 static unsigned char last_two(const char *past) {

@@ -180,7 +180,7 @@ _FORMS: Final = (
     # https://developers.asana.com/docs/personal-access-token
     _Form(
         ("1/", "2/"),
-        r"""(?<![\w/])[12]/\d{10,20}(?:/\d{10,20})?:(?P<secret>[0-9a-f]{32})(?![0-9a-f])""",
+        r"""(?<![\w/])(?P<secret>[12]/\d{10,20}(?:/\d{10,20})?:[0-9a-f]{32})(?![0-9a-f])""",
     ),
     _Form(("/with/key/",), r"""(?i)/with/key/(?P<secret>[\w\-]{16,60})"""),
     _Form(

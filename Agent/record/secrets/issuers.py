@@ -246,7 +246,7 @@ _CODES: Final = (
     "otp pin mfa totp 2fa recovery backup security verification confirmation activation login access signin sign_in"
 ).split()
 _NAME_ENDS: Final = {
-    *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
+    *b"password passwords passwd pass phrase passcode pwd pw pat secret secrets token tokens key keys auth".split(),
     *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
     *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
     *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
@@ -345,6 +345,8 @@ _RUN_END: Final = re.compile(rb"[^a]").search
 _SIGNS: Final = ESCAPE_SIGNS.encode()
 _LONG_RUN: Final = b"a" * 20
 _REACH, _HEAD_REACH = 24, 64
+_LONG_MARKED = 40
+"""The least length of a run with a key that its issuer marks in the middle: Azure DevOps, RapidAPI."""
 _NAME_NEARBY: Final = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{5}[:|]").search
 # Characters allowed between a name and its sign: quotes, blanks, digits.
 _BETWEEN: Final = b" \\\"'`0123456789_-[].?+|"
@@ -515,6 +517,8 @@ def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
         if (_beginning_anywhere() if token.strip(_HEX) else _beginning())(token):
             return False
         if raw[position - 1] in _SIGNS and _beginning_behind_escape()(raw, position - 1):
+            return False
+        if len(token) >= _LONG_MARKED and (b"AZDO" in token or b"jsn" in token):
             return False
         # If the run begins its JSON string, the string's key is judged by name elsewhere.
         if raw[position - 1] != 34 and (

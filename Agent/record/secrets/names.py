@@ -28,11 +28,12 @@ _VENDORS: Final = (
     "openai|anthropic|azure|aws|gcp|google|gemini|stripe|github|gitlab|slack|sendgrid|twilio|mailgun|huggingface|hf|"
     "cohere|groq|mistral|deepseek|openrouter|tavily|pinecone|cloudflare|datadog|okta|algolia|heroku|linear|notion|"
     "hubspot|snyk|mailchimpe?|sonar|sourcegraph|square|shopify|figma|netlify|vercel|supabase|telegram|discord|twitter|"
-    "dropbox|asana|airtable|fastly|newrelic|pagerduty|segment|mixpanel|amplitude|mapbox|firebase|sentry|bitbucket|jira"
+    "dropbox|asana|airtable|fastly|newrelic|pagerduty|segment|mixpanel|amplitude|mapbox|firebase|sentry|bitbucket|jira|"
+    "azure_?devops|azdo|rapid_?api|sumo(?:_?logic)?|(?<![a-z])exa"
 )
 _KEY_OWNERS: Final = (
     f"api|access|private|priv|secret|recovery|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
-    f"session|storage|unseal|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
+    f"storage|unseal|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
@@ -63,9 +64,9 @@ _SURE_NAME: Final = rf"""(?x)
     | (?:connection_?string | credit_?card | card_?num(?:ber)?)s?{_SUFFIX}
     """
 _LIKELY_NAME: Final = rf"""(?x)
-      (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|authentication|x?api_?token)$
+      (?:^|_)pat$ | (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|authentication|x?api_?token)$
     | (?:^|_)secrets?_ | (?:^|_)webhook(?:_?ur[li])?$
-    | (?:^|_|(?<=[a-z]))(?:license|account|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
+    | (?:^|_|(?<=[a-z]))(?:license|account|session|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}
     | (?:^|_)token{_SUFFIX} | token$ | ^tokens$ | schlüssel$ | (?:^|_)(?:ключ|токен)[аиыу]?$ | 令牌 | トークン
     """
@@ -74,7 +75,7 @@ _IN_SECRET_NAMES: Final = (
     "kenn wacht contrase senha haslo parola clave_ codice_ adgangskode salasana heslo mdp geheimnis sandi cle_"
 ).split()
 _END_SECRET_NAMES: Final = tuple(
-    "pw auth authorization authorisation authentication cookie cookies ssn cvv cvc pin otp bearer psk code codes answer "
+    "pat pw auth authorization authorisation authentication cookie cookies ssn cvv cvc pin otp bearer psk code codes answer "
     "answers word_list words_list seedseed seed_seed sid sess_id session_id sessionid hmac dsn iban salt signature sig".split()
 )
 """What an ASCII name contains, or ends with before digits, if `_SURE_NAME`, `_LIKELY_NAME` or `_VARIABLE` finds it."""
@@ -153,7 +154,7 @@ def _judged(name: str) -> int:
     if compiled(_MADE_UP).search(plain):
         return NONE
     if compiled(_SURE_NAME).search(plain):
-        return LIKELY if plain.endswith(_DERIVED) else SURE
+        return LIKELY if plain.endswith((*_DERIVED, "key_header")) else SURE
     if compiled(_VARIABLE).fullmatch(name) and compiled(_KEY_OF_DATA).search(plain) is None:
         return LIKELY
     return LIKELY if compiled(_LIKELY_NAME).search(plain) else NONE

@@ -162,6 +162,10 @@ _FORMS: Final = {
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": rf"(?:(?<![\w~\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
     r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~\-])",
+    # https://learn.microsoft.com/azure/devops/organizations/accounts/use-personal-access-tokens-to-authenticate
+    "azdo": r"(?<=[A-Za-z0-9]{76})AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])",
+    # a key of RapidAPI: https://docs.rapidapi.com/docs/keys
+    "msh": r"(?<=[0-9a-f]{10})msh[0-9a-f]{10,20}p1[0-9a-f]{4,8}jsn[0-9a-f]{8,16}(?![A-Za-z0-9])",
     "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
@@ -173,7 +177,16 @@ _FORMS: Final = {
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
-_BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
+_BEFORE_SPAN: Final = {
+    "azdo": 76,
+    "msh": 10,
+    "|": 15,
+    "-us": 32,
+    "q~": 4,
+    ".atlasv1.": 14,
+    "_mmk": 36,
+    "sha": 1,
+}
 """Number of characters of a secret before its literal."""
 _HTTP_TOOLS: Final = ("curl", "wget", "http", "etcdctl", "skopeo")
 _TOOLS: Final = {
@@ -368,6 +381,7 @@ def replaced(text: str, token: Callable[[str], str]) -> str:
 Span = tuple[int, int]
 
 _ANCHORS: Final = (
+    r"(?<=[_\-])pat(?![a-z])|"
     "appid|mot de passe|mdp|clave[ _](?:de acceso|secreta)|codice[ _](?:di accesso|segreto)|geheimnis|kata[ _]sandi|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "(?<=pass )(?:word|wort)|phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật[ _]khẩu|סיסמה|كلمة[ _](?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|cl[eé][ _](?:api|secr[eè]te|d.acc[eè]s)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
