@@ -27,7 +27,7 @@ from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
 from Agent.event.system_clock import SystemClock
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope, hlc_link
 from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
@@ -422,7 +422,7 @@ def _links(run: Run, scope: SpanScope | None, span_id: str | None) -> bytes:
             links += f',"causes":{orjson.dumps(tuple(dict.fromkeys(scope.causes))).decode()}'
         if scope.tick is not None:
             links += f',"tick":{scope.tick}'
-    return links.encode()
+    return (links + hlc_link()).encode()
 
 
 def note_misuse(pipeline: Pipeline, misuse: str, detail: str) -> None:

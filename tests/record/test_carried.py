@@ -10,6 +10,7 @@ import Agent
 from Agent import AgentLogger, adopt, carry, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.event.codec import decode_line
 from Agent.event.system_clock import SystemClock
+from Agent.flight import recorder
 
 
 class Worker:
@@ -101,3 +102,26 @@ def test_a_carried_text_is_short_plain_and_part_of_the_public_names():
     assert {"adopt", "carry"} <= set(Agent.__all__)
     text = carry(*["k3v9q2ma-1"] * 100, "no id", "")
     assert text.isascii() and " " not in text and len(text) < 1_000
+
+
+def test_events_of_runs_say_too_by_how_much_their_clock_is_behind(trace_root, monkeypatch):
+    setup_logging(trace_root=trace_root)
+    heard = carry(AgentLogger("boss").log_action("ask", {}, {}))
+    shutdown_logging()
+    (trace_root / "b").mkdir()
+    real = SystemClock.wall_ns
+    monkeypatch.setattr(SystemClock, "wall_ns", staticmethod(lambda: real() - 5_000_000_000))
+    setup_logging(trace_root=trace_root / "b")
+    with recorder.run("run"):
+        with recorder.step("before", "before"):
+            pass
+        with adopt(heard), recorder.step("within", "within"):
+            recorder.save_artifact("a.txt", "text")
+    shutdown_logging()
+    (path,) = trace_root.glob("b/session_*/runs/*/events.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds = ["step.started", "artifact.saved", "artifact.saved", "step.finished"]
+    assert [line["type"] for line in lines if "hlc" in line] == kinds, "those within the context alone"
+    assert all(4_000_000 < line["hlc"] < 5_000_001 for line in lines if "hlc" in line)
+    events = [decode_line(line) for line in path.read_bytes().splitlines()]
+    assert all(event.order[0] > int(heard.split(";")[1]) for event in events if event.hlc)

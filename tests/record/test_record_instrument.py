@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -585,3 +586,32 @@ def test_an_agent_has_one_name_with_and_without_the_native_part(cls, attributes,
         assert [agents.agent_id_of(made) for _ in range(2)] == [agents._agent_id_of(made)] * 2
     finally:
         clear_identity(derived)
+
+
+class Twin:
+    def __init__(self, agent_id):
+        self.agent_id = agent_id
+
+    @trace_agent_action
+    def act(self):
+        return 1
+
+
+def test_two_living_objects_that_act_under_one_id_are_told_once(recorded, capfd):
+    one, other, third = Twin("twin"), Twin("twin"), Twin("twin")
+    for each in (one, one, other, one, other, third):
+        each.act()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("agent-trace: two living objects act as agent twin:")
+    assert recorded.health.notes["two living objects acted under one agent_id"] == 1
+
+
+def test_an_object_in_the_place_of_one_that_is_gone_is_no_twin(recorded, capfd):
+    agent = Twin("again")
+    agent.act()
+    seen = weakref.ref(agent)
+    agent = Twin("again")
+    agent.act()
+    idle = Twin("again")
+    agent.act()
+    assert seen() is None and idle is not None and capfd.readouterr().err == ""

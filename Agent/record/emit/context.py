@@ -277,14 +277,18 @@ class SpanScope:
                 parts.append(f',"causes":{orjson.dumps(causes).decode()}')
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
-            if is_behind and (ahead := ahead_us.get()):
-                parts.append(f',"hlc":{ahead}')
+            parts.append(hlc_link())
             links = "".join(parts).encode()
             # In a scope with secrets the links are not cached: the native lane then passes each event to
             # `Pipeline.emit`, which removes the secrets.
             if not more_causes and not self.secrets:
                 self.links = links
         return links
+
+
+def hlc_link() -> str:
+    """Return the key `hlc` of an event, if a context was adopted that was later than this clock; else ""."""
+    return f',"hlc":{ahead}' if is_behind and (ahead := ahead_us.get()) else ""
 
 
 def learn_secrets(scope: SpanScope, found: list[str]) -> None:

@@ -51,6 +51,8 @@ from Agent.record.state.tracker import Known, StateTracker
 _warned: set[str] = set()
 """Messages that were printed, and names of classes that were reported."""
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
+_MOST_IDS = 65_536
+"""Of more agents it is forgotten which object acts as which."""
 
 
 def describe(obj: object) -> tuple[str, str | None] | None:
@@ -346,6 +348,8 @@ class Agents:
         self._judge = judge
         self._hides = hides
         self._known: dict[int, Known] = {}
+        self._acting: dict[str, int] = {}
+        """By `agent_id`, the key in `_known` of the object that began to act under it last."""
         self._name_alike: dict[type, bool] = {}
         """The classes whose objects have no name but that of the class, and whether that was said."""
         self.holders = Holders()
@@ -437,6 +441,26 @@ class Agents:
             owner = known.binding.given_id
             known.tracker = StateTracker(obj, agent_id_of, owner, self._judge, self._keeping, self._hides)
         return known.tracker
+
+    def tell_twins(self, known: Known, obj: object) -> None:
+        """Say once of an id that two living objects act under it; called at the first action of each."""
+        agent_id = known.binding.given_id
+        if agent_id is None or self._name_alike.get(type(obj)):
+            return
+        if len(self._acting) >= _MOST_IDS:
+            self._acting.clear()
+        other = self._known.get(self._acting.get(agent_id, 0))
+        self._acting[agent_id] = id(obj)
+        if other is None or other.binding.given_id != agent_id:
+            return
+        twin = other.ref()
+        if twin is None or twin is obj:
+            return
+        told = f"two living objects act as agent {agent_id}"
+        if told not in _warned and len(_warned) < _MOST_IDS:
+            _warned.add(told)
+            note("two living objects acted under one agent_id")
+            say(f"{told}: their actions and states are recorded as those of one; give each its own agent_id")
 
     def look_through_kept(self) -> None:
         """Drop kept values that now refer to their agents, which could otherwise never be garbage-collected.
