@@ -52,7 +52,10 @@ def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type
 def save_step_output(pipeline: Pipeline, run: Run, step_id: str, output: Any) -> str:
     """Store the output of a step as JSON and return the reference."""
     path = f"steps/{_file_name(pipeline, step_id)}.json"
-    encoded, more = _encoded(pipeline, path, "output", lambda capture: encode_json(capture, output))
+    try:
+        encoded, more = _encoded(pipeline, path, "output", lambda capture: encode_json(capture, output))
+    except RAISED as error:  # such as one that takes more memory than there is
+        return _not_stored(pipeline, path, error)
     return _save(pipeline, run, path, encoded, {"name": path, "step_id": step_id, **more})
 
 
@@ -84,7 +87,10 @@ def save_call_part(
             return encode_artifact(capture, value, "text/plain", path)
         return encode_json(capture, value)
 
-    encoded, more = _encoded(pipeline, path, part, encode, tool)
+    try:
+        encoded, more = _encoded(pipeline, path, part, encode, tool)
+    except RAISED as error:
+        return _not_stored(pipeline, path, error)
     more["name"] = f"{part}.{suffix}"
     if step_id is not None:
         more["step_id"] = step_id

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from Agent import health, setup_logging
+from Agent import health, setup_logging, shutdown_logging
 from Agent.event.values import plain
-from Agent.flight import checkpoint_store, recorder
+from Agent.flight import artifact_saving, checkpoint_store, recorder
 from Agent.flight.checkpoints import delta, files
 from Agent.record.encode.artifact_bytes import JSON
 
@@ -59,3 +59,24 @@ def test_an_artifact_and_a_checkpoint_without_memory_are_counted_and_later_ones_
     recorder.save_artifact("b.json", document, JSON)
     assert checkpoint_store.save_checkpoint(run, "third", LARGE) is not None
     assert health()["dropped"] == dropped
+
+
+@pytest.mark.integration
+def test_a_step_is_recorded_without_an_output_for_which_there_is_no_memory(trace_root, monkeypatch):
+    setup_logging(trace_root=trace_root)
+
+    def refuse(_capture, _value):
+        raise MemoryError
+
+    with recorder.run("r"):
+        with monkeypatch.context() as patched:
+            patched.setattr(artifact_saving, "encode_json", refuse)
+            with recorder.step("one") as step:
+                step.output = LARGE
+        with recorder.step("two") as step:
+            step.output = {"n": 1}
+    assert health()["dropped"] == {"an artifact could not be stored": 1}
+    shutdown_logging()
+    (path,) = trace_root.glob("session_*/runs/*/events.jsonl")
+    kinds = [(each["type"], each.get("step_id")) for each in map(json.loads, path.read_text().splitlines())]
+    assert ("step.finished", "one") in kinds and ("step.finished", "two") in kinds
