@@ -597,7 +597,7 @@ class Twin:
         return 1
 
 
-def test_two_living_objects_that_act_under_one_id_are_told_once(recorded, capfd):
+def test_two_living_objects_that_act_under_one_id_get_one_warning(recorded, capfd):
     one, other, third = Twin("twin"), Twin("twin"), Twin("twin")
     for each in (one, one, other, one, other, third):
         each.act()

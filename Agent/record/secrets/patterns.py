@@ -162,9 +162,9 @@ _FORMS: Final = {
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": rf"(?:(?<![\w~\-][\w.~]{{3}}\d)|{after_escape('[A-Za-z0-9_.~]{3}[0-9]')})"
     r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~\-])",
-    # https://learn.microsoft.com/azure/devops/organizations/accounts/use-personal-access-tokens-to-authenticate
+    # https://learn.microsoft.com/purview/sit-defn-azure-devops-personal-access-token
     "azdo": r"(?<=[A-Za-z0-9]{76})AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])",
-    # a key of RapidAPI: https://docs.rapidapi.com/docs/keys
+    # a key of RapidAPI, whose documentation does not say its form
     "msh": r"(?<=[0-9a-f]{10})msh[0-9a-f]{10,20}p1[0-9a-f]{4,8}jsn[0-9a-f]{8,16}(?![A-Za-z0-9])",
     "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",

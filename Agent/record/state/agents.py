@@ -350,6 +350,7 @@ class Agents:
         self._known: dict[int, Known] = {}
         self._acting: dict[str, int] = {}
         """By `agent_id`, the key in `_known` of the object that began to act under it last."""
+        self._has_twins = False
         self._name_alike: dict[type, bool] = {}
         """The classes whose objects have no name but that of the class, and whether that was said."""
         self.holders = Holders()
@@ -442,25 +443,23 @@ class Agents:
             known.tracker = StateTracker(obj, agent_id_of, owner, self._judge, self._keeping, self._hides)
         return known.tracker
 
-    def tell_twins(self, known: Known, obj: object) -> None:
-        """Say once of an id that two living objects act under it; called at the first action of each."""
+    def warn_of_twins(self, known: Known, obj: object) -> None:
+        """Warn once if two living objects act under one id; called at the first action of each."""
         agent_id = known.binding.given_id
-        if agent_id is None or self._name_alike.get(type(obj)):
+        if agent_id is None or self._has_twins or self._name_alike.get(type(obj)):
             return
         if len(self._acting) >= _MOST_IDS:
             self._acting.clear()
         other = self._known.get(self._acting.get(agent_id, 0))
         self._acting[agent_id] = id(obj)
-        if other is None or other.binding.given_id != agent_id:
-            return
-        twin = other.ref()
-        if twin is None or twin is obj:
-            return
-        told = f"two living objects act as agent {agent_id}"
-        if told not in _warned and len(_warned) < _MOST_IDS:
-            _warned.add(told)
+        twin = None if other is None or other.binding.given_id != agent_id else other.ref()
+        if twin is not None and twin is not obj:
+            self._has_twins = True
             note("two living objects acted under one agent_id")
-            say(f"{told}: their actions and states are recorded as those of one; give each its own agent_id")
+            say(
+                f"two living objects act as agent {agent_id}: the actions and states of both are recorded as those "
+                "of one agent; give each object its own agent_id"
+            )
 
     def look_through_kept(self) -> None:
         """Drop kept values that now refer to their agents, which could otherwise never be garbage-collected.

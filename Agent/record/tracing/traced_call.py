@@ -198,7 +198,7 @@ class Call:
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
         if not actions:
-            pipeline.agents.tell_twins(known, target)
+            pipeline.agents.warn_of_twins(known, target)
         period = pipeline.options.state_period
         is_due = actions % period == 0
         if actions and self.root and tracker.heavy:
