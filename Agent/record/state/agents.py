@@ -457,8 +457,8 @@ class Agents:
             self._has_twins = True
             note("two living objects acted under one agent_id")
             say(
-                f"two living objects act as agent {agent_id}: the actions and states of both are recorded as those "
-                "of one agent; give each object its own agent_id"
+                f"two living objects act as agent {agent_id}, so that what both do is recorded as that of one "
+                "agent: give each object its own agent_id"
             )
 
     def look_through_kept(self) -> None:
