@@ -457,7 +457,7 @@ class Agents:
             self._has_twins = True
             note("two living objects acted under one agent_id")
             say(
-                f"two living objects act as agent {agent_id}, so that what both do is recorded as that of one "
+                f"two living objects act as agent {agent_id}, so that what both do is recorded as of one "
                 "agent: give each object its own agent_id"
             )
 
