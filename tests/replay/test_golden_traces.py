@@ -19,6 +19,7 @@ from Agent.replay import (
     remove_golden,
     update_golden,
 )
+from Agent.replay.golden.trace import golden_places, try_golden
 
 SHOP = """
 class Till:
@@ -180,11 +181,18 @@ def test_one_that_is_missing_says_how_it_is_added(shop, goldens):
         lambda golden: (golden / "golden.json").write_text(
             (golden / "golden.json").read_text().replace('"normalise": {}', '"normalise": {"all": true}')
         ),
+        lambda golden: (golden / "golden.json").write_text(
+            (golden / "golden.json").read_text().replace('"name": "buyer"', '"name": "seller"')
+        ),
+        lambda golden: (golden / "golden.json").unlink(),
         lambda golden: (golden / "recording.zip").write_bytes(b"PK"),
+        lambda golden: (golden / "recording.zip").unlink(),
     ],
 )
 def test_one_that_is_damaged_says_so_and_is_not_green(shop, goldens, damage):
     damage(goldens / "buyer")
+    assert golden_places(goldens) == [goldens / "buyer"]
+    assert (try_golden(goldens / "buyer").passes, try_golden(goldens / "buyer").exit_code) == (False, 3)
     with pytest.raises(DamagedInput) as caught:
         check_golden(find_golden("buyer", goldens))
     assert str(goldens / "buyer") in str(caught.value)

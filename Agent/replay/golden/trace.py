@@ -47,7 +47,9 @@ _WITH_CHANGES: Final = 2
 """The version of golden traces with ignored fields or accepted changes, which version 1 does not have."""
 _LATER: Final = frozenset({"ignore", "accepted", "factory"})
 _DESCRIPTION: Final = "golden.json"
+_RECORDING: Final = "recording.zip"
 _MAX_DESCRIPTION_BYTES: Final = 1 << 20
+_RESTORE: Final = "restore it from version control, or add it again with --replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class GoldenTrace:
     @property
     def recording(self) -> Path:
         """The file that holds the recording."""
-        return self.directory / "recording.zip"
+        return self.directory / _RECORDING
 
     @property
     def accepted_with_files(self) -> tuple[Accepted, ...]:
@@ -169,7 +171,7 @@ def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
         DamagedInput: it cannot be read.
     """
     place = golden_place(name, directory)
-    if (place / _DESCRIPTION).is_file():
+    if _is_golden(place):
         return _read(place)
     from difflib import get_close_matches
 
@@ -194,7 +196,12 @@ def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
 def golden_places(directory: Path = DEFAULT_DIRECTORY) -> list[Path]:
     """Return the directory of each golden trace in a directory, sorted, without reading the golden traces."""
     shown = [path for path in entries_in(directory) if not path.name.startswith(".")]
-    return sorted(path for path in shown if (path / _DESCRIPTION).is_file())
+    return sorted(filter(_is_golden, shown))
+
+
+def _is_golden(place: Path) -> bool:
+    """Return whether a directory is a golden trace, which it remains without one of its two files."""
+    return any((place / name).exists() for name in (_DESCRIPTION, _RECORDING))
 
 
 def remove_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
@@ -214,7 +221,7 @@ def _read(place: Path) -> GoldenTrace:
         raise DamagedInput(
             f"the golden trace cannot be read: {why_unread(error)}",
             path=path,
-            remedy="restore it from version control, or add it again with --replace",
+            remedy=_RESTORE,
         ) from None
 
 
@@ -235,6 +242,8 @@ def _golden(stored: Any, path: Path) -> GoldenTrace:
     )
     if ":" not in golden.target:
         raise ValueError(f"its target {golden.target!r} is not module:factory")
+    if safe_name(golden.name) != path.name:
+        raise ValueError(f"its name is {golden.name!r}, and that of its directory {path.name!r}")
     return golden
 
 
@@ -489,6 +498,8 @@ def unpacked(golden: GoldenTrace, before: Accepted | None = None) -> Iterator[Ru
         before: as for `check_recording`.
     """
     recording = golden.recording if before is None else golden.directory / before.file
+    if not recording.is_file():
+        raise DamagedInput(f"the golden trace lacks {recording.name}", path=recording, remedy=_RESTORE)
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
         session = import_run(recording, Path(directory, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
