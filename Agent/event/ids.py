@@ -8,6 +8,8 @@ from __future__ import annotations
 WRITER_CHARS = 8
 SEQ_DIGITS = 18
 """The most digits that the number of an event may have; 18 digits always fit into 64 bits."""
+SENT_ID = rf"[a-z2-7]{{{WRITER_CHARS}}}-[1-9][0-9]{{0,{SEQ_DIGITS - 1}}}"
+"""The regular expression of the ids of events that a service takes, all of which `split_event_id` reads."""
 
 
 def new_writer_id(random5: bytes) -> str:

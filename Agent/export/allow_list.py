@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Final
 
+from Agent.event.ids import SENT_ID
 from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES
 from Agent.event.payloads import KINDS, Kind
 from Agent.export.messages import MAX_INTEGER, Dropped
@@ -233,7 +234,7 @@ _VERSION = re.compile(r"v?\d{1,4}(?:\.\d{1,3}){1,2}(?:[\-+.]?[A-Za-z][A-Za-z0-9.
 _SMALL_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _HIDDEN = re.compile(r"~[0-9a-f]{16}", re.ASCII)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_OUR_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
+_OUR_ID = re.compile(rf"[0-9a-f]{{16}}|[0-9a-f]{{32}}|{SENT_ID}")
 """Ids of spans, traces and events, and UUIDs without dashes."""
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _MOMENT = re.compile(

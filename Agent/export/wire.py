@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.event.ids import is_session_id, split_event_id
+from Agent.event.ids import SENT_ID, is_session_id
 from Agent.event.kinds import LEVELS, FailureCode, FailureType, RunStatus, StepType
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
@@ -106,7 +106,7 @@ def encode_body(session: Mapping[str, Any], events: Sequence[bytes], *, content:
     return b'%s,"events":[%s]}' % (head[:-1], b",".join(events))
 
 
-_EVENT_ID: Final = re.compile(r"[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
+_EVENT_ID: Final = re.compile(SENT_ID)
 _DIGEST: Final = re.compile(r"[0-9a-f]{8,64}")
 _MAX_CAUSES: Final = 1000
 _MAX_DEPTH: Final = 32
@@ -234,10 +234,9 @@ def _optional(read: Any, item: Mapping[str, Any], key: str) -> str | None:
 
 
 def _event_id(value: object) -> str:
-    is_one = isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
-    if not is_one or split_event_id(str(value))[1] > MAX_INTEGER:
+    if not isinstance(value, str) or _EVENT_ID.fullmatch(value) is None:
         raise WireError("/id", "it is not a writer-number")
-    return str(value)
+    return value
 
 
 def _timestamp(value: object) -> int:

@@ -263,6 +263,16 @@ def test_one_bad_event_does_not_keep_the_others_out():
     assert [(number, path) for number, path, _ in batch.refused] == [(1, "/events/1/kind")]
 
 
+@pytest.mark.parametrize("number", [0, 10**18, 2**63 - 1, 2**63, 10**40])
+def test_an_event_with_a_number_that_no_writer_gives_is_refused_and_the_others_are_stored(number):
+    body = wire(event(), event())
+    body["events"][0]["id"] = f"abcdefgh-{number}"
+    body["events"][1] |= {"id": f"abcdefgh-{10**18 - 1}", "causes": [f"abcdefgh-{number}", "abcdefgh-1"]}
+    batch, _ = read_batch(body)
+    assert [each.causes for each in batch.events] == [("abcdefgh-1",)]
+    assert [(index, path) for index, path, _ in batch.refused] == [(0, "/events/0/id")]
+
+
 DOCUMENT = {
     "run_id": "run-1",
     "agent_id": "my_agent",

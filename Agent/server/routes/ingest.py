@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from Agent.event.ids import SENT_ID
 from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
 from Agent.export.wire import RUN_SCHEMA, read_batch, read_run
 from Agent.server.access import Granted, GrantedDelete
@@ -56,7 +57,7 @@ _BATCH: Final = object_schema(
         "items": object_schema(
             ["timestamp", "id", "kind"],
             timestamp={"type": "string", "format": "date-time"},
-            id={"type": "string", "pattern": "^[a-z2-7]{8}-[1-9][0-9]*$"},
+            id={"type": "string", "pattern": f"^{SENT_ID}$"},
             kind=_LABEL,
             extra={"type": "object"},
         ),

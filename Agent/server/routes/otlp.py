@@ -15,7 +15,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.event.ids import SEQ_DIGITS, new_writer_id
+from Agent.event.ids import SENT_ID, SEQ_DIGITS, new_writer_id
 from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export import conventions
 from Agent.export.allow_list import AllowList, is_label
@@ -50,7 +50,7 @@ EVENT_ID: Final = OWN + "event_id"
 TICK: Final = OWN + "tick"
 _KINDS: Final = {AGENT: "agent_action", TOOL: "tool.call", MODEL: "model.call"}
 _INFO_LEVEL, _ERROR_LEVEL = 20, 40
-_EVENT_ID: Final = re.compile(r"[a-z2-7]{8}-[1-9][0-9]{0,17}", re.ASCII)
+_EVENT_ID: Final = re.compile(SENT_ID)
 _MAX_ANCESTORS: Final = 64
 
 

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, Query
 from Agent.analysis.causality.chains import MAX_HOPS, chain
 from Agent.analysis.causality.event_links import EventWindow, Row, time_us
 from Agent.event.clock import format_timestamp
+from Agent.event.ids import SENT_ID
 from Agent.event.kinds import LEVEL_NAMES, LEVELS
 from Agent.export.messages import YEAR_10000_US
 from Agent.server.access import Granted
@@ -32,7 +33,7 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 AgentId = Annotated[str, schemas.AGENT]
 Session = Annotated[str, schemas.UID]
 Interval = Annotated[Literal["hour", "day"] | None, Query(description="Also count by hour or by day (UTC).")]
-EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", description="writer-number.")]
+EventId = Annotated[str, Query(pattern=f"^{SENT_ID}$", description="writer-number.")]
 Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
 
