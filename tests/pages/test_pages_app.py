@@ -450,6 +450,14 @@ def test_nobody_else_may_control_a_program(root, requests, changed):
     assert requests == []
 
 
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', "[" * 5_000], ids=lambda body: body[:5])
+def test_a_body_that_is_no_object_is_refused_by_its_name(root, requests, body):
+    headers = OWN | {"Content-Type": "application/json"}
+    answer = controlling(root).post(f"{API}/control", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the body is not an object in JSON")
+    assert requests == []
+
+
 @pytest.mark.further
 def test_where_control_is_not_allowed_nothing_takes_a_request(root, requests):
     for client in (controlling(root, allow_control=False), controlling(root, token=None), forking(root)):

@@ -493,6 +493,8 @@ def _document(request: Request, session: str | None, section: str, page: Documen
 
 # refusals
 
+_NO_PAGE: Final = "nothing exists at this address"
+
 
 def _install_problems(app: FastAPI) -> None:
     def handle(kind: type[Exception], make: Callable[[Any], tuple[int, str, str | None]]) -> None:
@@ -505,7 +507,7 @@ def _install_problems(app: FastAPI) -> None:
 
     handle(errors.AgentTraceError, _of_internal_error)
     handle(RequestValidationError, _of_parameters)
-    handle(HTTPException, lambda error: (error.status_code, "nothing exists at this address", None))
+    handle(HTTPException, _of_http)
     handle(
         Exception, lambda _error: (500, "this is a bug in Agent Trace; the terminal has the details", None)
     )
@@ -520,10 +522,21 @@ def _of_internal_error(error: errors.AgentTraceError) -> tuple[int, str, str | N
     return status, error.message, error.remedy
 
 
+_REQUESTS: Final = "ui/README.md lists them"
+_NO_BODY: Final = "the body is not an object in JSON"
+
+
+def _of_http(error: HTTPException) -> tuple[int, str, str | None]:
+    # FastAPI has this status for one thing only: a body that is too deep for its parser of JSON.
+    return (400, _NO_BODY, _REQUESTS) if error.status_code == 400 else (error.status_code, _NO_PAGE, None)
+
+
 def _of_parameters(error: RequestValidationError) -> tuple[int, str, str | None]:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:2])
-    return 400, f"parameter {name}: {first['msg'][:1].lower()}{first['msg'][1:]}", "ui/README.md lists them"
+    where = first["loc"]
+    if where == ("body",) or first["type"] == "json_invalid":
+        return 400, _NO_BODY, _REQUESTS
+    return 400, f"parameter {where[1]}: {first['msg'][:1].lower()}{first['msg'][1:]}", _REQUESTS
 
 
 _BACKLOG = 64
