@@ -23,6 +23,8 @@ PROTOBUF: Final = "application/x-protobuf"
 MAX_BATCH_SPANS: Final = 512
 """The spans of a request: the default of OpenTelemetry's batch processor."""
 _SCOPE: Final = "agent-trace"
+_LAST_NS: Final = (1 << 64) - 1
+"""The last time that OTLP can express, in the year 2554; a wrong clock can be beyond it."""
 
 
 _NONE: Final[Mapping[str, str]] = {}
@@ -82,12 +84,16 @@ def _span(span: Span) -> dict[str, Any]:
     message |= {
         "name": span.name,
         "kind": span.kind,
-        "start_time_unix_nano": span.start_ns,
-        "end_time_unix_nano": span.end_ns,
+        "start_time_unix_nano": min(span.start_ns, _LAST_NS),
+        "end_time_unix_nano": min(span.end_ns, _LAST_NS),
         "attributes": _key_values(span.attributes),
     }
     events = [
-        {"time_unix_nano": each.time_ns, "name": each.name, "attributes": _key_values(each.attributes)}
+        {
+            "time_unix_nano": min(each.time_ns, _LAST_NS),
+            "name": each.name,
+            "attributes": _key_values(each.attributes),
+        }
         for each in span.events
     ]
     links = [
@@ -111,7 +117,7 @@ def _key_values(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _any_value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"bool_value": value}
-    if isinstance(value, int):
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:  # larger ones are texts, as OTLP's are
         return {"int_value": value}
     if isinstance(value, float):
         return {"double_value": value}

@@ -25,7 +25,7 @@ from Agent.client.otlp import spans_of
 from Agent.export.allow_list import AllowList
 from Agent.export.otlp import as_json, as_protobuf
 from Agent.export.span_content import messages_in
-from Agent.export.spans import MAX_SPAN_EVENTS, SpanMaker
+from Agent.export.spans import MAX_SPAN_EVENTS, Span, SpanEvent, SpanMaker
 from Agent.flight import record_tool, recorder
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
@@ -257,6 +257,24 @@ def without_empty(value):
         kept = {key: without_empty(each) for key, each in value.items()}
         return {key: each for key, each in kept.items() if each != [] and (key, each) != ("message", "")}
     return value
+
+
+@pytest.mark.parametrize("far_ns", [2**64 - 1, 2**64, 253_402_300_799_999_999_000])
+def test_times_and_numbers_beyond_64_bits_do_not_end_an_export(far_ns):
+    pytest.importorskip("opentelemetry.proto", reason="the extra [otel] is not installed")
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    span = Span(b"t" * 16, b"s" * 8, name="a", start_ns=far_ns, end_ns=far_ns, attributes={"n": 2**63})
+    span.add(SpanEvent("e", far_ns, {"n": -(2**63), "m": -(2**63) - 1}))
+    request = ExportTraceServiceRequest.FromString(as_protobuf([span], "shop"))
+    (sent,) = request.resource_spans[0].scope_spans[0].spans
+    times = {sent.start_time_unix_nano, sent.end_time_unix_nano, sent.events[0].time_unix_nano}
+    assert times == {2**64 - 1}
+    assert sent.attributes[0].value.string_value == str(2**63)
+    least, beyond = (each.value for each in sent.events[0].attributes)
+    assert (least.int_value, beyond.string_value) == (-(2**63), str(-(2**63) - 1))
+    line = json.loads(as_json([span], "shop"))["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    assert line["endTimeUnixNano"] == line["events"][0]["timeUnixNano"] == str(2**64 - 1)
 
 
 def test_only_the_spans_of_an_asked_run_are_exported(session):
