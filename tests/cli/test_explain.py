@@ -163,6 +163,19 @@ def test_nothing_is_coloured_in_a_pipe(ask, command):
 @pytest.mark.parametrize(
     "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.integration)]
 )
+def test_a_page_replaces_an_earlier_one_and_no_other_file(command, run, recorded, tmp_path):
+    asked = (*command, str(tmp_path / "target"), "--root", str(recorded.root))
+    assert [run(*asked).returncode for _ in range(2)] == [0, 0]
+    (tmp_path / "target").write_text("root:x:0:0::/root:/bin/sh\n")
+    done = run(*asked)
+    assert done.returncode == 3 and "remove it, or name another file" in done.stderr
+    assert (tmp_path / "target").read_text().startswith("root:")
+
+
+@pytest.mark.further
+@pytest.mark.parametrize(
+    "command", [("analyze", "--html"), pytest.param(("view", "--share"), marks=pytest.mark.integration)]
+)
 def test_a_page_is_written_through_a_link_and_into_a_pipe_which_both_stay(command, run, recorded, tmp_path):
     (tmp_path / "kept").mkdir()
     link, pipe = tmp_path / "link.html", tmp_path / "pipe"

@@ -272,12 +272,21 @@ def session_page(path: Path, reader: TreeReader, engine: Engine) -> str:
 def write_whole(target: Path, data: bytes) -> Path:
     """Write a report atomically, readable by its owner only; return its path.
 
-    A link is followed, and a pipe or a device is written to.
+    An earlier report is replaced, a link is followed, and a pipe or a device is written to.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or it holds something else than a report of this form.
     """
     try:
+        if target.is_file():
+            with target.open("rb") as file:
+                held = _form(file.read(_HEAD_BYTES))
+            if held not in {b"", _form(data)}:
+                raise InputError(
+                    "the file is there and is no such report",
+                    path=target,
+                    remedy="remove it, or name another file",
+                )
         write_output(target, data)
     except OSError as error:
         raise InputError(
@@ -288,3 +297,13 @@ def write_whole(target: Path, data: bytes) -> Path:
             else "choose a file in an existing directory",
         ) from error
     return target
+
+
+_HEAD_BYTES: Final = 64
+_DOCTYPE: Final = b"<!doctype html"
+
+
+def _form(head: bytes) -> bytes:
+    """Return how a file begins: with the doctype of HTML, or another character."""
+    head = head.lstrip().lower()
+    return _DOCTYPE if head.startswith(_DOCTYPE) else head[:1]
