@@ -27,7 +27,7 @@ from Agent.render.blocks import Section, Words
 from Agent.render.formats import plural
 from Agent.render.layout import sections_text
 from Agent.tree.files.session import write_output
-from Agent.tree.layout import recorded_at, session_id_of
+from Agent.tree.layout import open_file, recorded_at, session_id_of
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def write_whole(target: Path, data: bytes) -> Path:
     """
     try:
         if target.is_file():
-            with target.open("rb") as file:
+            with os.fdopen(open_file(os.path.realpath(target))[0], "rb") as file:
                 held = _form(file.read(_HEAD_BYTES))
             if held not in {b"", _form(data)}:
                 raise InputError(
