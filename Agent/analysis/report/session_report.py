@@ -272,18 +272,18 @@ def session_page(path: Path, reader: TreeReader, engine: Engine) -> str:
 def write_whole(target: Path, data: bytes) -> Path:
     """Write a report atomically, readable by its owner only; return its path.
 
-    An earlier report is replaced, a link is followed, and a pipe or a device is written to.
+    A page replaces an earlier page only; a link is followed, and a pipe or a device is written to.
 
     Raises:
-        InputError: the file cannot be written, or it holds something else than a report of this form.
+        InputError: the file cannot be written, or a page would replace a file that is no page.
     """
     try:
-        if target.is_file():
+        if _is_page(data) and target.is_file():
             with os.fdopen(open_file(os.path.realpath(target))[0], "rb") as file:
-                held = _form(file.read(_HEAD_BYTES))
-            if held not in {b"", _form(data)}:
+                head = file.read(_HEAD_BYTES)
+            if head and not _is_page(head):
                 raise InputError(
-                    "the file is there and is no such report",
+                    "the file exists and is no page",
                     path=target,
                     remedy="remove it, or name another file",
                 )
@@ -300,10 +300,7 @@ def write_whole(target: Path, data: bytes) -> Path:
 
 
 _HEAD_BYTES: Final = 64
-_DOCTYPE: Final = b"<!doctype html"
 
 
-def _form(head: bytes) -> bytes:
-    """Return how a file begins: with the doctype of HTML, or another character."""
-    head = head.lstrip().lower()
-    return _DOCTYPE if head.startswith(_DOCTYPE) else head[:1]
+def _is_page(data: bytes) -> bool:
+    return data[:_HEAD_BYTES].lstrip().lower().startswith(b"<!doctype html")
