@@ -602,7 +602,7 @@ def test_two_living_objects_that_act_under_one_id_get_one_warning(recorded, capf
     for each in (one, one, other, one, other, third):
         each.act()
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("agent-trace: two living objects act as agent twin:")
+    assert line.startswith("agent-trace: two living objects act as agent twin,")
     assert recorded.health.notes["two living objects acted under one agent_id"] == 1
 
 
