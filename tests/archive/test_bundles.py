@@ -93,8 +93,8 @@ def test_neither_host_nor_command_line_nor_code_to_load_goes_along(recorded, tra
     stored = json.loads((done.session / "session.json").read_bytes())
     assert (stored["host"], stored["argv"], stored["targets"], stored["pid"]) == ("", [], {}, 0)
     with zipfile.ZipFile(recorded[1]) as package:
-        told = json.loads(package.read("session.json"))
-    assert not {"host", "argv", "targets", "pid", "configuration"} & told.keys()
+        printed = json.loads(package.read("session.json"))
+    assert not {"host", "argv", "targets", "pid", "configuration"} & printed.keys()
 
 
 def test_what_a_session_was_forked_from_goes_along(recorded, trace_root, tmp_path):
@@ -105,8 +105,8 @@ def test_what_a_session_was_forked_from_goes_along(recorded, trace_root, tmp_pat
     (copy / "session.json").write_text(json.dumps({**stored, "forked_from": origin, "note": "mine"}))
     export_bundle(copy, tmp_path / "fork.zip")
     done = import_run(tmp_path / "fork.zip", trace_root)
-    told = json.loads((done.session / "session.json").read_bytes())
-    assert told["forked_from"] == origin and "note" not in told
+    printed = json.loads((done.session / "session.json").read_bytes())
+    assert printed["forked_from"] == origin and "note" not in printed
 
 
 def test_secrets_were_replaced_when_they_were_recorded_and_stay_so(trace_root, tmp_path):
@@ -224,7 +224,10 @@ def assert_refused(file, tmp_path, **options):
 )  # fmt: skip
 def test_a_name_that_no_session_has_is_refused(recorded, tmp_path, name):
     members = {**members_of(recorded[1]), name: b"x"}
-    assert "name" in (told := assert_refused(packed(tmp_path / "x.zip", members), tmp_path)) or "path" in told
+    assert (
+        "name" in (printed := assert_refused(packed(tmp_path / "x.zip", members), tmp_path))
+        or "path" in printed
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,8 +263,8 @@ def test_a_small_file_that_unpacks_to_much_is_refused_before_anything_is_written
     )
     root = tmp_path / "new" / "trace"
     assert main(["import", "bundle", str(bomb), "--root", str(root)]) == 3
-    told = capsys.readouterr().err
-    assert "times its size" in told and "--large" in told and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "times its size" in printed and "--large" in printed and "Traceback" not in printed
     assert not root.parent.exists()
     assert main(["import", "bundle", str(bomb), "--root", str(root), "--large"]) in {0, 1}
     assert len(list_sessions(root)) == 1
@@ -291,10 +294,10 @@ def test_a_manifest_of_other_types_is_one_clear_error(recorded, tmp_path, value)
         with zipfile.ZipFile(tmp_path / "x.zip", "w") as package:
             for name, held in members.items():
                 package.writestr(name, json.dumps(each).encode() if name == "manifest.json" else held)
-        told = assert_refused(tmp_path / "x.zip", tmp_path)
-        assert not re.search(r"indices|attribute|unpack|subscript|expected|unhashable|'<'", told), (
+        printed = assert_refused(tmp_path / "x.zip", tmp_path)
+        assert not re.search(r"indices|attribute|unpack|subscript|expected|unhashable|'<'", printed), (
             each,
-            told,
+            printed,
         )
 
 
@@ -343,7 +346,7 @@ def test_a_file_of_lines_that_are_no_events_is_refused(recorded, tmp_path):
     limits = PackageLimits(max_ratio=float("inf"), max_damaged=1000)
     for line in (b"\n", b"x\n"):
         many = packed(tmp_path / "many.zip", {**members, "agents/x.log": line * (lines + 1_001)})
-        told = assert_refused(many, tmp_path, limits=limits)
-        assert "x.log consists of lines that are not events" in told
+        printed = assert_refused(many, tmp_path, limits=limits)
+        assert "x.log consists of lines that are not events" in printed
     few = packed(tmp_path / "few.zip", {**members, "agents/x.log": b"\n" * 1_000})
     assert import_run(few, tmp_path / "few", limits=limits).events > 0

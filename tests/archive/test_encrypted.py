@@ -278,16 +278,16 @@ def test_no_answer_names_the_place_where_it_was_opened(tmp_path, with_key, capfd
         f"fork {agent} --step tick:2 --modify {{}} {target}",
     ):
         main([*asked.split(), "--root", str(root)])
-        told = "".join(capfd.readouterr())
-        assert str(root / "session_") in told, asked
-        assert OPENED.strip("*") not in told and str(with_key) not in told, asked
+        printed = "".join(capfd.readouterr())
+        assert str(root / "session_") in printed, asked
+        assert OPENED.strip("*") not in printed and str(with_key) not in printed, asked
 
 
 def test_listed_runs_name_their_encrypted_session(copy, with_key, capfd):
     encrypt_all(copy)
     main(["runs", "--json", "--root", str(copy)])
-    told = capfd.readouterr().out
-    assert str(copy / "session_") in told and str(with_key) not in told
+    printed = capfd.readouterr().out
+    assert str(copy / "session_") in printed and str(with_key) not in printed
 
 
 def test_restoring_gives_the_same_bytes(original, copy):

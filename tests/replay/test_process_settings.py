@@ -8,6 +8,7 @@ import os
 import socket  # noqa: F401 - so that it is loaded
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.processes import child_environment
@@ -112,6 +113,14 @@ def test_settings_of_a_thread_are_left_out_in_another():
         context.prec += 1
         assert "decimal.getcontext()" in process_settings(of_thread=True)
     assert "decimal.getcontext()" not in process_settings(of_thread=False)
+
+
+def test_settings_of_a_thread_that_another_one_cannot_read_are_not_called_unchanged(program_state):
+    name = "decimal.getcontext()"
+    assert name in program_state.payload()["unchanged"]
+    with ThreadPoolExecutor(1) as pool:
+        payload = pool.submit(program_state.payload).result()
+    assert name not in {*payload["unchanged"], *payload["changed"], *payload["unknown"]}
 
 
 def test_a_library_function_that_setattr_replaced_is_named(program_state, monkeypatch):

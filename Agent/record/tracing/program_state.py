@@ -217,6 +217,8 @@ class ProgramState:
         payload = self._beside_first([*looks, *of_process.items()])
         if self._attributes is not None:  # one name for all variables and one for each module
             unchanged = {name for name in self._settings if not name.startswith(f"{ENVIRONMENT}[")}
+            if get_ident() != self._thread:
+                unchanged -= SETTINGS_OF_THREAD
             payload["unchanged"] += sorted(unchanged - of_process.keys())
             payload["unchanged"] += [ENVIRONMENT, *(f"{name}.*" for name in self._attributes.modules)]
         changed, numbers, code = payload["changed"], payload["numbers"], payload["code"]
