@@ -83,7 +83,7 @@ def test_as_it_comes_it_finds_the_field_that_stopped_the_creator_and_the_call_th
     done = run("demo", "--json", "--place", tmp_path / "place")
     assert done.returncode == 0, done.stdout + done.stderr
     first = json.loads(done.stdout)["debug"]["causes"][0]
-    assert first["title"].startswith("creator_017: cooldown_until is 3634 at tick 34")
+    assert first["title"].startswith("creator_017: cooldown_until is 3614 at tick 14")
     assert "TrendQuotaExceeded" in first["explanation"]
 
 

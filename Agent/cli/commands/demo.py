@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from Agent.replay import ReplayReport
     from Agent.tree.files.control import ControlledProgram
 
-AGENTS, TICKS, SEED = 60, 96, 7
+AGENTS, TICKS, SEED = 50, 40, 7
 """The defaults of `Agent.demo.platform`, repeated so that --help need not import it."""
 
 _RUNNER: Final = "Agent.cli.run_program"
