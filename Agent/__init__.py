@@ -1,37 +1,38 @@
 """Record, explain and replay agents and multi-agent simulations from plain files.
 
-Importing the package loads the decorators and loggers only, and creates nothing on disk: the first event does
-the rest.
+Importing the package creates nothing on disk, and each name is loaded when it is first used. Decorators and
+loggers load only themselves; the first event loads the rest of recording.
 """
 
 from typing import TYPE_CHECKING
 
-from Agent.config.first_event import begin_by_default as _begin_by_default
+# The hooks of `process` run in the order of their registration; `seams` connects the packages.
+from Agent.config import process as _process  # noqa: F401
+from Agent.config import seams as _seams  # noqa: F401
 from Agent.lazy_names import lazy_names as _lazy_names
-from Agent.record.emit import installed as _installed
-from Agent.record.emit.context import caused_by
-from Agent.record.emit.installed import tick
-from Agent.record.tracing.instrument import instrument
-from Agent.utils import (
-    AgentLogger,
-    InteractionLogger,
-    LearningLogger,
-    PerformanceLogger,
-    ResourceSampler,
-    SystemLogger,
-    measure_performance,
-    trace_agent_action,
-    trace_context,
-    trace_errors,
-    trace_learning_update,
-    trace_performance,
-)
 from Agent.version import __version__
 
 if TYPE_CHECKING:
     from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue
     from Agent.config.logging_config import health, setup_logging, shutdown_logging
+    from Agent.record.emit.context import caused_by
+    from Agent.record.emit.installed import tick
     from Agent.record.messages import adopt, carry, receive, send
+    from Agent.record.tracing.instrument import instrument
+    from Agent.utils import (
+        AgentLogger,
+        InteractionLogger,
+        LearningLogger,
+        PerformanceLogger,
+        ResourceSampler,
+        SystemLogger,
+        measure_performance,
+        trace_agent_action,
+        trace_context,
+        trace_errors,
+        trace_learning_update,
+        trace_performance,
+    )
 
 __all__ = [
     "__version__",
@@ -63,14 +64,20 @@ __all__ = [
     "trace_performance",
 ]
 
-_installed.bootstrap = _begin_by_default
-
 __getattr__ = _lazy_names(
     __name__,
     {
         "Agent.analysis": "analyze_session debug_issue DebugReport LogAnalyzer",
         "Agent.config.logging_config": "health setup_logging shutdown_logging",
+        "Agent.record.emit.context": "caused_by",
+        "Agent.record.emit.installed": "tick",
         "Agent.record.messages": "adopt carry receive send",
+        "Agent.record.tracing.instrument": "instrument",
+        "Agent.utils": """
+            AgentLogger InteractionLogger LearningLogger PerformanceLogger ResourceSampler SystemLogger
+            measure_performance trace_agent_action trace_context trace_errors trace_learning_update
+            trace_performance
+        """,
     },
 )
 

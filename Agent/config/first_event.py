@@ -1,6 +1,6 @@
 """Start recording at the first event, if the program did not call `setup_logging`.
 
-The package imports only this module; the first event imports the rest, beginning with `logging_config.py`.
+Loggers and decorators load only this module; the first event loads the rest, first `logging_config.py`.
 """
 
 from __future__ import annotations
@@ -8,23 +8,17 @@ from __future__ import annotations
 # Imported early: after a fork in another thread, the child's first event would find it half imported.
 import logging  # noqa: F401
 import sys
-from typing import TYPE_CHECKING
 
-from Agent.analysis.debug import experiment_seam
 from Agent.config import process
 from Agent.config.process import has_ended, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.event.limits_of_time import pass_on, undisturbed
 from Agent.event.system_clock import SystemClock
+from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
-from Agent.tree import default_root
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from Agent.analysis.debug.experiment_seam import CauseTester, HowToTest, Measurable
+from Agent.tree.default_root import default_root
 
 
 def begin_by_default() -> None:
@@ -85,28 +79,12 @@ def _begin_late() -> None:
         _begin()
 
 
-def _configured_root() -> Path:
-    from Agent.config.load import configured_root
-
-    return configured_root()
-
-
-def _open_encrypted(session: Path) -> Path:
-    from Agent.archive.encrypted import open_encrypted
-    from Agent.config.keys import session_key
-
-    key = session_key(session.parent)
-    if key is None:
-        raise default_root.no_key(session)
-    return open_encrypted(session, key)
-
-
 def _end_program() -> None:
     """End a session shared by several processes; imports its code only if there may be such a session."""
     try:
         from Agent.tree.layout import programs_dir
 
-        if "Agent.config.session_join" in sys.modules or programs_dir(_configured_root()).is_dir():
+        if "Agent.config.session_join" in sys.modules or programs_dir(default_root()).is_dir():
             from Agent.config.session_join import end_program
 
             end_program()
@@ -114,25 +92,6 @@ def _end_program() -> None:
         say(f"the session of this program's processes was not ended: {type(error).__name__}: {error}")
 
 
-def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    from Agent.replay.forks.interventions import DEFAULT_SEEDS, CauseExperiments
-
-    return CauseExperiments(
-        session,
-        complaint.sort,
-        complaint.series,
-        complaint.agents,
-        outcome=how.outcome,
-        target=how.target,
-        live=how.live,
-        worse=complaint.worse,
-        seeds=DEFAULT_SEEDS if how.seeds is None else how.seeds,
-        timeout_seconds=how.timeout_seconds,
-    )
-
-
-default_root.find = _configured_root
-default_root.open_encrypted = _open_encrypted
-experiment_seam.find = _trials
 process.begin_late = _begin_late
 process.end_program = _end_program
+installed.bootstrap = begin_by_default

@@ -21,7 +21,7 @@ def _here() -> Path:
 
 
 find: Callable[[], Path] = _here
-"""Returns the default root; `config/first_event.py` sets it once."""
+"""Returns the default root; `config/seams.py` sets it once."""
 
 
 def default_root() -> Path:
@@ -56,4 +56,4 @@ def _without_key(session: Path) -> Path:
 
 
 open_encrypted: Callable[[Path], Path] = _without_key
-"""Decrypts an encrypted session and returns the directory; `config/first_event.py` sets it once."""
+"""Decrypts an encrypted session and returns the directory; `config/seams.py` sets it once."""

@@ -75,7 +75,7 @@ def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
 @pytest.mark.parametrize(
     "statement",
     [
-        "import Agent",
+        "from Agent import AgentLogger, trace_agent_action",
         "from Agent.utils import AgentLogger, trace_agent_action, trace_context\n"
         "AgentLogger('creator_001', 'creator')\n"
         "class Creator:\n"
@@ -84,7 +84,7 @@ def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
         "    @trace_agent_action\n"
         "    async def publish(self): pass",
     ],
-    ids=["the import alone", "loggers and decorators in place"],
+    ids=["the names alone", "loggers and decorators in place"],
 )
 def test_what_only_recording_needs_waits_for_the_first_event(statement, tmp_path):
     loaded = all_modules_loaded_by(statement, tmp_path)
@@ -100,6 +100,32 @@ def test_what_only_recording_needs_waits_for_the_first_event(statement, tmp_path
         tmp_path,
     )
     assert recorded >= LATER, sorted(LATER - recorded)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "statement", ["import Agent", "from Agent import LogAnalyzer", "from Agent.cli.main import main"]
+)
+def test_who_only_reads_loads_no_loggers_and_decorators(statement, tmp_path):
+    loaded = all_modules_loaded_by(statement, tmp_path)
+    assert "Agent.config.process" in loaded
+    recording = {name for name in loaded if name.startswith(("Agent.record.emit", "Agent.record.tracing"))}
+    assert recording == set()
+    assert "Agent.config.first_event" not in loaded
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name",
+    ["Agent.tick", "Agent.instrument", "Agent.shutdown_logging", "Agent.flight.recorder", "Agent.bridges"],
+)
+def test_whatever_records_has_what_the_first_event_calls(name, tmp_path):
+    loaded = all_modules_loaded_by(
+        f"import Agent, Agent.flight, Agent.bridges\n{name}\n"
+        "from Agent.record.emit import installed\nassert installed.bootstrap is not None",
+        tmp_path,
+    )
+    assert "Agent.config.first_event" in loaded
 
 
 @pytest.mark.process

@@ -112,7 +112,7 @@ def nobody(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
 
 
 find: Callable[[Path, Measurable, HowToTest], CauseTester] = nobody
-"""Returns the tester for the causes of a complaint in a session; set once, by `config/first_event.py`.
+"""Returns the tester for the causes of a complaint in a session; set once, by `config/seams.py`.
 
 It raises UsageError if the outcome is not valid, and ReplayError if the session cannot be replayed.
 """

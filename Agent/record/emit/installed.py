@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from Agent import record
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.emit.context import Reads, SpanScope, current_scope
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 active: Pipeline | None = None
 """The pipeline that writes events; the hot path reads this name, other code calls `active_pipeline()`."""
 bootstrap: Callable[[], None] | None = None
-"""The function that the first event calls if recording is not set up; `Agent/__init__` sets it."""
+"""The function that the first event calls if recording is not set up; `config/first_event.py` sets it."""
 open_reads: Callable[[object], Reads] | None = None
 """Makes the `Reads` of a call of a traced function; None while no source is recorded."""
 source_player: SourcePlayer | None = None
@@ -109,3 +110,7 @@ def level_of(level: object) -> int:
     if number not in LEVELS.values() or isinstance(number, bool):
         raise ConfigurationError(f"unknown level {level!r}", remedy=f"use one of {', '.join(LEVELS)}")
     return int(number)  # type: ignore[call-overload,no-any-return]
+
+
+if record.on_load is not None:
+    record.on_load()

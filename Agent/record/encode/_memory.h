@@ -1,6 +1,6 @@
 /* How much memory orjson may need for a value, by the rule of `ask_memory_for` in `plain.py`. Included by `_native.c`. */
 
-enum { DEEPEST_ASKED = 256, MOST_ASKED = 1 << 22, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288, ASKED_FROM = 48 << 10 };
+enum { DEEPEST_ASKED = 256, MOST_ASKED = 1 << 22, OF_A_BYTE = 24, OF_AN_ITEM = 48, OF_THE_WIDEST = 288 };
 
 typedef struct {
     Py_ssize_t text_bytes, items, widest;
@@ -43,11 +43,10 @@ static Py_ssize_t bytes_needed(PyObject *value) {
 /* most_needed(value): an upper bound in bytes; -1 where Python has to count. */
 static PyObject *most_needed(PyObject *Py_UNUSED(module), PyObject *value) { return PyLong_FromSsize_t(bytes_needed(value)); }
 
-/* 0 with MemoryError where orjson might not get what it needs, which would end the process. As in `has_memory`, little is not
-   asked for. */
+/* 0 with MemoryError where orjson might not get what it needs, which would end the process. Little is asked for, too: a walk over
+   many small values may have taken the rest. */
 static int ask_memory_for(PyObject *value) {
     Py_ssize_t needed = bytes_needed(value);
-    if (needed >= 0 && needed < ASKED_FROM) return 1;
     void *room = needed < 0 ? NULL : PyMem_RawMalloc((size_t)needed + 4096);
     PyMem_RawFree(room);
     return room != NULL || (PyErr_NoMemory(), 0);
