@@ -31,7 +31,7 @@ def first_screen(page: Any) -> None:
 
 def causes(page: Any) -> None:
     """Where a value was set, and the causes of that event over the lanes."""
-    page.get_by_role("button", name="3634", exact=True).click()
+    page.get_by_role("button", name="3614", exact=True).click()
     page.get_by_text("What led to it").wait_for()
     page.get_by_role("button", name="Involved").click()
     for _ in range(4):
