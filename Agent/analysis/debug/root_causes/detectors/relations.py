@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, compress, islice, permutations, repeat
-from operator import attrgetter, eq, ne, sub
+from operator import and_, attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
@@ -194,7 +194,7 @@ def _broken(
                 beside, values = _both(beside, values)  # noqa: PLW2901 - of the same relation, less what lacks
             if 2 * len(values.values) < MIN_SEEN:
                 continue
-            usual = None if values.commonest > COMMON else _difference(beside, values)
+            usual = None if values.has_common else _difference(beside, values)
             if usual is not None:
                 if (link or place < number or other is TICK) and (
                     not is_same_sort or usual is True or usual == 0
@@ -226,9 +226,17 @@ class _Column:
         self.is_sparse = _Lacking in self.types
 
     @cached_property
-    def commonest(self) -> float:
-        """The share of the commonest value."""
-        return max(Counter(map(str, self.values)).values()) / len(self.values)
+    def has_common(self) -> bool:
+        """Whether one value has more than the share `COMMON`."""
+        most = COMMON * len(self.values)
+        return not _has_many(self.levels, most, self.values) and (
+            max(Counter(map(str, self.values)).values()) > most
+        )
+
+    @cached_property
+    def is_present(self) -> list[bool]:
+        """Of each place, whether a value is there."""
+        return [value is not _LACKS for value in self.values]
 
     @cached_property
     def has_no_number(self) -> bool:
@@ -248,12 +256,8 @@ class _Column:
 
 def _both(beside: _Column, values: _Column) -> tuple[_Column, _Column]:
     """Return the two columns without the places at which one of them lacks a value."""
-    pairs = [
-        each
-        for each in zip(beside.values, values.values, strict=True)
-        if each[0] is not _LACKS and each[1] is not _LACKS
-    ]
-    return _Column([each for each, _ in pairs]), _Column([each for _, each in pairs])
+    have_both = [*map(and_, beside.is_present, values.is_present)]
+    return _Column([*compress(beside.values, have_both)]), _Column([*compress(values.values, have_both)])
 
 
 class _Columns:
@@ -304,6 +308,11 @@ class _Columns:
         return members_of(self.acts)
 
 
+def _has_many(levels: AbstractSet[Any], most: float, values: Sequence[Any]) -> bool:
+    """Whether there are so many levels that none can have more than `most` of the values."""
+    return len(values) - len(levels) + 1 <= most
+
+
 def _gap(beside: Any, value: Any) -> Any:
     """Return the difference of two numbers, otherwise whether the values are equal."""
     if type(beside) in _NUMBERS and type(value) in _NUMBERS:
@@ -328,9 +337,13 @@ def _gaps(beside: _Column, values: _Column) -> list[Any]:
 
 def _difference(beside: _Column, values: _Column) -> Any:
     """Return the difference that many have, or None; True stands for equal texts."""
-    gaps = _gaps(beside, values)
+    if (beside.has_no_number or values.has_no_number) and beside.levels.isdisjoint(values.levels):
+        return None
+    gaps, least = _gaps(beside, values), (1 - MAY_BREAK) * len(values.values)
+    if _has_many(set(gaps), least, gaps):
+        return None
     usual, times = Counter(gaps).most_common(1)[0]
-    if usual is False or times <= (1 - MAY_BREAK) * len(values.values):
+    if usual is False or times <= least:
         return None
     first = gaps.index(usual)
     # One pair of values that recurs, such as a start value at tick 0, is no relation.
