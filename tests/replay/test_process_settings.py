@@ -134,7 +134,17 @@ def test_a_library_function_that_setattr_replaced_is_named(program_state, monkey
     assert left(program_state, ["json.dumps"]).at("json.dumps") == "unchanged"
 
 
-def test_private_names_and_new_ones_are_not_looked_at(monkeypatch):
+@pytest.mark.parametrize(("value", "shown"), [(5, 5), (left, f"{__name__}.left")])
+def test_a_name_that_a_library_got_is_named(program_state, monkeypatch, value, shown):
+    first = left(program_state)
+    monkeypatch.setattr(json, "mine", value, raising=False)
+    last = left(program_state)
+    monkeypatch.undo()
+    assert names_of(first, last) == names_of(last, first) == ["json.mine"]
+    assert last.shown("json.mine") == shown
+
+
+def test_private_names_and_those_that_a_library_gave_itself_are_not_looked_at(monkeypatch):
     attributes = ModuleAttributes()
     monkeypatch.setattr(json, "_default_encoder", None)
     monkeypatch.setattr(json, "mine", len, raising=False)
@@ -173,6 +183,7 @@ def test_a_mapping_in_the_place_of_the_environment_is_not_read(monkeypatch):
         (PLAIN, "logging.disable(30)", "logging.disable()"),
         ('setattr(json, "loads", len)', "pass", "json.loads"),
         (PLAIN, 'json.__dict__["loads"] = len', "json.loads"),
+        ('setattr(json, "mine", 1)', 'setattr(json, "mine", 2)', "json.mine"),
     ],
 )
 def test_changed_code_that_leaves_the_process_otherwise_is_diverged(

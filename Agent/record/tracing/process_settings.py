@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -84,21 +84,21 @@ class ModuleAttributes:
         return sorted(str(module_name(module.__name__)) for module, _ in self._modules.values())
 
     def replaced(self, asked: Iterable[str] = ()) -> Iterator[tuple[str, Any, Any, bool]]:
-        """Yield attributes that were replaced, or are asked for: name, first and last value.
+        """Yield attributes that were replaced, came in, or are asked for: name, first and last value.
 
         The last member says whether these are names of functions or classes, which count by name.
         """
         asked = frozenset(asked)
         for module, first in self._modules.values():
             last = vars(module)
-            for name, value in first.items():
+            for name, value in [*first.items(), *((each, ABSENT) for each in _came_in(module, first))]:
                 full = f"{module_name(module.__name__)}.{name}"
                 now = last.get(name, ABSENT)
                 if now is not value or full in asked:
                     shown = _shown(value), _shown(now)
                     # Recording itself replaces clocks and the like.
                     if not any(type(each) is str and each.startswith("Agent.") for each in shown):
-                        yield full, *shown, type(value) not in SCALARS
+                        yield full, *shown, type(now if value is ABSENT else value) not in SCALARS
 
 
 _OF_PYTHON = ("_", "last_")
@@ -113,6 +113,18 @@ def _public(module: Any) -> dict[str, Any]:
         for name, value in list(vars(module).items())
         if type(name) is str and not name.startswith(_OF_PYTHON) and type(value) in _COMPARED
     }
+
+
+def _came_in(module: Any, first: Collection[str]) -> list[str]:
+    """Return the names that a module got since; of functions and classes those of the program.
+
+    Libraries add some of their own when they are first used, such as `concurrent.futures.ThreadPoolExecutor`.
+    """
+    return [
+        name
+        for name, value in _public(module).items()
+        if name not in first and (type(value) in SCALARS or is_of_program(str(value.__module__)))
+    ]
 
 
 def _shown(value: Any) -> Any:
