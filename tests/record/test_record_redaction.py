@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import random
+import re
 import string
 import types
 from collections import Counter, OrderedDict, defaultdict
@@ -673,6 +674,28 @@ def test_the_class_of_an_object_under_a_secret_name_is_no_secret():
     assert forms[1].startswith("[redacted:")
     assert [form["class"].rpartition(".")[2] for form in (forms[0], forms[2])] == ["Word", "Word"]
     assert all(form["digest"].startswith("c1:") for form in (forms[0], forms[2]))
+
+
+class Holder:
+    agent_id = "a"
+
+    def __init__(self, pat):
+        self.pat = pat
+
+    @trace_agent_action
+    def act(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "held", [len, iter([1, 2]), re.compile(r"(?P<k>\w+)=(?P<v>\d+)"), Word("7Hk2pQ9wZx4v")]
+)
+def test_the_digest_of_an_object_under_a_name_that_may_be_that_of_a_secret_is_kept(held):
+    with recording() as found:
+        Holder(held).act()
+        assert "7Hk2pQ9wZx4v" not in found.text
+        form = found.of("state")[0]["extra"]["fields"]["pat"]
+    assert form["digest"].startswith("c1:")
 
 
 @pytest.mark.parametrize("beside", [("token", object()), ("a", object(), "b"), {1: {"token": [2]}}])

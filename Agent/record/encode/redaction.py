@@ -327,7 +327,9 @@ class RedactionWalk:
         if isinstance(value, list):
             return [self._likely(item, f"{pointer}/{index}") for index, item in enumerate(value)]
         if isinstance(value, dict):
-            return self._members(value, pointer, dict.fromkeys(value, LIKELY))
+            # The digests of an object look random; replay compares them.
+            own = OWN_KEYS if self.types.get(pointer) == "opaque" else ()
+            return self._members(value, pointer, {key: LIKELY for key in value if key not in own})
         if isinstance(value, str) and is_random(self._text_of(value, pointer)):
             return self._hidden(value, pointer)
         return self.value(value, pointer)
