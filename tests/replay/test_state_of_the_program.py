@@ -62,8 +62,9 @@ def squared(number):
     return number * number
 
 
-def noted(number, seen=[]):
+def noted(number, seen=[], *, most=0):
     seen.append(number)
+    noted.__kwdefaults__["most"] = 1
     noted.calls = getattr(noted, "calls", 0) + 1
 
 
@@ -155,6 +156,7 @@ def changed(place: Path, before: str, after: str, source: str = PROGRAM, **optio
         ("CURRENT.get() + 1", "CURRENT.get() + 2", "shop.CURRENT"),
         ("MORE(1)", "MORE(2)", "shop.counter.<locals>.more.<closure>.count"),
         ("seen.append(number)", "seen.append(8)", "shop.noted.<default>.seen"),
+        ('["most"] = 1', '["most"] = 2', "shop.noted.<default>.most"),
         ('"calls", 0) + 1', '"calls", 0) + 2', "shop.noted.calls"),
         ("self.charge + 1", "self.charge + 2", "shop.Clerk.charge.kept"),
         ("taken += 1", "taken += 2", "shop.Shelf.taken"),

@@ -1,6 +1,11 @@
 """Threads that end with their action are no reason, those that do not are named; spawned generators; Mesa."""
 
+import multiprocessing
+import threading
+
 import pytest
+
+from Agent.record.state.introspection import read_state
 
 THREADS = """
 import asyncio, concurrent.futures as cf, threading
@@ -420,3 +425,46 @@ def test_a_response_does_not_wait_for_calls_that_changed_code_no_longer_makes(to
     toy.change('self.decide("two"), self.decide("three")', 'self.decide("three")')
     report = toy.replay(program=False)
     assert report.verdict == "DIVERGED", str(report)
+
+
+RUNNERS = """
+import threading
+class Runner(threading.Thread):
+    def __init__(self, agent_id):
+        super().__init__()
+        self.agent_id, self.out = agent_id, []
+    def run(self):
+        for number in range(3): self.add(number)
+    @trace_agent_action
+    def add(self, number):
+        self.out.append(number)
+        return len(self.out)
+
+def build(spec): return Runner("a")
+def main():
+    runner = Runner("a")
+    runner.start()
+    runner.join()
+    runner.add(7)
+"""
+
+
+@pytest.mark.further
+@pytest.mark.process
+def test_an_agent_that_is_a_thread_is_replayed_although_it_is_another_thread(toy):
+    toy.record(RUNNERS)
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("len(self.out)", "sum(self.out)").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+
+
+@pytest.mark.parametrize("kind", [threading.Thread, multiprocessing.Process])
+def test_what_says_which_thread_or_process_it_is_is_no_state(kind):
+    agent = kind(target=print, name="runner")
+    before = read_state(agent).fields
+    agent.start()
+    agent.join()
+    after = read_state(agent).fields
+    assert after == {name: before[name] for name in after}
+    assert after["_name"] == "runner"

@@ -230,9 +230,10 @@ class Search:
         code = function.__code__
         given = function.__defaults__ or ()
         positional = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
-        for name, value in (*zip(positional, given, strict=False), *(function.__kwdefaults__ or {}).items()):
-            if type(value) not in SCALARS:
-                self._value(f"{own}.<default>.{name}", value)
+        held = [each for each in zip(positional, given, strict=False) if type(each[1]) not in SCALARS]
+        # A number in this dict can be replaced, that in the tuple only with the whole tuple, which code shows.
+        for name, value in [*held, *(function.__kwdefaults__ or {}).items()]:
+            self._value(f"{own}.<default>.{name}", value)
 
     def _global(self, place: str, name: str, value: object, names: set[str], depth: int = 0) -> None:
         if type(value) is not ModuleType:

@@ -21,6 +21,8 @@ from Agent.record.sources.adopted import is_own, module_of, place_of
 
 _OUTLIVES = "a thread that still runs when its action ends"
 _NOBODYS = "a thread that the action does not join"
+_CALLS_RUN = "_bootstrap_inner"
+"""The method of a thread that calls its `run`, which may be a field of an agent."""
 
 
 class ThreadWatch:
@@ -51,6 +53,8 @@ class ThreadWatch:
         neither its tick nor its open calls, which it lacks in the recording, too.
         """
         start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
+        bootstrap = vars(threading.Thread)[_CALLS_RUN]
+        contexts: dict[int, contextvars.Context] = {}
 
         def joined(thread: threading.Thread, timeout: float | None = None) -> None:
             join(thread, timeout)
@@ -58,10 +62,15 @@ class ThreadWatch:
 
         def started(thread: threading.Thread) -> None:
             self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the only way to a caller
-            context, run = contextvars.copy_context(), thread.run
+            contexts[id(thread)] = context = contextvars.copy_context()
             context.run(current_scope.set, None)
-            thread.run = lambda: context.run(run)  # type: ignore[method-assign]
-            start(thread)
+            try:
+                start(thread)
+            finally:
+                contexts.pop(id(thread), None)
+
+        def begun(thread: threading.Thread) -> None:
+            contexts.pop(id(thread), contextvars.Context()).run(bootstrap, thread)
 
         def submitted(pool: ThreadPoolExecutor, /, *args: Any, **kwargs: Any) -> Future[Any]:
             task = submit(pool, *args, **kwargs)
@@ -70,6 +79,7 @@ class ThreadWatch:
 
         for owner, name, function in (
             (threading.Thread, "start", started),
+            (threading.Thread, _CALLS_RUN, begun),
             (threading.Thread, "join", joined),
             (ThreadPoolExecutor, "submit", submitted),
         ):
