@@ -34,6 +34,7 @@ import numpy
 FIRST, BOUND, CALLED, LOG, TABLE, SMALL = None, abs, json, [], {}, 1
 CHANCE, ARRAYS = Random(3), numpy.random.default_rng(3)
 PUT = {}.__setitem__
+CURVE, EACH = numpy.poly1d([1, 2]), numpy.vectorize(abs)
 FLOW, SOME, MANY = zlib.compressobj(), [0] * 5_000, [0] * 20_000
 random.seed(5)
 
@@ -83,6 +84,8 @@ DIFFERENT = [
     ("sys.modules[__name__].FIRST = 1", "sys.modules[__name__].FIRST = 2"),
     ("SOME[2_500] = 1", "SOME[2_500] = 2"),
     ("PUT('a', 1)", "PUT('a', 2)"),
+    ("CURVE[0] = 1", "CURVE[0] = 3"),
+    ("EACH.noted = 1", "EACH.noted = 3"),
 ]
 
 

@@ -287,7 +287,9 @@ class Search:
             type(value.__self__) in CONTAINERS or sort_of(type(value.__self__)) is Sort.GENERATOR
         ):
             value = value.__self__  # of such as `emit = LOG.append` and `put = TABLE.__setitem__`
-        elif kind not in _KEPT and (kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind)):
+        elif kind not in _KEPT and (
+            kind in FUNCTIONS or kind in _ACCESSORS or _is_left_out(value, kind, wraps=bool(functions))
+        ):
             self._note(name, value, functions)
             return
         if is_own_class(kind):
@@ -516,11 +518,16 @@ def _wrapped(value: Any) -> Any:
     return getattr(inner, "__func__", inner)
 
 
-def _is_left_out(value: object, kind: type) -> bool:
-    """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
-    if issubclass(kind, _UNREAD):
+def _is_left_out(value: object, kind: type, *, wraps: bool) -> bool:
+    """Whether a value is no data: a module, a logger, a generator, a function of a library.
+
+    Args:
+        wraps: whether a function is in it.
+    """
+    if issubclass(kind, _UNREAD) or class_name(kind).startswith("Agent."):
         return True
-    return class_name(kind).startswith("Agent.") or (callable(value) and not is_own_class(kind))
+    # A polynomial of numpy can be called, and is data all the same.
+    return callable(value) and not is_own_class(kind) and (wraps or not plain_attributes(value))
 
 
 def is_own_class(cls: type) -> bool:
