@@ -21,6 +21,7 @@ from Agent.replay.compare.program_state import (
 )
 
 PROGRAM = """
+import abc
 import json
 import logging
 import math
@@ -45,6 +46,10 @@ def helper(number=0):
 
 class Box:
     price = 1
+
+
+class Seen(abc.ABC):
+    pass
 
 
 class Kept(logging.Handler):
@@ -85,6 +90,7 @@ DIFFERENT = [
     ("SOME[2_500] = 1", "SOME[2_500] = 2"),
     ("PUT('a', 1)", "PUT('a', 2)"),
     ("CURVE[0] = 1", "CURVE[0] = 3"),
+    ("Seen.register(Box)", "Seen.register(Clerk)"),
     ("EACH.noted = 1", "EACH.noted = 3"),
 ]
 

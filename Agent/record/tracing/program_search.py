@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import random
 import sys
@@ -185,6 +186,8 @@ class Search:
             for attribute, value in members.items():
                 if type(value) in FUNCTIONS or not attribute.startswith("__"):
                     self._value(f"{place}.{attribute}", value)
+            if issubclass(type(base), abc.ABCMeta):
+                self._value(f"{place}.<registered>", _subclasses_by_name(base))
 
     def _names(self, code: CodeType | None, namespace: dict[str, Any]) -> str:
         """Follow the names that code looks up, None for all of the module.
@@ -505,6 +508,12 @@ def _registered_in(
             for cls, registered in dict(registry).items():
                 if issubclass(type(cls), type):
                     yield class_text(cls), tuple(functions_in(registered, type(registered)))
+
+
+def _subclasses_by_name(cls: type) -> tuple[str, ...]:
+    """Return the names of the classes that an abstract class takes for its own by `register`."""
+    registry, *_ = abc._get_dump(cls)  # type: ignore[attr-defined] # noqa: SLF001 - nothing else shows them
+    return tuple(sorted(class_text(each) for reference in registry if (each := reference()) is not None))
 
 
 def _wrapped(value: Any) -> Any:
