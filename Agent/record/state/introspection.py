@@ -216,7 +216,7 @@ _OF_PROCESS = {
     ),
     ("multiprocessing.process", "BaseProcess"): frozenset({"_parent_pid", "_config", "_popen", "_sentinel"}),
 }
-"""Attributes by which a class of Python knows a running thread or process, which is another one in each run."""
+"""Attributes by which a class of Python knows its running thread or process, another one in each run."""
 
 
 def _of_process(cls: type) -> frozenset[str]:

@@ -234,7 +234,7 @@ class Search:
         given = function.__defaults__ or ()
         positional = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
         held = [each for each in zip(positional, given, strict=False) if type(each[1]) not in SCALARS]
-        # A number in this dict can be replaced, that in the tuple only with the whole tuple, which code shows.
+        # A number in this dict can be replaced, one in the tuple only with the tuple, which code shows.
         for name, value in [*held, *(function.__kwdefaults__ or {}).items()]:
             self._value(f"{own}.<default>.{name}", value)
 
