@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from Agent.record.tracing import function_facts
+from Agent.record.tracing import function_facts, process_settings
 from Agent.replay.worker.fork_server import ForkServer
 from Agent.replay.worker.jobs import Child, Launcher, launched_by, spawn
 
@@ -125,12 +125,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
 
 @pytest.fixture(scope="module", autouse=True)
 def other_tests_are_not_the_program(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A recording names the modules of its program; the files of other tests are none of it.
+    """A recording names the modules of its program, and looks through what they import; the files of other tests are none.
 
-    Each of some thousand recordings would else read and name 500 files.
+    Each of some thousand recordings would else read and name 500 files, and the attributes of 600 modules.
     """
     others = _collected - {request.module.__name__}
-    found = function_facts._new_modules
+    found, is_of_program = function_facts._new_modules, process_settings.is_of_program
 
     def found_beside_others(told: set[str]) -> dict[str, str]:
         told.update(others)
@@ -138,6 +138,9 @@ def other_tests_are_not_the_program(request: pytest.FixtureRequest) -> Iterator[
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(function_facts, "_new_modules", found_beside_others)
+        patch.setattr(
+            process_settings, "is_of_program", lambda name: name not in others and is_of_program(name)
+        )
         yield
 
 
