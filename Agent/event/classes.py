@@ -415,3 +415,18 @@ def _walk(module: object, names: list[str]) -> type | None:
             return None
         namespace = namespace_of(value)
     return value if issubclass(type(value), type) else None
+
+
+_OF_PROCESS = {
+    "threading.Thread": frozenset(
+        "_started _is_stopped _initialized _ident _native_id _tstate_lock _handle _os_thread_handle _stderr "
+        "_invoke_excepthook".split()
+    ),
+    "multiprocessing.process.BaseProcess": frozenset({"_parent_pid", "_config", "_popen", "_sentinel"}),
+}
+
+
+def attributes_of_process(cls: type) -> frozenset[str]:
+    """Return the attributes by which a thread or process knows how it runs; they are no state."""
+    found = (_OF_PROCESS.get(class_name(base)) for base in mro_of(cls))
+    return next((names for names in found if names is not None), frozenset())

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, cast
 from Agent.event.classes import (
     attribute_or_none,
     attributes_of,
+    attributes_of_process,
     by_class,
     class_name,
     find_in_classes,
@@ -205,23 +206,8 @@ _STATE = "__state__"
 def exposure_of(cls: type) -> Exposure:
     """Return how the state of objects of a class is read and restored."""
     chosen, ignored = _choose(cls), _ignored_by(cls)
-    left_out = ignored if chosen.is_explicit else ignored | _of_process(cls)
+    left_out = ignored if chosen.is_explicit else ignored | attributes_of_process(cls)
     return chosen._replace(ignored=ignored, read=_without(chosen.read, left_out)) if left_out else chosen
-
-
-_OF_PROCESS = {
-    ("threading", "Thread"): frozenset(
-        "_started _is_stopped _initialized _ident _native_id _tstate_lock _handle _os_thread_handle _stderr "
-        "_invoke_excepthook".split()
-    ),
-    ("multiprocessing.process", "BaseProcess"): frozenset({"_parent_pid", "_config", "_popen", "_sentinel"}),
-}
-"""Attributes by which a class of Python knows its running thread or process, another one in each run."""
-
-
-def _of_process(cls: type) -> frozenset[str]:
-    found = (_OF_PROCESS.get((base.__module__, base.__name__)) for base in cls.__mro__)
-    return next((names for names in found if names is not None), frozenset())
 
 
 _ignored: dict[type, frozenset[str]] = {}
