@@ -13,9 +13,10 @@ import weakref
 from pathlib import Path
 
 import pytest
+from hostile import OfHostileMeta
 
 from Agent.record.tracing import function_facts
-from Agent.record.tracing.program_search import leads_nowhere, reached_inside
+from Agent.record.tracing.program_search import Search, leads_nowhere, reached_inside
 
 
 class Own:
@@ -62,3 +63,16 @@ def test_a_class_of_no_loaded_module_may_be_of_the_program():
     made = type("Made", (), {"__module__": "not_loaded"})
     assert not leads_nowhere(made)
     assert not leads_nowhere(type("Odd", (), {"__module__": 1}))
+
+
+def of_kind():
+    return KIND
+
+
+KIND = OfHostileMeta
+
+
+def test_a_class_whose_metaclass_raises_when_it_is_asked_is_reached_by_name():
+    search = Search([of_kind])
+    assert "methods of hostile.OfHostileMeta" in [name for name, _ in search.parts()]
+    assert [name for name in search.code if name.endswith(".KIND")]

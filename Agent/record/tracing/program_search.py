@@ -272,7 +272,7 @@ class Search:
         if kind in SCALARS:
             self._found.setdefault(name, value)
             return
-        if kind not in FUNCTIONS and not isinstance(value, (ModuleType, type)):
+        if kind not in FUNCTIONS and not issubclass(kind, (ModuleType, type)):
             self._follow(value)
         if kind in CONTAINERS:
             self._found.setdefault(name, value)
@@ -310,7 +310,7 @@ class Search:
             for one in held
             if (
                 is_of_program(one.__globals__.get("__name__"))
-                if isinstance(one, FunctionType)
+                if type(one) is FunctionType  # a metaclass may answer `isinstance`
                 else is_own_class(one)
             )
         )
@@ -325,18 +325,19 @@ class Search:
             self.references.setdefault(name, text)
 
 
-def reference_to(value: object) -> str:
+def reference_to(value: Any) -> str:
     """Return the name of a module, a class or a function, and for other objects that of their class."""
-    if isinstance(value, type):
+    kind = type(value)
+    if issubclass(kind, type):
         return class_text(value)
-    if isinstance(value, ModuleType):
+    if issubclass(kind, ModuleType):
         return str(module_name(value.__name__))
-    if isinstance(value, (FunctionType, BuiltinFunctionType)):
+    if kind is FunctionType or kind is BuiltinFunctionType:
         return f"{module_name(value.__module__) or 'builtins'}.{value.__qualname__}"
-    if isinstance(value, Logger):
+    if issubclass(kind, Logger):
         return f"logger {value.name}"
-    name = vars(type(value)).get("__name__") and getattr(value, "__name__", None)  # such as that of a ufunc
-    return f"{class_text(type(value))} {name}" if type(name) is str else class_text(type(value))
+    name = vars(kind).get("__name__") and getattr(value, "__name__", None)  # such as that of a ufunc
+    return f"{class_text(kind)} {name}" if type(name) is str else class_text(kind)
 
 
 def _assigned_in(code: CodeType, namespace: dict[str, Any]) -> Iterator[tuple[Any, str]]:
@@ -355,7 +356,7 @@ def _assigned_in(code: CodeType, namespace: dict[str, Any]) -> Iterator[tuple[An
                 owner = namespace.get(path[0], sys.modules.get(path[0])) if path else None
                 for step in path[1:]:
                     owner = _attribute_of(owner, step)
-            if isinstance(owner, (ModuleType, type, FunctionType, Logger)):
+            if issubclass(type(owner), (ModuleType, type, FunctionType, Logger)):
                 yield owner, attribute
 
 
@@ -380,9 +381,9 @@ def _chain(body: bytes, at: int, code: CodeType) -> list[str]:
 
 def _attribute_of(owner: Any, name: str) -> Any:
     """Return an attribute of a module, class, function or logger without code of the program; or `ABSENT`."""
-    if isinstance(owner, FunctionType) and name.startswith("__"):
+    if type(owner) is FunctionType and name.startswith("__"):
         return getattr(owner, name, ABSENT)
-    if isinstance(owner, type):
+    if issubclass(type(owner), type):
         return namespace_of(owner).get(name, ABSENT)
     return own_attributes(owner).get(name, ABSENT)
 
@@ -398,7 +399,7 @@ def _globals_named(names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         inside = [name.removeprefix(f"{place}.") for name in wanted if name.startswith(f"{place}.")]
         for name in dict.fromkeys(each.partition(".")[0] for each in inside):
             value = vars(module).get(name)
-            if value is not None and not isinstance(value, (type, ModuleType, *FUNCTIONS)):
+            if value is not None and not issubclass(type(value), (type, ModuleType, *FUNCTIONS)):
                 yield f"{place}.{name}", value
 
 

@@ -523,7 +523,7 @@ def _position_digest(generator: Any) -> str | None:
 
 def _code_of(value: FunctionType | type) -> tuple[CodeType, ...]:
     """Return the code of a function, or of the methods of a class that no module has under its name."""
-    if isinstance(value, FunctionType):
+    if type(value) is FunctionType:
         return (value.__code__,)
     members = [
         member
@@ -568,7 +568,7 @@ def _members_of_enum(cls: type) -> dict[str, Any]:
 
 
 def _own_name(value: FunctionType | type) -> str:
-    if isinstance(value, FunctionType):
+    if type(value) is FunctionType:
         return f"{module_name(value.__globals__.get('__name__'))}.{value.__qualname__}"
     return class_text(value)
 
