@@ -13,9 +13,10 @@ from pathlib import Path
 
 import Agent
 
+# Names are loaded when they are first used, so a program that records pays for these.
 STARTS: dict[str, list[str]] = {
     "bare": ["-c", "pass"],
-    "import Agent": ["-c", "import Agent"],
+    "import Agent": ["-c", "from Agent import AgentLogger, trace_agent_action"],
     "import structlog": ["-c", "import structlog"],
     "agent-trace --help": ["-m", "Agent", "--help"],
 }

@@ -23,18 +23,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesServer]:
     """The pages of the demo's session."""
     directory = tmp_path_factory.mktemp("demo")
     be_one_user()
-    done = run_python(
-        "-m",
-        "Agent",
-        "demo",
-        "--agents",
-        "60",
-        "--ticks",
-        "96",
-        "--root",
-        str(directory / "trace"),
-        cwd=directory,
-    )
+    size = ["--agents", "60", "--ticks", "96"]
+    done = run_python("-m", "Agent", "demo", *size, "--root", str(directory / "trace"), cwd=directory)
     assert done.returncode == 0, done.stderr
     with PagesServer(directory / "trace") as server:
         yield server

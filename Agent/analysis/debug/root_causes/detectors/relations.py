@@ -229,7 +229,7 @@ class _Column:
     def has_common(self) -> bool:
         """Whether one value has more than the share `COMMON`."""
         most = COMMON * len(self.values)
-        return not _has_many(self.levels, most, self.values) and (
+        return not _none_has_more(self.levels, most, self.values) and (
             max(Counter(map(str, self.values)).values()) > most
         )
 
@@ -308,8 +308,8 @@ class _Columns:
         return members_of(self.acts)
 
 
-def _has_many(levels: AbstractSet[Any], most: float, values: Sequence[Any]) -> bool:
-    """Whether there are so many levels that none can have more than `most` of the values."""
+def _none_has_more(levels: AbstractSet[Any], most: float, values: Sequence[Any]) -> bool:
+    """Whether the values have so many levels that none can be more than `most` of them."""
     return len(values) - len(levels) + 1 <= most
 
 
@@ -340,7 +340,7 @@ def _difference(beside: _Column, values: _Column) -> Any:
     if (beside.has_no_number or values.has_no_number) and beside.levels.isdisjoint(values.levels):
         return None
     gaps, least = _gaps(beside, values), (1 - MAY_BREAK) * len(values.values)
-    if _has_many(set(gaps), least, gaps):
+    if _none_has_more(set(gaps), least, gaps):
         return None
     usual, times = Counter(gaps).most_common(1)[0]
     if usual is False or times <= least:
