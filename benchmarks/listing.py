@@ -162,7 +162,7 @@ def questions(asker: Asker, chance: random.Random, runs: int) -> dict[str, Calla
     return {
         "list, first page": lambda: some(ask("list, first page"), 50),
         "list, a page far behind": lambda: some(
-            ask("list, a page far behind", cursor=make_cursor(moment_us(), "f"))
+            ask("list, a page far behind", cursor=make_cursor(moment_us(), "f", "run_id"))
         ),
         "list, 1,000 a page": lambda: some(ask("list, 1,000 a page", limit=1000), 1000),
         "of an agent": lambda: some(ask("of an agent", agent_id=agent()), 50),

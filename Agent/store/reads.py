@@ -486,7 +486,7 @@ def list_journey(
         raise UsageError("a journey is of one agent", remedy="give agent_id")
     events = list_events(connection, project, filters, **page)
     cursor = page.get("cursor")
-    before = read_cursor(cursor) if cursor is not None else None
+    before = read_cursor(cursor, str(EVENTS.c.event_id.key)) if cursor is not None else None
     ended_us = None if before is None else before[0]
     for item in events.items:
         item["started_us"] = _started_us(item)

@@ -310,24 +310,25 @@ class Page(NamedTuple):
     """None on the last page."""
 
 
-def make_cursor(number: int, text: str) -> str:
-    """Encode a position between items as text for URLs."""
-    return base64.urlsafe_b64encode(orjson.dumps([number, text])).decode().rstrip("=")
+def make_cursor(number: int, text: str, column: str) -> str:
+    """Encode a position between items as text for URLs; `column` names that of the text, so also the list."""
+    return base64.urlsafe_b64encode(orjson.dumps([number, text, column])).decode().rstrip("=")
 
 
-def read_cursor(cursor: str) -> tuple[int, str]:
-    """Decode the position in a cursor.
+def read_cursor(cursor: str, column: str) -> tuple[int, str]:
+    """Decode the position in a cursor of a list with this column.
 
     Raises:
-        UsageError: the text is not a valid cursor.
+        UsageError: the text is not a valid cursor, or belongs to another list.
     """
     value = None
     if len(cursor) <= _CURSOR_CHARS:
         with contextlib.suppress(ValueError):  # not a valid cursor: refused below
             value = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     match value:
-        case [int(number), str(text)] if type(number) is int and abs(number) < 1 << 63 and "\0" not in text:
-            return number, text
+        case [int(number), str(text), str(of)]:
+            if of == column and type(number) is int and abs(number) < 1 << 63 and "\0" not in text:
+                return number, text
     raise _no_cursor()
 
 
@@ -339,7 +340,7 @@ def _uuid(text: str) -> str:
 
 
 def _no_cursor() -> UsageError:
-    return UsageError("this is not a cursor of an earlier page", remedy="begin without a cursor")
+    return UsageError("this is not a cursor of an earlier page of this list", remedy="begin without a cursor")
 
 
 class Paging(TypedDict, total=False):
@@ -369,7 +370,7 @@ def read_page(
     if not 1 <= limit <= MAX_LIMIT:
         raise UsageError(f"limit is {limit}", remedy=f"give a number from 1 to {MAX_LIMIT}")
     if cursor is not None:
-        of_number, of_text = read_cursor(cursor)
+        of_number, of_text = read_cursor(cursor, str(text.key))
         if isinstance(text.type, Uuid):
             of_text = _uuid(of_text)
         position = tuple_(bindparam(None, of_number, number.type), bindparam(None, of_text, text.type))
@@ -381,7 +382,8 @@ def read_page(
     shown = rows[:limit]
     if len(rows) == len(shown) and not is_cut:
         return Page(shown, None)
-    return Page(shown, make_cursor(*(shown[-1][str(column.key)] for column in (number, text))))
+    last, column = shown[-1], str(text.key)
+    return Page(shown, make_cursor(last[str(number.key)], last[column], column))
 
 
 def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, Any]]:

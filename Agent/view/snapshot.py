@@ -419,11 +419,11 @@ class Snapshot:
         if lanes is None:
             end = count if last is None else last
             if not 0 <= first <= end <= count:
-                raise UsageError(f"no lanes {first} to {end}", remedy=f"there are lanes 0 to {count - 1}")
+                raise _no_lanes(f"no lanes {first} to {end}", count)
             return self.lanes.agents[first:end]
         strange = [lane for lane in lanes if not 0 <= lane < count]
         if strange:
-            raise UsageError(f"no lane {strange[0]}", remedy=f"there are lanes 0 to {count - 1}")
+            raise _no_lanes(f"no lane {strange[0]}", count)
         return self.lanes.agents[list(dict.fromkeys(lanes))]
 
     def agent_number(self, agent: str) -> int | None:
@@ -662,6 +662,11 @@ class _Contains:
             return any(form in small for form in self._bytes)
         text = line.decode("utf-8", "replace").lower()
         return any(form in text for form in self._forms)
+
+
+def _no_lanes(what: str, count: int) -> UsageError:
+    there_are = f"there are lanes 0 to {count - 1}" if count else "the session has no lanes yet"
+    return UsageError(what, remedy=there_are)
 
 
 def edge(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def exported(session: Path, path: Path) -> Parsed:
     return parsed
 
 
-HIDDEN = {"state", "code", "log.opened", "log.closed"}
+HIDDEN = {"state", "code", "log.opened", "log.closed", "source.state"}
 
 
 def check_against_the_lines(parsed: Parsed, session: Path) -> None:

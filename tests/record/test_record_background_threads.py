@@ -28,7 +28,8 @@ class A:
     @trace_agent_action()
     def go(self, n): self.n = n; return n
 
-A().go(1)
+a1 = A()
+a1.go(1)
 time.sleep(0.1)
 """
 WAITS_FOR_A_SIGNAL = """
@@ -40,7 +41,7 @@ assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
 print("got both")
 """
 WAITS_FOR_ITS_THREADS = """
-threads = [threading.Thread(target=A().go, args=(n,)) for n in range(3)]
+threads = [threading.Thread(target=a1.go, args=(n,)) for n in range(3)]
 for thread in threads: thread.start()
 for thread in threading.enumerate():
     if thread is not threading.current_thread(): thread.join()
@@ -51,7 +52,7 @@ print("all ended")
 FORKS = """
 pid = os.fork()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-A().go(2)
+a1.go(2)
 time.sleep(0.1)
 os.kill(os.getpid(), signal.SIGUSR1)
 assert signal.sigwait([signal.SIGUSR1]) == signal.SIGUSR1

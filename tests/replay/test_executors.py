@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
+import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -249,6 +253,36 @@ def test_what_tasks_and_threads_of_an_executor_read_is_noticed(run_id, registere
     assert any(source in reason and "test_executors.py" in reason for reason in result.reasons), result
     asyncio.run(place(read))  # elsewhere nothing is refused or noticed
     assert len(result.execution.reads) == 1
+
+
+async def runs_a_program():
+    subprocess.run([sys.executable, "-c", ""], check=True)  # noqa: ASYNC221
+
+
+async def awaits_a_program():
+    await (await asyncio.create_subprocess_exec(sys.executable, "-c", "")).wait()
+
+
+async def asks_a_shell():
+    os.system("true")  # noqa: ASYNC221
+
+
+async def asks_a_process_pool():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, abs, -1)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("let_work", [runs_a_program, awaits_a_program, asks_a_shell, asks_a_process_pool])
+def test_a_child_process_of_an_executor_is_noticed_and_not_refused(run_id, registered, let_work):
+    async def works(input, state, config, overrides=None):
+        await let_work()
+        return await goes_on(input, state, config)
+
+    registered("mine", works)
+    result = replayed(1, run_id)
+    assert (result.verdict, result.execution.error) == ("UNVERIFIED", None)
+    assert any("the result of a child process read by" in reason for reason in result.reasons), result
 
 
 @pytest.mark.parametrize("place", PLACES)

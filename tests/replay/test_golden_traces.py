@@ -173,17 +173,27 @@ def test_one_that_is_missing_says_how_it_is_added(shop, goldens):
         find_golden("byer", goldens)
 
 
+def _edited(**members):
+    """Return what edits the description of a golden trace by hand."""
+
+    def edit(golden):
+        description = golden / "golden.json"
+        description.write_text(json.dumps(json.loads(description.read_text()) | members))
+
+    return edit
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda golden: (golden / "golden.json").write_text("{"),
         lambda golden: (golden / "golden.json").write_text(json.dumps({"format": "something else"})),
-        lambda golden: (golden / "golden.json").write_text(
-            (golden / "golden.json").read_text().replace('"normalise": {}', '"normalise": {"all": true}')
-        ),
-        lambda golden: (golden / "golden.json").write_text(
-            (golden / "golden.json").read_text().replace('"name": "buyer"', '"name": "seller"')
-        ),
+        _edited(normalise={"all": True}),
+        _edited(name="seller"),
+        _edited(version=True),
+        _edited(accepts=[5]),
+        _edited(ignored=["spent"]),  # for `ignore`
+        _edited(agents=["buyer", "nobody"]),
         lambda golden: (golden / "golden.json").unlink(),
         lambda golden: (golden / "recording.zip").write_bytes(b"PK"),
         lambda golden: (golden / "recording.zip").unlink(),

@@ -245,7 +245,9 @@ def test_sessions_come_in_pages_newest_first(store, project):
     assert cursor is None
     assert seen == [(uids[number], f"s{number}") for number in (4, 3, 2, 1, 0)]
     with pytest.raises(UsageError, match="not a cursor"):
-        store.list_sessions(project, cursor=make_cursor(1, "no uuid"))
+        store.list_sessions(project, cursor=make_cursor(1, "no uuid", "session_uid"))
+    with pytest.raises(UsageError, match="not a cursor of an earlier page of this list"):
+        store.list_runs(project, RunFilter(), cursor=store.list_sessions(project, limit=2).next_cursor)
 
 
 def test_a_lookup_does_not_wait_for_a_writer(store, project):
@@ -578,7 +580,7 @@ def test_a_writer_waits_for_others_and_not_for_ever(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [True, False, 1.5, None, "1", 1 << 63, -(1 << 63)])
 def test_a_cursor_of_another_type_is_none_of_ours(store, project, number):
     with pytest.raises(UsageError, match="not a cursor"):
-        store.list_runs(project, RunFilter(), cursor=make_cursor(number, "x"))
+        store.list_runs(project, RunFilter(), cursor=make_cursor(number, "x", "run_id"))
 
 
 def test_a_disk_that_is_full_when_a_database_is_opened_is_named_with_its_remedy(tmp_path, monkeypatch):

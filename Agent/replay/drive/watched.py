@@ -69,9 +69,10 @@ NETWORK = frozenset(
     f"socket.{each}" for each in ("connect", "getaddrinfo", "gethostbyname", "sendto", "sendmsg")
 )
 """Audit events of access to the network."""
+NEW_PROCESS = "a new process"
 _PROCESSES = ("system", "posix_spawn", "fork", "forkpty", "exec")
 REFUSED = dict.fromkeys((*NETWORK, "socket.bind"), "network") | dict.fromkeys(
-    ("subprocess.Popen", *(f"os.{each}" for each in _PROCESSES)), "a new process"
+    ("subprocess.Popen", *(f"os.{each}" for each in _PROCESSES)), NEW_PROCESS
 )
 """What audit events announce that a replay must not do."""
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Watch user code in this process: its reads of clocks and chance are noticed, and network access is refused.
+"""Watch user code in this process: reads and child processes are noticed, and network access is refused.
 
 The profiler is set only while the code itself runs: between the awaits of a coroutine, in the tasks that it
 begins, and in its threads. Other work of the event loop is not observed.
@@ -10,7 +10,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
@@ -20,9 +20,10 @@ from typing import Any
 from Agent.flight.integrations.driving import Stepped
 from Agent.record.sources.adopted import asker_of, module_of
 from Agent.replay.drive.thread_watch import is_pool_worker
-from Agent.replay.drive.watched import NETWORK, SourceWatch
+from Agent.replay.drive.watched import NETWORK, NEW_PROCESS, REFUSED, SourceWatch
 
 _open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor_watch", default=None)
+_CHILD = "the result of a child process"
 
 
 class ExecutorWatch(SourceWatch):
@@ -109,6 +110,13 @@ class ExecutorWatch(SourceWatch):
         if asker is not None and module_of(asker.frame) not in self._frameworks:
             self._add(source, asker.frame)
 
+    def note_process(self, frame: FrameType) -> None:
+        """Record that code starts another process or uses one, whose own reads nobody notices."""
+        if asker_of(frame) is None:  # an event loop passes it on
+            self.reads.append(self._unseen(_CHILD, "a library"))
+        else:
+            self._note(_CHILD, frame)
+
     def refuse(self, frame: FrameType) -> None:
         """Record an attempt to use the network, and the code that made it."""
         asker = asker_of(frame)
@@ -146,7 +154,8 @@ class _Noticed(Coroutine[Any, Any, Any]):
 @cache
 def _follow_threads() -> None:
     """Give threads and pool tasks that watched code begins its context and watch; idle without a watch."""
-    start, submit = threading.Thread.start, ThreadPoolExecutor.submit
+    start = threading.Thread.start
+    submit, submit_to_processes = ThreadPoolExecutor.submit, ProcessPoolExecutor.submit
 
     def started(thread: threading.Thread) -> None:
         watch = _open_watch.get()
@@ -159,21 +168,34 @@ def _follow_threads() -> None:
         watch = _open_watch.get()
         return submit(pool, function if watch is None else watch.carried(function), *args, **kwargs)
 
+    def sent(pool: ProcessPoolExecutor, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        watch = _open_watch.get()
+        if watch is not None:
+            watch.note_process(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
+        return submit_to_processes(pool, function, *args, **kwargs)
+
     setattr(threading.Thread, "start", started)  # noqa: B010 - as in ThreadWatch
     setattr(ThreadPoolExecutor, "submit", submitted)  # noqa: B010
+    setattr(ProcessPoolExecutor, "submit", sent)  # noqa: B010
 
 
 @cache
 def _install_audit() -> None:
     """Install the audit hook once per process, since hooks cannot be removed; it is idle without a watch."""
 
-    def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
-        if event not in NETWORK:
+    def audit(event: str, _arguments: tuple[Any, ...]) -> None:
+        if event not in REFUSED:
             return
         watch = _open_watch.get()
-        if watch is None or watch.allows_network:
+        if watch is None:
             return
-        watch.refuse(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
-        raise PermissionError("the network is not allowed during a replay; ReplayConfig(live=...) allows it")
+        frame = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
+        if REFUSED[event] == NEW_PROCESS:
+            watch.note_process(frame)
+        elif event in NETWORK and not watch.allows_network:
+            watch.refuse(frame)
+            raise PermissionError(
+                "the network is not allowed during a replay; ReplayConfig(live=...) allows it"
+            )
 
-    sys.addaudithook(refuse)
+    sys.addaudithook(audit)

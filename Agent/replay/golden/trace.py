@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import orjson
 
 from Agent.archive.run_import import import_run
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, DamagedInput, InputError, ReplayError, RunNotFound, UsageError
 from Agent.event.model import Event as RecordedEvent
 from Agent.flight.run_reading import RunRef
@@ -226,13 +227,16 @@ def _read(place: Path) -> GoldenTrace:
 
 
 def _golden(stored: Any, path: Path) -> GoldenTrace:
-    if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
-        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this version reads 1 and 2")
-    missing = (
-        {each.name for each in fields(GoldenTrace)} - stored.keys() - _LATER - {"directory", "normaliser"}
-    )
+    version = stored["version"]
+    if stored["format"] != _FORMAT or type(version) is not int or version not in (_VERSION, _WITH_CHANGES):
+        raise ValueError(f"it is {stored['format']!r} {version!r}, this version reads 1 and 2")
+    known = {each.name for each in fields(GoldenTrace)} - {"directory", "normaliser"}
+    missing = known - stored.keys() - _LATER
     if missing:
         raise ValueError(f"it lacks {min(missing)}")
+    unknown = stored.keys() - known - {"format", "version", "normalise"}
+    if unknown:
+        raise ValueError(f"it has {min(unknown)!r}, which this version does not know")
     golden = record_of(
         GoldenTrace,
         stored,
@@ -487,6 +491,13 @@ def check_recording(
         **{name: getattr(golden, name) for name in same}, stop=stop, keep_going=keep_going
     )
     with unpacked(golden, before) as reference:
+        absent = set(golden.agents or ()) - set(open_reader(reference.session).agents())
+        if absent:
+            raise DamagedInput(
+                f"the recording has no agent {min(absent)!r}",
+                path=golden.directory / _DESCRIPTION,
+                remedy=_RESTORE,
+            )
         return GoldenReport(golden, drive_again(reference, target or golden.target, options))
 
 

@@ -31,6 +31,7 @@ from Agent.replay.compare.program_state import bases_still_here
 from Agent.replay.drive.changes_between import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
+    NEW_PROCESS,
     REFUSED,
     SourceWatch,
     is_trial,
@@ -193,7 +194,7 @@ def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> boo
     """Whether it tries an address, forks a worker, or starts a process to look up or to import."""
     if event == "os.fork" and _is_of_pool(frame):
         return True
-    is_process = REFUSED[event] == "a new process"
+    is_process = REFUSED[event] == NEW_PROCESS
     return is_trial(event, arguments) or (
         is_process and (_is_for(_LOOKUPS, frame) or is_import_of_library(frame))
     )

@@ -279,7 +279,9 @@ def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -
             continue
         if not isinstance(value, stored_as) or isinstance(value, bool) != (stored_as is bool):
             raise OtherForm(f"{name} is {value!r:.80}")
-        overrides[name] = tuple(map(str, value)) if stored_as is list else value
+        if stored_as is list and not all(isinstance(item, str) for item in value):
+            raise OtherForm(f"{name} holds other items than texts: {value!r:.80}")
+        overrides[name] = tuple(value) if stored_as is list else value
     try:
         return cls(**overrides)
     except TypeError:
