@@ -371,6 +371,18 @@ def test_where_forks_are_not_allowed_there_are_none_and_nothing_else_takes_a_pos
     assert opened == {}
 
 
+def test_a_large_body_or_one_of_unknown_length_is_refused_unread(root, opened):
+    def read():
+        raise AssertionError("the body was read")
+        yield b""
+
+    json_ = OWN | {"content-type": "application/json"}
+    for headers in (json_ | {"content-length": str(1 << 21)}, json_):
+        answer = forking(root).post(f"{API}/forks", content=read(), headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (413, "the body is too large")
+        assert answer.json()["remedy"] == "give its Content-Length, at most 1,048,576 bytes"
+
+
 def test_a_fork_that_is_asked_for_wrongly_is_refused_in_words(root, opened):
     for wrong in (
         {**FORK, "values": {"a": 3}},

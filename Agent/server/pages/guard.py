@@ -41,6 +41,7 @@ _POSTS: Final = {
     re.compile(r"/api/[^/]+/control"): "this request may not control a program",
 }
 """The only paths that accept POST, each with the message for a request from elsewhere."""
+_MAX_BODY_BYTES: Final = 1 << 20
 _OPEN_PATHS: Final = "/static/"
 """The only paths that need no token: the static files of the package."""
 
@@ -115,6 +116,10 @@ class Guard:
                 if path.fullmatch(path_of(scope)):
                     if not _is_same_origin(scope, headers) or not _is_known(scope, headers, str(self._token)):
                         return refused(403, refusal, _REMEDY, as_page=False)
+                    length = headers.get(b"content-length", "")
+                    if not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
+                        limit = f"give its Content-Length, at most {_MAX_BODY_BYTES:,} bytes"
+                        return refused(413, "the body is too large", limit, as_page=False)
                     return None
         if scope["method"] != "GET":
             response = refused(405, "the pages are read-only", "use GET", as_page=False)
