@@ -106,6 +106,37 @@ def test_the_first_eight_calls_read_what_is_larger_than_what_is_free(monkeypatch
     assert seen[:8] == [True] * 8 and not any(seen[9:])
 
 
+def functions_given(world, count, options=None):
+    """The payloads of three calls of each of many functions that are given one world and return it."""
+
+    def made():
+        @trace_agent_action
+        def pass_on(world):
+            return world
+
+        return pass_on
+
+    with recording(options) as recorded:
+        for each in [made() for _ in range(count)]:
+            for _ in range(3):
+                each(world)
+        return [event["extra"] for event in recorded.of("agent_action")]
+
+
+def test_many_functions_together_read_until_the_program_has_read_too_much(monkeypatch):
+    world = World(300)
+    assert all(is_read(each["args"]["world"]) for each in functions_given(world, 30))
+    monkeypatch.setattr(large_contents, "FREE_BYTES_OF_PROGRAM", 100_000)
+    seen = functions_given(world, 30)
+    assert is_read(seen[0]["args"]["world"]) and is_read(seen[0]["result"])
+    read = sum(is_read(each["args"]["world"]) + is_read(each["result"]) for each in seen)
+    # 100 kB at first, and then what each function may read: 1 KiB of arguments and 8 KiB of results a call.
+    assert read <= (100_000 + len(seen) * 9 * 1024) / seen[0]["args"]["world"]["size_bytes"] + 2
+    assert not is_read(seen[-3]["args"]["world"])  # of a function that was never called before
+    always = functions_given(world, 30, RecordOptions(reads_large=True))
+    assert all(is_read(each["args"]["world"]) for each in always)
+
+
 @pytest.mark.usefixtures("nothing_free")
 def test_an_unread_argument_says_its_class_and_plain_attributes():
     world = World(300)

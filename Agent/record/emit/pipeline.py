@@ -31,7 +31,7 @@ from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
-from Agent.record.encode.large_contents import BYTES_A_RESULT, LargeContents
+from Agent.record.encode.large_contents import LargeContents, ProgramContents
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Levels, Redactor
 from Agent.record.encode.safe_text import as_text, printable
@@ -209,7 +209,7 @@ class Pipeline(PipelineSlots):
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
-        self._large_contents: dict[tuple[object, bool], LargeContents] = {}
+        self.program_contents = ProgramContents(reads_always=self.options.reads_large)
         self.large_states = LargeContents(reads_always=self.options.reads_large, are_first_free=False)
         self.agents = Agents(
             self.binding,
@@ -259,13 +259,7 @@ class Pipeline(PipelineSlots):
 
     def large_contents(self, function: object, *, of_results: bool = False) -> LargeContents:
         """Return the account of a traced function's large arguments, or of its large results."""
-        account = self._large_contents.get((function, of_results))
-        if account is None:
-            account = self._large_contents[function, of_results] = LargeContents(
-                reads_always=self.options.reads_large,
-                bytes_a_call=BYTES_A_RESULT if of_results else 0,
-            )
-        return account
+        return self.program_contents.of(function, of_results=of_results)
 
     def _native_lane(self) -> Lane:
         lane: Lane = native.Lane(  # type: ignore[union-attr]

@@ -5,6 +5,10 @@ first eight calls of a function read them until 8 MB is read, and later ones unt
 an average of 1 KiB a call is read, of results 8 KiB: the other calls record the class and the plain
 attributes. Agents with large fields get no full states besides the periodic ones then.
 
+A program may have hundreds of functions that are all given one session of a database. So there is also one
+account for all functions of a program, which `LargeContents` asks first. Once it is spent, an argument counts
+as large in a function's first call, too, if an object of its class was large in a call of another function.
+
 Containers and texts of builtin types are large only where the limits would cut them, so that what is recorded
 whole, and can be given again in a replay, is in every call. Their size is known before they are read.
 """
@@ -16,6 +20,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from Agent.event.classes import MOST_CLASSES
 from Agent.event.pointers import unescape, value_at
 from Agent.event.values.arrays import is_cut_array
 from Agent.event.values.opaque import LARGE_BYTES, NOT_READ
@@ -38,6 +43,65 @@ FREE_BYTES_OF_CALLS = 8_000_000
 """These calls, too, leave out what is large once so much was read, which takes about 0.5 s."""
 
 
+FREE_BYTES_OF_PROGRAM = 16_000_000
+"""Read by all functions together before each is bounded by what the others read: it takes 4 to 10 s."""
+
+
+class ProgramContents:
+    """The account of all functions of a program, those of each, and the classes whose objects were large.
+
+    Args:
+        reads_always: whether every call reads them.
+    """
+
+    __slots__ = ("_accounts", "_bytes_left", "_classes", "_reads_always")
+
+    def __init__(self, *, reads_always: bool) -> None:
+        self._reads_always = reads_always
+        self._accounts: dict[tuple[object, bool], LargeContents] = {}
+        self._bytes_left = FREE_BYTES_OF_PROGRAM
+        self._classes: dict[int, type] = {}
+        """By `id`, because a metaclass may have its own `__hash__`."""
+
+    def of(self, function: object, *, of_results: bool = False) -> LargeContents:
+        """Return the account of a traced function's large arguments, or of its large results."""
+        account = self._accounts.get((function, of_results))
+        if account is None:
+            account = self._accounts[function, of_results] = LargeContents(
+                reads_always=self._reads_always,
+                bytes_a_call=BYTES_A_RESULT if of_results else 0,
+                program=self,
+            )
+        return account
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no function may read more at the moment."""
+        return self._bytes_left <= 0
+
+    def earn(self, size_bytes: int) -> None:
+        """Count what a call adds to the account."""
+        self._bytes_left = min(self._bytes_left + size_bytes, FREE_BYTES_OF_PROGRAM)
+
+    def spend(self, size_bytes: int) -> None:
+        """Count content that was read."""
+        self._bytes_left -= size_bytes
+
+    def note_large(self, values: Iterable[object]) -> None:
+        """Remember the classes of large values, except containers and texts, which differ in size."""
+        for value in values:
+            cls = type(value)
+            if id(cls) in self._classes or id(cls) in _SIZED_IDS or len(self._classes) >= MOST_CLASSES:
+                continue
+            self._classes[id(cls)] = cls
+
+    def large_of(self, arguments: Mapping[str, object]) -> set[str]:
+        """Return the arguments that are probably large; none while there is something left to read them."""
+        if self._reads_always or not self.is_spent:
+            return set()
+        return {name for name, value in arguments.items() if id(type(value)) in self._classes}
+
+
 class LargeContents:
     """The account of one function's arguments or results, or of all agents' fields.
 
@@ -45,15 +109,24 @@ class LargeContents:
         reads_always: whether every call reads them.
         are_first_free: whether the first calls read them whatever their size.
         bytes_a_call: what each call may read on average; BYTES_A_CALL by default.
+        program: the account of all functions together, if it counts.
     """
 
-    __slots__ = ("_are_first_free", "_bytes_a_call", "_bytes_left", "_calls", "_reads_always")
+    __slots__ = ("_are_first_free", "_bytes_a_call", "_bytes_left", "_calls", "_program", "_reads_always")
 
-    def __init__(self, *, reads_always: bool, are_first_free: bool = True, bytes_a_call: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        reads_always: bool,
+        are_first_free: bool = True,
+        bytes_a_call: int = 0,
+        program: ProgramContents | None = None,
+    ) -> None:
         self._are_first_free = are_first_free
         self._bytes_a_call = bytes_a_call or BYTES_A_CALL
         self._bytes_left = FREE_BYTES
         self._calls = 0
+        self._program = program
         self._reads_always = reads_always
 
     def is_due(self, calls: int = 1) -> bool:
@@ -66,6 +139,10 @@ class LargeContents:
             return True
         self._calls += 1
         self._bytes_left = min(self._bytes_left + calls * self._bytes_a_call, FREE_BYTES)
+        if self._program is not None:
+            self._program.earn(calls * self._bytes_a_call)
+            if self._program.is_spent:
+                return False
         if self._bytes_left > 0:
             return True
         is_first = self._are_first_free and self._calls <= FREE_CALLS
@@ -74,6 +151,8 @@ class LargeContents:
     def spend(self, size_bytes: int) -> None:
         """Count content that was read."""
         self._bytes_left -= size_bytes
+        if self._program is not None:
+            self._program.spend(size_bytes)
 
 
 BYTES_AN_ITEM = 8

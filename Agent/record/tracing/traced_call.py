@@ -160,6 +160,8 @@ class Call:
         read, shown = arguments, arguments
         cut = sizes_if_cut(arguments, self.pipeline.capture.limits)
         large = spec.large_arguments.keys() | spec.large_changes.keys() | cut.keys()
+        of_program = self.pipeline.program_contents
+        large |= of_program.large_of(arguments)
         if large and not contents.is_due():
             read = {name: value for name, value in arguments.items() if name not in large}
             shown = {
@@ -173,6 +175,8 @@ class Call:
         body, self.types = self.pipeline.capture.body({"args": shown}, found=found)
         self.args_body = body + b","
         sizes = sizes_of_large(body, self.types, "args", self.pipeline.capture.limits)
+        if sizes:
+            of_program.note_large(map(arguments.__getitem__, sizes))
         if read is arguments:
             spec.most_whole = most_whole(body)
             spec.large_arguments = sizes
@@ -285,12 +289,16 @@ class Call:
         size = size_if_cut(result, capture.limits)
         # An account of its own: a call may be asked about its arguments, too.
         contents = self.pipeline.large_contents(spec, of_results=True)
-        if (size or spec.large_result) and not contents.is_due():
+        of_program = self.pipeline.program_contents
+        is_large = bool(size or spec.large_result or of_program.large_of({key: result}))
+        if is_large and not contents.is_due():
             return capture.body({key: unread(result, is_cut=size > 0)})
         whole, types = capture.body({key: result})
         spec.large_result = sum(
             sizes_of_large(b'"extra":{%s}' % whole, types, "extra", capture.limits, "").values()
         )
+        if spec.large_result:
+            of_program.note_large((result,))
         contents.spend(size + spec.large_result)
         return whole, types
 
