@@ -340,6 +340,16 @@ def _instance_dict(value: object) -> dict[str, Any] | None:
     return None if getter is None else _plain_dict(getter.__get__(value, type(value)))
 
 
+@by_class
+def hides_dict(cls: type) -> bool:
+    """Whether asking an object of the class for its `__dict__` runs code of the program."""
+    try:
+        _dict_descriptor(cls)
+    except ValueError:
+        return True
+    return False
+
+
 def _dict_descriptor(cls: type) -> Any:
     for base in mro_of(cls):
         namespace = namespace_of(base)

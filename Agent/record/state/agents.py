@@ -12,7 +12,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from types import GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
+from types import (
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, NamedTuple
 
 from Agent.event.classes import (
@@ -55,8 +61,12 @@ _MOST_IDS = 65_536
 """Of more agents it is forgotten which object acts as which."""
 
 
-def describe(obj: object) -> tuple[str, str | None] | None:
-    """Return the id and role of an agent; None for any other object."""
+def describe(obj: object, *, asks: bool = True) -> tuple[str, str | None] | None:
+    """Return the id and role of an agent; None for any other object.
+
+    Args:
+        asks: whether to run code of the class that computes them, such as a property.
+    """
     identity = identity_of(obj)
     if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
         return _answered(obj)
@@ -70,9 +80,9 @@ def describe(obj: object) -> tuple[str, str | None] | None:
         if _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
             return _usual_name(obj), _role(role)
     else:
-        role = _own(obj, "agent_role")
-    agent_id = _own(obj, "agent_id")
-    logger = _own(obj, "logger")
+        role = _own(obj, "agent_role", asks=asks)
+    agent_id = _own(obj, "agent_id", asks=asks)
+    logger = _own(obj, "logger", asks=asks)
     if agent_id is None:
         agent_id = attribute_or_none(logger, "agent_id")
     if role is None:
@@ -83,11 +93,23 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     return as_message(agent_id), _role(role)
 
 
-def _own(obj: object, name: str) -> Any:
+def _describe_unasked(obj: object) -> tuple[str, str | None] | None:
+    return describe(obj, asks=False)
+
+
+def _own(obj: object, name: str, *, asks: bool = True) -> Any:
     """Return an attribute that the object or its class has, and none that `__getattr__` would make up."""
-    if _answers_anything(type(obj)) and find_in_classes(type(obj), name) is None:
-        return attributes_of(obj).get(name)
-    return attribute_or_none(obj, name)
+    found = find_in_classes(type(obj), name)
+    is_made_up = _answers_anything(type(obj)) if found is None else not asks and _computes(found)
+    return attributes_of(obj).get(name) if is_made_up else attribute_or_none(obj, name)
+
+
+_STORING = (MemberDescriptorType, GetSetDescriptorType, FunctionType, staticmethod, classmethod)
+
+
+def _computes(found: object) -> bool:
+    """Whether an attribute of a class runs code when it is read, as properties and columns of a model do."""
+    return type(found) not in _STORING and find_in_classes(type(found), "__get__") is not None
 
 
 def _usual_name(obj: object) -> str:
@@ -107,8 +129,8 @@ _USUAL_NAMES = ("unique_id", "id", "name")
 
 
 def _answers_anything(cls: type) -> bool:
-    """Whether the class has `__getattr__`, as proxies and test doubles do, which may invent attributes."""
-    return find_in_classes(cls, "__getattr__") is not None
+    """Whether `__getattr__` may invent attributes, as that of proxies and test doubles, or of a module."""
+    return find_in_classes(cls, "__getattr__") is not None or issubclass(cls, ModuleType)
 
 
 def _answered(obj: object) -> tuple[str, str | None] | None:
@@ -168,7 +190,8 @@ def _agent_id_of(obj: object) -> str | None:
     """Return the id of an agent, or None.
 
     A value with a field `agent_id`, such as a dataclass, is not an agent, unless its class has traced methods
-    or it holds a logger with an agent id.
+    or it holds a logger with an agent id. Nor is an object that would have to compute its `agent_id`, unless
+    its class has traced methods: that may query a database, or wait for a lock that the program holds.
     """
     try:
         cls = type(obj)
@@ -181,11 +204,13 @@ def _agent_id_of(obj: object) -> str | None:
             return None
         if issubclass(cls, type) or module_of_class(cls).startswith("Agent.record"):
             return None
-        if is_value(cls) and identity_of(obj) is None:
-            logger = attribute_or_none(obj, "logger")
+        is_named = identity_of(obj) is not None
+        if is_value(cls) and not is_named:
+            logger = _own(obj, "logger", asks=False)
             if attribute_or_none(logger, "agent_id") is None:
                 return None
-        described = unrecorded(describe, obj)
+        acts = is_named or has_traced_methods(cls)
+        described = unrecorded(describe if acts else _describe_unasked, obj)
     except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise; then it is no agent
         pass_on(error)
         return None

@@ -32,6 +32,7 @@ from Agent.event.classes import (
     class_name,
     find_in_classes,
     has_own_lookup,
+    hides_dict,
     is_of_library,
     is_partial,
     module_of_class,
@@ -740,10 +741,12 @@ def restore_state(obj: object, fields: Mapping[str, Any]) -> None:
 def live_attributes(value: object) -> dict[str, Any] | None:
     """Return an object's `__dict__` itself, or a new dict of its slots, without running code of its class.
 
-    Returns None if it has neither.
+    Returns None if it has neither, or if a class replaces `__dict__`, as proxies do.
     """
     if is_partial(type(value)):
         return own_attributes(value)
+    if hides_dict(type(value)):
+        return None
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:

@@ -386,16 +386,19 @@ def refuse_untraceable(function: Any) -> None:
     """Raise a ConfigurationError for anything that is not a function."""
     if isinstance(function, type) or not callable(function) or not hasattr(function, "__qualname__"):
         what = f"the class {function.__qualname__}" if isinstance(function, type) else type(function).__name__
+        below = f"; put it below {what}" if hasattr(type(function), "__get__") else ""
         raise ConfigurationError(
             f"a trace decorator was put on {what}, which is no function",
-            remedy="decorate a function or a method; for the methods of a class there is instrument()",
+            remedy=f"decorate a function or a method{below}; "
+            "for the methods of a class there is instrument()",
         )
 
 
 def _traced(kind: str, given: Any, level: str | int, options: dict[str, Any]) -> Any:
     """Return the decorator; `given` is its label, or the decorated function if there are no parentheses."""
     number = level_of(level)
-    is_bare = callable(given) or isinstance(given, (staticmethod, classmethod))
+    # A property and the like, too, so that they are refused: as a label they would be replaced by a function.
+    is_bare = callable(given) or hasattr(type(given), "__get__")
     label = None if is_bare else given
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
