@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
 import functools
 import io
 import os
@@ -11,7 +12,7 @@ import random
 import re
 import subprocess
 import types
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import orjson
@@ -186,6 +187,37 @@ def test_whatever_comes_back_has_the_content_that_it_had(value):
     made = again(value)
     assert type(made) is not Unrestored
     assert content_of(made).text == content_of(value).text
+
+
+Item = TypeVar("Item")
+
+
+class Box(Generic[Item]):
+    asked = 0
+
+    def __init__(self, item):
+        self.item = item
+
+    def __class_getitem__(cls, item):
+        cls.asked += 1
+        return super().__class_getitem__(item)
+
+
+@dataclasses.dataclass
+class Parcel(Generic[Item]):
+    item: object
+
+
+@pytest.mark.parametrize(
+    "value", [Box[int](1), Parcel[str]("a"), Box[list[int]]([1]), Box[Box[int]](Box[int](2)), [Box[Plain]]]
+)
+def test_objects_of_generic_classes_with_arguments_come_back(value):
+    asked = Box.asked
+    made = again(value)
+    assert type(made) is type(value)
+    assert content_of(made).text == content_of(value).text
+    assert getattr(made, "__orig_class__", made) == getattr(value, "__orig_class__", value)
+    assert Box.asked == asked
 
 
 def test_numbers_and_tables_of_libraries_come_back():

@@ -182,13 +182,25 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
 
 @by_class
 def _form_of(cls: type) -> Form | None:
-    form = table_form(cls)
+    form = table_form(cls) or _alias_form(cls)
     base = solid_base(cls)
     if form is not None or (cls is not base and has_own_reduction(cls)):
         return form
     name = class_name(base)
     form = _FORMS.get(base) or (_BY_NAME.get(name) if find_class(name) is base else None)
     return _ERROR if form is None and issubclass(base, BaseException) else form
+
+
+def _alias_form(cls: type) -> Form | None:
+    """Return how `Box[int]` of a program's `Box` is rebuilt; None for classes that are no such alias.
+
+    Its own reduction subscribes the class, which runs code of the class.
+    """
+    is_alias = class_name(cls) == "typing._GenericAlias" and find_class("typing._GenericAlias") is cls
+    return _ALIAS if is_alias else None
+
+
+_ALIAS = Form(lambda _: [], object.__new__)
 
 
 # Functions and the values that they hold.
