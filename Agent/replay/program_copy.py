@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +130,32 @@ def compare_runs(
     if made_ids is not None:
         made_ids |= values.made_ids
     return comparison
+
+
+def session_for(recorded: Path, sessions: Sequence[Path]) -> Path | None:
+    """Return the one of a run's sessions that stands for the recorded one; None if nothing tells which.
+
+    A program that records several in turn has to make as many as the recorded process did.
+    """
+    if len(sessions) == 1:
+        return sessions[0]
+    infos = {each: session_info(each) for each in recorded.parent.glob("session_*")}
+    process = _process_of(infos.get(recorded))
+    recorded_then = {each: info for each, info in infos.items() if _process_of(info) == process}
+    if process is None or len(recorded_then) != len(sessions):
+        return None
+    recorded_now = {each: session_info(each) for each in sessions}
+    return _in_turn(recorded_now)[_in_turn(recorded_then).index(recorded)]
+
+
+def _process_of(info: SessionInfo | None) -> tuple[object, ...] | None:
+    if info is None or info.process_start_ticks is None:
+        return None
+    return info.host, info.boot_id, info.pid, info.process_start_ticks
+
+
+def _in_turn(infos: Mapping[Path, SessionInfo | None]) -> list[Path]:
+    return sorted(infos, key=lambda each: (info.started_at if (info := infos[each]) else "", each))
 
 
 def recorded_until_us(info: SessionInfo) -> int:

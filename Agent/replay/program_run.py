@@ -51,6 +51,7 @@ from Agent.replay.program_copy import (
     compare_runs,
     copied,
     recorded_until_us,
+    session_for,
     tell_as_original,
 )
 from Agent.replay.program_ends import EndDifference, ProgramEnds, kind_difference, unrecorded_ends
@@ -379,22 +380,23 @@ class _Reruns:
         refused, failure = answer["refused"], answer["failure"]
         files = _other_files(answer["asked_for_left_out"], answer["read_newer"])
         sessions = list((directory / "recorded").glob("session_*"))
-        if len(sessions) != 1:
+        session = session_for(recorded.session, sessions)
+        if session is None:
             detail = "; ".join([*refused[:2], failure])
             return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}{files}"
-        reader = open_reader(sessions[0])
+        reader = open_reader(session)
         is_sound = reader.losses().clean and not reader.damaged_lines
-        tell_as_original(sessions[0], directory / COPY, Path.cwd())
+        tell_as_original(session, directory / COPY, Path.cwd())
         made_ids: set[tuple[str, str]] = set()
-        comparison = compare_runs(recorded.session, sessions[0], by_form=by_form, made_ids=made_ids)
+        comparison = compare_runs(recorded.session, session, by_form=by_form, made_ids=made_ids)
         of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
         if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
             by_form = True  # only libraries made times and ids
-            comparison = compare_runs(recorded.session, sessions[0], by_form=True, made_ids=made_ids)
-        reader = open_reader(sessions[0])
+            comparison = compare_runs(recorded.session, session, by_form=True, made_ids=made_ids)
+        reader = open_reader(session)
         reads_clock = self.outcome.beside and answer["clocks"]
         return ProgramRun(
-            session=sessions[0],
+            session=session,
             comparison=comparison,
             code=codes_of(reader.events()),
             classes=first_classes_of(reader.events(), script_name(recorded.session)),

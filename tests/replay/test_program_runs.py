@@ -786,6 +786,25 @@ def test_all_sessions_are_judged_so(farm):
 
 
 @pytest.mark.further
+@pytest.mark.parametrize("target", ["cows:build", None])
+def test_each_session_of_a_program_that_records_two_is_compared_with_its_own(farm, target):
+    text = PROGRAM.replace("class Cow:\n", "class Cow:\n    meals = 0\n\n")
+    text = text.replace("return eaten", "Cow.meals += 1\n        return eaten, Cow.meals")
+    farm.record(text.replace("    main()\n", "    main()\n    main()\n"))
+    first, second = sorted(each.name.removeprefix("session_") for each in Path("trace").glob("session_*"))
+    for run in (first, second):
+        report = replay_run(run, target, "trace")
+        assert report.verdict == "IDENTICAL", str(report)
+
+    farm.change("Cow.meals += 1", "Cow.meals += 1 + (Cow.meals == 40)")
+    assert [replay_run(run, target, "trace").verdict for run in (first, second)] == ["IDENTICAL", "DIVERGED"]
+
+    shutil.rmtree(f"trace/session_{first}")
+    report = replay_run(second, target, "trace")
+    assert "it recorded 2 sessions" in str(report), str(report)
+
+
+@pytest.mark.further
 def test_a_program_runs_with_its_arguments_and_settings(farm):
     days = "range(int(__import__('sys').argv[1]))"
     farm.record(PROGRAM.replace("range(12)", days), arguments=["9"], settings={"AGENT_TRACE_LEVEL": "INFO"})
