@@ -16,6 +16,7 @@ import itertools
 import os
 import queue
 import random
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -114,6 +115,13 @@ def round_trip(leaf):
     return box
 
 
+def row_of(query):
+    """The only row of a query, and the names of its columns."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        return database.execute(query).fetchone()
+
+
 KEPT = [Box(0), Box(1)]
 
 MAKERS = {
@@ -155,6 +163,8 @@ MAKERS = {
     "chain of 3,000 objects": lambda c: chain(c, 3000),
     "mapping of 50,000": lambda c: {i: i + (c if i == 25_000 else 0) for i in range(50_000)},
     "one object twice, or a copy": lambda c: [same := Box(1), (same, Box(1))[c]],
+    "row of sqlite3": lambda c: row_of(f"SELECT {c} AS a, 'x' AS b"),
+    "columns of a row of sqlite3": lambda c: row_of(f"SELECT 1 AS a{c}"),
     "class without a name": lambda c: type("Made", (), {"a": c}),
 }
 

@@ -641,6 +641,11 @@ def _numpy_void(value: Any) -> Pieces:
     return Pieces("void", (_dtype_text(value.dtype),), raw=bytes_of(value))
 
 
+def _row_of_table(value: Any) -> Pieces:
+    row: Any = solid_base(type(value))
+    return Pieces("row", (row.keys(value), *row.__iter__(value)))
+
+
 def _numpy_dtype(value: Any) -> Pieces:
     if value.metadata:
         return Pieces("dtype", (_dtype_text(value), dict(value.metadata)), algorithm=WITH_MORE)
@@ -757,6 +762,7 @@ _BY_NAME: dict[str, _Reader] = {
     "re.Match": lambda value: Pieces("match", (value.re, value.string, value.pos, value.endpos, value.regs)),
     "_io.StringIO": _file,
     "_io.BytesIO": _file,
+    "sqlite3.Row": _row_of_table,
     "_struct.Struct": lambda value: Pieces("struct", (value.format,)),
     "numpy.ndarray": _numpy_array,
     "numpy.void": _numpy_void,
