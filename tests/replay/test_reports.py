@@ -158,6 +158,56 @@ def test_further_differences_are_listed_behind_the_first(toy):
     assert report.to_dict()["further"][0]["where"] == "result['pair'][1]"
 
 
+ASKED = """
+from Agent.flight import record_tool
+
+@record_tool
+def look(number, seen):
+    return number
+
+class Scout:
+    def __init__(self):
+        self.agent_id = "a"
+
+    @trace_agent_action
+    def go(self, number, seen):
+        return look(number, seen)
+
+def build(spec):
+    return Scout()
+
+def main():
+    scout = Scout()
+    for number, seen in enumerate((1, 0.0, {1: 0}, (1,), [2, 1])):
+        scout.go(number, seen)
+    scout.go(5, {"api_key": "sk-live-1f9a0c37d2b84e65"})
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "other", "recorded", "replayed"),
+    [
+        (1, "True", "1", "True"),
+        (2, "-seen", "0.0", "-0.0"),
+        (3, "{True: 0}", "{1: 0}", "{True: 0}"),
+        (4, "list(seen)", "(1,)", "[1]"),
+        (5, "tuple(seen)", "[2, 1]", "(2, 1)"),
+    ],
+)
+def test_the_values_of_an_argument_that_differ_are_shown_apart(toy, step, other, recorded, replayed):
+    changed = f"look(number, {other} if number == {step - 1} else seen)"
+    report = toy.record(ASKED).change("look(number, seen)\n\ndef", f"{changed}\n\ndef").replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", step), str(report)
+    assert report.divergence.texts == (recorded, replayed)
+
+
+def test_what_comes_up_after_the_first_difference_does_not_make_it_doubtful(toy):
+    toy.record(ASKED).change("look(number, seen)\n\ndef", "look(number, seen) + 1\n\ndef")
+    alone, with_others = toy.replay(program=False), toy.replay(program=False, keep_going=9)
+    assert (alone.verdict, with_others.verdict) == ("DIVERGED", "DIVERGED"), str(with_others)
+    assert [each.step for each in with_others.outcome.further] == [2, 3, 4, 5, 6]
+
+
 WORLD = """
 from dataclasses import dataclass
 from Agent import instrument, tick

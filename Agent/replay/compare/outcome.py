@@ -296,6 +296,25 @@ class ReplayOutcome:
         """Add a remark unless it exists already."""
         add_new(self.remarks, text)
 
+    def put_first(self, unproved: Mapping[str, Any]) -> None:
+        """Make the first of several differences the one that is judged.
+
+        Args:
+            unproved: what `unproved` returned when it was found: what came up later has not caused it.
+        """
+        last = [] if self.divergence is None else [self.divergence]
+        self.divergence, *rest = (*self.further, *last)
+        # What was written to an agent after its last action is compared at the end.
+        self.further[:] = sorted(rest, key=lambda divergence: divergence.step)
+        for reason in self.reasons[len(unproved["reasons"]) :]:
+            self.remark(f"after the first difference: {reason}")
+        for name, content in unproved.items():
+            setattr(self, name, content)
+
+    def unproved(self) -> dict[str, Any]:
+        """Return a copy of all that makes a difference prove nothing, by name."""
+        return {name: copy(getattr(self, name)) for name in ("reasons", "doubts", "sources", "unseen_fields")}
+
     def to_object(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
         stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr, option=_KEYS))

@@ -728,9 +728,10 @@ class ActionTools:
             now = requested.defaults or str(ABSENT)
             return ToolMiss(DEFAULTS, Difference("", one.call.defaults, now))
         both = (one.call.arguments, requested.arguments)
-        sides = [value_at(each.value, path, ABSENT) for each in both]
-        if sides[0] == sides[1]:  # only their tags differ
-            sides = [{"tag": each.types.get(path), "value": sides[0]} for each in both]
+        sides = [
+            value if tag is None else {"tag": tag, "value": value}
+            for value, tag in ((value_at(each.value, path, ABSENT), each.types.get(path)) for each in both)
+        ]
         return ToolMiss("args", Difference(path, *sides))
 
 

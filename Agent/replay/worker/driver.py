@@ -78,6 +78,9 @@ class Driver:
             `loose`, `prompt`, `free`, or in the order that the recording suggests.
     """
 
+    _unproved: dict[str, Any]
+    """What made differences prove nothing when the first of several was found."""
+
     def __init__(
         self,
         context: ReplayContext,
@@ -159,7 +162,8 @@ class Driver:
         except ReplayStopped:
             pass  # the reason is in the outcome already
         finally:
-            self._move_first_to_front()
+            if self._outcome.further:
+                self._outcome.put_first(self._unproved)
             self._remark_large_fields()
             self.close()
 
@@ -349,6 +353,8 @@ class Driver:
         divergence = self._outcome.divergence
         if divergence is None or len(self._outcome.further) >= self._keep_going:
             return False
+        if not self._outcome.further:
+            self._unproved = self._outcome.unproved()
         self._outcome.further.append(divergence)
         self._outcome.divergence = None
         self._player.is_stopped = False
@@ -361,14 +367,6 @@ class Driver:
         remark = "" if divergence is None or obj is None else self._whole.describe_large(divergence, obj)
         if remark:
             self._outcome.remark(remark)
-
-    def _move_first_to_front(self) -> None:
-        further = self._outcome.further
-        if further:
-            last = [] if self._outcome.divergence is None else [self._outcome.divergence]
-            self._outcome.divergence, *rest = (*further, *last)
-            # What was written to an agent after its last action is compared at the end.
-            further[:] = sorted(rest, key=lambda divergence: divergence.step)
 
     def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
         """Prepare a live agent whose action begins: restore its first state and apply writes from outside."""
