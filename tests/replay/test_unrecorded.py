@@ -139,6 +139,7 @@ def test_network_and_processes_are_out_of_reach(toy, statement, source):
     ).replay()
     assert report.verdict == "UNVERIFIED"
     assert source in [read.source for read in report.outcome.sources]
+    assert "to record what another program answers: `@record_tool`" in str(report)
 
 
 def test_a_difference_behind_an_unrecorded_read_proves_nothing(toy):

@@ -23,6 +23,7 @@ from Agent.replay.compare.outcome import (
 from Agent.tree.layout import OPENED_ROOT, recorded_at
 
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
+_ANSWERING = frozenset({"network", "a new process"})
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,11 @@ class ReplayReport(TextInNotebook):
             yield (
                 "to record such reads: `with recorded_sources():` around the program, and "
                 "`recorder.adopt(generator)` for its own generators; both are in Agent.flight"
+            )
+        if any(read.source in _ANSWERING for read in outcome.sources):
+            yield (
+                "to record what another program answers: `@record_tool`, from Agent.flight, on the function "
+                "that asks it; a replay returns the recorded response"
             )
         for number, later in enumerate(outcome.further, 2):
             yield from _difference(later, f"difference {number}")
