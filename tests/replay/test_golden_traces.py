@@ -193,7 +193,6 @@ def _edited(**members):
         _edited(version=True),
         _edited(accepts=[5]),
         _edited(ignored=["spent"]),  # for `ignore`
-        _edited(agents=["buyer", "nobody"]),
         lambda golden: (golden / "golden.json").unlink(),
         lambda golden: (golden / "recording.zip").write_bytes(b"PK"),
         lambda golden: (golden / "recording.zip").unlink(),

@@ -20,7 +20,6 @@ from xml.etree import ElementTree
 import orjson
 
 from Agent.archive.run_import import import_run
-from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, DamagedInput, InputError, ReplayError, RunNotFound, UsageError
 from Agent.event.model import Event as RecordedEvent
 from Agent.flight.run_reading import RunRef
@@ -491,13 +490,6 @@ def check_recording(
         **{name: getattr(golden, name) for name in same}, stop=stop, keep_going=keep_going
     )
     with unpacked(golden, before) as reference:
-        absent = set(golden.agents or ()) - set(open_reader(reference.session).agents())
-        if absent:
-            raise DamagedInput(
-                f"the recording has no agent {min(absent)!r}",
-                path=golden.directory / _DESCRIPTION,
-                remedy=_RESTORE,
-            )
         return GoldenReport(golden, drive_again(reference, target or golden.target, options))
 
 
