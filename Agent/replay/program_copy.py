@@ -133,7 +133,7 @@ def compare_runs(
 
 
 def session_for(recorded: Path, sessions: Sequence[Path]) -> Path | None:
-    """Return the one of a run's sessions that stands for the recorded one; None if nothing tells which.
+    """Return the session of a run that corresponds to the recorded one; None if it cannot be determined.
 
     A program that records several in turn has to make as many as the recorded process did.
     """

@@ -112,7 +112,7 @@ class Computed:
 
 
 class Proxy:
-    """Makes what it stands for when it is asked for its attributes."""
+    """Creates its target when an attribute is read."""
 
     __slots__ = ()
 
