@@ -179,6 +179,27 @@ def test_the_thread_covers_full_blocks_while_the_writer_goes_on(session, monkeyp
     assert len(read_chains(session)[recorder.sink.writer].leaves) == 5
 
 
+def test_lines_that_are_written_during_a_pass_wait_until_they_fill_a_block(session, monkeypatch):
+    monkeypatch.setattr(chain, "_INTERVAL_S", 3600.0)
+    recorder, real_open = Recorder(SessionWriter(session)), chain.open_file
+    for _ in range(100):
+        recorder.write()
+
+    def writing(path):
+        opened = real_open(path)
+        for _ in range(30):
+            recorder.write()
+        return opened
+
+    monkeypatch.setattr(chain, "open_file", writing)
+    recorder.sink._state.chain._pass(everything=False, background=True)
+    monkeypatch.undo()
+    known = read_chains(session)[recorder.sink.writer]
+    assert [block.written.lines for file in known.files.values() for block in file.blocks] == [64]
+    recorder.close()
+    assert covered(session, recorder.sink.writer)
+
+
 @pytest.mark.process
 def test_a_pass_over_small_files_takes_no_more_memory_than_they_hold(session):
     made = LineChain(session, "writer", ErrorCounters(), lambda _blocks, _root: None)

@@ -393,7 +393,9 @@ class LineChain:
         # which would grow with every file.
         want_bytes = min(_READ_BYTES, max(size_bytes - position.offset, 0) + 1)
         while data := os.pread(fd, want_bytes, position.offset):
-            end, is_last = data.rfind(b"\n") + 1, len(data) < want_bytes
+            # of lines written since the file was opened a part may have been read
+            is_last = len(data) < want_bytes or position.offset + len(data) >= size_bytes
+            end = data.rfind(b"\n") + 1
             if end:
                 yield data, end, is_last
             elif not is_last:
