@@ -301,6 +301,7 @@ def test_every_reader_agrees_which_times_an_event_can_have(
         seal(builder.path, remove=True)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("odd", ["0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"])
 def test_every_question_is_answered_over_all_the_years_that_a_clock_can_show(

@@ -394,6 +394,7 @@ def test_an_interrupt_stops_a_query_and_leaves_the_engine_usable(truth: Truth) -
     assert out == "interrupted [{'n': 42}]\n", err
 
 
+@pytest.mark.further
 def test_sealed_files_are_looked_at_once_a_second_and_not_with_every_question(
     truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def place(report: DebugReport, event_id: str) -> int | None:
     return next(places, None)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("text", "most"), [("book_033 was never finished", 1), ("why is book 33 not bound?", 2)]

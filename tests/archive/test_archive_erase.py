@@ -363,6 +363,7 @@ def test_a_value_in_names_goes_with_the_names(trace_root):
     assert len([path for path in (session / "blobs").rglob("*") if path.is_file()]) == 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("how", ["live", pytest.param("sealed", marks=pytest.mark.further), "removed"])
 @pytest.mark.parametrize("sort", ["tool", "large tool", "stream", "UTF-16", "array"])
 def test_a_value_that_is_nowhere_in_one_piece_is_found_and_goes(trace_root, sort, how):

@@ -32,6 +32,7 @@ def inflated(tmp_path):
     return session
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "read",
     [

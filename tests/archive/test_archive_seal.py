@@ -805,6 +805,7 @@ def test_files_of_a_part_of_several_row_groups_come_back_in_the_order_of_their_l
         assert contents(tmp_path / str(attempt)) == before
 
 
+@pytest.mark.further
 def test_a_part_of_another_tool_in_another_order_is_read_in_that_of_its_lines(session, tmp_path):
     before = contents(session)
     seal(session, remove=True)
@@ -831,6 +832,7 @@ def test_what_a_killed_restore_left_is_removed(two_agents, do):
     assert not left.exists() and written.exists() and others.exists()
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "held", ["[]", "3", "null", '"x"', "{}", '{"segments": 3}', '{"segments": [3]}', "", "{"]
 )

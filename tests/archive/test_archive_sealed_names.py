@@ -104,6 +104,7 @@ def test_a_name_that_another_writer_took_after_sealing_is_no_edit(taken):
     assert_numbers(taken, "x", range(20))
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("sealed_again", [False, True])
 def test_restoring_brings_back_both_files_that_had_one_name(taken, sealed_again):

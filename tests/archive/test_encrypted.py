@@ -283,6 +283,7 @@ def test_no_answer_names_the_place_where_it_was_opened(tmp_path, with_key, capfd
         assert OPENED.strip("*") not in printed and str(with_key) not in printed, asked
 
 
+@pytest.mark.further
 def test_listed_runs_name_their_encrypted_session(copy, with_key, capfd):
     encrypt_all(copy)
     main(["runs", "--json", "--root", str(copy)])

@@ -108,6 +108,7 @@ def test_what_happened_on_one_host_leads_back_to_the_other(hosts, tmp_path):
     assert any("worker never returned from work" in str(cause) for cause in report.causes)
 
 
+@pytest.mark.further
 def test_debug_finds_a_cause_on_the_other_host(tmp_path):
     page = (REPOSITORY / "docs" / "CLUSTER.md").read_text()
     code = page.partition("```python file=crew.py\n")[2].partition("```")[0]

@@ -105,6 +105,7 @@ def finish(tmp_path, program):
     assert program.wait(60) == 0, program.stderr.read()
 
 
+@pytest.mark.further
 def test_a_run_that_was_paused_stepped_and_changed_by_hand_replays_with_what_was_done(farm, run, tmp_path):
     with farm("control") as program:
         assert told(run, "status")["state"] == "running"

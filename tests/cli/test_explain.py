@@ -36,6 +36,7 @@ def test_analyze_counts_what_is_in_the_files(ask, recorded):
     assert answer["errors"]["total_errors"] == len(of_kind(events, "error"))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("name", ["last", "{id}", "{prefix}", "{path}"])
 def test_a_session_is_named_by_id_prefix_path_or_last(ask, recorded, name):
     words = {"id": recorded.session_id, "prefix": recorded.session_id[:9], "path": recorded.session}

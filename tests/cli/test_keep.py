@@ -134,6 +134,7 @@ def test_a_damaged_part_of_the_archive_is_named_with_a_remedy_by_every_command(r
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("put", "told"), [(_linked, "a symbolic link, which is not followed"), (_piped, "not a plain file")]
@@ -227,6 +228,7 @@ def test_prune_says_what_goes_and_then_removes_it(run, root):
     assert list_sessions(root) == []
 
 
+@pytest.mark.further
 def test_sessions_that_ended_long_enough_ago_become_parquet_and_answer_as_before(run, root):
     session = list_sessions(root)[-1].path
     questions = [("errors", "--json"), ("sql", "SELECT count(*) AS n FROM events", "--json")]

@@ -168,6 +168,7 @@ def test_what_nodes_read_beside_the_state_is_kept_and_what_is_the_framework_s_ow
     assert (call.output["context"], call.output["recursion_limit"]) == ({"tone": "dry"}, 9)
 
 
+@pytest.mark.further
 def test_what_is_said_to_a_graph_has_a_form_that_comes_back_with_its_messages():
     pytest.importorskip("langgraph")
     from langchain_core.messages import AIMessage

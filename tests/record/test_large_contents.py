@@ -81,6 +81,7 @@ def test_a_program_with_little_content_reads_it_in_every_call():
     assert all(is_read(each["args"]["world"]) for each in seen)
 
 
+@pytest.mark.further
 def test_the_first_eight_calls_read_them_until_they_have_read_too_much(monkeypatch):
     numbers = [*range(100_000)]  # which count as 800 kB
 

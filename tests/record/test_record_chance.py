@@ -422,6 +422,7 @@ def test_a_nested_action_keeps_its_own_reads(act, recorded):
     assert len(outer["time.time"]) == 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("number", [1, 3, 20])
 @pytest.mark.parametrize("has_spare", [False, True])
 def test_counted_draws_stand_as_the_codec_writes_them(recorded, number, has_spare):

@@ -95,6 +95,7 @@ SORTS = [
 ]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("what", SORTS)
 def test_what_the_limits_would_cut_is_read_in_the_first_calls_alone(what):
     value = MADE[what]()
@@ -115,6 +116,7 @@ def test_with_always_they_are_read_in_every_call(what):
     assert all(is_read(call["args"]["given"]) for call in seen)
 
 
+@pytest.mark.further
 def test_what_is_recorded_whole_is_read_in_every_call():
     kept = [{*range(20_000)}, dict.fromkeys(range(20_000)), "x" * 100_000, [0.123456789] * 20_000, (1, 2)]
     seen = calls(lambda reader: [reader.see(value) for value in kept for _ in range(3)])

@@ -90,6 +90,7 @@ def reasons(walker, actions, **options):
         return Counter(event["extra"]["reason"] for event in recorded.of("state"))
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("shape", SHAPES)
 def test_full_states_of_a_large_graph_are_as_often_as_its_size_allows(shape, monkeypatch):
@@ -113,6 +114,7 @@ def test_full_states_of_little_content_come_at_each_period_and_early(monkeypatch
     assert found["periodic"] == 6 + 4
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_full_state_walks_once_from_each_object(shape, walks):
     count = 400

@@ -647,6 +647,7 @@ REFERENCES = st.builds(
 )
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("knows_fields")
 @given(
     st.lists(VALUES | REFERENCES, max_size=3), st.dictionaries(st.text(max_size=3), REFERENCES, max_size=2)

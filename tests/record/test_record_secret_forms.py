@@ -444,6 +444,7 @@ def test_rows_of_letters_are_no_key_and_may_be_a_password():
     assert "k9Xw2pQ7rT4m" not in recorded("user_token: k9Xw2pQ7rT4m, non_admin_token: k9Xw2pQ7rT4m")
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.b64encode])
 def test_base64_is_not_taken_for_keys(encode):

@@ -89,6 +89,7 @@ def words_of(command, password):
     return [word.replace("@@", password) for word in command.split()]
 
 
+@pytest.mark.first_case
 @settings(max_examples=5)
 @given(PASSWORDS, st.sampled_from(PLACES))
 @pytest.mark.parametrize("command", COMMANDS)

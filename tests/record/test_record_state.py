@@ -488,6 +488,7 @@ def test_full_states_come_every_so_often_on_error_and_at_the_end():
         assert found.of("state")[-1]["extra"]["fields"]["x"] == 10
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("seed", range(5))
 def test_the_deltas_fold_to_the_full_states(seed):
     """What replay and analysis rely on: first state and the changes give every later full state."""

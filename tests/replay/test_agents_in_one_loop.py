@@ -316,6 +316,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_an_agent_with_several_of_its_actions_open_is_identical_and_differs_once_one_changes(toy):
     report = toy.record(SCANNER).replay("last")
     assert (report.verdict, report.proof["counts"]["driven"]) == ("IDENTICAL", 15), str(report)
@@ -528,6 +529,7 @@ def _delays(toy, text):
     (toy.directory / f"{toy.name}.delays").write_text(text)
 
 
+@pytest.mark.further
 def test_actions_go_on_behind_each_await_in_the_recorded_order(toy):
     _delays(toy, "0.03 0.0171")
     toy.record(DIGITISERS)

@@ -103,6 +103,7 @@ def test_one_draw_more_by_an_action_differs_although_the_scheduler_draws_too(toy
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.own"), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
@@ -346,6 +347,7 @@ def _held_values(change: str, read: str, write: str = "pass", steps: int = 9) ->
     return program.replace("{steps}", str(steps))
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("kind", CHANGES)
 def test_containers_and_arrays_that_a_scheduler_changes_are_changed_again(toy, kind):
@@ -422,6 +424,7 @@ RECORDS = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("kind", RECORDS)
 @pytest.mark.parametrize("run", ["last", "last/d1"])

@@ -198,6 +198,7 @@ def unchanged(tmp_path_factory):
     return kinds(directory, "trace")
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(("before", "after", "what"), OTHERWISE)
 def test_what_callers_see_of_a_class_is_compared(place, unchanged, before, after, what):

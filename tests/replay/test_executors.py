@@ -236,6 +236,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     ("read", "source"),
@@ -272,6 +273,7 @@ async def asks_a_process_pool():
         await asyncio.get_running_loop().run_in_executor(pool, abs, -1)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("let_work", [runs_a_program, awaits_a_program, asks_a_shell, asks_a_process_pool])
 def test_a_child_process_of_an_executor_is_noticed_and_not_refused(run_id, registered, let_work):
@@ -285,6 +287,7 @@ def test_a_child_process_of_an_executor_is_noticed_and_not_refused(run_id, regis
     assert any("the result of a child process read by" in reason for reason in result.reasons), result
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", PLACES)
 def test_tools_that_tasks_and_threads_of_an_executor_call_are_not_called_for_real(run_id, registered, place):
     async def calls(input, state, config, overrides=None):

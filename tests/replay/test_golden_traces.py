@@ -183,6 +183,7 @@ def _edited(**members):
     return edit
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "damage",
     [

@@ -57,6 +57,7 @@ def test_the_difference_is_shown_with_what_makes_it_no_proof(toy):
     assert "rows of a" in report.reasons[0] and "shutdown_logging()" in report.reasons[0]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("more", ["keeper.rows.clear()", "keeper.rng.random()", "keeper.rows[7] = 1"])
 def test_what_others_did_to_it_behind_its_last_action_is_no_divergence(toy, more):
     report = toy.record(KEEPER.replace("{more}", more)).replay()
@@ -282,6 +283,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("actions", "held"), [(3, "print"), (6, "print"), (3, "(n for n in [])"), (6, "(n for n in [])")]

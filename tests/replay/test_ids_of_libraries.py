@@ -229,6 +229,7 @@ def test_a_result_that_is_not_captured_proves_nothing_once_code_changed(ledger):
     assert "results of price of ledger are not captured" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(

@@ -179,6 +179,7 @@ def main(): build().invoke({"messages": [], "n": 0})
 """
 
 
+@pytest.mark.further
 def test_a_graph_that_a_node_calls_belongs_to_the_node_and_leaves_the_states_alone(drive):
     again = drive(NESTED)
     (record,) = again.records

@@ -107,6 +107,7 @@ def test_where_recording_no_longer_checked_them_an_action_that_changed_is_named(
     )
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("new", ["players[0].points += 1", "players[0].medal = 'lead'"])
 def test_a_script_that_changed_outside_of_actions_may_write_to_them_unseen(replayed, new):
@@ -115,6 +116,7 @@ def test_a_script_that_changed_outside_of_actions_may_write_to_them_unseen(repla
     assert report.reasons[0].startswith("game changed, and what it wrote after the last actions of a, b")
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new"),

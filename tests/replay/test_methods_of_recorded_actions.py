@@ -229,6 +229,7 @@ def main():
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_unchanged_program_is_identical_one_by_one(toy, name):
     toy.record(HEAD + PROGRAMS[name])

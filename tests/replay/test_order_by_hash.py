@@ -24,6 +24,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_difference_has_to_come_under_two_more_hash_seeds(toy, monkeypatch):
     answer = toy.directory / "answer.txt"
     answer.write_text("one")

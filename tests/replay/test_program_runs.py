@@ -222,6 +222,7 @@ def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same
     assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("package", ["", "farm_of_cows"])
 @pytest.mark.parametrize("changed", ["weather.py", "cows.py"])
@@ -423,6 +424,7 @@ WAITS = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_a_changed_scheduler_of_tasks_that_something_else_may_order_is_not_green(farm, wait):
@@ -473,6 +475,7 @@ SEEDED = DRAWING.replace(
 )
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("drawn", ["random.randrange(3)", "CHANCE.randrange(3)"])
 def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
@@ -483,6 +486,7 @@ def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
     assert farm.replay("last/berta").verdict == "IDENTICAL"
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("text", "told"),

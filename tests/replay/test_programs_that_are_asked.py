@@ -117,6 +117,7 @@ def test_a_changed_method_of_such_a_program_is_judged_by_its_calls(replayed):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("change", [[], [("self.served += 1", "self.served = self.served + 1")]])
 def test_calls_that_lack_what_surrounds_them_do_not_count_if_the_program_records_the_same(replayed, change):

@@ -239,7 +239,7 @@ def main():
 """
 
 
-@pytest.mark.first_case
+@pytest.mark.further
 @pytest.mark.parametrize("beside", ["pass", "job and desk.jobs.task_done()"])
 def test_how_many_tasks_of_a_queue_are_unfinished_is_part_of_it(toy, beside):
     for queue in QUEUES if beside == "pass" else QUEUES[:1]:

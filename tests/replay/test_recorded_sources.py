@@ -140,6 +140,7 @@ def test_a_read_more_or_less_is_a_difference(toy, before, after, recorded):
 HELD = "DICE = recorder.adopt(random.SystemRandom(), name='dice')"
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "recorded", "replayed"),
@@ -682,6 +683,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_ids_that_a_compiled_library_makes_are_recorded_and_answered(toy, monkeypatch):
     monkeypatch.setitem(sys.modules, "uuid_utils", None)
     report = toy.record(COMPILED_IDS).replay()

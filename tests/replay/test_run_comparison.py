@@ -113,6 +113,7 @@ def test_each_agent_has_its_own_first_difference_and_all_its_events_that_differ(
     assert differing_events(a, a, "w0", toy.root) == ([], False)
 
 
+@pytest.mark.further
 def test_an_event_that_one_run_lacks_does_not_shift_the_pairs_behind_it(toy, rings):
     (a,) = rings(None)
     toy.record(

@@ -90,6 +90,7 @@ def test_what_proves_nothing_is_made_small_in_the_same_way(market):
     assert (small.actions, small.agents) == ((3, 20), (1, 5)), str(small)
 
 
+@pytest.mark.further
 def test_what_does_not_fail_is_not_made_small(market):
     _, directory = market
     with pytest.raises(UsageError, match="market does not fail"):

@@ -51,6 +51,7 @@ def script(toy):
     return "s:build"
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_field_that_grows_large_does_so_at_the_same_step_under_whatever_name_its_script_is_imported(
     toy, script

@@ -293,6 +293,7 @@ def test_a_new_name_has_nothing_to_be_compared_with():
     assert (found.name, found.is_steady) == ("a.N", False)
 
 
+@pytest.mark.further
 def test_a_program_without_such_state_tells_nothing(place):
     record(place, "from Agent import *\nsetup_logging(trace_root='trace')\n")
     log = next(place.glob("trace/session_*/system*.log")).read_text()
@@ -426,6 +427,7 @@ def of_loop(now: str) -> str:
     return LOOPED.replace("NOW =", f"{now} =").replace("return 0", f"return {now}")
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("now", ["DAYS['now']", "Clock.now", "SKY.now"])
 def test_an_edit_beside_state_that_the_loop_writes_is_judged_by_what_it_does(place, now):
@@ -557,6 +559,7 @@ def test_a_method_that_is_only_written_anew_is_no_difference(place):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize("edit", ["time.time() + 3600", "time.time()"])
 def test_times_that_agree_by_form_alone_do_not_excuse_an_edit(place, edit):

@@ -44,6 +44,7 @@ def search(toy):
     return find
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.parametrize(("goal", "last"), [(50, 12), (97, 0), (21, 19), (60, 10)])
 def test_the_last_point_is_the_one_that_arithmetic_tells(search, goal, last):

@@ -62,6 +62,7 @@ def test_what_compares_equal_is_unverified_and_the_report_counts_what_was_not_re
     assert 'record with large_arguments="always"' in str(report)
 
 
+@pytest.mark.further
 def test_another_plain_attribute_of_an_unread_argument_differs(recorded):
     report = recorded.change("WORLD.time = self.steps", "WORLD.time = self.steps + (self.steps == 3)").replay(
         "last"

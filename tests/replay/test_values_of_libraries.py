@@ -154,6 +154,7 @@ def test_ids_and_times_of_a_library_are_a_note_in_state_results_and_objects(toy,
     assert "note: installed libraries read" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(

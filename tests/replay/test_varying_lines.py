@@ -6,6 +6,8 @@ import asyncio
 import threading
 from datetime import datetime
 
+import pytest
+
 from Agent.replay.compare.program_state import varying_lines
 
 PROGRAM = """
@@ -32,6 +34,7 @@ def main(): Clerk().METHOD()
 """
 
 
+@pytest.mark.further
 def test_a_difference_of_each_process_names_its_line(toy):
     for method, line in (("pid", "os.getpid() in Clerk.pid"), ("helped", "os.getpid() in numbered")):
         report = toy.record(PROGRAM.replace("METHOD", method)).replay()

@@ -108,6 +108,7 @@ def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("most_bytes", [32 << 20, 0])
 def test_parts_of_a_recording_are_what_is_read_for_each_agent(recorded_parts, most_bytes, monkeypatch):
     """Also where a session is too large to be held in memory, and is read twice."""

@@ -51,6 +51,7 @@ def test_an_array_of_records_that_the_program_changes_between_actions_is_seen_by
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(

@@ -559,6 +559,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_queue_of_one_agent_that_others_fill_is_compared_in_a_whole_replay(toy):
     report = toy.record(INBOXES).replay("last")
     assert report.verdict == "IDENTICAL", str(report)

@@ -176,6 +176,7 @@ def test_pages_of_errors_hold_every_group_once(service):
     assert groups == items(service, "/v1/errors")
 
 
+@pytest.mark.further
 def test_pages_of_errors_go_on_behind_a_fingerprint_of_any_length(service, running):
     with open_store(running.settings.database_url, role="admin") as store:
         store.set_content(service.project, allowed=True)

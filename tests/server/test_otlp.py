@@ -320,6 +320,7 @@ SPANS_OF_OTHERS = [
 ]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("attributes", "expected"), SPANS_OF_OTHERS)
 def test_spans_of_other_instrumentations_are_what_they_name(service, attributes, expected):
     request = ExportTraceServiceRequest()

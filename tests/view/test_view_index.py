@@ -350,6 +350,7 @@ def test_a_file_that_was_rewritten_makes_the_index_again(session: Path):
         same_as_reader(view, session)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "agent",
     ["../../etc/passwd", "<script>alert(1)</script>", SESSION, "a\x00b\x1b[31m", "1" * 5_000, " ", "ä" * 300],

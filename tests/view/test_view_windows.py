@@ -87,6 +87,7 @@ def _same_events(view, slow, t0, t1, agents, columns):
     assert sorted((int(t), lane, round(duration)) for t, lane, duration in found) == sorted(wanted)
 
 
+@pytest.mark.further
 def test_every_lane_and_the_sum_of_all_of_a_large_window_are_counted(large):
     view, slow = large
     head, columns = decoded(view.window(t0=0, t1=slow.length_us, px=97))
