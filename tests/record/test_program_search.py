@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hostile import OfHostileMeta
 
+from Agent.record.state.agents import agent_id_of
 from Agent.record.tracing import function_facts
 from Agent.record.tracing.program_search import Search, leads_nowhere, reached_inside
 
@@ -76,3 +77,18 @@ def test_a_class_whose_metaclass_raises_when_it_is_asked_is_reached_by_name():
     search = Search([of_kind])
     assert "methods of hostile.OfHostileMeta" in [name for name, _ in search.parts()]
     assert [name for name in search.code if name.endswith(".KIND")]
+
+
+LOG = [1]
+put = LOG.append
+asked = agent_id_of
+
+
+def of_methods():
+    return put, asked
+
+
+def test_methods_of_containers_lead_to_these_and_other_functions_in_c_to_nothing():
+    found = dict(Search([of_methods]).parts())
+    assert [value for name, value in found.items() if name.endswith(".put")] == [LOG]
+    assert not any(name.endswith((".asked", ".agent_id_of")) for name in found), found

@@ -462,6 +462,30 @@ def test_an_object_with_slots_is_an_agent_like_others(recorded, weak):
     assert [event["state"]["set"].get("n") for event in actions] == [1, 2, 3]
 
 
+def test_agents_that_allow_no_weak_references_are_freed_once_others_act(recorded):
+    freed = []
+
+    class Slots(slots_agent(weak=False)):
+        __slots__ = ()
+
+        def __del__(self):
+            freed.append(self.agent_id)
+
+    used = Slots("used")
+    used.act()
+    for number in range(200):
+        agent = Slots(f"s{number}")
+        agent.act()
+        agent.act()
+    # Its first actions look at the fields of 64 agents between actions, which keeps those of this kind alive.
+    assert 130 <= len(freed) < 200 and "used" not in freed
+    used.act()
+    actions = [event for event in recorded.of("agent_action") if event["extra"]["agent_id"] == "used"]
+    assert [event["state"]["set"]["n"] for event in actions] == [1, 2]
+    states = [event["extra"]["reason"] for event in recorded.of("state")]
+    assert states.count("first") == 201  # none began anew
+
+
 def test_an_agent_that_changes_its_id_is_followed(recorded):
     baker = Baker("one")
     baker.bake(1)

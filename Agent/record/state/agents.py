@@ -8,6 +8,7 @@ An agent that changes an object counts as one of its holders.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -308,6 +309,24 @@ class _KeyedRef(weakref.ref[Any]):
         return made
 
 
+class _StrongRef:
+    """Stands for an object that allows no weak references, until recording alone holds it."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: object) -> None:
+        self.key, self.value = id(value), value
+
+    def __call__(self) -> object:
+        return self.value
+
+
+_alone = _StrongRef(object())
+_ALONE = sys.getrefcount(_alone.value)
+"""What `sys.getrefcount` returns of an object that only such a reference holds."""
+_LOOKED_AT_ALIVE = 2
+
+
 class Holders:
     """Records which agents hold which object, such as a generator that two agents draw from."""
 
@@ -386,9 +405,11 @@ class Agents:
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Garbage-collected agents whose last state is not recorded yet."""
+        self._kept_alive: deque[_StrongRef] = deque()
+        """References to agents that allow no weak ones, in the order in which they are looked at."""
         known, gone = self._known, self.gone
 
-        def leave(ref: _KeyedRef) -> None:
+        def leave(ref: _KeyedRef | _StrongRef) -> None:
             # A weak reference's callback may run in any thread and under any lock, so it does the minimum.
             lost = known.pop(ref.key, None)
             if is_keeping and lost is not None and lost.tracker is not None and lost.tracker.actions:
@@ -455,7 +476,26 @@ class Agents:
         try:
             return _KeyedRef.to(obj, self._leave)
         except TypeError:
-            return lambda: obj
+            strong = _StrongRef(obj)
+            self._drop_unused()
+            self._kept_alive.append(strong)
+            return strong
+
+    def _drop_unused(self) -> None:
+        """Let go of agents that only recording holds; looks at two, so that it keeps up with new ones."""
+        for _ in range(min(_LOOKED_AT_ALIVE, len(self._kept_alive))):
+            try:
+                strong = self._kept_alive.popleft()
+            except IndexError:  # another thread took it
+                return
+            known = self._known.get(strong.key)
+            if known is None or known.ref is not strong:
+                strong.value = None
+            elif sys.getrefcount(strong.value) > _ALONE:
+                self._kept_alive.append(strong)
+            else:
+                self._leave(strong)
+                strong.value = None
 
     def looked_at(self) -> dict[str, Any]:
         """Return the objects that the C code checks before each action, by the names that it uses."""
@@ -465,7 +505,8 @@ class Agents:
         """Return the state tracker of an agent, which is made at its first action."""
         if known.tracker is None:
             owner = known.binding.given_id
-            known.tracker = StateTracker(obj, agent_id_of, owner, self._judge, self._keeping, self._hides)
+            how = self._judge, self._keeping, self._hides, known.ref
+            known.tracker = StateTracker(obj, agent_id_of, owner, *how)
         return known.tracker
 
     def warn_of_twins(self, known: Known, obj: object) -> None:

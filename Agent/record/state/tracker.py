@@ -109,6 +109,7 @@ class StateTracker:
         judge: encodes plain values and small objects; None as its result means the slow path.
         keeping: receives the tracker once it keeps a value of its agent; None keeps none.
         hides: finds secrets, which lines leave out.
+        strong: returns the agent if its class allows no weak references; shared, so that it can be let go.
     """
 
     __slots__ = (
@@ -131,12 +132,13 @@ class StateTracker:
         judge: Judge,
         keeping: deque[StateTracker] | None,
         hides: Hides | None = None,
+        strong: Callable[[], object | None] | None = None,
     ) -> None:
         self._ref: Callable[[], object | None]
         try:
             self._ref = weakref.ref(obj)
         except TypeError:
-            self._ref = lambda: obj
+            self._ref = strong or (lambda: obj)
         self._agent_of = agent_of
         self._owner = owner
         self._hides = hides

@@ -287,7 +287,8 @@ class Search:
             with suppress(LookupError):  # neither set nor with a default
                 value = variable.get()
         elif kind in {BuiltinFunctionType, MethodWrapperType} and (
-            type(value.__self__) in CONTAINERS or sort_of(type(value.__self__)) is Sort.GENERATOR
+            (type(value.__self__) in CONTAINERS and hasattr(type(value.__self__), value.__name__))
+            or sort_of(type(value.__self__)) is Sort.GENERATOR
         ):
             value = value.__self__  # of such as `emit = LOG.append` and `put = TABLE.__setitem__`
         elif kind not in _KEPT and (
