@@ -352,7 +352,7 @@ def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_n
 def test_what_cannot_be_seen_says_why():
     for value, why in (
         (ctypes.pointer(ctypes.c_int(1)), "pointers"),
-        ([Box([number]) for number in range(60_000)], "more than 100,000 values"),
+        ([Box([number]) for number in range(60_000)], "more than 100,000 values inside"),
         ([bytes(9_000_000), bytes(9_000_000)], "more than 16 MB"),
     ):
         content = content_of(value)

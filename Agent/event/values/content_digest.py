@@ -396,7 +396,7 @@ class _Walk:
         if self._nodes > self._most_nodes:
             if self._instead is not None:
                 raise _HoldsMuch(self._instead)
-            raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values")
+            raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values inside")
         if self._size_bytes + len(self._out) > MAX_BYTES:
             raise Unreadable(_TOO_MANY_BYTES)
         if self._most_with_agents is not None and self._nodes > self._most_with_agents and self._agents:
