@@ -1,8 +1,10 @@
 """Without a target, the recorded script runs again as a whole."""
 
 import os
+import socket
 import subprocess
 import sys
+import textwrap
 import time
 
 import pytest
@@ -537,6 +539,32 @@ def test_workers_that_record_nothing_may_compute_what_agents_are_given(desk, kin
     report = replayed()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "a new process is not allowed" in str(report)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_a_pool_spawns_are_guarded_as_those_that_it_forks(desk, method):
+    body, at = PROGRAM.replace("SEED", "4"), "setup_logging("
+    main = f"def main():\n{textwrap.indent(body[body.index(at) :], '    ')}"
+    program = f'{body[: body.index(at)]}\n{main}\nif __name__ == "__main__":\n    main()\n'
+    program = program.replace("import Trader", "import Trader, prices")
+    program = program.replace("with tick(day):", "todays = prices('Pool', day)\n        with tick(day):")
+    program = program.replace("1 + day % 3", "next(todays)")
+    desk.record(program, SHOP + POOLED.replace('context("fork")', f'context("{method}")'))
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    desk.change("shop.py", "1 + day % 3", "1 + day % 4")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 3), str(report)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = f"__import__('socket').create_connection({server.getsockname()!r})"
+        desk.change("shop.py", "1 + day % 4", f"1 + day % 3 + ({asked} is None)")
+        report = replayed()
+        assert report.verdict == "UNVERIFIED", str(report)
+        assert "network is not allowed" in str(report)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 @pytest.mark.further

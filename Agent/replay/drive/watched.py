@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -151,6 +152,7 @@ class SourceWatch:
 
     def hook_in(self) -> None:
         """Install the audit hook of this process and the watch on its threads."""
+        announce_spawned_processes()
         sys.addaudithook(_hook_of(self))
         self.threads.install()
 
@@ -499,11 +501,11 @@ class SourceWatch:
         if refused in self.reachable:
             self.reached.add(refused)
             return
-        if refused != "network" and not self.is_on:
+        caller = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
+        if not self.is_on and (refused != "network" or is_of_pool(caller)):
             return
         if self.is_on:
-            caller = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
-            frame = first_frame(caller, lambda each: is_foreign_name(module_of(each)))
+            frame = first_frame(caller, lambda each: not is_own(each) and is_foreign_name(module_of(each)))
             if frame is not None:
                 self._add(refused, frame)
             elif not any(read.source == refused for read in self.reads):
@@ -595,6 +597,44 @@ def numpy_state() -> dict[str, Any]:
         return {}
     name, words, position, *gauss = numpy_random.get_state()
     return {"numpy.random": (name, words.tobytes(), position, gauss)}
+
+
+_POOLS = frozenset(
+    f"multiprocessing.{each}" for each in ("popen_fork", "popen_spawn_posix", "forkserver", "reduction")
+)
+"""The modules that start workers of the standard library's pools, and reach them."""
+
+
+def is_of_pool(frame: FrameType) -> bool:
+    """Whether `multiprocessing` starts, reaches or signals a worker."""
+    if is_own(frame) and frame.f_back is not None:  # which announces a spawned one
+        frame = frame.f_back
+    return frame.f_globals.get("__name__") in _POOLS
+
+
+first_code_of_spawned = ""
+"""Python code that each process which `multiprocessing` spawns runs first, ending with `;`."""
+
+
+@cache
+def announce_spawned_processes() -> None:
+    """Let `multiprocessing` raise the audit event of a new process for those that it spawns.
+
+    Those that it forks have one. The tracker of its shared memory runs no code of the program.
+    """
+    from multiprocessing import util
+
+    spawn = util.spawnv_passfds
+
+    def announced(path: Any, args: Any, passfds: Any) -> int:
+        caller = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
+        if caller.f_globals.get("__name__") == "multiprocessing.resource_tracker":
+            return spawn(path, args, passfds)
+        sys.audit("subprocess.Popen", path, args, None, None)
+        code = list(args).index("-c") + 1
+        return spawn(path, [*args[:code], first_code_of_spawned + args[code], *args[code + 1 :]], passfds)
+
+    util.spawnv_passfds = announced
 
 
 def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:

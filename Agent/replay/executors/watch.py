@@ -20,7 +20,13 @@ from typing import Any
 from Agent.flight.integrations.driving import Stepped
 from Agent.record.sources.adopted import asker_of, module_of
 from Agent.replay.drive.thread_watch import is_pool_worker
-from Agent.replay.drive.watched import NETWORK, NEW_PROCESS, REFUSED, SourceWatch
+from Agent.replay.drive.watched import (
+    NETWORK,
+    NEW_PROCESS,
+    REFUSED,
+    SourceWatch,
+    announce_spawned_processes,
+)
 
 _open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor_watch", default=None)
 _CHILD = "the result of a child process"
@@ -198,4 +204,5 @@ def _install_audit() -> None:
                 "the network is not allowed during a replay; ReplayConfig(live=...) allows it"
             )
 
+    announce_spawned_processes()
     sys.addaudithook(audit)

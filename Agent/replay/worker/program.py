@@ -28,12 +28,15 @@ from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, 
 from Agent.record.sources.sources import adopt
 from Agent.replay.compare.outcome import SourceRead
 from Agent.replay.compare.program_state import bases_still_here
+from Agent.replay.drive import watched
 from Agent.replay.drive.changes_between import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
     NEW_PROCESS,
     REFUSED,
     SourceWatch,
+    announce_spawned_processes,
+    is_of_pool,
     is_trial,
     path_of,
     user_place,
@@ -65,13 +68,6 @@ _OF_SYSTEM: Final = re.compile("/(dev(?!/shm/)|proc|sys)/")
 
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
-_FORKS: Final = "multiprocessing.popen_fork"
-"""The module that forks workers of the standard library's pools.
-
-Workers inherit the guard. What differs between two runs, such as draws from `random` (a fork seeds it anew),
-shows in their results.
-"""
-
 
 main_module: ModuleType | None = None
 """The module that a program fills here; None before one runs."""
@@ -92,7 +88,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
-    turn_recording_away(directory)
+    writable = (directory, Path(request["outcome_path"]).parent)
+    _turn_away(*writable)
     os.environ.update(request["environment"])
     os.chdir(there)
     if there != here:
@@ -100,8 +97,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     tempfile.tempdir = str(directory)
     module, package = _main_module(request)
     guard = ProgramGuard(
-        directory,
-        Path(request["outcome_path"]).parent,
+        *writable,
         left_out=request["left_out"],
         recorded_until_ns=request["recorded_until_ns"],
     )
@@ -191,8 +187,12 @@ def _moved(path: str, here: str, there: str) -> str:
 
 
 def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> bool:
-    """Whether it tries an address, forks a worker, or starts a process to look up or to import."""
-    if event == "os.fork" and _is_of_pool(frame):
+    """Whether it tries an address, is for a worker of a pool, or starts a process to look up or to import.
+
+    Workers have the guard, too. What differs between two runs, such as draws from `random` (a fork seeds it
+    anew), shows in their results.
+    """
+    if is_of_pool(frame):
         return True
     is_process = REFUSED[event] == NEW_PROCESS
     return is_trial(event, arguments) or (
@@ -200,9 +200,21 @@ def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> boo
     )
 
 
-def _is_of_pool(frame: FrameType) -> bool:
-    """Whether `multiprocessing` is forking a worker, or signalling one that it forked."""
-    return frame.f_globals.get("__name__") == _FORKS
+def guard_spawned(*directories: str) -> None:
+    """Begin the guard in a process that `multiprocessing` spawned, before the program's code runs there."""
+    _turn_away(*map(Path, directories))
+    ProgramGuard(*map(Path, directories)).begin()
+
+
+def _turn_away(*directories: Path) -> None:
+    """Redirect recording to the first directory, also of processes that `multiprocessing` spawns.
+
+    These begin the guard.
+    """
+    turn_recording_away(directories[0])
+    announce_spawned_processes()
+    places = ", ".join(repr(str(each)) for each in directories)
+    watched.first_code_of_spawned = f"from {__name__} import guard_spawned as guard; guard({places}); "
 
 
 def _is_for(modules: Collection[str], frame: FrameType | None) -> bool:
@@ -288,7 +300,7 @@ class ProgramGuard:
             if event in {"open", "sqlite3.connect"}:
                 self._note_newer(arguments[0], sys._getframe(1))  # noqa: SLF001
             if event in _SIGNALS:
-                if arguments[0] != os.getpid() and not _is_of_pool(sys._getframe(1)):  # noqa: SLF001
+                if arguments[0] != os.getpid() and not is_of_pool(sys._getframe(1)):  # noqa: SLF001
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
             elif event in REFUSED and not _is_allowed(event, arguments, sys._getframe(1)):  # noqa: SLF001
                 self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the only way to a caller
