@@ -120,6 +120,29 @@ def test_a_closed_session_is_told_to_be_complete() -> None:
     assert "Complete: no events were lost." in str(analyze_session(path))
 
 
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [
+        (lambda line: b"\0" * 512 + line, "1 event is in none of these figures: `verify` names the lines."),
+        (lambda line: line[:40] + line, "1 event is in none of these figures: `verify` names the lines."),
+        (lambda line: line + line, "1 event is counted twice in these figures: `verify` names the lines."),
+    ],
+    ids=["zero bytes", "a torn line", "a repeated line"],
+)
+def test_a_report_says_how_many_events_damaged_lines_keep_from_its_figures(between, told) -> None:
+    logger = AgentLogger("a", "worker")
+    for text in ("one", "two"):
+        logger.info(text)
+    path = LogAnalyzer().path
+    Agent.shutdown_logging()
+    file = path / "agents" / "a.log"
+    first, second, *rest = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([first, between(second), *rest]))
+    report = str(analyze_session(path))
+    assert told in report
+    assert "Complete: " not in report
+
+
 def test_the_calls_of_the_document_work_on_an_agent_that_is_not_there() -> None:
     AgentLogger("creator_002", "creator").info("hello")
     assert "Nothing found" in str(debug_issue("Agent creator_001 not generating content"))

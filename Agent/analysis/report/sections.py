@@ -306,7 +306,13 @@ def _record(summary: Mapping[str, Any]) -> list[Block]:
         blocks.append(Words(f"{plural(dropped, 'event', 'were')} dropped: {reasons}.", "bad"))
     if summary["damaged_lines"]:
         blocks.append(Words(f"{plural(summary['damaged_lines'], 'damaged line', 'were')} skipped.", "warn"))
-    if not lost and not dropped and losses.get("clean"):
+    # A question reads each line alone: not what follows a torn line on the same one, and a repeated line again.
+    apart = summary["total_events"] - losses.get("read", 0)
+    is_clean = not lost and not dropped and losses.get("clean")
+    if is_clean and apart and summary["damaged_lines"]:
+        how = "in none of these figures" if apart < 0 else "counted twice in these figures"
+        blocks.append(Words(f"{plural(abs(apart), 'event', 'are')} {how}: `verify` names the lines.", "warn"))
+    elif is_clean:
         blocks.append(Words("Complete: no events were lost.", "good"))
     elif not lost and not dropped:
         blocks.append(Words("No known losses; not every writer closed.", "warn"))
