@@ -306,7 +306,7 @@ def _record(summary: Mapping[str, Any]) -> list[Block]:
         blocks.append(Words(f"{plural(dropped, 'event', 'were')} dropped: {reasons}.", "bad"))
     if summary["damaged_lines"]:
         blocks.append(Words(f"{plural(summary['damaged_lines'], 'damaged line', 'were')} skipped.", "warn"))
-    # A question reads each line alone: not what follows a torn line on the same one, and a repeated line again.
+    # A question reads each line alone: not what is behind a torn line on it, and a repeated line again.
     apart = summary["total_events"] - losses.get("read", 0)
     is_clean = not lost and not dropped and losses.get("clean")
     if is_clean and apart and summary["damaged_lines"]:
