@@ -321,7 +321,8 @@ def _time_of(engine: Engine, event_id: str) -> int:
 def _before_the_first(reader: TreeReader, agent_id: str, when: Moment | None) -> EventNotFound:
     """The error for a moment before the agent's first known state."""
     fold = StateFold()
-    for event in agent_events(reader, agent_id):
+    # After the end of the session there is no event.
+    for event in agent_events(reader, agent_id) if when is not None else ():
         fold.add(event)
         if fold.base is not None or fold.made_by or fold.reported:
             tick = "" if event.tick is None else f", tick {event.tick}"
