@@ -2,6 +2,7 @@
 
 import pytest
 
+from Agent.event import payloads
 from Agent.event.codec import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event
 from Agent.event.kinds import Home
 from Agent.event.payloads import KINDS
@@ -178,3 +179,10 @@ def test_the_fields_in_a_message_are_fields_of_the_kind():
         for name in re.findall(r"\{(\w+)\}", row.message):
             known = {field.name for field in row.fields} | {"agent_id", "message"}
             assert name in known or row.home is Home.RUN, (row.name, name)
+
+
+def test_every_line_of_the_table_of_kinds_belongs_to_a_row():
+    lines = [line for line in payloads._TABLE.splitlines() if line.strip() and not line.startswith("#")]
+    assert [line.split()[0] for line in lines if not line[0].isspace()] == list(KINDS)
+    for line in lines:
+        assert not line[0].isspace() or line.startswith("    "), f"indent it by four blanks: {line}"
