@@ -3,7 +3,10 @@
 import asyncio
 import contextvars
 import threading
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from record_kit import recording
 
@@ -33,6 +36,31 @@ def test_a_tick_that_is_no_number_leaves_the_step_and_is_counted(recorded, numbe
         AgentLogger("a").info("m")
     assert recorded.last["tick"] == 3
     assert sum(recorded.health.notes.values()) == 1
+
+
+@pytest.mark.parametrize("number", [1.5, Decimal("1.25"), Fraction(7, 4), np.float64(1.5)])
+def test_a_tick_between_two_is_cut_and_counted(recorded, number):
+    with tick(number):
+        AgentLogger("a").info("within")
+    assert recorded.last["tick"] == 1
+    assert list(recorded.health.notes) == [
+        "a tick that is no whole number was cut to one; pass the number of the step"
+    ]
+
+
+@pytest.mark.parametrize("number", [2.0, "2", True, np.int64(2), Decimal(2)])
+def test_a_tick_that_is_whole_needs_no_note(recorded, number):
+    with tick(number):
+        AgentLogger("a").info("within")
+    assert recorded.last["tick"] == int(number)
+    assert not recorded.health.notes
+
+
+def test_a_tick_of_more_than_64_bits_is_left_out_as_such(recorded):
+    with tick(2**63):
+        AgentLogger("a").info("within")
+    assert "tick" not in recorded.last
+    assert list(recorded.health.notes) == ["a tick of more than 64 bits was left out"]
 
 
 def test_a_tick_of_zero_or_below_counts(recorded):

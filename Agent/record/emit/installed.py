@@ -71,14 +71,21 @@ def flush_active() -> None:
 
 @contextmanager
 def tick(number: int) -> Iterator[None]:
-    """Set the simulation step for everything recorded in the block."""
+    """Set the simulation step, a whole number, for everything recorded in the block.
+
+    A number between two whole ones is cut, so that 1.25 and 1.5 are both tick 1; `health()["notes"]` says so.
+    Pass the number of the step instead, such as `round(now / dt)`.
+    """
+    step = None
     try:
         step = int(number)
     except Exception:  # noqa: BLE001 - a user's __int__ may raise anything
-        step = None
-    if step is None or not -(2**63) <= step < 2**63:
-        step = None
         note("a tick that is no number was left out")
+    if step is not None and not -(2**63) <= step < 2**63:
+        step = None
+        note("a tick of more than 64 bits was left out")
+    elif type(number) is not int and _is_cut(number, step):
+        note("a tick that is no whole number was cut to one; pass the number of the step")
     # With an invalid number the block keeps the outer step: recording never raises into the recorded code.
     token = current_scope.set(SpanScope(current_scope.get(), tick=step))
     try:
@@ -89,6 +96,14 @@ def tick(number: int) -> Iterator[None]:
         current_scope.reset(token)
         if step is not None and active is not None and active.watcher is not None:
             active.watcher.tick_ended(step)
+
+
+def _is_cut(number: object, step: int | None) -> bool:
+    """Whether a number was not whole; a text that gives one is."""
+    try:
+        return step is not None and not isinstance(number, str | bytes) and bool(number != step)
+    except Exception:  # noqa: BLE001 - a user's __ne__ may raise anything
+        return False
 
 
 class Limit:
