@@ -65,6 +65,8 @@ class Grid(NamedTuple):
     """The columns that narrow text may leave out, the least important first."""
     whole: frozenset[int] = frozenset()
     """The columns that narrow text does not cut, besides right-aligned ones."""
+    further: int = 0
+    """The rows of the list that are not in `rows`; text counts them, a page has them in a later block."""
 
 
 class Column(NamedTuple):
@@ -98,13 +100,13 @@ class Column(NamedTuple):
 _NUMBERS: Final = (count, milliseconds, number, seconds, size)
 
 
-def grid(rows: Iterable[Any], *columns: Column, most: int = 8) -> Grid:
-    """A grid of some rows; text shows at most `most` of them."""
+def grid(rows: Iterable[Any], *columns: Column, most: int = 8, further: int = 0) -> Grid:
+    """A grid of some rows; text shows at most `most` of them, and counts `further` ones with the others."""
     whole = frozenset(at for at, each in enumerate(columns) if each.whole)
     right = {at for at, each in enumerate(columns) if each.right or each.form in _NUMBERS}
     cells = [[each.value(row) for each in columns] for row in rows]
     spare = sorted((at for at, each in enumerate(columns) if each.spare), key=lambda at: -columns[at].spare)
-    return Grid([each.name for each in columns], cells, frozenset(right), most, spare, whole)
+    return Grid([each.name for each in columns], cells, frozenset(right), most, spare, whole, further)
 
 
 def numbers(form: Callable[[Any], object], *names: str, spare: int = 0) -> list[Column]:
@@ -127,9 +129,13 @@ def by_name(rows: Mapping[str, Mapping[str, Any]], most: int | None = None) -> l
     return [{**row, "name": key or "(no name)"} for key, row in list(rows.items())[:most]]
 
 
-def first_of(rows: Sequence[Any], most: int, *columns: Column) -> list[Block]:
-    """The first `most` rows, in text and in a page, and the number of further ones; [] without rows."""
-    more = [Words(f"{count(len(rows) - most)} more.", "soft")] if len(rows) > most else []
+def first_of(rows: Sequence[Any], most: int, *columns: Column, total: int | None = None) -> list[Block]:
+    """The first `most` rows, in text and in a page, and the number of further ones; [] without rows.
+
+    `total`: the number of all rows, if `rows` has only the first of them.
+    """
+    left_out = (len(rows) if total is None else total) - min(len(rows), most)
+    more = [Words(f"{count(left_out)} more.", "soft")] if left_out > 0 else []
     return [grid(rows[:most], *columns, most=most), *more] if rows else []
 
 
@@ -190,6 +196,8 @@ class Entries(NamedTuple):
     entries: Sequence[Entry]
     most: int = 8
     """The number of entries shown in text."""
+    further: int = 0
+    """The entries of the list that are not in `entries`, as in `Grid`."""
 
 
 class SideBySide(NamedTuple):

@@ -243,7 +243,7 @@ def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
     match block:
         case blocks.Words(words) | blocks.Title(words):
             yield from wrap(words, min(text_width or WIDTH, WIDTH - 2))
-        case blocks.Grid(columns, rows, right, most, spare, whole):
+        case blocks.Grid(columns, rows, right, most, spare, whole, further):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, blocks.Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells = [[row[at] for at in shown] for row in rows[:most]]
@@ -251,15 +251,15 @@ def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
             least = [shown.index(at) for at in spare if at in shown]
             names = [columns[at] for at in shown]
             yield from table(cells, to_right, text_width, names=names, spare=least, whole=uncut)
-            yield from _more(len(rows) - most)
-        case blocks.Entries(entries, most):
+            yield from _more(max(len(rows) - most, 0) + further)
+        case blocks.Entries(entries, most, further):
             for entry in entries[:most]:
                 yield clip(f"{entry.times}  {_folded(entry.text)}", text_width or WIDTH)
                 for line in entry.about:
                     yield from wrap(
                         _folded(line), text_width or WIDTH, initial_indent="  ", subsequent_indent="    "
                     )
-            yield from _more(len(entries) - most)
+            yield from _more(max(len(entries) - most, 0) + further)
         case blocks.Curve(values):
             yield from curve(values if text_width is None else fewer(values, text_width))
         case blocks.SideBySide(columns):

@@ -315,3 +315,25 @@ def test_a_name_with_line_breaks_makes_no_further_row(builder: SessionBuilder) -
     text = str(analyze_session(builder.path))
     assert "a forged row 7" in text
     assert not any(line.strip().startswith("forged row") for line in text.splitlines())
+
+
+def test_lists_count_all_that_they_leave_out(builder: SessionBuilder) -> None:
+    for n in range(60):
+        letters = chr(97 + n // 26) + chr(97 + n % 26)
+        agent = f"agent {n}"
+        builder.emit("agent_action", agent, action_type=f"act {letters}", role=f"role {n}", duration_ms=1.0)
+        builder.emit("error", agent, message=f"bad {letters}", error_type=f"E{letters}", level="ERROR")
+        builder.emit("log", agent, message=f"log of {letters}")
+        builder.emit("interaction", agent, interaction_type=f"type {letters}", target="x")
+    parts = map(str.splitlines, str(analyze_session(builder.path)).split("\n\n"))
+    left_out = {
+        part[0]: [line.strip() for line in part if line.endswith((" more", " more."))] for part in parts
+    }
+    assert {title: lines for title, lines in left_out.items() if lines} == {
+        "Errors": ["... and 52 more"],
+        "Warnings and log messages": ["48 more."],
+        "Agents": ["... and 52 more"] * 2,
+        "Actions": ["35 more."],
+        "Performance": ["... and 52 more"],
+        "Interactions": ["48 more."],
+    }

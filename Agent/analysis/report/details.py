@@ -131,6 +131,7 @@ def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
     joint = [
         f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
     ]
+    columns = ("sent", "from", "to", "event")
     lost = [
         (clock(row["sent_at"]), row["sender"], row["recipient"], row["sent_id"])
         for row in messages["oldest_undelivered"]
@@ -142,7 +143,7 @@ def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
         ("Messages", _messages(messages)),
         (
             "Never received, although a later one was",
-            [Grid(("sent", "from", "to", "event"), lost)] if lost else [],
+            [Grid(columns, lost, further=messages["undelivered"] - len(lost))] if lost else [],
         ),
     )
 
@@ -160,6 +161,7 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         f"{name} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
         for name, row in list(graph["by_type"].items())[: sections.TYPES]
     ]
+    types += [f"{count(more)} more"] if (more := len(graph["by_type"]) - sections.TYPES) > 0 else []
     blocks += [Words(", ".join(types) + ".", "soft")] if types else []
     if left_out := graph["collaborations_left_out"]:
         text = f"Without the pairs of {plural(left_out, 'collaboration')} of the largest groups"
@@ -265,7 +267,8 @@ def _own_time(performance: Mapping[str, Any]) -> list[Block]:
         name = Cell((row["name"] or "(no name)")[:24], "name")
         rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
     names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
-    return [Grid(names, rows, sections.NUMBERS, spare=(6, 5))] if rows else []
+    further = len(numbers) - len(rows)
+    return [Grid(names, rows, sections.NUMBERS, spare=(6, 5), further=further)] if rows else []
 
 
 def _latency_step(step: Mapping[str, Any]) -> Block:
@@ -296,7 +299,7 @@ def _load(performance: Mapping[str, Any]) -> list[Block]:
         blocks += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
     rows = [
         (Cell(name, "name"), number(row["per_second"]))
-        for name, row in list(performance["throughput"].items())[: sections.OPERATIONS]
+        for name, row in performance["throughput"].items()
         if row["per_second"] is not None
     ]
     blocks += [Grid(("throughput", "per second"), rows, sections.NUMBERS)] if rows else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.questions.errors import pattern_text
@@ -48,7 +49,7 @@ from Agent.render.formats import (
 
 KINDS: Final = 5
 AGENTS: Final = 25
-MORE_AGENTS: Final = 1000
+MORE_ROWS: Final = 1000
 CURVES: Final = 6
 LEARNERS: Final = 10
 ACTIONS: Final = 25
@@ -178,24 +179,50 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
     if len(agents) > AGENTS:
         sums = [
             {"role": role, "agents": len(of), **{key: sum(each[key] for each in of) for key in _SUMS}}
-            for role, of in sorted(roles.items(), key=lambda pair: -len(pair[1]))[:AGENTS]
+            for role, of in sorted(roles.items(), key=lambda pair: -len(pair[1]))
         ]
-        blocks.append(grid(sums, Column("role", "role"), *numbers(count, "agents", *_SUMS)))
+        blocks += _with_fold(sums, AGENTS, "role", _role_table)
         blocks.append(Title("Most errors, then most events"))
     ranked = sorted(by_name(agents), key=lambda each: (-each["errors"], -each["events"], each["name"]))
-    blocks.append(_agent_table(ranked[:AGENTS]))
-    rest = ranked[AGENTS:MORE_AGENTS]
+    return blocks + _with_fold(ranked, AGENTS, "agent", _agent_table)
+
+
+def _with_fold(
+    rows: Sequence[Any],
+    most: int,
+    noun: str,
+    drawn: Callable[[Sequence[Any], int], Block],
+    of_rest: Callable[[Sequence[Any], int], Block] | None = None,
+    limit: int = MORE_ROWS,
+    total: int | None = None,
+) -> list[Block]:
+    """The first `most` rows, and in a page the next up to `limit` folded; text counts all that it leaves out.
+
+    Args:
+        drawn: draws rows, with the number of those that follow.
+        of_rest: draws the folded rows; None: as the first.
+        total: the number of all rows, if `rows` has only the first of them.
+    """
+    total = max(len(rows), total or 0)
+    shown, rest = rows[:most], rows[most:limit]
+    blocks: list[Block] = [drawn(shown, total - len(shown))]
     if rest:
-        blocks.append(Fold(plural(len(rest), "more agent"), [_agent_table(rest)]))
-    if len(ranked) > MORE_AGENTS:
-        blocks.append(Words(f"{plural(len(ranked) - MORE_AGENTS, 'more agent', 'are')} not shown.", "soft"))
+        hidden = total - len(shown) - len(rest)
+        left_out = [Words(f"{plural(hidden, f'more {noun}', 'are')} not shown.", "soft")] if hidden else []
+        folded = (of_rest or drawn)(rest, hidden)
+        blocks.append(Fold(plural(len(rest), f"more {noun}"), [folded, *left_out]))
     return blocks
 
 
 _SUMS: Final = ("events", "actions", "errors")
 
 
-def _agent_table(agents: list[dict[str, Any]]) -> Block:
+def _role_table(roles: Sequence[Mapping[str, Any]], further: int) -> Block:
+    columns = Column("role", "role"), *numbers(count, "agents", *_SUMS)
+    return grid(roles, *columns, further=further)
+
+
+def _agent_table(agents: Sequence[Mapping[str, Any]], further: int) -> Block:
     most = max(agent["events"] for agent in agents) or 1
     return grid(
         agents,
@@ -206,6 +233,7 @@ def _agent_table(agents: list[dict[str, Any]]) -> Block:
         *numbers(failures, "errors"),
         Column("first", "first_seen", clock, right=True, spare=3),
         Column("last", "last_seen", clock, right=True, spare=2),
+        further=further,
     )
 
 
@@ -316,9 +344,15 @@ def _record(summary: Mapping[str, Any]) -> list[Block]:
         blocks.append(Words("Complete: no events were lost.", "good"))
     elif not lost and not dropped:
         blocks.append(Words("No known losses; not every writer closed.", "warn"))
-    kinds = ", ".join(f"{kind} {count(amount)}" for kind, amount in list(summary["event_types"].items())[:24])
+    kinds = _listed(summary["event_types"], 24)
     levels = ", ".join(f"{level} {count(amount)}" for level, amount in summary["levels"].items())
     return [*blocks, Words(f"Levels: {levels}."), Words(f"Kinds: {kinds}.", "soft")]
+
+
+def _listed(counts: Mapping[str, int], most: int) -> str:
+    """The first `most` names with their counts, and how many more there are."""
+    shown = [f"{name} {count(amount)}" for name, amount in list(counts.items())[:most]]
+    return ", ".join(shown) + (f" and {count(len(counts) - most)} more" if len(counts) > most else "")
 
 
 def _errors(facts: Facts) -> list[Block]:
@@ -329,20 +363,27 @@ def _errors(facts: Facts) -> list[Block]:
     patterns = errors["fingerprints"]
     agents = ", ".join(f"{name} ({count(amount)})" for name, amount in list(errors["by_agent"].items())[:6])
     total = plural(errors["total_errors"], "error")
+
+    def entries(rows: Sequence[Mapping[str, Any]], further: int) -> Block:
+        return Entries([_pattern(row, facts) for row in rows], further=further)
+
     blocks: list[Block] = [
         Words(f"{total} in {plural(errors['total_fingerprints'], 'pattern')}; most of {agents}."),
-        Entries([_pattern(row, facts) for row in patterns[:PATTERNS]]),
     ]
-    rest = patterns[PATTERNS:MORE_PATTERNS]
-    if rest:
-        more = grid(
-            rest,
-            Column("count", "count", count),
-            Column("error", pattern_text),
-            Column("example", "example_id"),
-        )
-        blocks.append(Fold(plural(len(rest), "more pattern"), [more]))
-    return blocks
+    number_of_all = errors["total_fingerprints"]
+    return blocks + _with_fold(
+        patterns, PATTERNS, "pattern", entries, _pattern_table, MORE_PATTERNS, number_of_all
+    )
+
+
+def _pattern_table(patterns: Sequence[Mapping[str, Any]], further: int) -> Block:
+    return grid(
+        patterns,
+        Column("count", "count", count),
+        Column("error", pattern_text),
+        Column("example", "example_id"),
+        further=further,
+    )
 
 
 def error_sections(
@@ -388,6 +429,7 @@ def logged(errors: Mapping[str, Any]) -> list[Block]:
         Column("agents", "agents", count, spare=1),
         Column("trend", lambda row: "-" if row["trend"] == "few" else row["trend"], spare=2),
         Column("example", "example_id", name),
+        total=errors["total_patterns"],
     )
 
 
@@ -432,8 +474,9 @@ def _performance(performance: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = []
     if timed:
         label = "Latency by operation: p50, p95, p99"
-        shown = timed[:OPERATIONS]
-        blocks += [Ranges([(row["name"], row) for row in shown], label), _latencies(shown)]
+        whole_ms = sum(row["total_ms"] or 0 for row in timed) or 1
+        blocks.append(Ranges([(row["name"], row) for row in timed[:OPERATIONS]], label))
+        blocks += _with_fold(timed, OPERATIONS, "operation", partial(_latencies, whole_ms))
     slowest = first_of(
         performance["slowest"],
         len(performance["slowest"]),
@@ -449,11 +492,9 @@ def _performance(performance: Mapping[str, Any]) -> list[Block]:
     return [*blocks, *metrics(performance), *memory]
 
 
-def _latencies(timed: list[dict[str, Any]]) -> Block:
-    whole = sum(row["total_ms"] or 0 for row in timed) or 1
-
+def _latencies(whole_ms: float, timed: Sequence[Mapping[str, Any]], further: int) -> Block:
     def share(row: Mapping[str, Any]) -> Share:
-        part = (row["total_ms"] or 0) / whole
+        part = (row["total_ms"] or 0) / whole_ms
         return Share(part, f"{part:.0%} of the time")
 
     return grid(
@@ -465,12 +506,13 @@ def _latencies(timed: list[dict[str, Any]]) -> Block:
         *numbers(milliseconds, "p50", "p95"),
         *numbers(milliseconds, "p99", "max", spare=1),
         Column("total", "total_ms", milliseconds),
+        further=further,
     )
 
 
 def metrics(performance: Mapping[str, Any]) -> list[Block]:
     """The values of metrics without a duration."""
-    rows = by_name(performance["metrics"], OPERATIONS)
+    rows = by_name(performance["metrics"])
     drawn = first_of(
         rows,
         OPERATIONS,
@@ -500,7 +542,7 @@ def _interactions(interactions: Mapping[str, Any]) -> list[Block]:
     ]
     most = max((amount for _, amount in kinds), default=1)
     by_type = first_of(
-        kinds[:TYPES],
+        kinds,
         TYPES,
         Column("type", lambda row: name(row[0])),
         Column("", lambda row: Share(row[1] / most, count(row[1])), spare=1),
