@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import stat
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer, analyze_session
 from Agent.analysis import session as lookup
+from Agent.analysis.report.details import learning_sections
 from Agent.errors import InputError
+from Agent.render.layout import sections_text
 from Agent.tree.read.reader import TreeReader
 
 
@@ -337,3 +340,26 @@ def test_lists_count_all_that_they_leave_out(builder: SessionBuilder) -> None:
         "Performance": ["... and 52 more"],
         "Interactions": ["48 more."],
     }
+
+
+def test_rewards_that_are_not_finite_are_counted_apart(builder: SessionBuilder) -> None:
+    rewards = {"n": [1.0, "NaN", 3.0], "m": ["NaN", "Infinity"], "large": [1e308, 1e308, "-Infinity"]}
+    for agent, values in rewards.items():
+        for value in values:
+            builder.emit("reward", agent, reward=value)
+    analyzer = LogAnalyzer(builder.path)
+    learning = analyzer.analyze_learning_progress()
+    assert (learning["reward_count"], learning["finite_reward_count"]) == (8, 4)
+    assert learning["mean_reward"] == pytest.approx(5e307)
+    assert [row["mean_reward"] for row in learning["by_agent"].values()] == [1e308, None, 2.0]
+    assert all(math.isfinite(point["mean"]) for point in learning["reward_curve"])
+    for text in (
+        str(analyze_session(builder.path)),
+        sections_text(learning_sections(analyzer.report("learning"))),
+    ):
+        assert (
+            "8 rewards, 4 of them not finite; total reward beyond the largest float, mean 5e+307."
+            in " ".join(text.split())
+        )
+        rows = [line.split()[-4:] for line in text.splitlines() if line.split()[:1] in (["n"], ["m"])]
+        assert ["4", "2", "3", "1"] in rows and ["0", "-", "2", "2"] in rows

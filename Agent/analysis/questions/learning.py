@@ -44,12 +44,26 @@ MAX_METRICS = 20
 
 LEARNING_KINDS = tuple(name for name, kind in KINDS.items() if kind.category is Category.LEARNING)
 
+_SCALE: Final = 2.0**-64
+"""A power of two, which changes no digit of a number."""
+
+
+def _mean_reward(only: str = "") -> str:
+    """SQL: the mean of rewards, also of those whose sum exceeds a float; only: a filter of the rows."""
+    total, number = f"{TOTAL}(reward) {only}", f"count(*) {only}"
+    return (
+        f"CASE WHEN {is_finite(f'({total})')} THEN ({total}) / ({number}) "
+        f"ELSE ({TOTAL}(reward * {_SCALE!r}) {only}) / ({number}) / {_SCALE!r} END"
+    )
+
+
 _FINITE = "FILTER (WHERE event_type = 'reward' AND " + is_finite("reward") + ")"
 _SUMS = f"""
     count(*) FILTER (WHERE event_type = 'training_step') AS total_training_steps,
     coalesce({TOTAL}(reward) {_FINITE}, 0.0) AS total_rewards,
     count(*) FILTER (WHERE event_type = 'reward') AS reward_count,
-    avg(reward) {_FINITE} AS mean_reward,
+    count(*) {_FINITE} AS finite_reward_count,
+    {_mean_reward(_FINITE)} AS mean_reward,
     min(reward) {_FINITE} AS min_reward,
     max(reward) {_FINITE} AS max_reward,
     max_by(cumulative_reward, (ts_us, writer, seq)) FILTER (WHERE event_type = 'reward'
@@ -79,7 +93,8 @@ _KEYS_OF_CHANGES = (
 def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[str, Any]:
     """Summarise how one agent, or every agent, learned.
 
-    Rewards that are not finite count in `reward_count` only.
+    Rewards that are not finite numbers count in `reward_count` only; all sums, means and curves are of the
+    `finite_reward_count` others. Their sum may exceed a float, and is infinite then: null in JSON.
 
     Args:
         engine: over the session, or over only the agent's files.
@@ -139,7 +154,8 @@ def _reward_curve(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
         f"WITH r AS (SELECT ts_us, tick, reward FROM {lines} WHERE event_type = 'reward' "
         f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
         "SELECT min(ts_us) AS timestamp, min(tick) AS tick, count(*) AS count, "
-        f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY {_BUCKET} ORDER BY timestamp",
+        f"{TOTAL}(reward) AS sum, {_mean_reward()} AS mean "
+        f"FROM r, edges GROUP BY {_BUCKET} ORDER BY timestamp",
     )
     running = 0.0
     for row in rows:
@@ -203,8 +219,6 @@ def _placed_row(row: dict[str, Any]) -> dict[str, str]:
 AXES: Final = ("tick", "time", "episode")
 POINTS: Final = 50
 RECENT_CHANGES: Final = 20
-_SCALE: Final = 2.0**-64
-"""A power of two, which changes no digit of a number."""
 _CHANGES: Final = ("policy_update", "strategy_update")
 
 
@@ -329,10 +343,7 @@ def _rewards(engine: QueryEngine, placed: str, axis: str) -> list[dict[str, Any]
         f"WITH placed AS (SELECT place, reward FROM {placed} WHERE event_type = 'reward' "
         f"AND place IS NOT NULL AND {is_finite('reward')}), {_BUCKETS} "
         "SELECT min(place) AS first, max(place) AS last, count(*) AS count, "
-        f"{TOTAL}(reward) AS sum, "
-        f"CASE WHEN {is_finite(f'{TOTAL}(reward)')} THEN {TOTAL}(reward) / count(*) "
-        # the mean of numbers whose sum exceeds a float
-        f"ELSE {TOTAL}(reward * {_SCALE!r}) / count(*) / {_SCALE!r} END AS mean "
+        f"{TOTAL}(reward) AS sum, {_mean_reward()} AS mean "
         "FROM b GROUP BY floor(spot) ORDER BY first",
     )
     window = _window(len(points))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.questions.errors import pattern_text
@@ -246,19 +247,28 @@ def _actions(actions: Mapping[str, int]) -> list[Block]:
 
 def learned(progress: Mapping[str, Any]) -> list[Block]:
     """A sentence with the totals of learning."""
+    not_finite = progress["reward_count"] - progress["finite_reward_count"]
     totals = (
         (progress["total_training_steps"], "training steps"),
-        (progress["reward_count"], "rewards"),
+        (
+            progress["reward_count"],
+            f"rewards, {count(not_finite)} of them not finite" if not_finite else "rewards",
+        ),
         (progress["learning_updates"], "learning updates"),
         (progress["policy_updates"], "policy updates"),
     )
-    rewards = f"total reward {number(progress['total_rewards'])}, mean {number(progress['mean_reward'])}"
+    rewards = f"total reward {_total(progress['total_rewards'])}, mean {number(progress['mean_reward'])}"
     share, choices = progress["exploration_share"], count(progress["exploration_count"])
     return sentence(
         *(f"{count(amount)} {noun}" for amount, noun in totals if amount),
-        rewards if progress["reward_count"] else None,
+        rewards if progress["finite_reward_count"] else None,
         None if share is None else f"explored in {share:.0%} of {choices} choices",
     )
+
+
+def _total(total: float | None) -> str:
+    """A sum of finite numbers; beyond the largest float it is known only as infinite, in JSON as null."""
+    return number(total) if total is not None and isfinite(total) else "beyond the largest float"
 
 
 def _learning(progress: Mapping[str, Any]) -> list[Block]:
@@ -297,13 +307,17 @@ def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
 
 
 def _rewards_of(learners: list[dict[str, Any]]) -> Block:
-    return grid(
-        learners,
+    columns = [
         Column("agent", "name", name),
-        Column("total reward", "total_rewards", number),
+        Column("total reward", lambda row: _total(row["total_rewards"]), right=True),
         Column("mean", "mean_reward", number),
         Column("rewards", "reward_count", count),
-    )
+    ]
+    if any(row["finite_reward_count"] < row["reward_count"] for row in learners):
+        columns.append(
+            Column("not finite", lambda row: row["reward_count"] - row["finite_reward_count"], count)
+        )
+    return grid(learners, *columns)
 
 
 def _in_flight(spans: list[Mapping[str, Any]]) -> list[Block]:
