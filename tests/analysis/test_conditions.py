@@ -70,7 +70,8 @@ def test_a_condition_holds_from_the_event_that_made_it_true_until_the_one_that_e
 
 @pytest.fixture
 def session(builder):
-    builder.emit("state", "ann", fields={"coins": 3, "name": "ann"}, reason="first", digest="0")
+    fields = {"coins": 3, "name": "ann", "we.ird": 7, "class": "payer"}
+    builder.emit("state", "ann", fields=fields, reason="first", digest="0")
     builder.emit("agent_action", "ann", action_type="pay", state={"set": {"coins": 0}})
     return builder
 
@@ -84,7 +85,7 @@ def session(builder):
         ("coins = 3", "and tick == 40'"),
         ("coins > 1; tick", "is not an expression"),
         ("-" * 99_999 + "1", "is not an expression"),
-        ("purse > 3", "recorded fields: coins, name"),
+        ("purse > 3", "recorded fields: field('class'), coins, name, field('we.ird')"),
         ("coins.__class__", "reads the attribute __class__; use fields, operators, and abs, all"),
         ("name.format", "reads the attribute format; use fields"),
         ("open('x')", "calls open; use fields"),
@@ -93,6 +94,14 @@ def session(builder):
         ("(lambda: coins)()", "contains lambda: coins; use fields"),
         ("(x := coins) > 1", "contains (x := coins); use fields"),
         ("coins @ 3", "contains MatMult; use fields"),
+        ("we.ird > 3", "no agent has a field 'we'; recorded fields: field('we.ird'), field('class'), coins"),
+        ("we ird > 3", "a field whose name is no identifier as in \"field('a.b') > 3\""),
+        ("field('ot.her') > 3", "no agent has a field 'ot.her'"),
+        ("field(coins) > 3", "calls field with something else than one name in quotes"),
+        ("'coins'", "names no field in 'coins'; write names of fields without quotes, or as in"),
+        ("'we.ird' > 3 and coins > 1", "names no field in 'we.ird' > 3"),
+        ("coins > 1 or 'we.ird'", "names no field in 'we.ird'"),
+        ("len('coins') > 3", "names no field in len('coins') > 3"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_error_with_a_remedy(session, condition, words):
@@ -210,3 +219,15 @@ def test_all_agents_are_read_in_one_pass(session, monkeypatch):
     monkeypatch.setattr(TreeReader, "event_lines", lambda *given: passes.append(given[1:]) or read(*given))
     assert LogAnalyzer(root=session.root).watch("coins > 1")["agents"] == 2
     assert len(passes) == 1
+
+
+def test_a_field_of_any_name_can_be_watched(session):
+    session.emit("state", "", fields={"we.ird": 9, "len": 2, "tick": 5}, reason="first", digest="0")
+    analyzer = LogAnalyzer(root=session.root)
+    found = analyzer.watch("field('we.ird') > 8 and field('len') == 2 and field('tick') == 5")
+    assert [each["agent_id"] for each in found["intervals"]] == [""]
+    assert found["intervals"][0]["values"] == {"we.ird": 9, "len": 2, "tick": 5}
+    assert found["names"] == ["len", "tick", "we.ird"]
+    assert [each["values"] for each in analyzer.watch("field('class') == 'payer'")["intervals"]] == [
+        {"class": "payer"}
+    ]

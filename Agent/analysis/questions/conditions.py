@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import simpleeval
@@ -38,6 +39,8 @@ def _remainder(value: Any, divisor: Any) -> Any:
 _OPERATORS = {**simpleeval.DEFAULT_OPERATORS, ast.Pow: _power, ast.Mod: _remainder}
 _HIDDEN = tuple(simpleeval.DISALLOW_PREFIXES)
 _KNOWN_NODES = (*simpleeval.EvalWithCompoundTypes().nodes, *_OPERATORS, ast.Starred)
+_FIELD = "field"
+"""What a condition calls with the name of a field that is no identifier, or means something else here."""
 _REMEDY = f"use fields, operators, and {', '.join(sorted(_FUNCTIONS))}"
 _OF_THE_EVENT = ("tick", "agent_id")
 """Names that a condition may use although no agent has a field of that name."""
@@ -53,9 +56,10 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
 
     Args:
         condition: an expression in Python's syntax over names of fields, such as `cooldown_until > 1000` or
-            `len(inbox) > 3 and not values['video']`, and over `tick` and `agent_id`. It cannot call anything
-            but abs, all, any, bool, float, int, len, max, min, round, sorted, str and sum. An event without a
-            tick has that of the agent's event before it; before the first tick, no comparison with it holds.
+            `len(inbox) > 3 and not values['video']`, and over `tick` and `agent_id`; `field('a.b')` is the
+            field of a name that is no identifier. It cannot call anything else but abs, all, any, bool,
+            float, int, len, max, min, round, sorted, str and sum. An event without a tick has that of the
+            agent's event before it; before the first tick, no comparison with it holds.
         agent_id: whose history; None for all agents of the session.
 
     Returns:
@@ -73,7 +77,7 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
     # one pass for all agents: a session of 10,000 has to be opened once, not once for each
     for event in reader.events() if agent_id is None else agent_events(reader, agent_id):
         name = agent_id or event.agent_id
-        if name:
+        if name is not None:
             if name not in watched:
                 watched[name] = _Watched(name, holds)
             watched[name].add(event)
@@ -82,7 +86,9 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
     with_all = sum(holds.fields <= each.fold.fields.keys() for each in watched.values())
     missing = sorted(holds.fields - known - holds.met)
     if missing:
-        some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
+        nearest = sorted(known, key=lambda field: (not field.startswith(missing[0]), field))
+        listed_fields = ", ".join([*map(_written, nearest[:12]), *(["..."] if len(known) > 12 else [])])
+        some = listed_fields or "none: no state was recorded"
         raise UsageError(f"no agent has a field {missing[0]!r}", remedy=f"recorded fields: {some}")
     failures = holds.failures if holds.has_ticks else holds.failures + holds.untimed
     listed.sort(key=lambda each: (each["since"]["timestamp"], each["since"]["id"]))
@@ -101,21 +107,29 @@ class _Condition:
     def __init__(self, text: str) -> None:
         try:
             # "eval" refuses statements: `coins = 3` would hold always
-            self._tree = ast.parse(text.strip(), mode="eval").body
+            calls = _CallsOfField()
+            self._tree = calls.visit(ast.parse(text.strip(), mode="eval").body)
             nodes = list(ast.walk(self._tree))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(
                 f"the condition {text!r} is not an expression: {getattr(error, 'msg', error)}",
-                remedy="write it as in Python, such as 'cooldown_until > 1000 and tick == 40'",
+                remedy="write it as in Python, such as 'cooldown_until > 1000 and tick == 40', and a field "
+                "whose name is no identifier as in \"field('a.b') > 3\"",
             ) from error
         for node in nodes:
             if why := _refusal(node):
                 raise UsageError(f"the condition {text!r} {why}", remedy=_REMEDY)
+        if alone := next((part for part in _parts(self._tree, nodes) if not _has_name(part)), None):
+            raise UsageError(
+                f"the condition {text!r} names no field in {ast.unparse(alone)}",
+                remedy="write names of fields without quotes, or as in \"field('a.b') > 3\"",
+            )
         names = [node for node in nodes if isinstance(node, ast.Name)]
         self._text = text
         of_loops = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        self._names = {node.id for node in names} - _FUNCTIONS.keys() - of_loops
-        self.fields = self._names - {*_OF_THE_EVENT}
+        self._called = calls.fields
+        self._names = {node.id for node in names} - _FUNCTIONS.keys() - of_loops - self._called.keys()
+        self.fields = (self._names - {*_OF_THE_EVENT}) | {*self._called.values()}
         self.is_of_each_event = "tick" in self._names
         self.met: set[str] = set()
         """The names that some agent had at some time."""
@@ -129,6 +143,7 @@ class _Condition:
         of_event = {"tick": tick, "agent_id": event.agent_id}
         self.has_ticks |= tick is not None
         values = {name: fields.get(name, of_event.get(name)) for name in self._names}
+        values |= {name: fields.get(field) for name, field in self._called.items()}
         self.met |= self.fields & fields.keys()
         if not self.fields <= fields.keys():
             return False
@@ -150,9 +165,51 @@ class _Condition:
             return False
 
 
+class _CallsOfField(ast.NodeTransformer):
+    """Replaces calls of `field` by names that no identifier is equal to."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+        """{name: the field}."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        match node:
+            case ast.Call(ast.Name(id=name), [ast.Constant(value=str(field))], []) if name == _FIELD:
+                called = f"{_FIELD}({field!r})"
+                self.fields[called] = field
+                return ast.copy_location(ast.Name(called, ast.Load()), node)
+            case _:
+                return self.generic_visit(node)
+
+
+def _parts(tree: ast.expr, nodes: list[ast.AST]) -> Iterator[ast.expr]:
+    """The expressions that are the same for each state unless they have a name, as `'coins' == 3`."""
+    yield tree
+    for node in nodes:
+        match node:
+            case ast.Compare():
+                yield node
+            case ast.BoolOp(values=values):
+                yield from values
+            case _:
+                pass
+
+
+def _has_name(part: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id not in _FUNCTIONS for node in ast.walk(part))
+
+
+def _written(field: str) -> str:
+    """How a condition names a field."""
+    is_other = keyword.iskeyword(field) or field in _FUNCTIONS or field in _OF_THE_EVENT
+    return field if field.isidentifier() and not is_other else f"{_FIELD}({field!r})"
+
+
 def _refusal(node: ast.AST) -> str:
     """Why a condition may not contain a node; "" if it may."""
     match node:
+        case ast.Call(func=ast.Name(id=name)) if name == _FIELD:
+            return f"calls {_FIELD} with something else than one name in quotes"
         case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
             return f"calls {name}"
         case ast.Call(func=ast.Attribute()):  # `'{:>999999999}'.format(x)` makes a text of any length

@@ -581,9 +581,10 @@ def watch(
 ) -> int:
     """Find when a condition on agents' state held.
 
-    CONDITION is an expression in Python's syntax over names of exposed fields, and over tick and agent_id. It
-    is evaluated after each event that changed a field, for all agents or for the one that RUN names as
-    SESSION/agent_id. Exit code 0: it held at some time; 1: it never did.
+    CONDITION is an expression in Python's syntax over names of exposed fields, and over tick and agent_id; a
+    field whose name is no identifier is field('a.b'). It is evaluated after each event that changed a field,
+    for all agents or for the one that RUN names as SESSION/agent_id. Exit code 0: it held at some time; 1: it
+    never did.
 
     Args:
         limit: How many of the first times to show.
