@@ -30,6 +30,7 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.code_places import CodePlace, CodePlaces
 from Agent.event.model import Event
+from Agent.render.formats import named
 from Agent.tree import layout
 from Agent.tree.default_root import trace_root
 from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail
@@ -115,14 +116,14 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
             path=path,
             remedy="agent-trace verify lists what is damaged",
         )
-    known = sorted({agent.agent_id for agent in reader.agents() if agent.agent_id})
+    known = sorted({agent.agent_id for agent in reader.agents()})
     import difflib
 
     close = difflib.get_close_matches(agent_id, known, n=3, cutoff=0.5)
     if close:
-        remedy = f"did you mean {', '.join(close)}?"
+        remedy = f"did you mean {', '.join(map(named, close))}?"
     elif known:
-        some = ", ".join(known[:5])
+        some = ", ".join(map(named, known[:5]))
         count = "1 agent" if len(known) == 1 else f"{len(known)} agents"
         remedy = f"it has {count}: {some}{', ...' if len(known) > 5 else ''}"
     else:

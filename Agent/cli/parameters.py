@@ -353,10 +353,10 @@ def _agent_alone(ctx: click.Context, _param: click.Parameter, value: str | None)
     return agent
 
 
-def split_run(run: str) -> tuple[str, str]:
-    """Split RUN into session and agent; the agent is "" for a path or a session alone."""
-    session, _, agent = (run, "", "") if Path(run).exists() else run.partition("/")
-    return session or run, agent
+def split_run(run: str) -> tuple[str, str | None]:
+    """Split RUN into session and agent; the agent is None for a path or a session alone, "" after a slash."""
+    session, slash, agent = (run, "", "") if Path(run).exists() else run.partition("/")
+    return session or run, agent if slash else None
 
 
 def session_of(run: str) -> str:
@@ -371,7 +371,7 @@ def session_of_both(run: str, agent: str | None = None) -> str:
         click.UsageError: RUN already names another agent.
     """
     session, named = split_run(run)
-    if named not in ("", agent or named):
+    if agent is not None and named not in (None, agent):
         raise misuse(f"RUN names {named} and AGENT is {agent}")
     return session
 
@@ -398,10 +398,10 @@ def _session_and_agent(run: str, root: Path, agent: str | None = None) -> tuple[
     from Agent.archive.sealed.reader import open_reader
 
     path = find(session_of_both(run, agent), root)
-    agent = agent or split_run(run)[1]
-    if agent:
+    agent = split_run(run)[1] if agent is None else agent
+    if agent is not None:
         check_agent(open_reader(path), agent)
-    return path, agent or None
+    return path, agent
 
 
 def engine_of(run: str, root: Path) -> Any:

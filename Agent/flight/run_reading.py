@@ -219,7 +219,7 @@ def find_session_run(
     Args:
         run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
             was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
-            `/agent_id`, and an agent's id may contain slashes.
+            `/agent_id`, and an agent's id may contain slashes, or be empty.
         root: the trace root; default: the configured one, then ./trace.
         agent_id: one agent of the session, if `run` does not name one.
 
@@ -240,7 +240,7 @@ def find_session_run(
     except SessionNotFound:
         if not slash:
             raise
-    return RunRef(find_session(root_path, session), None, agent or agent_id)
+    return RunRef(find_session(root_path, session), None, agent if agent_id is None else agent or agent_id)
 
 
 def _is_session(path: Path) -> bool:

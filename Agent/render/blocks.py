@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from Agent.render.formats import count, milliseconds, number, seconds, size
+from Agent.render.formats import count, milliseconds, named, number, seconds, size
 
 VERDICT_LOOKS: Final[Mapping[str, str]] = {
     "IDENTICAL": "good",
@@ -116,7 +116,7 @@ def numbers(form: Callable[[Any], object], *names: str, spare: int = 0) -> list[
 
 def name(value: object) -> Cell:
     """Format a name."""
-    return Cell(str(value or "-"), "name")
+    return Cell(named(value), "name")
 
 
 def failures(amount: int | None) -> Cell | str:
@@ -126,7 +126,7 @@ def failures(amount: int | None) -> Cell | str:
 
 def by_name(rows: Mapping[str, Mapping[str, Any]], most: int | None = None) -> list[dict[str, Any]]:
     """The first `most` rows of a mapping as dicts, with their key as `name`."""
-    return [{**row, "name": key or "(no name)"} for key, row in list(rows.items())[:most]]
+    return [{**row, "name": named(key)} for key, row in list(rows.items())[:most]]
 
 
 def first_of(rows: Sequence[Any], most: int, *columns: Column, total: int | None = None) -> list[Block]:

@@ -22,6 +22,11 @@ def cell(value: Any) -> str:
     return cut(" ".join(str(value).split()), 60)
 
 
+def named(name: object) -> str:
+    """A recorded name, such as an agent's id: "(no name)" for an empty one, a dash for None."""
+    return "-" if name is None else str(name) or "(no name)"
+
+
 def short_number(value: float) -> str:
     """A number with about four digits, without an exponent if that stays readable."""
     if not abs(value) < _LONG:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from Agent.analysis import LogAnalyzer, analyze_session
 from Agent.analysis import session as lookup
 from Agent.analysis.report.details import learning_sections
-from Agent.errors import InputError
+from Agent.errors import AgentNotFound, EventNotFound, InputError
+from Agent.flight.run_reading import find_session_run
 from Agent.render.layout import sections_text
 from Agent.tree.read.reader import TreeReader
 
@@ -363,3 +364,20 @@ def test_rewards_that_are_not_finite_are_counted_apart(builder: SessionBuilder) 
         )
         rows = [line.split()[-4:] for line in text.splitlines() if line.split()[:1] in (["n"], ["m"])]
         assert ["4", "2", "3", "1"] in rows and ["0", "-", "2", "2"] in rows
+
+
+def test_an_agent_without_a_name_is_named_so_everywhere(builder: SessionBuilder) -> None:
+    for agent in ("", "anna"):
+        builder.emit("error", agent, message="bad", error_type="E", level="ERROR")
+        builder.emit("agent_message", agent, direction="sent", sender=agent, recipient="", message_id=agent)
+    analyzer = LogAnalyzer(builder.path)
+    text = " ".join(str(analyze_session(builder.path)).split())
+    assert "most of (no name) (1), anna (1)" in text and "2 agents ((no name), anna)" in text
+    assert "(no name) → (no name) 1" in text
+    with pytest.raises(AgentNotFound) as unknown:
+        analyzer.analyze_agent_activity("zzz")
+    assert unknown.value.remedy == "it has 2 agents: (no name), anna"
+    with pytest.raises(EventNotFound, match=r"no state of \(no name\) was recorded"):
+        analyzer.state_at("")
+    parts = find_session_run(f"{builder.session_id}/", builder.root)
+    assert (parts.session, parts.agent_id) == (builder.path, "")

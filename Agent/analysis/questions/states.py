@@ -26,6 +26,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape, value_at
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.state_fold import StateFold, change_of, fold_events, settle_from_store
+from Agent.render.formats import named
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
@@ -327,11 +328,11 @@ def _before_the_first(reader: TreeReader, agent_id: str, when: Moment | None) ->
         if fold.base is not None or fold.made_by or fold.reported:
             tick = "" if event.tick is None else f", tick {event.tick}"
             return EventNotFound(
-                f"no state of {agent_id} is known at {when}",
+                f"no state of {named(agent_id)} is known at {when}",
                 remedy=f"the first known state is at {event.timestamp} ({event.id}{tick})",
             )
     return EventNotFound(
-        f"no state of {agent_id} was recorded",
+        f"no state of {named(agent_id)} was recorded",
         remedy="state is recorded by trace_agent_action and instrument, see docs/FORMAT.md",
     )
 

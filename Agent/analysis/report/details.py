@@ -11,8 +11,8 @@ import orjson
 from Agent.analysis.questions.interactions import MAX_PAIRS
 from Agent.analysis.report import sections
 from Agent.record.encode.safe_text import cut
-from Agent.render.blocks import Block, Cell, Column, Curve, Grid, Section, Title, Words, grid
-from Agent.render.formats import clock, count, milliseconds, number, plural, seconds
+from Agent.render.blocks import Block, Cell, Column, Curve, Grid, Section, Title, Words, grid, name
+from Agent.render.formats import clock, count, milliseconds, named, number, plural, seconds
 
 CHANGES: Final = 5
 UPDATES: Final = 4
@@ -34,7 +34,10 @@ def learning_sections(learning: Mapping[str, Any]) -> Iterator[Section]:
         return iter(())
     learners = {k: v for k, v in learning.get("by_agent", {}).items() if v["reward_count"]}
     return sections.filled(
-        ("All agents" if learning["agent_id"] is None else learning["agent_id"], sections.learned(learning)),
+        (
+            "All agents" if learning["agent_id"] is None else named(learning["agent_id"]),
+            sections.learned(learning),
+        ),
         (f"Over time, by {learning['curves']['by']}", _curves(learning["curves"])),
         ("Agents", sections.rewards_by_agent(learners) if learners else []),
         ("Policy and strategy changes", _changes(learning["changes"])),
@@ -47,12 +50,12 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
     place_of = partial(_place, axis=curves["by"])
     of_rewards, of_choices = curves["rewards"], curves["exploration"]
     drawn = (("Mean reward", of_rewards, "mean"), ("Moving mean", of_rewards, "moving_mean"))
-    for name, points, key in (*drawn, ("Explored", of_choices, "share")):
+    for title, points, key in (*drawn, ("Explored", of_choices, "share")):
         if len(points) > 1:
             values, places = [point[key] for point in points], [place_of(point["first"]) for point in points]
             ends = places[0], place_of(points[-1]["last"])
             span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
-            blocks += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
+            blocks += [Title(f"{title}: {span}"), Curve(values, places, ends, title)]
     settled, shift = curves["convergence"], curves["shift"]
     if settled["state"] == "too few points":
         return blocks
@@ -74,7 +77,7 @@ def _place(position: object, axis: str) -> str:
 
 def _changes(changes: Mapping[str, Any]) -> list[Block]:
     rows = [
-        (clock(row["timestamp"]), row["tick"], row["agent_id"], _change(row), row["id"])
+        (clock(row["timestamp"]), row["tick"], named(row["agent_id"]), _change(row), row["id"])
         for row in changes["last"][-CHANGES:]
     ]
     if not rows:
@@ -129,11 +132,12 @@ def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
     """The blocks of the full `interaction_report`."""
     graph, messages = interactions["graph"], interactions["messages"]
     joint = [
-        f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
+        f"{named(row['one'])} and {named(row['other'])} {row['times']} x"
+        for row in graph["collaborations"][:CONNECTED]
     ]
     columns = ("sent", "from", "to", "event")
     lost = [
-        (clock(row["sent_at"]), row["sender"], row["recipient"], row["sent_id"])
+        (clock(row["sent_at"]), named(row["sender"]), named(row["recipient"]), row["sent_id"])
         for row in messages["oldest_undelivered"]
     ]
     return sections.filled(
@@ -168,7 +172,7 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         blocks.append(Words(f"{text}: all groups have over {count(MAX_PAIRS)} pairs.", "soft"))
     keys = ("neighbours", "out", "in", "weight_out", "weight_in")
     rows = [
-        (Cell(row["agent_id"], "name"), *(count(row[key]) for key in keys))
+        (name(row["agent_id"]), *(count(row[key]) for key in keys))
         for row in graph["top_connectors"][:CONNECTED]
     ]
     names = ("agent", "neighbours", "out", "in", "events out", "events in")
@@ -181,12 +185,12 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
     columns = (
-        Column("content", lambda row: Cell(row["content_id"], "name")),
+        Column("content", "content_id", name),
         Column("sharers", "size", count),
         Column("depth", "depth", right=True, spare=1),
         Column("breadth", "breadth", right=True, spare=2),
         Column("half within", "half_s", seconds),
-        Column("from", "root_agent_id"),
+        Column("from", "root_agent_id", name),
     )
     return [grid(top[:CONNECTED], *columns)] if top else []
 
@@ -205,7 +209,9 @@ def _messages(messages: Mapping[str, Any]) -> list[Block]:
         took = ", ".join(f"{key} {milliseconds(latency[key])}" for key in ("p50", "p95", "p99", "max"))
         words.append(f"from sending to receipt {took} ({latency['quantiles']})")
     unread = [
-        f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:CONNECTED] if row["unread"]
+        f"{named(row['agent_id'])} {row['unread']}"
+        for row in messages["by_agent"][:CONNECTED]
+        if row["unread"]
     ]
     words += [f"most unread: {', '.join(unread)}"] if unread else []
     return [Words("; ".join(words) + ".")]
@@ -229,12 +235,12 @@ def cascade_sections(cascade: Mapping[str, Any]) -> Iterator[Section]:
         itself = f"{recorded['size']} sharers, {recorded['depth']} levels deep: {recorded['id']}"
         blocks.append(Words(f"The program itself logged {itself}.", "soft"))
     if cascade["tree"]:
-        blocks.append(Words(cascade["root_agent_id"] or "(unknown)"))
+        blocks.append(Words("(unknown)" if (root := cascade["root_agent_id"]) is None else named(root)))
     else:
         blocks.append(Words("Only cascade events exist, so there is no tree.", "soft"))
     for row in cascade["tree"][:CASCADE]:
         after = f"+{seconds(row['after_s'])}  {row['id']}"
-        blocks.append(Words(f"{'  ' * row['depth']}{row['agent_id']}  {after}"))
+        blocks.append(Words(f"{'  ' * row['depth']}{named(row['agent_id'])}  {after}"))
     if len(cascade["tree"]) > CASCADE:
         blocks.append(Words(f"{count(len(cascade['tree']) - CASCADE)} more.", "soft"))
     return sections.filled((cascade["content_id"], blocks))
@@ -264,7 +270,7 @@ def _own_time(performance: Mapping[str, Any]) -> list[Block]:
     for row in performance["bottlenecks"]:
         of = numbers[row["kind"], row["name"]]
         took = (milliseconds(of[key]) for key in ("p50", "p95", "p99", "max", "self_ms"))
-        name = Cell((row["name"] or "(no name)")[:24], "name")
+        name = Cell(named(row["name"])[:24], "name")
         rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
     names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
     further = len(numbers) - len(rows)
@@ -280,7 +286,7 @@ def _latency_step(step: Mapping[str, Any]) -> Block:
 
 def _slow(span: Mapping[str, Any]) -> Iterator[Block]:
     tick = "" if span["tick"] is None else f" tick {span['tick']}"
-    who = f" of {span['agent_id']}" if span["agent_id"] else ""
+    who = "" if span["agent_id"] is None else f" of {named(span['agent_id'])}"
     took = f"{milliseconds(span['duration_ms'])}, own time {milliseconds(span['self_ms'])}"
     yield Words(f"{clock(span['started_at'])}{tick} {span['name']}{who}: {took}  {span['id']}")
     for row in span["tree"][:TREE]:

@@ -76,7 +76,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     ),
     "checkpoints": (
         Column("STEP", "step_id"),
-        Column("AGENT", "agent_id"),
+        Column("AGENT", "agent_id", formats.named),
         _TIME,
         Column("WHY", "reason", looks=STATE_STYLES),
         Column("TICK", "tick", right=True),

@@ -42,6 +42,7 @@ from Agent.render.formats import (
     date_time,
     milliseconds,
     moment,
+    named,
     number,
     path_line,
     plural,
@@ -94,7 +95,7 @@ def header(facts: Facts) -> Head:
         ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
     about = f"{totals} in {seconds(summary['duration_s'])}, {when}"
-    whose = f"{summary['agent_id'] or '(no name)'} in session" if "agent_id" in summary else "Session"
+    whose = f"{named(summary['agent_id'])} in session" if "agent_id" in summary else "Session"
     return Head(f"{whose} {summary['session_id']}", about, numbers)
 
 
@@ -239,10 +240,8 @@ def _agent_table(agents: Sequence[Mapping[str, Any]], further: int) -> Block:
 
 
 def _actions(actions: Mapping[str, int]) -> list[Block]:
-    rows = [(action or "(no name)", amount) for action, amount in actions.items()]
-    return first_of(
-        rows, ACTIONS, Column("action", lambda row: name(row[0])), Column("count", lambda row: row[1], count)
-    )
+    columns = Column("action", lambda row: name(row[0])), Column("count", lambda row: row[1], count)
+    return first_of([*actions.items()], ACTIONS, *columns)
 
 
 def learned(progress: Mapping[str, Any]) -> list[Block]:
@@ -375,7 +374,9 @@ def _errors(facts: Facts) -> list[Block]:
     if not errors["total_errors"]:
         return [Words("None.", "good")]
     patterns = errors["fingerprints"]
-    agents = ", ".join(f"{name} ({count(amount)})" for name, amount in list(errors["by_agent"].items())[:6])
+    agents = ", ".join(
+        f"{named(name)} ({count(amount)})" for name, amount in list(errors["by_agent"].items())[:6]
+    )
     total = plural(errors["total_errors"], "error")
 
     def entries(rows: Sequence[Mapping[str, Any]], further: int) -> Block:
@@ -462,7 +463,7 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
     if row["last_seen"] != row["first_seen"]:
         when += f" to {clock(row['last_seen'])}"
     trend = "too few for a trend" if row["trend"] == "few" else row["trend"]
-    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
+    agents = ", ".join(map(named, row["agent_ids"][:3])) + (", ..." if row["agents"] > 3 else "")
     who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
     place = f"in {row['place']}, " if row["place"] else ""
     if row["file"] is not None:
@@ -475,7 +476,7 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
     edge = step["edge"]
-    who = f"{step['agent_id'] or '-'}: {step['message'] or step['event_type']}"
+    who = f"{named(step['agent_id'])}: {step['message'] or step['event_type']}"
     return clock(step["timestamp"]), who, f"{edge['basis']}, {edge['reason'] or edge['rule']}"
 
 
@@ -496,7 +497,7 @@ def _performance(performance: Mapping[str, Any]) -> list[Block]:
         len(performance["slowest"]),
         Column("took", "duration_ms", milliseconds),
         Column("what", "name"),
-        Column("agent", "agent_id"),
+        Column("agent", "agent_id", name),
         Column("tick", "tick", right=True),
         Column("event", "id"),
     )
@@ -572,7 +573,7 @@ def _interactions(interactions: Mapping[str, Any]) -> list[Block]:
     pairs = first_of(
         messages["busiest_pairs"],
         TYPES,
-        Column("from → to", lambda row: name(f"{row['sender']} → {row['recipient']}")),
+        Column("from → to", lambda row: name(f"{named(row['sender'])} → {named(row['recipient'])}")),
         Column("sent", "n", count),
     )
     parts = (("By type", by_type), ("Spread furthest", viral), ("Messages", pairs))

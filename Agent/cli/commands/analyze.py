@@ -49,7 +49,7 @@ def analyze(
     if page is not None:
         if across["engine"] is not None:
             raise misuse("--html is for one session, without --engine")
-        if agent:
+        if agent is not None:
             raise misuse("--html is for a session, without an agent")
         with working("drawing the report"):
             written = parameters.analyzer_of(run, root).write_html(page)
@@ -58,7 +58,7 @@ def analyze(
         render.emit(f"{written} ({formats.size(size_bytes)})")
         return
     if across["engine"] is None:
-        report = analyze_session(session, root, agent or None)
+        report = analyze_session(session, root, agent)
     else:
         trees = parameters.trees_of((run, *more), root)
         with working("reading the sessions"), parameters.engine_over(trees, **across) as engine:
@@ -133,8 +133,8 @@ def debug(
     across: Across = {"engine": how["engine"], "master": how["master"]}
     of_test: dict[str, Any] = {name: value for name, value in how.items() if name not in across}
     # names of code locations contain slashes
-    agent = "" if across["engine"] else parameters.split_run(run)[1]
-    issue = issue if agent in issue else f"{agent} {issue}"
+    agent = None if across["engine"] else parameters.split_run(run)[1]
+    issue = issue if not agent or agent in issue else f"{agent} {issue}"
     if not test and any(given not in (None, (), "") for given in of_test.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if (test or baseline) and across["engine"] is not None:
@@ -144,7 +144,7 @@ def debug(
     progress = shown_forks("testing the causes") if test else working("looking for causes")
     chosen = parameters.session_for(lambda engine: around_complaint(engine, issue), run, more, root, **across)
     with chosen as path, progress, LogAnalyzer(path) as analyzer:
-        if agent:
+        if agent is not None:
             check_agent(analyzer.reader, agent)
         usual = [parameters.session_of(each) for each in baseline]
         report = analyzer.debug_issue(issue, baselines=usual, test=test, **of_test)

@@ -283,7 +283,7 @@ def bundle(*, run: Run, file: NewFile, root: Root) -> None:
     from Agent.archive.run_export import export_bundle
 
     session, agent = parameters.split_run(run)
-    if agent:
+    if agent is not None:
         raise misuse("a bundle is a whole session; give it without the agent")
     with working("writing the bundle"):
         done = export_bundle(find_session(root, session), file)

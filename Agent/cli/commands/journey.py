@@ -110,7 +110,7 @@ def journey(
             selection = Selection(kinds=kinds, fields=where, since=since, until=until)
             chosen = islice(filter(selection, agent_events(reader, agent)), first)
             if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
-                render.note(f"no event of {agent} matches that kind and time")
+                render.note(f"no event of {formats.named(agent)} matches that kind and time")
         else:
             _show_screen(reader, agent)
         render.note_damage(reader.damaged_lines)
@@ -161,7 +161,7 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
 
 def _print_overview(overview: dict[str, Any]) -> None:
     role = f" ({overview['agent_role']})" if overview["agent_role"] else ""
-    render.title(f"{overview['agent_id'] or '(no name)'}{role}", f" in session {overview['session_id']}")
+    render.title(f"{formats.named(overview['agent_id'])}{role}", f" in session {overview['session_id']}")
     took, ticks = formats.seconds(overview["duration_s"]), _ticks(overview)
     in_ticks = f", ticks {ticks}" if ticks else ""
     others = {kind: count for kind, count in overview["event_types"].items() if kind != "agent_action"}
@@ -366,7 +366,7 @@ def _show_state(answer: dict[str, Any]) -> None:
     del answer["values"]  # the same as `fields` with `types`, as Python objects
     render.document(lambda: answer)
     as_of, base = answer["as_of"], answer["base"]
-    render.title(answer["agent_id"], f" after {_point(as_of)}")
+    render.title(formats.named(answer["agent_id"]), f" after {_point(as_of)}")
     shown = list(answer["fields"])[:MAX_FIELDS]
     if shown:
         width = max(render.width_of_page() - max(map(layout.display_width, shown)) - 44, 20)
@@ -413,7 +413,7 @@ def _value(value: Any) -> str:
 def _show_changes(result: dict[str, Any]) -> None:
     render.document(lambda: result)
     changes = formats.plural(result["count"], "change")
-    render.title(result["field"], f" of {render.clean(result['agent_id'])}: {changes}")
+    render.title(result["field"], f" of {render.clean(formats.named(result['agent_id']))}: {changes}")
     shown = result["changes"]
     for location, actions in _by_location(shown).items():
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
@@ -491,7 +491,7 @@ def _show_course(result: dict[str, Any]) -> None:
             at += 1
         values.append(points[at]["value"])
     changes = f"{formats.plural(len(points), 'change')}, now {formats.number(points[-1]['value'])}"
-    render.title(result["field"], f" of {render.clean(result['agent_id'])}: {changes}")
+    render.title(result["field"], f" of {render.clean(formats.named(result['agent_id']))}: {changes}")
     lines = formats.curve(values, PLOT_LINES)
     for number, line in enumerate(lines):
         label = {0: max(recorded), PLOT_LINES - 1: min(recorded)}.get(number)
@@ -514,7 +514,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
     checkpoints = list(analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS))
     render.document(lambda: {"agent_id": agent, "checkpoints": checkpoints})
     if not checkpoints:
-        render.note(f"no full state of {agent} was recorded")
+        render.note(f"no full state of {formats.named(agent)} was recorded")
         return
     render.table(
         checkpoints,
@@ -552,11 +552,11 @@ def provenance(
     result = parameters.analyzer_of(run, root, agent).provenance(agent, field, at)
     render.document(lambda: result)
     value = layout.clip(_value(result["value"]), max(render.width_of_page() - 30, 20))
-    render.title(f"{agent}.{field}", f" = {value}")
+    render.title(f"{formats.named(agent)}.{field}", f" = {value}")
     render.table(
         result["hops"],
         Column("WHEN", _when, spare=2),
-        Column("AGENT", "agent_id"),
+        Column("AGENT", "agent_id", formats.named),
         Column("IN", "action", spare=3),
         Column("WHERE", lambda row: row.get("from") or row["path"]),
         Column("VALUE", lambda row: layout.clip(_value(row["value"]), 32)),
@@ -594,7 +594,7 @@ def watch(
         agent-trace watch 'len(inbox) > 3 and tick > 20' last/creator_017
     """
     session, agent = parameters.split_run(run)
-    result = parameters.analyzer_of(session, root).watch(condition, agent or None)
+    result = parameters.analyzer_of(session, root).watch(condition, agent)
     render.document(lambda: result)
     intervals = result["intervals"]
     agents = len({each["agent_id"] for each in intervals})
@@ -604,7 +604,7 @@ def watch(
     if intervals:
         render.table(
             intervals[:limit],
-            Column("AGENT", "agent_id"),
+            Column("AGENT", "agent_id", formats.named),
             Column("SINCE", lambda row: _when(row["since"])),
             Column("BY", lambda row: row["since"]["action"], spare=1),
             Column("UNTIL", lambda row: _when(row["until"]) if row["until"] else "the end"),

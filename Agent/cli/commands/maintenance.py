@@ -154,7 +154,7 @@ def _show_recovered(done: Recovered) -> None:
         render.emit()
         render.table(
             done.open_spans[:_SHOWN_ROWS],
-            Column("AGENT", "agent_id"),
+            Column("AGENT", "agent_id", formats.named),
             Column("STILL OPEN", "name"),
         )
         if len(done.open_spans) > _SHOWN_ROWS:

@@ -203,7 +203,7 @@ def diff(
         raise misuse("--values requires --by")
     if exhaustive and is_in_numbers:
         raise misuse("--exhaustive cannot be combined with --stats or --by")
-    if stats and field is None and any(parameters.split_run(run)[1] for run in runs):
+    if stats and field is None and any(parameters.split_run(run)[1] is not None for run in runs):
         raise misuse("--stats compares sessions: leave the agent out")
     if is_in_numbers:
         return _in_numbers(runs, field, values, root)

@@ -564,7 +564,7 @@ def view(
 
     name, agent = parameters.split_run(session or "last")
     path = _session(root, name)
-    if agent:
+    if agent is not None:
         check_agent(open_reader(path), agent)
     if at is not None:
         from Agent.analysis.questions.states import NamedMoment
@@ -575,7 +575,7 @@ def view(
         raise SessionNotFound("both sessions must be in one trace root", path=beside)
     names = session_id_of(path), None if beside is None else session_id_of(beside)
     if file is not None:
-        if agent:
+        if agent is not None:
             raise misuse("--share is of a session, without an agent")
         _share(path.parent, names, at, file)
         return
@@ -585,7 +585,7 @@ def view(
         from Agent.server.pages import PagesServer, editor_of
 
         server = PagesServer(path.parent, host=host, port=port, editor=editor_of(editor), **may)
-    chosen = {"agent": agent, "t": None if at else _END} if agent else {}
+    chosen = {"agent": agent, "t": None if at else _END} if agent is not None else {}
     address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:
         render.note(

@@ -107,7 +107,7 @@ def tail(
     if cursor is not None and lines is not None:
         raise misuse("--cursor continues where it was; leave out -n")
     session, agent = parameters.split_run(run)
-    if agent:
+    if agent is not None:
         filters["agents"] += (agent,)
     selection = Selection(fields=(*short[1], *where), **filters)
     if lines is None and not (selection.since or selection.until or cursor):

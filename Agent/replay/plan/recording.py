@@ -23,7 +23,7 @@ from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
 from Agent.record.tracing.function_facts import module_digest
-from Agent.render.formats import plural
+from Agent.render.formats import named, plural
 from Agent.replay.compare.outcome import ReplayOutcome, listed
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session, read_claims, session_info
 from Agent.tree.layout import files_below, find_session, session_id_of
@@ -659,5 +659,5 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
     raise AgentNotFound(
         f"no agent {agent_id!r} in this session",
         path=reader.session,
-        remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
+        remedy=f"it knows {', '.join(map(named, known[:5])) or 'none'}{', ...' if len(known) > 5 else ''}",
     )
