@@ -101,7 +101,8 @@ def test_the_graph_is_the_one_that_the_events_draw(events: list[tuple[Any, ...]]
         name = row["agent_id"]
         assert row["out"] == sum(a == name for a, _ in pairs)
         assert row["in"] == sum(b == name for _, b in pairs)
-        assert row["weight_out"] == sum(directed[pair] for pair in pairs if pair[0] == name)
+        assert row["weight_out"] == sum(directed[pair] for pair in directed if pair[0] == name)
+        assert row["weight_in"] == sum(directed[pair] for pair in directed if pair[1] == name)
         ties = {*pairs, *joint}
         assert row["neighbours"] == len({b for a, b in ties if a == name} | {a for a, b in ties if b == name})
 

@@ -371,7 +371,8 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
         `nodes`; `edges` (distinct ordered pairs, without loops); `self_edges`; `by_type`: {type: edges,
         weight}; `reciprocity` (share of the edges whose reverse exists, None without edges); `density`;
         `components` (weakly connected: `count`, `largest`, `sizes` of the ten largest); `top_connectors`
-        (most neighbours first: agent_id, neighbours, out, in, weight_out, weight_in); `strongest` (pairs:
+        (most neighbours first: agent_id, neighbours, out, in, and with events to itself weight_out and
+        weight_in); `strongest` (pairs:
         source, target, weight, types); `collaborations` (the pairs with most collaborations);
         `collaborations_left_out` (how many have no edges); with `with_edges`, `edge_list`: the heaviest
         100,000 pairs by type.
@@ -536,8 +537,11 @@ def _components(engine: QueryEngine) -> dict[str, Any]:
 
 def _connectors(engine: QueryEngine) -> list[dict[str, Any]]:
     return engine.rows(
-        f"WITH o AS (SELECT source AS node, count(*) AS n, {_WEIGHT} AS w FROM graph_pairs GROUP BY 1), "
-        f"i AS (SELECT target AS node, count(*) AS n, {_WEIGHT} AS w FROM graph_pairs GROUP BY 1), "
+        "WITH p AS (SELECT source, target, sum(weight) AS weight FROM graph_edges WHERE NOT is_mutual "
+        "GROUP BY source, target), "
+        f"o AS (SELECT source AS node, count(*) FILTER (WHERE source <> target) AS n, {_WEIGHT} AS w "
+        f"FROM p GROUP BY 1), i AS (SELECT target AS node, count(*) FILTER (WHERE source <> target) AS n, "
+        f"{_WEIGHT} AS w FROM p GROUP BY 1), "
         "t AS (SELECT a AS node, count(*) FILTER (WHERE a <> b) AS n FROM graph_ties GROUP BY 1) "
         'SELECT t.node AS agent_id, t.n AS neighbours, coalesce(o.n, 0) AS out, coalesce(i.n, 0) AS "in", '
         "coalesce(o.w, 0) AS weight_out, coalesce(i.w, 0) AS weight_in "
