@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.record.encode.safe_text import cut
+from Agent.record.encode.safe_text import cut, shown_safely
 
 
 def cell(value: Any) -> str:
@@ -23,8 +23,8 @@ def cell(value: Any) -> str:
 
 
 def named(name: object) -> str:
-    """A recorded name, such as an agent's id: "(no name)" for an empty one, a dash for None."""
-    return "-" if name is None else str(name) or "(no name)"
+    """A recorded name, such as an agent's id, printable: "(no name)" for an empty one, a dash for None."""
+    return "-" if name is None else shown_safely(str(name)) or "(no name)"
 
 
 def short_number(value: float) -> str:

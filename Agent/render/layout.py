@@ -188,10 +188,10 @@ def _text(value: object, *, cut_long: bool) -> str:
     if isinstance(value, blocks.Cell | blocks.Link):
         text = value.text
     elif cut_long or value is None:
-        return cell(value)
+        return shown_safely(cell(value))
     else:
         text = str(value)
-    return text if text.isprintable() else _folded(text)
+    return text if text.isprintable() else shown_safely(_folded(text))
 
 
 def widths_of(cells: Sequence[Sequence[str]]) -> list[int]:
@@ -242,7 +242,7 @@ def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
     text_width = None if width is None else width - 2
     match block:
         case blocks.Words(words) | blocks.Title(words):
-            yield from wrap(words, min(text_width or WIDTH, WIDTH - 2))
+            yield from wrap(shown_safely(_BREAK.sub(" ", words)), min(text_width or WIDTH, WIDTH - 2))
         case blocks.Grid(columns, rows, right, most, spare, whole, further):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, blocks.Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
@@ -254,10 +254,13 @@ def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
             yield from _more(max(len(rows) - most, 0) + further)
         case blocks.Entries(entries, most, further):
             for entry in entries[:most]:
-                yield clip(f"{entry.times}  {_folded(entry.text)}", text_width or WIDTH)
+                yield clip(f"{entry.times}  {shown_safely(_folded(entry.text))}", text_width or WIDTH)
                 for line in entry.about:
                     yield from wrap(
-                        _folded(line), text_width or WIDTH, initial_indent="  ", subsequent_indent="    "
+                        shown_safely(_folded(line)),
+                        text_width or WIDTH,
+                        initial_indent="  ",
+                        subsequent_indent="    ",
                     )
             yield from _more(max(len(entries) - most, 0) + further)
         case blocks.Curve(values):
@@ -265,6 +268,9 @@ def _lines(block: blocks.Block, width: int | None) -> Iterator[str]:
         case blocks.SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)
+
+
+_BREAK: Final = re.compile(r"[\t\n\v\f\r]")
 
 
 def _folded(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import stat
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer, analyze_session
 from Agent.analysis import session as lookup
+from Agent.analysis.questions.errors import NUMBERS, shape_of
 from Agent.analysis.report.details import learning_sections
 from Agent.errors import AgentNotFound, EventNotFound, InputError
 from Agent.flight.run_reading import find_session_run
@@ -317,7 +319,7 @@ def test_a_name_with_line_breaks_makes_no_further_row(builder: SessionBuilder) -
     for agent in (name, "anna"):
         builder.emit("agent_action", agent, action_type="cook")
     text = str(analyze_session(builder.path))
-    assert "a forged row 7" in text
+    assert r"a\n  forged row    7" in text
     assert not any(line.strip().startswith("forged row") for line in text.splitlines())
 
 
@@ -381,3 +383,20 @@ def test_an_agent_without_a_name_is_named_so_everywhere(builder: SessionBuilder)
         analyzer.state_at("")
     parts = find_session_run(f"{builder.session_id}/", builder.root)
     assert (parts.session, parts.agent_id) == (builder.path, "")
+
+
+def test_columns_are_as_wide_as_what_is_printed_of_their_names(builder: SessionBuilder) -> None:
+    for agent in ("\x1b[2Jx", "line\nbreak", "anna"):
+        builder.emit("agent_action", agent, action_type="\x1b[31mcook", role="r\x9b1", duration_ms=1.0)
+    text = str(analyze_session(builder.path))
+    assert text.isprintable() or set(text) - {"\n"} == {char for char in text if char.isprintable()}
+    lines = text.splitlines()
+    rows = [line for line in lines if r"r\x9b1" in line and "agents" not in line][-3:]
+    assert len({line.index(r"r\x9b1") for line in rows}) == 1
+    assert any(r"line\nbreak" in row for row in rows) and any(r"\x1b[2Jx" in row for row in rows)
+
+
+@pytest.mark.parametrize("message", ["bad \x1b[31mnews\x1b[0m of 3", "bad \x1b[38;5;196mnews\x1b[m of 17"])
+def test_colours_are_no_part_of_the_pattern_of_an_error(message: str) -> None:
+    assert shape_of(message) == "bad news of #"
+    assert shape_of(re.sub(NUMBERS, "#", message)) == "bad news of #"

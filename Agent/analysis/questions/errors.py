@@ -36,6 +36,8 @@ from Agent.tree.read.reader import TreeReader
 NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
 """The regular expression for the parts that become #, in the syntax that RE2, Java and Python share."""
 
+# a sequence that controls a terminal, also one whose numbers were replaced
+_ESCAPE = re.compile(r"\x1b\[[0-9;:?#]*[A-Za-z]")
 _NUMBERS = re.compile(NUMBERS, re.ASCII)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
 _PATH = re.compile(
@@ -47,11 +49,11 @@ _SHAPED_CHARS = 2000
 
 
 def shape_of(message: str) -> str:
-    """The message without numbers, ids, quoted values and paths.
+    """The message without numbers, ids, quoted values, paths, and the colours of a terminal.
 
     A message whose numbers were already replaced gives the same shape.
     """
-    shape = _NUMBERS.sub("#", message[:_SHAPED_CHARS])
+    shape = _NUMBERS.sub("#", _ESCAPE.sub("", message[:_SHAPED_CHARS]))
     shape = _QUOTED.sub("'*'", shape)
     shape = _PATH.sub("<path>", shape)
     return " ".join(_ID.sub("#", shape).split())
