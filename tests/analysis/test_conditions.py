@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import time
 from decimal import Decimal
 from fractions import Fraction
@@ -210,6 +211,33 @@ def test_decimals_and_fractions_are_numbers_and_members_of_enums_their_names(tmp
             0.5,
         ]
         assert analyzer.state_at("buyer")["fields"]["budget"] == "0.5"
+
+
+def test_numbers_beyond_json_are_compared_as_numbers(tmp_path):
+    class Counter:
+        agent_id = "counter"
+
+        @trace_agent_action
+        def take(self, value):
+            self.value, self.parts = value, [value]
+
+    setup_logging(trace_root=tmp_path)
+    counter = Counter()
+    for number, value in enumerate([5, 2**64, 5, math.inf, 5, -(2**70), math.nan, -math.inf]):
+        with tick(number):
+            counter.take(value)
+    shutdown_logging()
+    with LogAnalyzer(root=tmp_path) as analyzer:
+        for condition, ticks in (
+            ("value > 10", [1, 3]),
+            ("parts[0] < 0", [5, 7]),
+            ("value == 2**64", [1]),
+            ("value != value", [6]),
+        ):
+            found = analyzer.watch(condition)
+            assert [each["since"]["tick"] for each in found["intervals"]] == ticks, condition
+            assert not found["failures"], condition
+        assert analyzer.watch("value == 2**64")["intervals"][0]["values"] == {"value": "18446744073709551616"}
 
 
 def test_all_agents_are_read_in_one_pass(session, monkeypatch):

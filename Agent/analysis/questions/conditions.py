@@ -51,8 +51,8 @@ _CHANGING = frozenset({"state", "state_change"})
 def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -> dict[str, Any]:
     """Find the intervals in which a condition on an agent's exposed fields held.
 
-    The condition is evaluated after each event that changed a field, with the fields as JSON values, but
-    Decimals and Fractions as numbers; a member of an enum is its name.
+    The condition is evaluated after each event that changed a field, with the fields as JSON values, but all
+    numbers as numbers; a member of an enum is its name.
 
     Args:
         condition: an expression in Python's syntax over names of fields, such as `cooldown_until > 1000` or
@@ -245,7 +245,7 @@ class _Watched:
         self._tick = self._tick if event.tick is None else event.tick
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
             return
-        holds = condition.holds(fold.with_numbers(), event, self._tick)
+        holds = condition.holds(fold.with_numbers(beyond_json=True), event, self._tick)
         if holds and not self._is_open:
             values = {name: fold.fields[name] for name in sorted(condition.fields)}
             since = _point(event, self._tick)

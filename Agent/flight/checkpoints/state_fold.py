@@ -16,6 +16,7 @@ from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape, tags_below, unescape
+from Agent.event.values.values import decode_value
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.store import LocalCheckpointStore
@@ -178,10 +179,15 @@ class StateFold:
             for below, tag in found.items()
         }
 
-    def with_numbers(self) -> dict[str, Any]:
-        """Return the fields with each Decimal and Fraction as a number instead of its recorded text."""
+    def with_numbers(self, *, beyond_json: bool = False) -> dict[str, Any]:
+        """Return the fields with each Decimal and Fraction as a number instead of its recorded text.
+
+        Args:
+            beyond_json: also integers of more than 64 bits, infinities and NaN, which JSON cannot hold.
+        """
+        wanted = _NUMBERS_BEYOND_JSON if beyond_json else _OF_NUMBERS
         pointers = {
-            name: [pointer for pointer, tag in found.items() if tag in _OF_NUMBERS]
+            name: {pointer: tag for pointer, tag in found.items() if tag in wanted}
             for name, found in self.tags.items()
         }
         found = {name: _with_numbers(self.fields[name], at) for name, at in pointers.items() if at}
@@ -263,24 +269,29 @@ def number_in(text: Any) -> Any:
 
 
 _OF_NUMBERS: Final = frozenset({"decimal", "fraction"})
+_NUMBERS_BEYOND_JSON: Final = _OF_NUMBERS | {"int", "float"}
 
 
-def _with_numbers(value: Any, pointers: Iterable[str]) -> Any:
+def _with_numbers(value: Any, tags: Mapping[str, str]) -> Any:
     holder = [copy_tree(value) if isinstance(value, dict | list) else value]
-    for pointer in pointers:
+    for pointer, tag in tags.items():
         within: Any = holder
         key: int | str = 0
         for part in pointer.split("/")[1:]:
             within = within[key]
             key = int(part) if isinstance(within, list) else unescape(part)
-        number = _plain_number(number_in(within[key]))
+        number = _number_of(tag, within[key])
         if number is not None:
             within[key] = number
     return holder[0]
 
 
-def _plain_number(number: Any) -> int | float | None:
-    """Return a Decimal or Fraction as a number of JSON; None for other values and those beyond a float."""
+def _number_of(tag: str, text: Any) -> int | float | None:
+    """Return the number of a recorded text; None for Decimals and Fractions beyond a float."""
+    if tag not in _OF_NUMBERS:
+        number = decode_value(text, {"": tag})
+        return number if isinstance(number, int | float) else None
+    number = number_in(text)
     if not isinstance(number, Decimal | Fraction):
         return None
     try:
