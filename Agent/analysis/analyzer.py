@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from Agent.analysis import session as analysis_session
 from Agent.analysis.query.engine import Engine, open_engine
@@ -16,6 +16,7 @@ from Agent.analysis.session import SessionRef, check_agent, find, flush_recordin
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, UsageError
 from Agent.event.model import Event
+from Agent.record.encode.safe_text import printable
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from Agent.analysis.query.tables import Rows
     from Agent.analysis.questions import comparison, journeys
     from Agent.analysis.questions.errors import Errors
+
+
+_Id = TypeVar("_Id", str, str | None)
+
+
+def _written(agent_id: _Id) -> _Id:
+    """An agent's id as its events have it: a lone surrogate is an escape, since UTF-8 cannot encode it."""
+    return agent_id if agent_id is None else printable(agent_id)
 
 
 class LogAnalyzer:
@@ -98,14 +107,14 @@ class LogAnalyzer:
         """Count what one agent did (`journeys.agent_activity`)."""
         from Agent.analysis.questions import journeys
 
-        return journeys.agent_activity(self.reader, agent_id)
+        return journeys.agent_activity(self.reader, _written(agent_id))
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> journeys.Journey:
         """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
         from Agent.analysis.questions import journeys
 
         try:
-            return journeys.agent_journey(self.reader, agent_id, nested=nested)
+            return journeys.agent_journey(self.reader, _written(agent_id), nested=nested)
         except AgentNotFound:
             return journeys.Journey()
 
@@ -113,14 +122,14 @@ class LogAnalyzer:
         """Summarise one agent's journey: totals, idle times, gaps (`journeys.journey_overview`)."""
         from Agent.analysis.questions import journeys
 
-        return journeys.journey_overview(self.reader, agent_id, self.engine if gaps else None)
+        return journeys.journey_overview(self.reader, _written(agent_id), self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
         """Summarise one agent through every session (`journeys.journeys_overview`)."""
         from Agent.analysis.questions import journeys
 
         flush_recording()
-        return journeys.journeys_overview(self.path.parent, agent_id)
+        return journeys.journeys_overview(self.path.parent, _written(agent_id))
 
     def state_at(self, agent_id: str, when: str | int | datetime | None = None) -> dict[str, Any]:
         """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`).
@@ -129,7 +138,7 @@ class LogAnalyzer:
         """
         from Agent.analysis.questions import states
 
-        return states.state_at(self.reader, self.engine, agent_id, when)
+        return states.state_at(self.reader, self.engine, _written(agent_id), when)
 
     def field_changes(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
@@ -137,7 +146,7 @@ class LogAnalyzer:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
         from Agent.analysis.questions import states
 
-        return states.field_changes(self.reader, self.engine, agent_id, name, when)
+        return states.field_changes(self.reader, self.engine, _written(agent_id), name, when)
 
     def field_course(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
@@ -145,7 +154,7 @@ class LogAnalyzer:
         """Follow one number in an agent's state over time (`states.field_course`)."""
         from Agent.analysis.questions import states
 
-        return states.field_course(self.reader, self.engine, agent_id, name, when)
+        return states.field_course(self.reader, self.engine, _written(agent_id), name, when)
 
     def provenance(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
@@ -153,13 +162,13 @@ class LogAnalyzer:
         """Follow a field's value back to the first input from outside (`provenance.provenance`)."""
         from Agent.analysis.questions import provenance
 
-        return provenance.provenance(self.reader, self.engine, agent_id, name, when)
+        return provenance.provenance(self.reader, self.engine, _written(agent_id), name, when)
 
     def watch(self, condition: str, agent_id: str | None = None) -> dict[str, Any]:
         """Find when a condition on agents' exposed fields held (`conditions.intervals`)."""
         from Agent.analysis.questions import conditions
 
-        return conditions.intervals(self.reader, condition, agent_id)
+        return conditions.intervals(self.reader, condition, _written(agent_id))
 
     # all agents
 
@@ -173,21 +182,21 @@ class LogAnalyzer:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""
         from Agent.analysis.questions import learning
 
-        with self._engine_of(agent_id) as engine:
-            return learning.learning_progress(engine, agent_id)
+        with self._engine_of(_written(agent_id)) as engine:
+            return learning.learning_progress(engine, _written(agent_id))
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
         """Report learning with curves, changes and convergence (`learning.learning_report`)."""
         from Agent.analysis.questions import learning
 
-        with self._engine_of(agent_id) as engine:
-            return learning.learning_report(engine, agent_id, by)
+        with self._engine_of(_written(agent_id)) as engine:
+            return learning.learning_report(engine, _written(agent_id), by)
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
         """Link each update to its experience and its use (`learning.learning_lineage`)."""
         from Agent.analysis.questions import learning
 
-        return learning.learning_lineage(self.reader, agent_id)
+        return learning.learning_lineage(self.reader, _written(agent_id))
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
         """Report the graph, cascades as trees, and messages (`interactions.interaction_report`)."""
@@ -209,8 +218,10 @@ class LogAnalyzer:
 
         if name not in REPORTS:
             raise UsageError(f"no report {name!r}", remedy=f"use one of {', '.join(REPORTS)}")
-        with self._engine_of(agent_id) as engine:
-            return REPORTS[name].ask(engine, agent_id, None if agent_id is None else self.reader, options)
+        with self._engine_of(_written(agent_id)) as engine:
+            return REPORTS[name].ask(
+                engine, _written(agent_id), None if agent_id is None else self.reader, options
+            )
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""
@@ -240,14 +251,14 @@ class LogAnalyzer:
         """Return errors as event dicts, newest last (`errors.errors`)."""
         from Agent.analysis.questions import errors
 
-        return errors.errors(self.engine, agent_id, limit)
+        return errors.errors(self.engine, _written(agent_id), limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> Rows:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
         from Agent.analysis.query.tables import Rows
         from Agent.analysis.questions import states
 
-        return Rows(states.checkpoints(self.engine, agent_id, limit))
+        return Rows(states.checkpoints(self.engine, _written(agent_id), limit))
 
     def timeline(self, buckets: int | None = None) -> dict[str, Any]:
         """Count events over time, with the marks (`journeys.timeline`)."""

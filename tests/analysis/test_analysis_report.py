@@ -400,3 +400,20 @@ def test_columns_are_as_wide_as_what_is_printed_of_their_names(builder: SessionB
 def test_colours_are_no_part_of_the_pattern_of_an_error(message: str) -> None:
     assert shape_of(message) == "bad news of #"
     assert shape_of(re.sub(NUMBERS, "#", message)) == "bad news of #"
+
+
+@pytest.mark.parametrize("agent", ["\ud800x", "\\ud800x"])
+def test_an_agent_is_found_by_its_id_as_used_and_as_written(builder: SessionBuilder, agent: str) -> None:
+    written = "\\ud800x"
+    builder.emit("reward", written, reward=1.0)
+    builder.emit("state", written, fields={"coins": 3}, reason="first", digest="0")
+    builder.emit("error", written, message="bad", error_type="E", level="ERROR")
+    analyzer = LogAnalyzer(builder.path)
+    assert analyzer.analyze_agent_activity(agent)["total_logs"] == 3
+    assert len(analyzer.trace_agent_journey(agent)) == 3
+    assert analyzer.state_at(agent)["fields"] == {"coins": 3}
+    assert len(analyzer.watch("coins == 3", agent)["intervals"]) == 1
+    assert analyzer.learning_report(agent)["reward_count"] == 1
+    assert analyzer.report("learning", agent)["reward_count"] == 1
+    assert len(analyzer.get_errors(agent)) == 1
+    assert analyze_session(builder.path, agent_id=agent)["total_events"] == 3

@@ -22,6 +22,7 @@ from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.record.encode.safe_text import printable
 from Agent.render import html
 from Agent.render.blocks import Section, Words
 from Agent.render.formats import plural
@@ -97,6 +98,7 @@ def analyze_session(
     with open_engine(path) as engine:
         if agent_id is None:
             return Analysis(session_summary(path, reader, engine))
+        agent_id = printable(agent_id)  # a lone surrogate is an escape in its events
         integrity.check_agent(reader, agent_id)
         with open_engine(path, agent_id) as own:
             return Analysis(session_summary(path, reader, own, engine) | {"agent_id": agent_id})
